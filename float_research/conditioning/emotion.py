@@ -1,0 +1,167 @@
+"""Emotion sources: where the emotion weights of each frame come from."""
+
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, Protocol
+
+import torch
+from jaxtyping import Float
+from torch import Tensor
+
+from float_research.types import EmotionPredictor, UserError
+
+
+@dataclass(frozen=True, kw_only=True)
+class Speech:
+    """What an emotion source may look at: normalised speech and the frames it lasts."""
+
+    waveform: Float[Tensor, "1 s"]
+    num_frames: int
+    fps: float
+    sampling_rate_hz: int
+
+
+class EmotionSource(Protocol):
+    """Emotion weights of each frame, `(t, e)`, on the device of the speech."""
+
+    def __call__(self, speech: Speech, predict: EmotionPredictor, /) -> Float[Tensor, "t e"]: ...
+
+
+def one_hot(label: str, emotions: Sequence[str]) -> list[float]:
+    if label not in emotions:
+        raise UserError(f"emotion {label!r} is unknown; choose one of {', '.join(emotions)}")
+    return [float(label == name) for name in emotions]
+
+
+def normalised(weights: Mapping[str, float], emotions: Sequence[str]) -> list[float]:
+    """Weights by label as a probability vector in the order of `emotions`: `w / Σ w`."""
+    for label in weights:
+        one_hot(label, emotions)
+    values = [float(weights.get(name, 0.0)) for name in emotions]
+    total = sum(values)
+    if not all(math.isfinite(value) and value >= 0 for value in values) or total <= 0:
+        raise UserError(f"emotion weights {dict(weights)} must be finite, not negative and not all zero")
+    return [value / total for value in values]
+
+
+def frame_times(speech: Speech) -> Float[Tensor, " t"]:
+    """Seconds at which the frames begin."""
+    return torch.arange(speech.num_frames, device=speech.waveform.device, dtype=torch.float32) / speech.fps
+
+
+def interpolate(
+    at: Float[Tensor, " t"], times: Float[Tensor, " k"], values: Float[Tensor, "k e"]
+) -> Float[Tensor, "t e"]:
+    """Linear between the times, constant outside them."""
+    if len(times) == 1:
+        return values.expand(len(at), -1)
+    right = torch.searchsorted(times, at).clamp(1, len(times) - 1)
+    span = times[right] - times[right - 1]
+    weight = ((at - times[right - 1]) / span).clamp(0, 1)[:, None].to(values.dtype)
+    return values[right - 1] + weight * (values[right] - values[right - 1])
+
+
+@dataclass(frozen=True, kw_only=True)
+class Audio:
+    """Predicted from the whole recording, the same for all frames: the official way."""
+
+    def __call__(self, speech: Speech, predict: EmotionPredictor, /) -> Float[Tensor, "t e"]:
+        return predict(speech.waveform).expand(speech.num_frames, -1)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Constant:
+    """The same weights for all frames. Base of `Label`, `Blend` and `NoEmotion`."""
+
+    emotions: Sequence[str]
+
+    def weights(self) -> list[float]:
+        raise TypeError("use one of the subclasses")
+
+    def __post_init__(self) -> None:
+        self.weights()
+
+    def __call__(self, speech: Speech, predict: EmotionPredictor, /) -> Float[Tensor, "t e"]:
+        weights = torch.tensor(self.weights(), dtype=speech.waveform.dtype, device=speech.waveform.device)
+        return weights.expand(speech.num_frames, -1)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Label(Constant):
+    """One emotion."""
+
+    label: str
+
+    def weights(self) -> list[float]:
+        return one_hot(self.label, self.emotions)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Blend(Constant):
+    """A mixture of emotions. `blend`: label → weight; the weights are divided by their sum."""
+
+    blend: Mapping[str, float]
+
+    def weights(self) -> list[float]:
+        return normalised(self.blend, self.emotions)
+
+
+@dataclass(frozen=True, kw_only=True)
+class NoEmotion(Constant):
+    """No emotion condition: all weights zero, as in the unconditional row of guidance."""
+
+    def weights(self) -> list[float]:
+        return [0.0] * len(self.emotions)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Keyframes:
+    """Labels or blends at given seconds, interpolated linearly. `keyframes`: items `{time_s: …, emotion: label or blend}`."""
+
+    emotions: Sequence[str]
+    keyframes: Sequence[Mapping[str, Any]]
+
+    def __post_init__(self) -> None:
+        self._table()
+
+    def _table(self) -> tuple[list[float], list[list[float]]]:
+        times, values = [], []
+        for item in self.keyframes:
+            if set(item) != {"time_s", "emotion"}:
+                raise UserError(f"emotion keyframe {dict(item)} must have the keys time_s and emotion, and no others")
+            emotion = item["emotion"]
+            is_label = isinstance(emotion, str)
+            values.append(one_hot(emotion, self.emotions) if is_label else normalised(emotion, self.emotions))
+            times.append(float(item["time_s"]))
+        if not times or any(b <= a for a, b in zip(times, times[1:], strict=False)):
+            raise UserError(f"emotion keyframes need at least one time and strictly rising ones, not {times}")
+        return times, values
+
+    def __call__(self, speech: Speech, predict: EmotionPredictor, /) -> Float[Tensor, "t e"]:
+        times, values = self._table()
+        device, dtype = speech.waveform.device, speech.waveform.dtype
+        at = torch.tensor(times, device=device, dtype=torch.float32)
+        return interpolate(frame_times(speech), at, torch.tensor(values, device=device, dtype=dtype))
+
+
+@dataclass(frozen=True, kw_only=True)
+class Windowed:
+    """Predicted per window of the recording, each prediction placed at its window's middle and interpolated linearly."""
+
+    window_s: float
+    hop_s: float
+
+    def __post_init__(self) -> None:
+        if not (self.window_s > 0 and self.hop_s > 0):
+            raise UserError(f"emotion.window_s={self.window_s} and emotion.hop_s={self.hop_s} must be positive")
+        if self.window_s < 0.1:
+            raise UserError(f"emotion.window_s={self.window_s} is too short to hear an emotion in; use 0.1 s or more")
+
+    def __call__(self, speech: Speech, predict: EmotionPredictor, /) -> Float[Tensor, "t e"]:
+        rate, length = speech.sampling_rate_hz, speech.waveform.shape[1]
+        window, hop = min(length, int(self.window_s * rate)), max(1, int(self.hop_s * rate))
+        starts = [*range(0, length - window, hop), length - window]
+        values = torch.cat([predict(speech.waveform[:, start : start + window]) for start in starts])
+        times = torch.tensor([(start + window / 2) / rate for start in starts], device=values.device)
+        return interpolate(frame_times(speech), times.float(), values)

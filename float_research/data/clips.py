@@ -1,0 +1,185 @@
+"""Which clips a run makes: pairs of a portrait and a recording."""
+
+import csv
+import hashlib
+import re
+import time
+from abc import ABC, abstractmethod
+from collections import Counter
+from collections.abc import Collection, Iterator, Sequence
+from dataclasses import dataclass
+from functools import lru_cache
+from pathlib import Path
+
+import lightning
+from torch.utils.data import DataLoader, Dataset
+
+from float_research.data import audio as audio_files
+from float_research.data import image as image_files
+from float_research.data.face import Cropper
+from float_research.types import Clip, LoadedClip, UserError
+
+COLUMNS = ("image", "audio", "id", "emotion")
+
+
+class ClipSource(ABC):
+    """Lists clips. Their ids are unique and fit for file names."""
+
+    @abstractmethod
+    def list(self) -> Iterator[Clip]:
+        """The clips, in order."""
+
+    def clips(self) -> list[Clip]:
+        clips = list(self.list())
+        twice = [id for id, count in Counter(clip.id for clip in clips).items() if count > 1]
+        if twice:
+            raise UserError(f"clip id {twice[0]!r} occurs more than once; rename a file or give ids with data=manifest")
+        return clips
+
+
+def file_name(text: str) -> str:
+    """`text` with everything but letters, digits, dot, dash and underscore replaced; never hidden, never empty."""
+    return re.sub(r"[^\w.-]+", "_", text).lstrip(".") or "_"
+
+
+def pair_id(image: Path, audio: Path) -> str:
+    return file_name(f"{image.stem}-{audio.stem}")
+
+
+@dataclass(frozen=True, kw_only=True)
+class Pair(ClipSource):
+    """One portrait, one recording."""
+
+    image: str
+    audio: str
+
+    def list(self) -> Iterator[Clip]:
+        image, audio = Path(self.image), Path(self.audio)
+        yield Clip(id=pair_id(image, audio), image=image, audio=audio)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Grid(ClipSource):
+    """Every portrait of one folder with every recording of another."""
+
+    images: str
+    audios: str
+
+    def list(self) -> Iterator[Clip]:
+        images = listed(Path(self.images), image_files.SUFFIXES, "data.images")
+        for audio in listed(Path(self.audios), audio_files.SUFFIXES, "data.audios"):
+            for image in images:
+                yield Clip(id=pair_id(image, audio), image=image, audio=audio)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Manifest(ClipSource):
+    """A CSV file with columns image, audio and, if wanted, id and emotion. Paths are relative to the file's folder."""
+
+    file: str
+
+    def list(self) -> Iterator[Clip]:
+        path = Path(self.file)
+        if not path.is_file():
+            raise UserError(f"data.file={path} does not exist; give a CSV file with columns image, audio, id, emotion")
+        with path.open(newline="", encoding="utf-8-sig") as file:
+            reader = csv.DictReader(file)
+            columns = reader.fieldnames or []
+            if not {"image", "audio"} <= set(columns) or not set(columns) <= set(COLUMNS):
+                raise UserError(
+                    f"{path} has the columns {', '.join(columns) or 'none'}; needed are image and audio, "
+                    "allowed besides are id and emotion"
+                )
+            for row in reader:
+                if not row["image"] or not row["audio"]:
+                    raise UserError(f"{path}, line {reader.line_num}: image and audio must both be given")
+                image, audio = path.parent / row["image"], path.parent / row["audio"]
+                id = file_name(row["id"]) if row.get("id") else pair_id(image, audio)
+                yield Clip(id=id, image=image, audio=audio, emotion=row.get("emotion") or None)
+
+
+def listed(folder: Path, suffixes: Collection[str], setting: str) -> list[Path]:
+    """Files of a folder with one of the suffixes, by name."""
+    if not folder.is_dir():
+        raise UserError(f"{setting}={folder} is not a folder")
+    found = sorted(path for path in folder.iterdir() if path.suffix.lower() in suffixes)
+    if not found:
+        raise UserError(f"{setting}={folder} holds no file with one of the endings {', '.join(sorted(suffixes))}")
+    return found
+
+
+@lru_cache(maxsize=1024)
+def sha256(path: Path) -> str:
+    """Hash of a file's content."""
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
+
+
+@dataclass(frozen=True, kw_only=True)
+class ClipLoader:
+    """Reads a clip's files and prepares them for a model with these sizes. `background` shows through transparency."""
+
+    face: Cropper
+    background: str
+    image_size: int
+    sampling_rate_hz: int
+    fps: float
+
+    def __post_init__(self) -> None:
+        image_files.colour(self.background)
+
+    def probe(self, clip: Clip) -> int:
+        """Number of video frames; raises a UserError for files that cannot be read."""
+        image_files.read_image(clip.image, self.background)
+        return self._speech(clip)[1]
+
+    def __call__(self, clip: Clip) -> LoadedClip:
+        started = time.perf_counter()
+        waveform, num_frames = self._speech(clip)
+        portrait = image_files.read_image(clip.image, self.background)
+        read = time.perf_counter()
+        try:
+            crop, face = self.face(portrait, self.image_size)
+        except UserError as error:
+            raise UserError(f"image {clip.image}: {error}") from error
+        return LoadedClip(
+            clip=clip,
+            image=image_files.to_tensor(crop, self.image_size),
+            waveform=waveform,
+            num_frames=num_frames,
+            face=face,
+            seconds={"read": read - started, "crop": time.perf_counter() - read},
+        )
+
+    def _speech(self, clip: Clip) -> tuple[audio_files.Waveform, int]:
+        waveform = audio_files.read_audio(clip.audio, self.sampling_rate_hz)
+        audio_files.check_waveform(
+            waveform, name=str(clip.audio), sampling_rate_hz=self.sampling_rate_hz, fps=self.fps
+        )
+        return waveform, audio_files.num_video_frames(len(waveform), self.sampling_rate_hz, self.fps)
+
+
+class ClipDataset(Dataset[LoadedClip]):
+    """Loads clips one at a time."""
+
+    def __init__(self, clips: Sequence[Clip], loader: ClipLoader):
+        self.clips, self.loader = clips, loader
+
+    def __len__(self) -> int:
+        return len(self.clips)
+
+    def __getitem__(self, index: int) -> LoadedClip:
+        return self.loader(self.clips[index])
+
+
+class ClipDataModule(lightning.LightningDataModule):
+    """Hands batches of `batch_clips` loaded clips to `Trainer.predict`."""
+
+    def __init__(self, clips: Sequence[Clip], loader: ClipLoader, batch_clips: int):
+        super().__init__()
+        if batch_clips < 1:
+            raise UserError(f"batch_clips={batch_clips} must be a positive number")
+        self.dataset, self.batch_clips = ClipDataset(clips, loader), batch_clips
+
+    def predict_dataloader(self) -> DataLoader[LoadedClip]:
+        return DataLoader(self.dataset, batch_size=self.batch_clips, collate_fn=list)

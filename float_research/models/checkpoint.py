@@ -1,0 +1,257 @@
+"""Where weights come from: the layouts in which FLOAT checkpoints are found, and seeded weights for tests and dry runs.
+
+Parameter names are canonical, those of the official files. The weight-normed convolution is `weight_g`, `weight_v` there;
+current libraries call it `parametrizations.weight.original0`, `original1`. Both are read.
+"""
+
+import hashlib
+import pickle
+import re
+import zlib
+from abc import ABC, abstractmethod
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import torch
+from safetensors import SafetensorError
+from safetensors.torch import load_file
+from torch import Tensor
+
+from float_research.models.float_model import FloatModel
+from float_research.types import UserError
+
+Shapes = Mapping[str, Sequence[int]]
+
+UNUSED = re.compile(
+    r"noise\.weight$|\.to_rgb1\.|\.kernel$|masked_spec_embed$|^fmt\.pos_embed$|^fmt\.alignment_mask$"
+)
+"""Tensors that checkpoints carry and inference has no use for: blur kernels, masks, tables and untaken branches."""
+
+HOW_TO_GET = (
+    "run download_checkpoints.sh of the official repository (deepbrainai-research/float) "
+    "and name the folder it fills with checkpoint.folder=FOLDER, or run with checkpoint=random"
+)
+AUDIO_MODEL, EMOTION_MODEL = "wav2vec2-base-960h", "wav2vec-english-speech-emotion-recognition"
+MAX_LISTED = 20
+
+
+def canonical(key: str) -> str:
+    """The official name of a parameter, whichever library version wrote it."""
+    return key.replace("parametrizations.weight.original0", "weight_g").replace(
+        "parametrizations.weight.original1", "weight_v"
+    )
+
+
+class Checkpoint(ABC):
+    """A source of weights. `trained` is False where frames mean nothing."""
+
+    trained = True
+
+    @abstractmethod
+    def files(self) -> list[Path]:
+        """The files it consists of. Raises UserError for one that is not there, before anything is read."""
+
+    @abstractmethod
+    def tensors(self, shapes: Shapes) -> dict[str, Tensor]:
+        """Canonical name → tensor, for a model with parameters of these names and shapes."""
+
+    def fingerprint(self) -> str:
+        """SHA-256 of the files' contents."""
+        digest = hashlib.sha256()
+        for path in self.files():
+            with path.open("rb") as file:
+                while block := file.read(1 << 22):
+                    digest.update(block)
+        return digest.hexdigest()
+
+
+@dataclass(frozen=True, kw_only=True)
+class Official(Checkpoint):
+    """`float.pth` and the two Hugging Face folders, as the official download script lays them out."""
+
+    folder: str
+
+    def files(self) -> list[Path]:
+        return [existing(Path(self.folder) / "float.pth"), *speech_files(Path(self.folder))]
+
+    def tensors(self, shapes: Shapes) -> dict[str, Tensor]:
+        main, *_ = self.files()
+        return {**speech_tensors(Path(self.folder)), **read_tensors(main)}
+
+
+@dataclass(frozen=True, kw_only=True)
+class Unified(Checkpoint):
+    """One file with the whole state dict, such as `FLOAT.safetensors`."""
+
+    file: str
+
+    def files(self) -> list[Path]:
+        return [existing(Path(self.file), "name your file with checkpoint.file=FILE, or run with checkpoint=random")]
+
+    def tensors(self, shapes: Shapes) -> dict[str, Tensor]:
+        return read_tensors(self.files()[0])
+
+
+@dataclass(frozen=True, kw_only=True)
+class Split(Checkpoint):
+    """One file a network, without prefixes, and the two Hugging Face folders beside them."""
+
+    folder: str
+
+    PREFIXES = {
+        "motion_autoencoder/encoder.safetensors": "motion_autoencoder.enc.",
+        "motion_autoencoder/decoder.safetensors": "motion_autoencoder.dec.",
+        "audio_projections/projection.safetensors": "audio_encoder.audio_projection.",
+        "fmt/fmt.safetensors": "fmt.",
+    }
+
+    def files(self) -> list[Path]:
+        return [*(existing(Path(self.folder) / name) for name in self.PREFIXES), *speech_files(Path(self.folder))]
+
+    def tensors(self, shapes: Shapes) -> dict[str, Tensor]:
+        tensors = speech_tensors(Path(self.folder))
+        for name, prefix in self.PREFIXES.items():
+            tensors |= {prefix + key: value for key, value in read_tensors(Path(self.folder) / name).items()}
+        return tensors
+
+
+@dataclass(frozen=True, kw_only=True)
+class Random(Checkpoint):
+    """Weights drawn from each parameter's name and `seed`: the same on every machine, and meaningless."""
+
+    seed: int
+
+    trained = False
+
+    def files(self) -> list[Path]:
+        return []
+
+    def tensors(self, shapes: Shapes) -> dict[str, Tensor]:
+        return {name: seeded_weight(name, shape, self.seed) for name, shape in shapes.items()}
+
+    def fingerprint(self) -> str:
+        return f"random-{self.seed}"
+
+
+def seeded_weight(name: str, shape: Sequence[int], seed: int = 0) -> Tensor:
+    """A weight from its canonical name: x ~ N(0, 1) from PCG64(crc32(name) ^ seed), scaled by the kind of parameter.
+
+    Equalised layers of the motion auto-encoder take x itself, flow layers 0.02 x, other weights x / sqrt(fan_in), biases
+    0.1 x; gains and modulation biases 1 + 0.1 x.
+    """
+    generator = np.random.Generator(np.random.PCG64(zlib.crc32(name.encode()) ^ seed))
+    x = torch.from_numpy(generator.standard_normal(tuple(shape), dtype=np.float32))
+    if name.startswith("motion_autoencoder."):
+        if name.endswith("modulation.bias"):
+            return 1 + 0.1 * x
+        if len(shape) == 1 or name.endswith(".bias"):
+            return 0.1 * x
+        return 0.02 * x if re.search(r"to_flows\.\d+\.conv\.weight$", name) else x
+    if len(shape) >= 2:
+        return x / np.sqrt(np.prod(shape[1:])).astype(np.float32)
+    return 1 + 0.1 * x if "norm" in name and name.endswith("weight") else 0.1 * x
+
+
+def existing(path: Path, remedy: str = HOW_TO_GET) -> Path:
+    """`path`, or a UserError that says what is expected there and how to get it."""
+    if not path.is_file():
+        raise UserError(f"checkpoint file {path} does not exist; {remedy}")
+    return path
+
+
+def speech_files(folder: Path) -> list[Path]:
+    """The weights of the two Hugging Face models in `folder`, safetensors preferred."""
+    found = []
+    for name in (AUDIO_MODEL, EMOTION_MODEL):
+        candidates = [folder / name / "model.safetensors", folder / name / "pytorch_model.bin"]
+        found.append(next((path for path in candidates if path.is_file()), candidates[0]))
+    return [existing(path) for path in found]
+
+
+def speech_tensors(folder: Path) -> dict[str, Tensor]:
+    """The two Hugging Face models under the official prefixes; heads for other tasks are left out."""
+    tensors: dict[str, Tensor] = {}
+    prefixes = ("audio_encoder.", "emotion_encoder.wav2vec2_for_emotion.")
+    for path, prefix in zip(speech_files(folder), prefixes, strict=True):
+        for key, value in read_tensors(path).items():
+            if not key.startswith("lm_head."):
+                tensors[prefix + key] = value
+    return tensors
+
+
+def read_tensors(path: Path) -> dict[str, Tensor]:
+    """Tensors of a safetensors or PyTorch file by canonical name. Nothing in a file is ever executed."""
+    try:
+        if path.suffix == ".safetensors":
+            content = load_file(path)
+        else:
+            content = torch.load(path, map_location="cpu", weights_only=True)
+    except pickle.UnpicklingError as error:
+        raise UserError(
+            f"checkpoint file {path} is not a plain PyTorch state dict (it is damaged, or loading it would run code from "
+            f"it), so it was not loaded; convert it to safetensors where it is trusted"
+        ) from error
+    except (SafetensorError, RuntimeError, EOFError, OSError, ValueError) as error:
+        raise UserError(f"checkpoint file {path} is damaged or truncated ({one_line(error)}); get it again") from error
+    if not isinstance(content, dict) or not all(isinstance(value, Tensor) for value in content.values()):
+        raise UserError(f"checkpoint file {path} is not a state dict of named tensors; get the original file again")
+    return {canonical(key): value for key, value in content.items()}
+
+
+def load_model(build: Callable[[], FloatModel], checkpoint: Checkpoint) -> FloatModel:
+    """Builds the networks without memory, fills them from `checkpoint`, and returns them ready for inference."""
+    checkpoint.files()
+    with torch.device("meta"):
+        model = build()
+    names = {canonical(key): key for key in model.state_dict()}
+    shapes = parameter_shapes(model)
+    tensors = checkpoint.tensors(shapes)
+    check_keys(shapes, tensors)
+    state = {own: tensors[name].to(torch.float32) for name, own in names.items()}
+    model.load_state_dict(state, strict=True, assign=True)
+    return model.eval().requires_grad_(False)
+
+
+def parameter_shapes(model: FloatModel) -> dict[str, tuple[int, ...]]:
+    """Canonical name → shape of each parameter."""
+    return {canonical(key): tuple(value.shape) for key, value in model.state_dict().items()}
+
+
+def check_keys(shapes: Shapes, tensors: Mapping[str, Tensor]) -> None:
+    """Raises a UserError that lists every missing, unexpected or wrongly shaped tensor."""
+    given = {key for key in tensors if not UNUSED.search(key)}
+    wrong = [
+        f"{key} is {list(tensors[key].shape)} instead of {list(shape)}"
+        for key, shape in shapes.items()
+        if key in given and tuple(tensors[key].shape) != tuple(shape)
+    ]
+    problems = {
+        "missing": [key for key in shapes if key not in given],
+        "unexpected": sorted(given - set(shapes)),
+        "wrongly shaped": wrong,
+    }
+    if any(problems.values()):
+        listed = "; ".join(f"{len(keys)} {kind}: {shortened(keys)}" for kind, keys in problems.items() if keys)
+        raise UserError(f"the checkpoint does not fit the model ({listed}); choose the model=… it was made for")
+
+
+def shortened(keys: Sequence[str]) -> str:
+    more = f" and {len(keys) - MAX_LISTED} more" if len(keys) > MAX_LISTED else ""
+    return ", ".join(keys[:MAX_LISTED]) + more
+
+
+def one_line(error: Exception) -> str:
+    return next(iter(str(error).splitlines()), type(error).__name__)
+
+
+def merged(checkpoint: Checkpoint, build: Callable[[], FloatModel]) -> dict[str, Tensor]:
+    """The checkpoint as one state dict under canonical names, checked against the model."""
+    checkpoint.files()
+    with torch.device("meta"):
+        shapes = parameter_shapes(build())
+    tensors = checkpoint.tensors(shapes)
+    check_keys(shapes, tensors)
+    return {name: value.contiguous() for name, value in tensors.items()}
+

@@ -1,0 +1,74 @@
+"""Wav2Vec 2.0 (arXiv 2006.11477) on transformers' modules: convolutional features in bounded memory."""
+
+import math
+from collections.abc import Iterator, Mapping
+from typing import Any
+
+import torch
+import torch.nn.functional as F
+from jaxtyping import Float
+from torch import Tensor, nn
+from transformers import Wav2Vec2Config, Wav2Vec2Model
+
+
+def build_wav2vec2(settings: Mapping[str, Any]) -> Wav2Vec2Model:
+    """The encoder with transformers' defaults (those of wav2vec2-base) overridden by `settings`.
+
+    Masking is a means of training alone; without it the model has no `masked_spec_embed` parameter.
+    """
+    return Wav2Vec2Model(Wav2Vec2Config(**{**settings, "mask_time_prob": 0.0, "mask_feature_prob": 0.0}))
+
+
+def conv_features(
+    model: Wav2Vec2Model, audio: Float[Tensor, "b s"], segment_frames: int
+) -> Float[Tensor, "b f c"]:
+    """Features of the convolutional front end, computed `segment_frames` output frames at a time.
+
+    Exact: segments overlap by the receptive field, and a group norm over time takes the statistics of the whole clip.
+    """
+    layers = list(model.feature_extractor.conv_layers)
+    strides = [layer.conv.stride[0] for layer in layers]
+    kernels = [layer.conv.kernel_size[0] for layer in layers]
+    hop = math.prod(strides)
+    field = 1 + sum((k - 1) * math.prod(strides[:i]) for i, k in enumerate(kernels))
+    num_frames = (audio.shape[1] - field) // hop + 1
+    if num_frames <= segment_frames:
+        return model.feature_extractor(audio).transpose(1, 2)
+
+    norm = layers[0].layer_norm if isinstance(getattr(layers[0], "layer_norm", None), nn.GroupNorm) else None
+    statistics = _statistics(layers[0].conv, audio, segment_frames * hop) if norm is not None else None
+    segments = []
+    for start in range(0, num_frames, segment_frames):
+        end = min(start + segment_frames, num_frames)
+        x = audio[:, None, start * hop : (end - 1) * hop + field]
+        if norm is None or statistics is None:
+            x = layers[0](x)
+        else:
+            mean, variance = statistics
+            x = (layers[0].conv(x) - mean) * torch.rsqrt(variance + norm.eps)
+            x = layers[0].activation(x * norm.weight[:, None] + norm.bias[:, None])
+        for layer in layers[1:]:
+            x = layer(x)
+        segments.append(x.transpose(1, 2))
+    return torch.cat(segments, dim=1)
+
+
+def _statistics(conv: nn.Conv1d, audio: Tensor, segment_samples: int) -> tuple[Tensor, Tensor]:
+    """Mean and variance over time of each channel of `conv(audio)`, `(b, c, 1)` each."""
+    total = squares = torch.zeros((), dtype=torch.float64, device=audio.device)
+    count = 0
+    for segment in _conv_segments(conv, audio, segment_samples):
+        total = total + segment.sum(-1, keepdim=True, dtype=torch.float64)
+        squares = squares + segment.double().square().sum(-1, keepdim=True)
+        count += segment.shape[-1]
+    mean = total / count
+    return mean.to(audio.dtype), (squares / count - mean.square()).to(audio.dtype)
+
+
+def _conv_segments(conv: nn.Conv1d, audio: Tensor, segment_samples: int) -> Iterator[Tensor]:
+    stride, kernel = conv.stride[0], conv.kernel_size[0]
+    num_outputs = (audio.shape[1] - kernel) // stride + 1
+    step = max(1, segment_samples // stride)
+    for start in range(0, num_outputs, step):
+        end = min(start + step, num_outputs)
+        yield F.conv1d(audio[:, None, start * stride : (end - 1) * stride + kernel], conv.weight, conv.bias, stride)

@@ -1,0 +1,42 @@
+"""What `nfe` counts, and so how many points the time grid has."""
+
+from dataclasses import dataclass
+from typing import Protocol
+
+from float_research.sampling.solver import Solver
+from float_research.types import UserError
+
+
+class Budget(Protocol):
+    """Number of grid points for `nfe` and a solver."""
+
+    def __call__(self, nfe: int, solver: Solver, /) -> int: ...
+
+
+@dataclass(frozen=True, kw_only=True)
+class GridPoints:
+    """`nfe` grid points, so `nfe - 1` steps whatever they cost: what the official option means."""
+
+    def __call__(self, nfe: int, solver: Solver, /) -> int:
+        if nfe < 2:
+            raise UserError(f"nfe={nfe} is too small: budget=grid_points needs at least 2 points, which make one step")
+        return nfe
+
+
+@dataclass(frozen=True, kw_only=True)
+class Evaluations:
+    """At most `nfe` evaluations of the vector field a window: the fair budget between solvers."""
+
+    def __call__(self, nfe: int, solver: Solver, /) -> int:
+        one_step = solver.evaluations(1)
+        if one_step is None:
+            raise UserError(
+                f"budget=evaluations cannot bound solver {solver.method}, which chooses its own number of evaluations; "
+                "use budget=grid_points and solver.atol, solver.rtol"
+            )
+        if nfe < one_step:
+            raise UserError(f"nfe={nfe} is too small: one step of solver {solver.method} takes {one_step} evaluations")
+        num_steps = 1
+        while (solver.evaluations(num_steps + 1) or 0) <= nfe:
+            num_steps += 1
+        return num_steps + 1

@@ -1,0 +1,76 @@
+"""The starting noise of each window.
+
+Drawn on the CPU from (seed, clip id, window), so it is the same on every device, in every batch and beside any clips.
+"""
+
+import hashlib
+import math
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Protocol
+
+import torch
+from jaxtyping import Float
+from torch import Tensor
+
+from float_research.types import UserError
+
+
+class Noise(Protocol):
+    """Standard normal noise for the windows of one clip, in order, without end."""
+
+    def __call__(self, *, seed: int, clip: str, num_frames: int, latent_dim: int) -> Iterator[Float[Tensor, "l d"]]: ...
+
+
+def draw(seed: int, num_frames: int, latent_dim: int) -> Float[Tensor, "l d"]:
+    """Noise from one generator, float32."""
+    generator = torch.Generator(device="cpu").manual_seed(seed)
+    return torch.randn(1, num_frames, latent_dim, generator=generator, dtype=torch.float32, device="cpu")[0]
+
+
+def derived_seed(seed: int, clip: str, window: int) -> int:
+    """A 63-bit seed of its own for each clip and window."""
+    digest = hashlib.sha256(f"{seed}\n{window}\n{clip}".encode()).digest()
+    return int.from_bytes(digest[:8], "big") >> 1
+
+
+@dataclass(frozen=True, kw_only=True)
+class Shared:
+    """The official policy: the generator is seeded anew for each window, so all windows of all clips share one noise."""
+
+    def __call__(self, *, seed: int, clip: str, num_frames: int, latent_dim: int) -> Iterator[Float[Tensor, "l d"]]:
+        noise = draw(seed, num_frames, latent_dim)
+        while True:
+            yield noise
+
+
+@dataclass(frozen=True, kw_only=True)
+class Independent:
+    """Fresh noise for each clip and window."""
+
+    def __call__(self, *, seed: int, clip: str, num_frames: int, latent_dim: int) -> Iterator[Float[Tensor, "l d"]]:
+        window = 0
+        while True:
+            yield draw(derived_seed(seed, clip, window), num_frames, latent_dim)
+            window += 1
+
+
+@dataclass(frozen=True, kw_only=True)
+class Correlated:
+    """First-order autoregression along the windows: `x_k = ρ x_(k-1) + sqrt(1 - ρ²) ε_k`, unit variance throughout.
+
+    ρ = 0 is `Independent`, ρ = 1 one noise for the whole clip.
+    """
+
+    rho: float
+
+    def __post_init__(self) -> None:
+        if not -1 <= self.rho <= 1:
+            raise UserError(f"noise.rho={self.rho} must lie in [-1, 1]; 0 is independent noise")
+
+    def __call__(self, *, seed: int, clip: str, num_frames: int, latent_dim: int) -> Iterator[Float[Tensor, "l d"]]:
+        fresh = Independent()(seed=seed, clip=clip, num_frames=num_frames, latent_dim=latent_dim)
+        noise = next(fresh)
+        while True:
+            yield noise
+            noise = self.rho * noise + math.sqrt(1 - self.rho**2) * next(fresh)

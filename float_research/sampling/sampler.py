@@ -1,0 +1,158 @@
+"""Sampling a clip: noise → ODE → motion latents, window by window (FLOAT section 3.2, arXiv 2412.01064)."""
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, field
+
+import torch
+from jaxtyping import Float
+from torch import Tensor
+
+from float_research.sampling.budget import Budget
+from float_research.sampling.chunking import Chunking
+from float_research.sampling.guidance import Guidance
+from float_research.sampling.noise import Noise
+from float_research.sampling.solver import Solver
+from float_research.sampling.stitch import Stitch
+from float_research.sampling.time_grid import TimeGrid
+from float_research.types import ClipConditions, Conditions, Cost, MotionChunk, Network, UserError, VectorField
+
+
+@dataclass
+class Meter:
+    """Counts what really runs: evaluations of the guided field and rows of the network."""
+
+    evaluations: int = 0
+    rows: int = 0
+
+    def network(self, network: Network) -> Network:
+        def metered(t: Tensor, x: Tensor, conditions: Conditions) -> Tensor:
+            self.rows += len(x)
+            return network(t, x, conditions)
+
+        return metered
+
+    def field(self, field: VectorField) -> VectorField:
+        def metered(t: Tensor, x: Tensor) -> Tensor:
+            self.evaluations += 1
+            return field(t, x)
+
+        return metered
+
+
+@dataclass(frozen=True, kw_only=True)
+class Sampler:
+    """The parts that together turn conditions into motion."""
+
+    solver: Solver
+    nfe: int
+    budget: Budget
+    time_grid: TimeGrid
+    guidance: Guidance
+    noise: Noise
+    chunking: Chunking
+    stitch: Stitch
+    seed: int
+    grid_points: int = field(init=False)
+
+    def __post_init__(self) -> None:
+        if self.nfe < 1:
+            raise UserError(f"nfe={self.nfe} must be a positive number; the official default is 10")
+        object.__setattr__(self, "grid_points", self.budget(self.nfe, self.solver))
+        self.grid(torch.float32)
+        self.stitch.overlap(self.chunking.window_frames)
+
+    def grid(self, dtype: torch.dtype) -> Float[Tensor, " n"]:
+        """Flow times from 0 to 1."""
+        return self.time_grid(self.grid_points, dtype)
+
+    def num_windows(self, num_frames: int) -> int:
+        return len(self.stitch.starts(num_frames, self.chunking.window_frames))
+
+    def declared_cost(self, num_frames: int) -> Cost | None:
+        """What a clip of `num_frames` will cost; None where the solver decides as it goes."""
+        times = self.solver.evaluation_times(self.grid(torch.float32).tolist())
+        if times is None:
+            return None
+        return Cost(len(times), sum(self.guidance.rows(t) for t in times)) * self.num_windows(num_frames)
+
+    def __call__(self, network: Network, clips: Sequence[ClipConditions]) -> Iterator[MotionChunk]:
+        """Motion of the clips, sampled side by side, in order within each clip and as soon as it is final."""
+        hop = self._hop
+        tracks = [_Track(clip, self, self._noise(clip)) for clip in clips]
+        for k in range(max(self.num_windows(clip.num_frames) for clip in clips)):
+            start = k * hop
+            active = [i for i, clip in enumerate(clips) if k < self.num_windows(clip.num_frames)]
+            groups = [[i] for i in active] if self.solver.couples_clips else [active]
+            for group in groups:
+                solved, cost = self._solve(network, [tracks[i] for i in group], start)
+                for i, motion in zip(group, solved, strict=True):
+                    last = k + 1 == self.num_windows(clips[i].num_frames)
+                    final = tracks[i].advance(motion, clips[i].num_frames - start if last else hop)
+                    yield MotionChunk(index=i, start=start, motion=final, cost=cost)
+
+    @property
+    def _hop(self) -> int:
+        return self.chunking.window_frames - self.stitch.overlap(self.chunking.window_frames)
+
+    def _noise(self, clip: ClipConditions) -> Iterator[Float[Tensor, "l d"]]:
+        return self.noise(
+            seed=self.seed,
+            clip=clip.id,
+            num_frames=self.chunking.window_frames,
+            latent_dim=clip.reference.shape[-1],
+        )
+
+    def _solve(
+        self, network: Network, tracks: Sequence["_Track"], start: int
+    ) -> tuple[Float[Tensor, "b l d"], Cost]:
+        conditions = stack([track.conditions(start) for track in tracks])
+        reference = conditions.reference
+        precision = torch.promote_types(reference.dtype, torch.float32)
+        noise = torch.stack([next(track.noise) for track in tracks]).to(reference.device, precision)
+        meter = Meter()
+        guided = meter.field(self.guidance.guide(meter.network(network), conditions))
+        solved = self.solver.solve(guided, noise, self.grid(precision))
+        return solved, Cost(meter.evaluations, meter.rows // len(tracks))
+
+
+class _Track:
+    """One clip under way: its padded conditions and the motion that the next window builds on."""
+
+    def __init__(self, clip: ClipConditions, sampler: Sampler, noise: Iterator[Float[Tensor, "l d"]]):
+        self.noise, self.stitch = noise, sampler.stitch
+        self.previous, self.window = sampler.chunking.previous_frames, sampler.chunking.window_frames
+        self.reference = clip.reference
+        self.audio = torch.cat([clip.audio.new_zeros(self.previous, clip.audio.shape[1]), clip.audio])
+        self.emotion = torch.cat([clip.emotion[:1].expand(self.previous, -1), clip.emotion])
+        self.history = torch.zeros(self.previous, len(clip.reference), device=clip.reference.device)
+        self.tail: Float[Tensor, "o d"] | None = None
+
+    def conditions(self, start: int) -> Conditions:
+        audio = self._rows(self.audio, start)
+        return Conditions(
+            audio=audio[self.previous :][None],
+            reference=self.reference[None],
+            emotion=self._rows(self.emotion, start)[None],
+            previous_motion=self.history[None],
+            previous_audio=audio[: self.previous][None],
+        )
+
+    def _rows(self, padded: Float[Tensor, "t c"], start: int) -> Float[Tensor, "n c"]:
+        """The previous rows and the window's, the clip's last row repeated past its end."""
+        rows = padded[start : start + self.previous + self.window]
+        missing = self.previous + self.window - len(rows)
+        return torch.cat([rows, rows[-1:].expand(missing, -1)])
+
+    def advance(self, solved: Float[Tensor, "l d"], num_final: int) -> Float[Tensor, "f d"]:
+        """Blends in the window just solved; returns its frames that are final now."""
+        if self.tail is not None and len(self.tail):
+            shared = len(self.tail)
+            solved = torch.cat([self.stitch.blend(self.tail, solved[:shared]), solved[shared:]])
+        final, self.tail = solved[:num_final], solved[num_final:]
+        self.history = torch.cat([self.history.to(final.dtype), final])[len(final) :]
+        return final
+
+
+def stack(windows: Sequence[Conditions]) -> Conditions:
+    """One batch of several clips' conditions."""
+    return Conditions(**{name: torch.cat([getattr(w, name) for w in windows]) for name in Conditions.__annotations__})

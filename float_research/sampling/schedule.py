@@ -1,0 +1,64 @@
+"""How a guidance scale changes over flow time t, from 0 (noise) to 1 (data)."""
+
+import math
+from dataclasses import dataclass
+from typing import Protocol
+
+from float_research.types import UserError
+
+TOLERANCE = 1e-6
+"""Slack at an interval's ends, so that rounding of t in a solver does not decide whether a point lies inside."""
+
+
+class Schedule(Protocol):
+    """Scale at flow time t."""
+
+    def __call__(self, t: float, /) -> float: ...
+
+
+@dataclass(frozen=True, kw_only=True)
+class Constant:
+    """The same scale throughout."""
+
+    scale: float
+
+    def __call__(self, t: float, /) -> float:
+        return self.scale
+
+
+@dataclass(frozen=True, kw_only=True)
+class Linear:
+    """`start + (scale - start) t`."""
+
+    start: float
+    scale: float
+
+    def __call__(self, t: float, /) -> float:
+        return self.start + (self.scale - self.start) * t
+
+
+@dataclass(frozen=True, kw_only=True)
+class Cosine:
+    """`start + (scale - start) (1 - cos(π t)) / 2`."""
+
+    start: float
+    scale: float
+
+    def __call__(self, t: float, /) -> float:
+        return self.start + (self.scale - self.start) * (1 - math.cos(math.pi * t)) / 2
+
+
+@dataclass(frozen=True, kw_only=True)
+class Interval:
+    """`scale` within [t_lo, t_hi] and 1 outside (arXiv 2404.07724), where the rows it would need are saved."""
+
+    scale: float
+    t_lo: float
+    t_hi: float
+
+    def __post_init__(self) -> None:
+        if not 0 <= self.t_lo <= self.t_hi <= 1:
+            raise UserError(f"schedule interval [{self.t_lo}, {self.t_hi}] must satisfy 0 <= t_lo <= t_hi <= 1")
+
+    def __call__(self, t: float, /) -> float:
+        return self.scale if self.t_lo - TOLERANCE <= t <= self.t_hi + TOLERANCE else 1.0

@@ -1,0 +1,178 @@
+"""ODE solvers: torchdiffeq's, each with its order and its cost declared.
+
+A solver integrates `dx/dt = v(t, x)` from the first to the last point of a time grid and returns the end point.
+"""
+
+from abc import ABC, abstractmethod
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import ClassVar
+
+from jaxtyping import Float
+from torch import Tensor
+from torchdiffeq import odeint
+
+from float_research.types import UserError, VectorField
+
+
+class Solver(ABC):
+    """A method of torchdiffeq.
+
+    `order`: the error falls with this power of the step size. `couples_clips`: a step depends on the whole batch (an
+    error norm, an iteration), so clips must be solved one by one.
+    """
+
+    method: ClassVar[str]
+    order: ClassVar[int]
+    couples_clips: ClassVar[bool]
+
+    @abstractmethod
+    def solve(
+        self, field: VectorField, x: Float[Tensor, "b l d"], grid: Float[Tensor, " n"]
+    ) -> Float[Tensor, "b l d"]:
+        """The state at the grid's last point."""
+
+    @abstractmethod
+    def evaluation_times(self, grid: Sequence[float]) -> list[float] | None:
+        """Flow times at which the field is evaluated; None where the solver decides as it goes."""
+
+    def evaluations(self, num_steps: int) -> int | None:
+        """Evaluations of the field in `num_steps` steps; None where the solver decides as it goes."""
+        times = self.evaluation_times([i / num_steps for i in range(num_steps + 1)])
+        return None if times is None else len(times)
+
+
+class FixedStep(Solver):
+    """Runge-Kutta with the grid's own steps. `nodes`: where in a step the field is evaluated, as fractions of it."""
+
+    couples_clips = False
+    nodes: ClassVar[tuple[float, ...]]
+
+    def solve(
+        self, field: VectorField, x: Float[Tensor, "b l d"], grid: Float[Tensor, " n"]
+    ) -> Float[Tensor, "b l d"]:
+        return odeint(field, x, grid.to(x.device), method=self.method)[-1]
+
+    def evaluation_times(self, grid: Sequence[float]) -> list[float] | None:
+        return [start + node * (end - start) for start, end in zip(grid, grid[1:], strict=False) for node in self.nodes]
+
+
+class Euler(FixedStep):
+    """Euler's method: the official default."""
+
+    method, order, nodes = "euler", 1, (0.0,)
+
+
+class Midpoint(FixedStep):
+    """The explicit midpoint method."""
+
+    method, order, nodes = "midpoint", 2, (0.0, 1 / 2)
+
+
+class Heun2(FixedStep):
+    """Heun's method of order 2."""
+
+    method, order, nodes = "heun2", 2, (0.0, 1.0)
+
+
+class Heun3(FixedStep):
+    """Heun's method of order 3."""
+
+    method, order, nodes = "heun3", 3, (0.0, 1 / 3, 2 / 3)
+
+
+class Rk4(FixedStep):
+    """Kutta's 3/8 rule."""
+
+    method, order, nodes = "rk4", 4, (0.0, 1 / 3, 2 / 3, 1.0)
+
+
+class ExplicitAdams(FixedStep):
+    """Adams-Bashforth: two steps of `rk4` to start, then one evaluation a step."""
+
+    method, order, nodes = "explicit_adams", 4, Rk4.nodes
+
+    def evaluation_times(self, grid: Sequence[float]) -> list[float] | None:
+        start = super().evaluation_times(grid[:3])
+        assert start is not None
+        return start + list(grid[2:-1])
+
+
+@dataclass(frozen=True, kw_only=True)
+class Controlled(Solver):
+    """A solver that works until an error estimate meets `atol + rtol · |x|`, and so chooses its own evaluations."""
+
+    atol: float
+    rtol: float
+    couples_clips = True
+
+    def __post_init__(self) -> None:
+        if not (self.atol > 0 and self.rtol > 0):
+            raise UserError(f"solver.atol={self.atol} and solver.rtol={self.rtol} must be positive, such as 1e-5")
+
+    def points(self, grid: Float[Tensor, " n"]) -> Float[Tensor, " n"]:
+        """The points that the solver is given."""
+        return grid
+
+    def solve(
+        self, field: VectorField, x: Float[Tensor, "b l d"], grid: Float[Tensor, " n"]
+    ) -> Float[Tensor, "b l d"]:
+        points = self.points(grid).to(x.device)
+        try:
+            return odeint(field, x, points, method=self.method, atol=self.atol, rtol=self.rtol)[-1]
+        except AssertionError as error:
+            raise UserError(
+                f"solver {self.method} could not reach atol={self.atol}, rtol={self.rtol} ({error}); "
+                "raise the tolerances or use a solver with fixed steps"
+            ) from error
+
+    def evaluation_times(self, grid: Sequence[float]) -> list[float] | None:
+        return None
+
+
+class ImplicitAdams(Controlled):
+    """Adams-Bashforth-Moulton on the grid's own steps, up to four corrections in each."""
+
+    method, order = "implicit_adams", 4
+
+
+class Adaptive(Controlled):
+    """Embedded Runge-Kutta pair with step-size control between the grid's end points alone.
+
+    `stages`: evaluations in each attempted step; two more come before the first.
+    """
+
+    stages: ClassVar[int]
+
+    def points(self, grid: Float[Tensor, " n"]) -> Float[Tensor, " n"]:
+        return grid[[0, -1]]
+
+
+class Dopri5(Adaptive):
+    """Dormand-Prince 5(4)."""
+
+    method, order, stages = "dopri5", 5, 6
+
+
+class Dopri8(Adaptive):
+    """Dormand-Prince 8(7)."""
+
+    method, order, stages = "dopri8", 8, 13
+
+
+class Bosh3(Adaptive):
+    """Bogacki-Shampine 3(2)."""
+
+    method, order, stages = "bosh3", 3, 3
+
+
+class Fehlberg2(Adaptive):
+    """Runge-Kutta-Fehlberg 2(1)."""
+
+    method, order, stages = "fehlberg2", 2, 2
+
+
+class AdaptiveHeun(Adaptive):
+    """Heun-Euler 2(1)."""
+
+    method, order, stages = "adaptive_heun", 2, 1

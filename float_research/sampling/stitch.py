@@ -1,0 +1,52 @@
+"""How windows are joined."""
+
+from abc import ABC, abstractmethod
+from dataclasses import dataclass
+
+import torch
+from jaxtyping import Float
+from torch import Tensor
+
+from float_research.types import UserError
+
+
+class Stitch(ABC):
+    """Windows follow each other, the last `overlap` frames of one being the first of the next."""
+
+    @abstractmethod
+    def overlap(self, window_frames: int) -> int:
+        """Frames that neighbouring windows share."""
+
+    def starts(self, num_frames: int, window_frames: int) -> list[int]:
+        """First frames of the windows that cover a clip of `num_frames`."""
+        hop = window_frames - self.overlap(window_frames)
+        num_windows = 1 + max(0, -(-(num_frames - window_frames) // hop))
+        return [k * hop for k in range(num_windows)]
+
+    def blend(self, old: Float[Tensor, "o d"], new: Float[Tensor, "o d"]) -> Float[Tensor, "o d"]:
+        """Joins two versions of the shared frames: a linear crossfade from `old` to `new`."""
+        weight = torch.arange(1, len(old) + 1, dtype=old.dtype, device=old.device)[:, None] / (len(old) + 1)
+        return old + weight * (new - old)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Autoregressive(Stitch):
+    """The official way: windows side by side, joined by the previous frames alone."""
+
+    def overlap(self, window_frames: int) -> int:
+        return 0
+
+
+@dataclass(frozen=True, kw_only=True)
+class Crossfade(Stitch):
+    """Windows overlap by `overlap_frames`, sampled twice and crossfaded; each still sees the finished frames before it."""
+
+    overlap_frames: int
+
+    def overlap(self, window_frames: int) -> int:
+        if not 0 <= self.overlap_frames <= window_frames // 2:
+            raise UserError(
+                f"stitch.overlap_frames={self.overlap_frames} must lie between 0 and half a window "
+                f"({window_frames // 2} of {window_frames} frames)"
+            )
+        return self.overlap_frames

@@ -1,0 +1,140 @@
+"""The words that every room of the package shares.
+
+Shape letters: b batch, t frames of a clip, n rows of a window (previous and current), l current frames of a window,
+p previous frames, d motion latent, a audio feature, e emotions, s samples, h and w pixels.
+"""
+
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, Protocol
+
+import numpy as np
+from jaxtyping import Float, UInt8
+from torch import Tensor
+
+Image = UInt8[np.ndarray, "h w 3"]
+Waveform = Float[np.ndarray, "s"]
+
+VectorField = Callable[[Tensor, Tensor], Tensor]
+"""`v(t, x)`: the velocity of the motion latents `x` `(b, l, d)` at flow time `t` (scalar, 0 noise to 1 data)."""
+
+
+class UserError(ValueError):
+    """A mistake that the user can mend: one sentence with the value that is wrong and what would be right."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Conditions:
+    """What the vector field is conditioned on, for one window of a batch of clips."""
+
+    audio: Float[Tensor, "b l a"]
+    reference: Float[Tensor, "b d"]
+    emotion: Float[Tensor, "b n e"]
+    previous_motion: Float[Tensor, "b p d"]
+    previous_audio: Float[Tensor, "b p a"]
+
+
+Network = Callable[[Tensor, Tensor, Conditions], Tensor]
+"""`f(t, x, conditions)`: the conditioned vector field of the L current frames, `(b, l, d)`."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class ClipConditions:
+    """The conditions of a whole clip. `id` names its noise."""
+
+    id: str
+    audio: Float[Tensor, "t a"]
+    reference: Float[Tensor, " d"]
+    emotion: Float[Tensor, "t e"]
+
+    @property
+    def num_frames(self) -> int:
+        return len(self.audio)
+
+
+@dataclass(frozen=True, kw_only=True)
+class MotionChunk:
+    """Finished motion of clip `index` from frame `start` on, as the sampler hands it over, and what it cost."""
+
+    index: int
+    start: int
+    motion: Float[Tensor, "l d"]
+    cost: "Cost"
+
+
+@dataclass(frozen=True)
+class Cost:
+    """What sampling a clip costs: evaluations of the guided vector field, and rows that the network computed for them."""
+
+    evaluations: int = 0
+    rows: int = 0
+
+    def __add__(self, other: "Cost") -> "Cost":
+        return Cost(self.evaluations + other.evaluations, self.rows + other.rows)
+
+    def __sub__(self, other: "Cost") -> "Cost":
+        return Cost(self.evaluations - other.evaluations, self.rows - other.rows)
+
+    def __mul__(self, times: int) -> "Cost":
+        return Cost(self.evaluations * times, self.rows * times)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Clip:
+    """One portrait to be animated by one recording. `emotion`, if given, is a label that replaces the run's source."""
+
+    id: str
+    image: Path
+    audio: Path
+    emotion: str | None = None
+
+
+@dataclass(frozen=True, kw_only=True)
+class LoadedClip:
+    """A clip with its files read: the face crop in [-1, 1] and the waveform as recorded, mono at the model's rate."""
+
+    clip: Clip
+    image: Float[Tensor, "3 h w"]
+    waveform: Waveform
+    num_frames: int
+    face: Mapping[str, Any] = field(default_factory=dict)
+    seconds: Mapping[str, float] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, kw_only=True)
+class ClipResult:
+    """What a run says of one clip. `declared` is None where a solver chooses its own number of evaluations."""
+
+    id: str
+    video: str
+    image: str
+    audio: str
+    image_sha256: str
+    audio_sha256: str
+    num_frames: int
+    num_chunks: int
+    declared: Cost | None
+    measured: Cost
+    emotion: Mapping[str, float]
+    face: Mapping[str, Any]
+    seconds: Mapping[str, float]
+
+
+class EmotionPredictor(Protocol):
+    """Predicts the emotion of normalised speech: `(b, s)` waveform → `(b, e)` probabilities."""
+
+    def __call__(self, waveform: Float[Tensor, "b s"], /) -> Float[Tensor, "b e"]: ...
+
+
+class Observer(Protocol):
+    """Hears how a run comes along. Every method is optional to act on; none may change the run."""
+
+    def clip_started(self, id: str, num_frames: int, num_chunks: int) -> None: ...
+
+    def frames_written(self, id: str, num_frames: int, chunk: int) -> None: ...
+
+    def clip_finished(self, id: str) -> None: ...
+
+
+FrameStream = Iterator[UInt8[Tensor, "l h w 3"]]
