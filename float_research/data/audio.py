@@ -23,6 +23,7 @@ def read_audio(path: Path, sampling_rate_hz: int) -> Waveform:
         samples, rate_hz = soundfile.read(path, dtype="float32", always_2d=True)
     except soundfile.LibsndfileError:
         samples, rate_hz = decode(path)
+    require_finite(samples, str(path))
     return resample(samples.mean(axis=1) if samples.shape[1] > 1 else samples[:, 0], rate_hz, sampling_rate_hz)
 
 
@@ -55,8 +56,7 @@ def check_waveform(waveform: Waveform, *, name: str, sampling_rate_hz: int, fps:
     """Raises a UserError for audio that no video can be made from."""
     if not len(waveform):
         raise UserError(f"audio {name} is empty; give a recording of speech")
-    if not np.isfinite(waveform).all():
-        raise UserError(f"audio {name} holds NaN or infinite samples; export it again")
+    require_finite(waveform, name)
     if len(waveform) < sampling_rate_hz / fps:
         raise UserError(
             f"audio {name} lasts {len(waveform) / sampling_rate_hz:.3f} s, less than one frame ({1 / fps:g} s); "
@@ -64,6 +64,12 @@ def check_waveform(waveform: Waveform, *, name: str, sampling_rate_hz: int, fps:
         )
     if np.abs(waveform).max() < SILENCE:
         raise UserError(f"audio {name} is silent; give a recording of speech")
+
+
+def require_finite(samples: np.ndarray, name: str) -> None:
+    """Raises a UserError for NaN or infinite samples, which resampling would spread."""
+    if not np.isfinite(samples).all():
+        raise UserError(f"audio {name} holds NaN or infinite samples; export it again")
 
 
 def normalise(waveform: Waveform) -> Waveform:

@@ -26,11 +26,11 @@ class ClipSource(ABC):
     """Lists clips. Their ids are unique and fit for file names."""
 
     @abstractmethod
-    def list(self) -> Iterator[Clip]:
+    def pairs(self) -> Iterator[Clip]:
         """The clips, in order."""
 
     def clips(self) -> list[Clip]:
-        clips = list(self.list())
+        clips = list(self.pairs())
         twice = [id for id, count in Counter(clip.id for clip in clips).items() if count > 1]
         if twice:
             raise UserError(f"clip id {twice[0]!r} occurs more than once; rename a file or give ids with data=manifest")
@@ -53,7 +53,7 @@ class Pair(ClipSource):
     image: str
     audio: str
 
-    def list(self) -> Iterator[Clip]:
+    def pairs(self) -> Iterator[Clip]:
         image, audio = Path(self.image), Path(self.audio)
         yield Clip(id=pair_id(image, audio), image=image, audio=audio)
 
@@ -65,7 +65,7 @@ class Grid(ClipSource):
     images: str
     audios: str
 
-    def list(self) -> Iterator[Clip]:
+    def pairs(self) -> Iterator[Clip]:
         images = listed(Path(self.images), image_files.SUFFIXES, "data.images")
         for audio in listed(Path(self.audios), audio_files.SUFFIXES, "data.audios"):
             for image in images:
@@ -78,7 +78,7 @@ class Manifest(ClipSource):
 
     file: str
 
-    def list(self) -> Iterator[Clip]:
+    def pairs(self) -> Iterator[Clip]:
         path = Path(self.file)
         if not path.is_file():
             raise UserError(f"data.file={path} does not exist; give a CSV file with columns image, audio, id, emotion")

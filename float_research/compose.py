@@ -1,0 +1,134 @@
+"""The one module that sees configs: composes them and builds the parts they name."""
+
+from collections.abc import Callable, Sequence
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+from hydra import compose, initialize_config_dir
+from hydra.core.global_hydra import GlobalHydra
+from hydra.core.hydra_config import HydraConfig
+from hydra.errors import InstantiationException
+from hydra.types import RunMode
+from hydra.utils import instantiate
+from omegaconf import DictConfig, OmegaConf, open_dict
+
+from float_research.data.clips import ClipLoader
+from float_research.data.examples import example
+from float_research.inference.job import Job
+from float_research.inference.module import Naming
+from float_research.models.float_model import FloatModel
+from float_research.sampling.sampler import Sampler
+from float_research.types import UserError
+
+IN_PROCESS_LAUNCHERS = ("BasicLauncher", "JoblibLauncher")
+
+OmegaConf.register_new_resolver("example", example, replace=True)
+
+
+def config_folder() -> Path:
+    """`conf/`, beside the package in a source tree and inside it once installed."""
+    inside = Path(__file__).parent / "conf"
+    return inside if inside.is_dir() else Path(__file__).parents[1] / "conf"
+
+
+def compose_config(overrides: Sequence[str], config_name: str = "infer") -> DictConfig:
+    """The config that a script would see with these overrides, outside of any Hydra run."""
+    GlobalHydra.instance().clear()
+    with initialize_config_dir(str(config_folder()), version_base="1.3"):
+        return compose(config_name, overrides=list(overrides))
+
+
+def build(config: DictConfig) -> Any:
+    """Instantiates a config node. A part's own UserError comes through as it was raised."""
+    try:
+        return instantiate(config, _convert_="all")
+    except InstantiationException as error:
+        cause: BaseException | None = error
+        while cause is not None:
+            if isinstance(cause, UserError):
+                raise cause from error
+            cause = cause.__cause__
+        raise
+
+
+def build_sampler(cfg: DictConfig) -> Sampler:
+    """The sampler from its groups."""
+    parts = ("solver", "budget", "time_grid", "guidance", "noise", "chunking", "stitch")
+    return Sampler(nfe=cfg.nfe, seed=cfg.seed, **{part: build(cfg[part]) for part in parts})
+
+
+def build_loader(cfg: DictConfig) -> ClipLoader:
+    """The clip loader with the model's sizes."""
+    return ClipLoader(
+        face=build(cfg.face),
+        background=cfg.background,
+        image_size=cfg.model.motion_autoencoder.image_size,
+        sampling_rate_hz=cfg.model.sampling_rate_hz,
+        fps=cfg.model.fps,
+    )
+
+
+def model_builder(cfg: DictConfig) -> Callable[[], FloatModel]:
+    return partial(build, cfg.model)
+
+
+def build_job(cfg: DictConfig) -> Job:
+    """All parts of a run, cheap ones only: nothing reads weights or media yet."""
+    refuse_replayed_sweep(cfg)
+    return Job(
+        build_model=model_builder(cfg),
+        checkpoint=build(cfg.checkpoint),
+        source=build(cfg.data),
+        loader=build_loader(cfg),
+        sampler=build_sampler(cfg),
+        emotion=build(cfg.emotion),
+        decoding=build(cfg.decoding),
+        video=build(cfg.video),
+        build_trainer=partial(build, cfg.trainer),
+        batch_clips=cfg.batch_clips,
+        naming=Naming(pattern=cfg.name, values=naming_values(cfg)),
+        output_dir=Path(cfg.output_dir),
+        dry_run=cfg.dry_run,
+        config=resolved(cfg),
+    )
+
+
+def resolved(cfg: DictConfig) -> dict[str, Any]:
+    container = OmegaConf.to_container(cfg, resolve=True)
+    assert isinstance(container, dict)
+    return {str(key): value for key, value in container.items()}
+
+
+def naming_values(cfg: DictConfig) -> dict[str, Any]:
+    """What a file name pattern may use besides a clip's own words. A setting that a run does not have is `none`."""
+    select = partial(OmegaConf.select, cfg, default="none")
+    return {
+        "time": cfg.time,
+        "nfe": cfg.nfe,
+        "seed": cfg.seed,
+        "a": select("guidance.audio.scale"),
+        "e": select("guidance.emotion.scale"),
+        "emotion": OmegaConf.select(cfg, "emotion.label", default=cfg.emotion._target_.rsplit(".", 1)[-1].lower()),
+    }
+
+
+def refuse_replayed_sweep(cfg: DictConfig) -> None:
+    """Refuses `ddp` in a sweep within one process: its extra ranks would start the whole sweep again."""
+    if not HydraConfig.initialized() or HydraConfig.get().mode != RunMode.MULTIRUN:
+        return
+    launcher = HydraConfig.get().launcher._target_.rsplit(".", 1)[-1]
+    strategy = str(cfg.trainer.strategy)
+    if launcher in IN_PROCESS_LAUNCHERS and strategy.startswith("ddp") and not strategy.endswith(("_spawn", "_fork")):
+        raise UserError(
+            f"trainer.strategy={strategy} cannot run in a sweep of the {launcher}: each extra process would replay the "
+            "sweep; use trainer.strategy=ddp_spawn, or run the settings one by one"
+        )
+
+
+def with_output_dir(cfg: DictConfig, folder: Path) -> DictConfig:
+    """A copy of a config composed outside a Hydra run, its results going to `folder`."""
+    copy = cfg.copy()
+    with open_dict(copy):
+        copy.output_dir = str(folder)
+    return copy

@@ -1,0 +1,153 @@
+"""A run from built parts to its record: plan, load, predict, sum up."""
+
+import logging
+import time
+import warnings
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+import lightning
+import torch
+from lightning.fabric.utilities.rank_zero import rank_zero_only
+from rich.console import Console
+from rich.table import Table
+
+from float_research.conditioning.emotion import EmotionSource
+from float_research.data.clips import ClipDataModule, ClipLoader, ClipSource
+from float_research.inference.module import FloatInference, Naming
+from float_research.inference.pipeline import FloatPipeline
+from float_research.inference.plan import PlannedClip, estimate_memory_mb, plan_clips, plan_tables
+from float_research.inference.progress import ProgressBars
+from float_research.models.checkpoint import Checkpoint, load_model
+from float_research.models.decoding import Batched
+from float_research.models.float_model import FloatModel
+from float_research.sampling.sampler import Sampler
+from float_research.tracking import record
+from float_research.types import UserError
+from float_research.video.writer import H264
+
+UNTRAINED = "The weights are untrained (seeded random numbers): the frames show that the pipeline runs, not a face."
+
+
+@dataclass(frozen=True, kw_only=True)
+class Job:
+    """All parts of one run. `config` is the resolved config, for the record."""
+
+    build_model: Callable[[], FloatModel]
+    checkpoint: Checkpoint
+    source: ClipSource
+    loader: ClipLoader
+    sampler: Sampler
+    emotion: EmotionSource
+    decoding: Batched
+    video: H264
+    build_trainer: Callable[[], lightning.Trainer]
+    batch_clips: int
+    naming: Naming
+    output_dir: Path
+    dry_run: bool
+    config: Mapping[str, Any]
+
+    def run(self, console: Console) -> dict[str, Any] | None:
+        """Makes the videos and the record, and returns the record; a dry run prints its plan and returns None."""
+        if not self.dry_run:
+            self.checkpoint.files()
+        clips = self.source.clips()
+        planned = plan_clips(clips, self.loader, self.sampler, self.naming, self.output_dir)
+        doubled = {item.video for item in planned}
+        if len(doubled) < len(planned):
+            raise UserError(f"name={self.naming.pattern!r} gives two clips the same file name; let it use {{id}}")
+        if self.dry_run:
+            self._print_plan(planned, console)
+            return None
+        started, start_time = time.perf_counter(), datetime.now(UTC)
+        self._prepare_folder(planned)
+        pipeline = FloatPipeline(
+            model=load_model(self.build_model, self.checkpoint),
+            sampler=self.sampler,
+            emotion=self.emotion,
+            decoding=self.decoding,
+        )
+        load_s = time.perf_counter() - started
+        trainer = self.build_trainer()
+        with ProgressBars(len(clips), console) as progress:
+            module = FloatInference(
+                pipeline=pipeline, video=self.video, folder=self.output_dir, naming=self.naming, observer=progress
+            )
+            predict(trainer, module, ClipDataModule(clips, self.loader, self.batch_clips))
+        if not trainer.is_global_zero:
+            return None
+        content = self._record(planned, trainer.strategy.root_device)
+        content |= {
+            "started": start_time.isoformat(timespec="seconds"),
+            "seconds": {"load": load_s, **content["totals"]["seconds"], "wall": time.perf_counter() - started},
+        }
+        record.write_json(self.output_dir / "record.json", content)
+        console.print(self._summary(content))
+        if not self.checkpoint.trained:
+            console.print(UNTRAINED, style="bold yellow")
+        console.print(f"record: {self.output_dir / 'record.json'}", soft_wrap=True)
+        return content
+
+    def _print_plan(self, planned: list[PlannedClip], console: Console) -> None:
+        with torch.device("meta"):
+            model = self.build_model()
+        longest = max(item.num_frames for item in planned)
+        memory = estimate_memory_mb(
+            model, self.sampler, self.decoding.frames_per_batch, self.batch_clips, longest
+        )
+        for table in plan_tables(planned, memory):
+            console.print(table)
+        console.print(f"everything goes to {self.output_dir}; nothing was written", soft_wrap=True)
+
+    @rank_zero_only
+    def _prepare_folder(self, planned: list[PlannedClip]) -> None:
+        """Makes the folder, and clears it of what a former run said of the same clips."""
+        (self.output_dir / "videos").mkdir(parents=True, exist_ok=True)
+        (self.output_dir / "record.json").unlink(missing_ok=True)
+        for item in planned:
+            item.video.with_suffix(".json").unlink(missing_ok=True)
+        record.write_yaml(self.output_dir / "config.yaml", self.config)
+
+    def _record(self, planned: list[PlannedClip], device: torch.device) -> dict[str, Any]:
+        clips = record.read_clips([item.video.with_suffix(".json") for item in planned])
+        if len(clips) != len(planned):
+            missing = sorted({item.clip.id for item in planned} - {clip["id"] for clip in clips})
+            raise UserError(
+                f"only {len(clips)} of {len(planned)} clips were made (missing: {', '.join(missing)}); "
+                "run with trainer.devices=1"
+            )
+        return {
+            "signature": record.signature(self.config),
+            "seed": self.sampler.seed,
+            "git": record.git_state(),
+            "versions": record.versions(),
+            "checkpoint": {"trained": self.checkpoint.trained, "sha256": self.checkpoint.fingerprint()},
+            "device": record.device_name(device),
+            "peak_memory_mb": record.peak_memory_mb(device),
+            "totals": record.totals(clips),
+            "clips": clips,
+        }
+
+    def _summary(self, content: Mapping[str, Any]) -> Table:
+        table = Table("clip", "frames", "chunks", "evaluations", "rows", "frames/s", "video", title="made")
+        for clip in content["clips"]:
+            cost, declared = clip["measured"], clip["declared"]
+            evaluations = str(cost["evaluations"])
+            if declared is not None and declared != cost:
+                evaluations += f" (declared {declared['evaluations']})"
+            rate = clip["num_frames"] / sum(clip["seconds"].values())
+            counts = (str(clip["num_frames"]), str(clip["num_chunks"]), evaluations, str(cost["rows"]))
+            table.add_row(clip["id"], *counts, f"{rate:.1f}", clip["video"])
+        return table
+
+
+def predict(trainer: lightning.Trainer, module: FloatInference, data: ClipDataModule) -> None:
+    """`Trainer.predict` without Lightning's advice on data loader workers, which decoding one clip at a time needs not."""
+    logging.getLogger("lightning.pytorch").setLevel(logging.WARNING)
+    with warnings.catch_warnings():
+        warnings.filterwarnings("ignore", message=".*does not have many workers.*")
+        trainer.predict(module, data, return_predictions=False)

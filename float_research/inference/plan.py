@@ -1,0 +1,93 @@
+"""What a run will do, before any weights load: clips, frames, cost, memory, places."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import torch
+from rich.table import Table
+
+from float_research.data.clips import ClipLoader
+from float_research.inference.module import Naming
+from float_research.models.float_model import FloatModel
+from float_research.sampling.sampler import Sampler
+from float_research.types import Clip, Cost
+
+FLOAT32_BYTES = 4
+
+
+@dataclass(frozen=True, kw_only=True)
+class PlannedClip:
+    """One clip's share of the plan. `cost` is None where the solver decides as it goes."""
+
+    clip: Clip
+    num_frames: int
+    num_chunks: int
+    cost: Cost | None
+    video: Path
+
+
+def plan_clips(
+    clips: Sequence[Clip], loader: ClipLoader, sampler: Sampler, naming: Naming, folder: Path
+) -> list[PlannedClip]:
+    """Reads every clip's files once. Raises UserErrors for files that a run would stumble over."""
+    planned = []
+    for clip in clips:
+        num_frames = loader.probe(clip)
+        planned.append(
+            PlannedClip(
+                clip=clip,
+                num_frames=num_frames,
+                num_chunks=sampler.num_windows(num_frames),
+                cost=sampler.declared_cost(num_frames),
+                video=folder / "videos" / f"{naming(clip)}.mp4",
+            )
+        )
+    return planned
+
+
+def estimate_memory_mb(
+    model: FloatModel, sampler: Sampler, frames_per_batch: int, batch_clips: int, num_frames: int
+) -> dict[str, float]:
+    """Rough peak of each stage in float32 MB, weights apart: the widest layers' activations alive at once.
+
+    `model` may live on the meta device. Encoder and decoder: six maps of the largest level. Speech: the wider of the first
+    convolution of a segment (input, output, normalised) and the transformer of the whole clip (eight rows a frame).
+    """
+    autoencoder, fmt = model.motion_autoencoder, model.fmt
+    size = autoencoder.image_size
+    maps = max(channels * side**2 for side, channels in autoencoder.channels.items() if side <= size)
+    rows = max((sampler.guidance.rows(t) for t in sampler.grid(torch.float32).tolist()), default=1) * batch_clips
+    window = sampler.chunking.window_frames + sampler.chunking.previous_frames
+    block = fmt.blocks[0]
+    activations = {
+        "encode image": 6 * maps,
+        "encode audio": _speech_values(model.audio_encoder.wav2vec2.config, num_frames, model, audio=True),
+        "emotion": _speech_values(
+            model.emotion_encoder.wav2vec2_for_emotion["wav2vec2"].config, num_frames, model, audio=False
+        ),
+        "sample": rows * window * (12 * fmt.c_embedder.out_features + 2 * block.mlp.fc1.out_features),
+        "decode": 6 * maps * frames_per_batch,
+    }
+    weights = sum(value.numel() for value in model.state_dict().values())
+    return {stage: values * FLOAT32_BYTES / 1e6 for stage, values in {"weights": weights, **activations}.items()}
+
+
+def _speech_values(config: object, num_frames: int, model: FloatModel, *, audio: bool) -> int:
+    conv_dim, hidden = config.conv_dim[0], config.hidden_size  # type: ignore[attr-defined]
+    segment = model.audio_encoder.segment_frames
+    steps = int(num_frames / model.fps * model.sampling_rate_hz / 320)
+    convolution = 3 * conv_dim * 64 * min(steps, segment)
+    return max(convolution, (num_frames if audio else steps) * (8 * hidden))
+
+
+def plan_tables(planned: Sequence[PlannedClip], memory_mb: dict[str, float]) -> list[Table]:
+    """The plan for people."""
+    clips = Table("clip", "frames", "chunks", "evaluations", "network rows", "video", title="plan")
+    for item in planned:
+        costs = (str(item.cost.evaluations), str(item.cost.rows)) if item.cost else ("solver decides",) * 2
+        clips.add_row(item.clip.id, str(item.num_frames), str(item.num_chunks), *costs, str(item.video))
+    memory = Table("stage", "MB", title="estimated peak memory, float32")
+    for stage, value in memory_mb.items():
+        memory.add_row(stage, f"{value:,.0f}")
+    return [clips, memory]

@@ -1,0 +1,74 @@
+"""Progress bars and silence."""
+
+from types import TracebackType
+from typing import Self
+
+from rich.console import Console
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TaskID, TextColumn, TimeRemainingColumn
+
+
+class ProgressBars:
+    """A bar for the clips and one for each clip under way: its chunk, its frames, frames a second.
+
+    Where the output is no terminal, one line for each finished clip instead.
+    """
+
+    def __init__(self, num_clips: int, console: Console):
+        self.console, self.num_clips, self.num_finished = console, num_clips, 0
+        self.progress = Progress(
+            TextColumn("{task.description}"),
+            BarColumn(),
+            MofNCompleteColumn(),
+            TextColumn("{task.fields[chunk]}"),
+            TextColumn("{task.fields[rate]}"),
+            TimeRemainingColumn(),
+            console=console,
+            disable=not console.is_terminal,
+            transient=True,
+        )
+        self.tasks: dict[str, tuple[TaskID, int]] = {}
+
+    def __enter__(self) -> Self:
+        self.progress.start()
+        self.total = self.progress.add_task("clips", total=self.num_clips, chunk="", rate="")
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.progress.stop()
+
+    def clip_started(self, id: str, num_frames: int, num_chunks: int) -> None:
+        task = self.progress.add_task(_escaped(id), total=num_frames, chunk=f"chunk 0/{num_chunks}", rate="")
+        self.tasks[id] = (task, num_chunks)
+
+    def frames_written(self, id: str, num_frames: int, chunk: int) -> None:
+        task, num_chunks = self.tasks[id]
+        speed = self.progress.tasks[self.progress.task_ids.index(task)].speed
+        rate = f"{speed:.1f} frames/s" if speed else ""
+        self.progress.update(task, advance=num_frames, chunk=f"chunk {chunk}/{num_chunks}", rate=rate)
+
+    def clip_finished(self, id: str) -> None:
+        task, _ = self.tasks.pop(id)
+        self.progress.remove_task(task)
+        self.progress.update(self.total, advance=1)
+        self.num_finished += 1
+        if not self.console.is_terminal:
+            self.console.print(f"clip {self.num_finished}/{self.num_clips}: {_escaped(id)}")
+
+
+class Silent:
+    """Hears everything and says nothing."""
+
+    def clip_started(self, id: str, num_frames: int, num_chunks: int) -> None:
+        return
+
+    def frames_written(self, id: str, num_frames: int, chunk: int) -> None:
+        return
+
+    def clip_finished(self, id: str) -> None:
+        return
+
+
+def _escaped(text: str) -> str:
+    return text.replace("[", r"\[")

@@ -1,0 +1,42 @@
+"""Seconds spent in each stage."""
+
+import time
+from collections import defaultdict
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
+from typing import TypeVar
+
+import torch
+
+T = TypeVar("T")
+
+
+class Stopwatch:
+    """Adds up seconds by stage. Waits for a GPU at both ends, so that its work counts where it is caused."""
+
+    def __init__(self, device: torch.device):
+        self.device = device
+        self.seconds: dict[str, float] = defaultdict(float)
+
+    @contextmanager
+    def stage(self, name: str) -> Iterator[None]:
+        started = self._now()
+        try:
+            yield
+        finally:
+            self.seconds[name] += self._now() - started
+
+    def each(self, name: str, items: Iterable[T]) -> Iterator[T]:
+        """Passes items on, timing only how long each takes to come."""
+        iterator = iter(items)
+        while True:
+            with self.stage(name):
+                item = next(iterator, None)
+            if item is None:
+                return
+            yield item
+
+    def _now(self) -> float:
+        if self.device.type == "cuda":
+            torch.cuda.synchronize(self.device)
+        return time.perf_counter()

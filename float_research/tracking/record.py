@@ -1,0 +1,126 @@
+"""Records of runs: what ran, on what, at what cost; `record.json` in the run's folder."""
+
+import hashlib
+import json
+import os
+import platform
+import subprocess
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict
+from importlib.metadata import PackageNotFoundError, version
+from pathlib import Path
+from typing import Any
+
+import torch
+import yaml
+
+from float_research.types import ClipResult
+
+PACKAGES = ("float-research", "torch", "torchdiffeq", "transformers", "lightning", "hydra-core", "opencv-python", "av")
+PLACES = frozenset({"output_dir", "dry_run", "name", "batch_clips"})
+PLACES_IN_GROUPS = {
+    "data": frozenset({"image", "audio", "images", "audios", "file"}),
+    "checkpoint": frozenset({"folder", "file"}),
+    "face": frozenset({"weights"}),
+    "trainer": frozenset({"accelerator", "devices", "num_nodes", "strategy", "plugins"}),
+}
+"""Settings that say where a run happens and not what it computes."""
+
+
+def signature(config: Mapping[str, Any]) -> str:
+    """SHA-256 of a resolved config without paths and devices: equal for runs that compute the same."""
+    kept = {
+        group: {key: value for key, value in settings.items() if key not in PLACES_IN_GROUPS.get(group, ())}
+        if isinstance(settings, Mapping)
+        else settings
+        for group, settings in config.items()
+        if group not in PLACES
+    }
+    return hashlib.sha256(json.dumps(kept, sort_keys=True, default=str).encode()).hexdigest()
+
+
+def git_state() -> dict[str, Any] | None:
+    """Commit of the source tree and whether it was changed since; None outside a repository."""
+    root = Path(__file__).parents[2]
+    if not (root / ".git").exists():
+        return None
+    try:
+        commit, status = (
+            subprocess.run(["git", "-C", str(root), *command], capture_output=True, text=True, check=True).stdout.strip()
+            for command in (["rev-parse", "HEAD"], ["status", "--porcelain"])
+        )
+    except (OSError, subprocess.CalledProcessError):
+        return None
+    return {"commit": commit, "changed": bool(status)}
+
+
+def versions() -> dict[str, str | None]:
+    """Versions of Python and of the packages that results depend on."""
+    found: dict[str, str | None] = {"python": platform.python_version()}
+    for name in PACKAGES:
+        try:
+            found[name] = version(name)
+        except PackageNotFoundError:
+            found[name] = None
+    return found
+
+
+def peak_memory_mb(device: torch.device) -> dict[str, float]:
+    """Peak resident memory of the process and, on a GPU, peak allocated device memory, in MB."""
+    import resource
+
+    unit = 1e6 if platform.system() == "Darwin" else 1e3
+    peaks = {"host": resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / unit}
+    if device.type == "cuda":
+        peaks["device"] = torch.cuda.max_memory_allocated(device) / 1e6
+    return peaks
+
+
+def device_name(device: torch.device) -> str:
+    if device.type == "cuda":
+        return torch.cuda.get_device_name(device)
+    return f"{device.type} ({platform.processor() or platform.machine()}, {torch.get_num_threads()} threads)"
+
+
+def clip_record(result: ClipResult) -> dict[str, Any]:
+    return asdict(result)
+
+
+def totals(clips: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
+    """Sums over clip records. `declared` is None where a solver chose its own evaluations."""
+
+    def total(kind: str) -> dict[str, int] | None:
+        costs = [clip[kind] for clip in clips]
+        if any(cost is None for cost in costs):
+            return None
+        return {unit: sum(cost[unit] for cost in costs) for unit in ("evaluations", "rows")}
+
+    stages = sorted({stage for clip in clips for stage in clip["seconds"]})
+    return {
+        "clips": len(clips),
+        "frames": sum(clip["num_frames"] for clip in clips),
+        "chunks": sum(clip["num_chunks"] for clip in clips),
+        "declared": total("declared"),
+        "measured": total("measured"),
+        "seconds": {stage: sum(clip["seconds"].get(stage, 0.0) for clip in clips) for stage in stages},
+    }
+
+
+def write_text(path: Path, text: str) -> None:
+    """Writes beside and renames, so that a reader never sees half a file."""
+    part = path.with_name(f".{path.name}.{os.getpid()}.part")
+    part.write_text(text, encoding="utf-8")
+    os.replace(part, path)
+
+
+def write_json(path: Path, content: Mapping[str, Any]) -> None:
+    write_text(path, json.dumps(content, indent=1, default=str) + "\n")
+
+
+def write_yaml(path: Path, content: Mapping[str, Any]) -> None:
+    write_text(path, yaml.safe_dump(dict(content), sort_keys=False, allow_unicode=True))
+
+
+def read_clips(paths: Sequence[Path]) -> list[dict[str, Any]]:
+    """The clip records among `paths` that exist."""
+    return [json.loads(path.read_text(encoding="utf-8")) for path in paths if path.is_file()]

@@ -1,0 +1,16 @@
+"""Makes talking-portrait videos: `python scripts/infer.py solver=midpoint nfe=20`; `--help` lists the parts."""
+
+import hydra
+from omegaconf import DictConfig
+from rich.console import Console
+
+from float_research import cli, compose
+
+
+@hydra.main(config_path="../conf", config_name="infer", version_base="1.3")
+def main(cfg: DictConfig) -> None:
+    compose.build_job(cfg).run(Console())
+
+
+if __name__ == "__main__":
+    cli.run(main)
