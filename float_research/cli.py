@@ -75,5 +75,3 @@ def missing_option(error: MissingConfigException) -> str:
     close = difflib.get_close_matches(option, options, n=1)
     guess = f" (did you mean {close[0]}?)" if close else ""
     return f"{group}={option} is unknown{guess}; choose one of {', '.join(options)}"
-
-

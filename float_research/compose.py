@@ -11,12 +11,15 @@ from hydra.core.hydra_config import HydraConfig
 from hydra.errors import InstantiationException
 from hydra.types import RunMode
 from hydra.utils import instantiate
-from omegaconf import DictConfig, OmegaConf, open_dict
+from omegaconf import DictConfig, OmegaConf
 
 from float_research.data.clips import ClipLoader
 from float_research.data.examples import example
-from float_research.inference.job import Job
+from float_research.inference.api import Pipeline
+from float_research.inference.job import Job, silence_lightning
 from float_research.inference.module import Naming
+from float_research.inference.pipeline import FloatPipeline
+from float_research.models.checkpoint import load_model
 from float_research.models.float_model import FloatModel
 from float_research.sampling.sampler import Sampler
 from float_research.types import UserError
@@ -66,6 +69,7 @@ def build_loader(cfg: DictConfig) -> ClipLoader:
         image_size=cfg.model.motion_autoencoder.image_size,
         sampling_rate_hz=cfg.model.sampling_rate_hz,
         fps=cfg.model.fps,
+        emotions=tuple(cfg.model.emotions),
     )
 
 
@@ -126,9 +130,21 @@ def refuse_replayed_sweep(cfg: DictConfig) -> None:
         )
 
 
-def with_output_dir(cfg: DictConfig, folder: Path) -> DictConfig:
-    """A copy of a config composed outside a Hydra run, its results going to `folder`."""
-    copy = cfg.copy()
-    with open_dict(copy):
-        copy.output_dir = str(folder)
-    return copy
+def load(overrides: Sequence[str]) -> Pipeline:
+    """The pipeline that `scripts/infer.py` would run with these overrides, its weights loaded."""
+    cfg = compose_config(overrides)
+    silence_lightning()
+    trainer = build(cfg.trainer)
+    parts = FloatPipeline(
+        model=load_model(model_builder(cfg), build(cfg.checkpoint)),
+        sampler=build_sampler(cfg),
+        emotion=build(cfg.emotion),
+        decoding=build(cfg.decoding),
+    )
+    return Pipeline(
+        parts=parts,
+        loader=build_loader(cfg),
+        video=build(cfg.video),
+        device=trainer.strategy.root_device,
+        precision=trainer.precision_plugin,
+    )

@@ -65,7 +65,7 @@ class MotionChunk:
 
 @dataclass(frozen=True)
 class Cost:
-    """What sampling a clip costs: evaluations of the guided vector field, and rows that the network computed for them."""
+    """What sampling a clip costs: evaluations of the guided vector field, and the network rows computed for them."""
 
     evaluations: int = 0
     rows: int = 0

@@ -1,5 +1,6 @@
 """Emotion sources: where the emotion weights of each frame come from."""
 
+import itertools
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -117,7 +118,7 @@ class NoEmotion(Constant):
 
 @dataclass(frozen=True, kw_only=True)
 class Keyframes:
-    """Labels or blends at given seconds, interpolated linearly. `keyframes`: items `{time_s: …, emotion: label or blend}`."""
+    """Labels or blends at given seconds, interpolated linearly. A keyframe: `{time_s: …, emotion: label or blend}`."""
 
     emotions: Sequence[str]
     keyframes: Sequence[Mapping[str, Any]]
@@ -134,7 +135,7 @@ class Keyframes:
             is_label = isinstance(emotion, str)
             values.append(one_hot(emotion, self.emotions) if is_label else normalised(emotion, self.emotions))
             times.append(float(item["time_s"]))
-        if not times or any(b <= a for a, b in zip(times, times[1:], strict=False)):
+        if not times or any(b <= a for a, b in itertools.pairwise(times)):
             raise UserError(f"emotion keyframes need at least one time and strictly rising ones, not {times}")
         return times, values
 
@@ -147,7 +148,7 @@ class Keyframes:
 
 @dataclass(frozen=True, kw_only=True)
 class Windowed:
-    """Predicted per window of the recording, each prediction placed at its window's middle and interpolated linearly."""
+    """Predicted per window of the recording; each prediction holds at its window's middle, linear between."""
 
     window_s: float
     hop_s: float

@@ -16,7 +16,7 @@ SILENCE = 1e-5
 
 
 def read_audio(path: Path, sampling_rate_hz: int) -> Waveform:
-    """An audio file, mono, resampled as the official code does (librosa, soxr_hq). PyAV reads what libsndfile cannot."""
+    """An audio file, mono, resampled as the official code does (soxr_hq). PyAV reads what libsndfile cannot."""
     if not path.is_file():
         raise UserError(f"audio {path} does not exist; give the path of a recording")
     try:

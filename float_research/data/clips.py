@@ -12,12 +12,13 @@ from functools import lru_cache
 from pathlib import Path
 
 import lightning
+import torch
 from torch.utils.data import DataLoader, Dataset
 
 from float_research.data import audio as audio_files
 from float_research.data import image as image_files
 from float_research.data.face import Cropper
-from float_research.types import Clip, LoadedClip, UserError
+from float_research.types import Clip, LoadedClip, UserError, Waveform
 
 COLUMNS = ("image", "audio", "id", "emotion")
 
@@ -124,12 +125,17 @@ class ClipLoader:
     image_size: int
     sampling_rate_hz: int
     fps: float
+    emotions: Sequence[str]
 
     def __post_init__(self) -> None:
         image_files.colour(self.background)
 
     def probe(self, clip: Clip) -> int:
         """Number of video frames; raises a UserError for files that cannot be read."""
+        if clip.emotion is not None and clip.emotion not in self.emotions:
+            raise UserError(
+                f"clip {clip.id}: emotion {clip.emotion!r} is unknown; choose one of {', '.join(self.emotions)}"
+            )
         image_files.read_image(clip.image, self.background)
         return self._speech(clip)[1]
 
@@ -151,11 +157,9 @@ class ClipLoader:
             seconds={"read": read - started, "crop": time.perf_counter() - read},
         )
 
-    def _speech(self, clip: Clip) -> tuple[audio_files.Waveform, int]:
+    def _speech(self, clip: Clip) -> tuple[Waveform, int]:
         waveform = audio_files.read_audio(clip.audio, self.sampling_rate_hz)
-        audio_files.check_waveform(
-            waveform, name=str(clip.audio), sampling_rate_hz=self.sampling_rate_hz, fps=self.fps
-        )
+        audio_files.check_waveform(waveform, name=str(clip.audio), sampling_rate_hz=self.sampling_rate_hz, fps=self.fps)
         return waveform, audio_files.num_video_frames(len(waveform), self.sampling_rate_hz, self.fps)
 
 
@@ -183,3 +187,9 @@ class ClipDataModule(lightning.LightningDataModule):
 
     def predict_dataloader(self) -> DataLoader[LoadedClip]:
         return DataLoader(self.dataset, batch_size=self.batch_clips, collate_fn=list)
+
+    def transfer_batch_to_device(
+        self, batch: Sequence[LoadedClip], device: torch.device, dataloader_idx: int
+    ) -> Sequence[LoadedClip]:
+        """Leaves the clips where they are: the pipeline moves what it needs when it needs it."""
+        return batch

@@ -89,7 +89,7 @@ class FaceCropper(ABC):
             best = f" (best score {max(box.score for box in found):.3g})" if found else ""
             raise UserError(
                 f"no face found by {self.name} with a score above {self.min_score}{best}; use a frontal portrait, "
-                "another detector (face=sfd, face=mtcnn, face=dlib) or face=none for an image that is a face crop already"
+                "another detector (face=sfd, face=mtcnn, face=dlib) or face=none for an image that is a crop already"
             )
         box = SELECTORS[self.select](boxes, small.shape[1])
         crop = crop_face(image, box, margin=self.margin, size_px=size_px)
@@ -98,7 +98,7 @@ class FaceCropper(ABC):
 
 @dataclass(frozen=True, kw_only=True)
 class Sfd(FaceCropper):
-    """S3FD, the official detector, from face-alignment. `weights`: its file; null takes torch.hub's, downloaded if need be."""
+    """S3FD, the official detector, from face-alignment. `weights`: its file; null: torch.hub's, fetched once."""
 
     weights: str | None
 
@@ -126,7 +126,9 @@ class Sfd(FaceCropper):
                 "face.weights=FILE, or use face=mtcnn"
             ) from error
         except Exception as error:
-            raise UserError(f"{path} does not hold the weights of S3FD ({type(error).__name__}); get it again") from error
+            raise UserError(
+                f"{path} does not hold the weights of S3FD ({type(error).__name__}); get it again"
+            ) from error
 
     def detect(self, image: Image) -> list[Box]:
         return [Box(*map(float, box[:5])) for box in self._network.detect_from_image(image)]
@@ -176,9 +178,13 @@ class Auto(Sfd):
 
     @cached_property
     def _chosen(self) -> FaceCropper:
-        settings = {"margin": self.margin, "min_score": self.min_score, "select": self.select}
         path = Path(self.weights) if self.weights else self.cached_weights()
-        chosen = Sfd(weights=str(path), **settings) if path.is_file() else Mtcnn(**settings)
+        margin, min_score, select = self.margin, self.min_score, self.select
+        chosen: FaceCropper
+        if path.is_file():
+            chosen = Sfd(margin=margin, min_score=min_score, select=select, weights=str(path))
+        else:
+            chosen = Mtcnn(margin=margin, min_score=min_score, select=select)
         log.info("face=auto uses %s (%s %s)", chosen.name, path, "found" if path.is_file() else "not found")
         return chosen
 
@@ -219,7 +225,9 @@ def crop_face(image: Image, box: Box, *, margin: float, size_px: int) -> Image:
     left, top, right, bottom = (int(value / scale) for value in box[:4])
     radius = int(max(int((right - left) / 2), int((bottom - top) / 2)) * margin)
     if radius < 1:
-        raise UserError(f"the face at x {left} to {right}, y {top} to {bottom} is smaller than a pixel; use a larger image")
+        raise UserError(
+            f"the face at x {left} to {right}, y {top} to {bottom} is smaller than a pixel; use a larger image"
+        )
     x, y = int((left + right) / 2), int((top + bottom) / 2)
     padded = cv2.copyMakeBorder(image, radius, radius, radius, radius, cv2.BORDER_CONSTANT, value=(0, 0, 0))
     return resize(padded[y : y + 2 * radius, x : x + 2 * radius], size_px, size_px, shrinking=scale < 1)

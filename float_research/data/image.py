@@ -17,7 +17,7 @@ SUFFIXES = frozenset({".png", ".jpg", ".jpeg", ".webp", ".bmp", ".tif", ".tiff"}
 
 
 def read_image(path: Path, background: str) -> Image:
-    """An image file as RGB: turned upright by its EXIF orientation, transparency blended with the colour `background`."""
+    """An image file as RGB: upright by its EXIF orientation, transparency blended with the colour `background`."""
     if not path.is_file():
         raise UserError(f"image {path} does not exist; give the path of a portrait")
     try:
@@ -52,7 +52,9 @@ def colour(name: str) -> tuple[int, int, int]:
     try:
         return ImageColor.getrgb(name)[:3]
     except ValueError as error:
-        raise UserError(f"background={name!r} is not a colour; write a CSS colour such as white or '#7f7f7f'") from error
+        raise UserError(
+            f"background={name!r} is not a colour; write a CSS colour such as white or '#7f7f7f'"
+        ) from error
 
 
 def to_tensor(image: Image, size_px: int) -> Float[Tensor, "3 h w"]:

@@ -72,18 +72,21 @@ class Job:
             decoding=self.decoding,
         )
         load_s = time.perf_counter() - started
+        silence_lightning()
         trainer = self.build_trainer()
         with ProgressBars(len(clips), console) as progress:
             module = FloatInference(
                 pipeline=pipeline, video=self.video, folder=self.output_dir, naming=self.naming, observer=progress
             )
-            predict(trainer, module, ClipDataModule(clips, self.loader, self.batch_clips))
+            data = ClipDataModule(clips, self.loader, self.batch_clips)
+            trainer.predict(module, data, return_predictions=False)
         if not trainer.is_global_zero:
             return None
         content = self._record(planned, trainer.strategy.root_device)
         content |= {
             "started": start_time.isoformat(timespec="seconds"),
-            "seconds": {"load": load_s, **content["totals"]["seconds"], "wall": time.perf_counter() - started},
+            "load_s": load_s,
+            "wall_s": time.perf_counter() - started,
         }
         record.write_json(self.output_dir / "record.json", content)
         console.print(self._summary(content))
@@ -96,9 +99,7 @@ class Job:
         with torch.device("meta"):
             model = self.build_model()
         longest = max(item.num_frames for item in planned)
-        memory = estimate_memory_mb(
-            model, self.sampler, self.decoding.frames_per_batch, self.batch_clips, longest
-        )
+        memory = estimate_memory_mb(model, self.sampler, self.decoding.frames_per_batch, self.batch_clips, longest)
         for table in plan_tables(planned, memory):
             console.print(table)
         console.print(f"everything goes to {self.output_dir}; nothing was written", soft_wrap=True)
@@ -134,6 +135,8 @@ class Job:
 
     def _summary(self, content: Mapping[str, Any]) -> Table:
         table = Table("clip", "frames", "chunks", "evaluations", "rows", "frames/s", "video", title="made")
+        for column in (table.columns[0], table.columns[-1]):
+            column.overflow = "fold"
         for clip in content["clips"]:
             cost, declared = clip["measured"], clip["declared"]
             evaluations = str(cost["evaluations"])
@@ -145,9 +148,8 @@ class Job:
         return table
 
 
-def predict(trainer: lightning.Trainer, module: FloatInference, data: ClipDataModule) -> None:
-    """`Trainer.predict` without Lightning's advice on data loader workers, which decoding one clip at a time needs not."""
+def silence_lightning() -> None:
+    """Drops Lightning's tips, its device report, and its advice on worker processes, which a run does not need."""
     logging.getLogger("lightning.pytorch").setLevel(logging.WARNING)
-    with warnings.catch_warnings():
-        warnings.filterwarnings("ignore", message=".*does not have many workers.*")
-        trainer.predict(module, data, return_predictions=False)
+    warnings.filterwarnings("ignore", message=".*does not have many workers.*")
+    warnings.filterwarnings("ignore", message=".*LeafSpec.*deprecated.*")

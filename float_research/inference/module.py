@@ -7,7 +7,6 @@ from pathlib import Path
 from typing import Any
 
 import lightning
-import torch
 
 from float_research.data.clips import file_name, sha256
 from float_research.inference.pipeline import FloatPipeline
@@ -37,7 +36,7 @@ class Naming:
 
 
 class FloatInference(lightning.LightningModule):
-    """Makes the videos of each batch of clips. Frames go straight to the writers, facts to a record beside each video."""
+    """Makes the videos of a batch of clips. Frames go straight to the writers, facts to a record beside each video."""
 
     def __init__(
         self, *, pipeline: FloatPipeline, video: H264, folder: Path, naming: Naming, observer: Observer
@@ -47,13 +46,7 @@ class FloatInference(lightning.LightningModule):
         self.pipeline, self.video, self.folder = pipeline, video, folder
         self.naming, self.observer = naming, observer
 
-    def transfer_batch_to_device(
-        self, batch: list[LoadedClip], device: torch.device, dataloader_idx: int
-    ) -> list[LoadedClip]:
-        """The pipeline moves what it needs when it needs it."""
-        return batch
-
-    def predict_step(self, batch: list[LoadedClip], batch_idx: int) -> None:
+    def predict_step(self, batch: list[LoadedClip], batch_idx: int) -> list[ClipResult]:
         watches = [Stopwatch(self.device) for _ in batch]
         shared = Stopwatch(self.device)
         prepared = [self.pipeline.prepare(clip, watch) for clip, watch in zip(batch, watches, strict=True)]
@@ -103,6 +96,7 @@ class FloatInference(lightning.LightningModule):
         ]
         for result in results:
             write_json((self.folder / result.video).with_suffix(".json"), clip_record(result))
+        return results
 
     def on_predict_end(self) -> None:
         """The run's record is written once every process has finished its clips."""

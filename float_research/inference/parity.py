@@ -29,7 +29,9 @@ from float_research.types import ClipConditions, Conditions, UserError
 
 OFFICIAL_CHANNELS = {4: 512, 8: 512, 16: 512, 32: 512, 64: 256, 128: 128, 256: 64, 512: 32, 1024: 16}
 EMOTIONS = ("angry", "disgust", "fear", "happy", "neutral", "sad", "surprise")
-SOLVERS = {kind.method: kind for kind in vars(solver).values() if isinstance(kind, type) and hasattr(kind, "method")}
+SOLVERS: dict[str, Any] = {
+    kind.method: kind for kind in vars(solver).values() if isinstance(kind, type) and hasattr(kind, "method")
+}
 IMAGE_SEED, VECTOR_FIELD_SEED = 3, 5
 TOLERANCE, TOLERANCE_FLOAT16, PIXEL_TOLERANCE = 1e-4, 1e-3, 1e-3
 
@@ -65,7 +67,8 @@ def compare_folder(folder: Path, tolerance: float | None = None) -> Iterator[Com
 def compare_crops(case: str, settings: list[dict[str, Any]], golden: Mapping[str, Tensor]) -> Iterator[Comparison]:
     for i, face in enumerate(settings):
         image = golden[f"image.{i}"].numpy()
-        box = Box(*face["box_at_360px_height"], score=face["score"])
+        left, top, right, bottom = face["box_at_360px_height"]
+        box = Box(left, top, right, bottom, face["score"])
         crop = crop_face(image, box, margin=1.6, size_px=face["size"]).astype(int)
         difference = np.abs(crop - golden[f"crop.{i}"].numpy()).max(axis=-1)
         error = 1.0 if difference.max() > 1 else float((difference > 0).mean())

@@ -1,4 +1,4 @@
-"""The FLOAT pipeline in torch: image and speech → conditions → motion → frames. It knows nothing of files or Lightning."""
+"""The FLOAT pipeline in torch: image and speech → conditions → motion → frames. Files and Lightning stay outside."""
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass

@@ -51,22 +51,22 @@ def estimate_memory_mb(
 ) -> dict[str, float]:
     """Rough peak of each stage in float32 MB, weights apart: the widest layers' activations alive at once.
 
-    `model` may live on the meta device. Encoder and decoder: six maps of the largest level. Speech: the wider of the first
-    convolution of a segment (input, output, normalised) and the transformer of the whole clip (eight rows a frame).
+    `model` may live on the meta device. Encoder and decoder: six maps of the largest level. Speech: the larger of the
+    first convolution of a segment (input, output, normalised) and the whole clip's transformer (eight rows a frame).
     """
     autoencoder, fmt = model.motion_autoencoder, model.fmt
     size = autoencoder.image_size
     maps = max(channels * side**2 for side, channels in autoencoder.channels.items() if side <= size)
     rows = max((sampler.guidance.rows(t) for t in sampler.grid(torch.float32).tolist()), default=1) * batch_clips
     window = sampler.chunking.window_frames + sampler.chunking.previous_frames
-    block = fmt.blocks[0]
+    width = fmt.c_embedder.out_features
     activations = {
         "encode image": 6 * maps,
         "encode audio": _speech_values(model.audio_encoder.wav2vec2.config, num_frames, model, audio=True),
         "emotion": _speech_values(
-            model.emotion_encoder.wav2vec2_for_emotion["wav2vec2"].config, num_frames, model, audio=False
+            model.emotion_encoder.wav2vec2_for_emotion.wav2vec2.config, num_frames, model, audio=False
         ),
-        "sample": rows * window * (12 * fmt.c_embedder.out_features + 2 * block.mlp.fc1.out_features),
+        "sample": rows * window * (12 + 2 * fmt.mlp_ratio) * width,
         "decode": 6 * maps * frames_per_batch,
     }
     weights = sum(value.numel() for value in model.state_dict().values())

@@ -47,14 +47,11 @@ class AudioEncoder(nn.Module):
         features = conv_features(self.wav2vec2, audio, self.segment_frames).transpose(1, 2)
         features = F.interpolate(features, size=num_frames, mode="linear", align_corners=True).transpose(1, 2)
         hidden = self.wav2vec2.feature_projection(features)[0]
-        linear, *rest = self.audio_projection
-        x = self._project_layers(hidden, linear)
-        for layer in rest:
-            x = layer(x)
-        return x
+        return self.audio_projection[1:](self._project_layers(hidden))
 
-    def _project_layers(self, hidden: Float[Tensor, "b t c"], linear: nn.Linear) -> Float[Tensor, "b t a"]:
-        encoder = self.wav2vec2.encoder
+    def _project_layers(self, hidden: Float[Tensor, "b t c"]) -> Float[Tensor, "b t a"]:
+        encoder, linear = self.wav2vec2.encoder, self.audio_projection[0]
+        assert isinstance(linear, nn.Linear)
         if self.only_last_features:
             return linear(encoder(hidden).last_hidden_state)
         parts = iter(linear.weight.split(hidden.shape[-1], dim=1))

@@ -1,10 +1,11 @@
 """Where weights come from: the layouts in which FLOAT checkpoints are found, and seeded weights for tests and dry runs.
 
-Parameter names are canonical, those of the official files. The weight-normed convolution is `weight_g`, `weight_v` there;
-current libraries call it `parametrizations.weight.original0`, `original1`. Both are read.
+Parameter names are canonical, those of the official files. Their weight-normed convolution is `weight_g`, `weight_v`;
+current libraries say `parametrizations.weight.original0`, `original1`. Both are read.
 """
 
 import hashlib
+import os
 import pickle
 import re
 import zlib
@@ -12,11 +13,12 @@ from abc import ABC, abstractmethod
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import ClassVar
 
 import numpy as np
 import torch
 from safetensors import SafetensorError
-from safetensors.torch import load_file
+from safetensors.torch import load_file, save_file
 from torch import Tensor
 
 from float_research.models.float_model import FloatModel
@@ -24,9 +26,7 @@ from float_research.types import UserError
 
 Shapes = Mapping[str, Sequence[int]]
 
-UNUSED = re.compile(
-    r"noise\.weight$|\.to_rgb1\.|\.kernel$|masked_spec_embed$|^fmt\.pos_embed$|^fmt\.alignment_mask$"
-)
+UNUSED = re.compile(r"noise\.weight$|\.to_rgb1\.|\.kernel$|masked_spec_embed$|^fmt\.pos_embed$|^fmt\.alignment_mask$")
 """Tensors that checkpoints carry and inference has no use for: blur kernels, masks, tables and untaken branches."""
 
 HOW_TO_GET = (
@@ -100,7 +100,7 @@ class Split(Checkpoint):
 
     folder: str
 
-    PREFIXES = {
+    PREFIXES: ClassVar[dict[str, str]] = {
         "motion_autoencoder/encoder.safetensors": "motion_autoencoder.enc.",
         "motion_autoencoder/decoder.safetensors": "motion_autoencoder.dec.",
         "audio_projections/projection.safetensors": "audio_encoder.audio_projection.",
@@ -138,8 +138,8 @@ class Random(Checkpoint):
 def seeded_weight(name: str, shape: Sequence[int], seed: int = 0) -> Tensor:
     """A weight from its canonical name: x ~ N(0, 1) from PCG64(crc32(name) ^ seed), scaled by the kind of parameter.
 
-    Equalised layers of the motion auto-encoder take x itself, flow layers 0.02 x, other weights x / sqrt(fan_in), biases
-    0.1 x; gains and modulation biases 1 + 0.1 x.
+    Equalised layers of the motion auto-encoder take x itself, flow layers 0.02 x, other weights x / sqrt(fan_in),
+    biases 0.1 x; gains and modulation biases 1 + 0.1 x.
     """
     generator = np.random.Generator(np.random.PCG64(zlib.crc32(name.encode()) ^ seed))
     x = torch.from_numpy(generator.standard_normal(tuple(shape), dtype=np.float32))
@@ -190,8 +190,8 @@ def read_tensors(path: Path) -> dict[str, Tensor]:
             content = torch.load(path, map_location="cpu", weights_only=True)
     except pickle.UnpicklingError as error:
         raise UserError(
-            f"checkpoint file {path} is not a plain PyTorch state dict (it is damaged, or loading it would run code from "
-            f"it), so it was not loaded; convert it to safetensors where it is trusted"
+            f"checkpoint file {path} was not loaded: it is no plain PyTorch state dict (damaged, or loading it would run "
+            "code); get it again, or convert it to safetensors where it is trusted"
         ) from error
     except (SafetensorError, RuntimeError, EOFError, OSError, ValueError) as error:
         raise UserError(f"checkpoint file {path} is damaged or truncated ({one_line(error)}); get it again") from error
@@ -246,12 +246,23 @@ def one_line(error: Exception) -> str:
     return next(iter(str(error).splitlines()), type(error).__name__)
 
 
-def merged(checkpoint: Checkpoint, build: Callable[[], FloatModel]) -> dict[str, Tensor]:
-    """The checkpoint as one state dict under canonical names, checked against the model."""
+def convert(checkpoint: Checkpoint, build: Callable[[], FloatModel], output: Path) -> int:
+    """Writes the checkpoint as one safetensors file under canonical names, checked against the model first.
+
+    The file appears whole or not at all. Returns the number of tensors.
+    """
+    if output.suffix != ".safetensors":
+        raise UserError(f"output={output} does not end in .safetensors")
     checkpoint.files()
     with torch.device("meta"):
         shapes = parameter_shapes(build())
     tensors = checkpoint.tensors(shapes)
     check_keys(shapes, tensors)
-    return {name: value.contiguous() for name, value in tensors.items()}
-
+    part = output.with_name(f".{output.name}.{os.getpid()}.part")
+    output.parent.mkdir(parents=True, exist_ok=True)
+    try:
+        save_file({name: value.contiguous() for name, value in tensors.items()}, part)
+        os.replace(part, output)
+    finally:
+        part.unlink(missing_ok=True)
+    return len(tensors)

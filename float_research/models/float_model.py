@@ -13,7 +13,7 @@ from float_research.types import Conditions
 
 
 class FloatModel(nn.Module):
-    """FLOAT (Ki et al., arXiv 2412.01064): the networks, and what fixes their inputs: frame rate, sampling rate, emotions."""
+    """FLOAT (Ki et al., arXiv 2412.01064): the networks, and the frame rate, sampling rate and emotions they expect."""
 
     def __init__(
         self,

@@ -98,10 +98,10 @@ class TimeEmbedder(nn.Module):
         super().__init__()
         self.mlp = nn.Sequential(nn.Linear(2 * TIME_FREQUENCIES, width), nn.SiLU(), nn.Linear(width, width))
 
-    def forward(self, t: Float[Tensor, " b"]) -> Float[Tensor, "b h"]:
+    def forward(self, t: Float[Tensor, " b"], dtype: torch.dtype) -> Float[Tensor, "b h"]:
         k = torch.arange(TIME_FREQUENCIES, device=t.device, dtype=torch.float32)
         angle = t[:, None].float() * torch.exp(-math.log(10000) * k / TIME_FREQUENCIES)
-        return self.mlp(torch.cat([angle.cos(), angle.sin()], dim=-1).to(self.mlp[0].weight.dtype))
+        return self.mlp(torch.cat([angle.cos(), angle.sin()], dim=-1).to(dtype))
 
 
 class Projection(nn.Module):
@@ -116,7 +116,7 @@ class Projection(nn.Module):
 
 
 class FlowMatchingTransformer(nn.Module):
-    """Vector field of motion latents in a window, conditioned on audio, reference motion, emotion and the frames before.
+    """Vector field of the motion in a window, conditioned on audio, reference motion, emotion and the frames before.
 
     Positions and the attention mask are made for any number of rows, so window and previous frames can be swept.
     """
@@ -134,7 +134,7 @@ class FlowMatchingTransformer(nn.Module):
         attention_window: int,
     ):
         super().__init__()
-        self.attention_window = attention_window
+        self.attention_window, self.mlp_ratio = attention_window, mlp_ratio
         self.x_embedder = Projection(latent_dim, width)
         self.t_embedder = TimeEmbedder(width)
         self.c_embedder = nn.Linear(latent_dim + audio_dim + num_emotions, width)
@@ -147,11 +147,11 @@ class FlowMatchingTransformer(nn.Module):
         """Velocities of all n = p + l rows, the previous frames first; those of the window are the last l."""
         weight = self.x_embedder.proj.weight
         rows = torch.cat([conditions.previous_motion, x], dim=1).to(weight.dtype)
-        b, n, _ = rows.shape
+        _b, n, _ = rows.shape
         audio = torch.cat([conditions.previous_audio, conditions.audio], dim=1)
         reference = conditions.reference[:, None].expand(-1, n, -1)
         condition = self.c_embedder(torch.cat([reference, audio, conditions.emotion], dim=-1).to(weight.dtype))
-        condition = condition + self.t_embedder(t.reshape(1))[:, None]
+        condition = condition + self.t_embedder(t.reshape(1), weight.dtype)[:, None]
         hidden = self.x_embedder(rows) + position_table(n, weight.shape[0], rows.device, rows.dtype)
         mask = attention_mask(n, self.attention_window, rows.device)
         for block in self.blocks:

@@ -5,6 +5,7 @@ The decoder warps the feature maps by flows that it reads from `s_r + r`. Attrib
 state dict.
 """
 
+import itertools
 import math
 from collections.abc import Mapping, Sequence
 
@@ -67,7 +68,7 @@ class MotionEncoder(nn.Module):
         super().__init__()
         self.net_app = AppearanceNetwork(image_size, channels, latent_dim)
         widths = [latent_dim] * 5 + [num_directions]
-        self.fc = nn.Sequential(*(EqualLinear(i, o) for i, o in zip(widths[:-1], widths[1:], strict=True)))
+        self.fc = nn.Sequential(*(EqualLinear(i, o) for i, o in itertools.pairwise(widths)))
 
     def forward(self, image: Float[Tensor, "b 3 h w"]) -> tuple[Float[Tensor, "b d"], Features]:
         return self.net_app(image)

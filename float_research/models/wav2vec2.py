@@ -19,9 +19,7 @@ def build_wav2vec2(settings: Mapping[str, Any]) -> Wav2Vec2Model:
     return Wav2Vec2Model(Wav2Vec2Config(**{**settings, "mask_time_prob": 0.0, "mask_feature_prob": 0.0}))
 
 
-def conv_features(
-    model: Wav2Vec2Model, audio: Float[Tensor, "b s"], segment_frames: int
-) -> Float[Tensor, "b f c"]:
+def conv_features(model: Wav2Vec2Model, audio: Float[Tensor, "b s"], segment_frames: int) -> Float[Tensor, "b f c"]:
     """Features of the convolutional front end, computed `segment_frames` output frames at a time.
 
     Exact: segments overlap by the receptive field, and a group norm over time takes the statistics of the whole clip.

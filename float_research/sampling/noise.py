@@ -36,7 +36,7 @@ def derived_seed(seed: int, clip: str, window: int) -> int:
 
 @dataclass(frozen=True, kw_only=True)
 class Shared:
-    """The official policy: the generator is seeded anew for each window, so all windows of all clips share one noise."""
+    """The official policy: a generator seeded anew for each window, so all windows of all clips share one noise."""
 
     def __call__(self, *, seed: int, clip: str, num_frames: int, latent_dim: int) -> Iterator[Float[Tensor, "l d"]]:
         noise = draw(seed, num_frames, latent_dim)

@@ -102,9 +102,7 @@ class Sampler:
             latent_dim=clip.reference.shape[-1],
         )
 
-    def _solve(
-        self, network: Network, tracks: Sequence["_Track"], start: int
-    ) -> tuple[Float[Tensor, "b l d"], Cost]:
+    def _solve(self, network: Network, tracks: Sequence["_Track"], start: int) -> tuple[Float[Tensor, "b l d"], Cost]:
         conditions = stack([track.conditions(start) for track in tracks])
         reference = conditions.reference
         precision = torch.promote_types(reference.dtype, torch.float32)

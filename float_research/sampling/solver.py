@@ -3,6 +3,7 @@
 A solver integrates `dx/dt = v(t, x)` from the first to the last point of a time grid and returns the end point.
 """
 
+import itertools
 from abc import ABC, abstractmethod
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -27,9 +28,7 @@ class Solver(ABC):
     couples_clips: ClassVar[bool]
 
     @abstractmethod
-    def solve(
-        self, field: VectorField, x: Float[Tensor, "b l d"], grid: Float[Tensor, " n"]
-    ) -> Float[Tensor, "b l d"]:
+    def solve(self, field: VectorField, x: Float[Tensor, "b l d"], grid: Float[Tensor, " n"]) -> Float[Tensor, "b l d"]:
         """The state at the grid's last point."""
 
     @abstractmethod
@@ -48,13 +47,11 @@ class FixedStep(Solver):
     couples_clips = False
     nodes: ClassVar[tuple[float, ...]]
 
-    def solve(
-        self, field: VectorField, x: Float[Tensor, "b l d"], grid: Float[Tensor, " n"]
-    ) -> Float[Tensor, "b l d"]:
+    def solve(self, field: VectorField, x: Float[Tensor, "b l d"], grid: Float[Tensor, " n"]) -> Float[Tensor, "b l d"]:
         return odeint(field, x, grid.to(x.device), method=self.method)[-1]
 
     def evaluation_times(self, grid: Sequence[float]) -> list[float] | None:
-        return [start + node * (end - start) for start, end in zip(grid, grid[1:], strict=False) for node in self.nodes]
+        return [start + node * (end - start) for start, end in itertools.pairwise(grid) for node in self.nodes]
 
 
 class Euler(FixedStep):
@@ -114,9 +111,7 @@ class Controlled(Solver):
         """The points that the solver is given."""
         return grid
 
-    def solve(
-        self, field: VectorField, x: Float[Tensor, "b l d"], grid: Float[Tensor, " n"]
-    ) -> Float[Tensor, "b l d"]:
+    def solve(self, field: VectorField, x: Float[Tensor, "b l d"], grid: Float[Tensor, " n"]) -> Float[Tensor, "b l d"]:
         points = self.points(grid).to(x.device)
         try:
             return odeint(field, x, points, method=self.method, atol=self.atol, rtol=self.rtol)[-1]

@@ -39,7 +39,7 @@ class Autoregressive(Stitch):
 
 @dataclass(frozen=True, kw_only=True)
 class Crossfade(Stitch):
-    """Windows overlap by `overlap_frames`, sampled twice and crossfaded; each still sees the finished frames before it."""
+    """Windows share `overlap_frames`, sampled twice and crossfaded; each still sees the finished frames before it."""
 
     overlap_frames: int
 

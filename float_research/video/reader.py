@@ -28,7 +28,9 @@ def probe(path: Path) -> VideoInfo:
         video = container.streams.video[0]
         audio = container.streams.audio[0] if container.streams.audio else None
         num_frames = sum(1 for packet in container.demux(video) if packet.size)
-        assert video.time_base is not None and video.duration is not None and video.average_rate is not None
+        assert video.time_base is not None
+        assert video.duration is not None
+        assert video.average_rate is not None
         audio_s = None
         if audio is not None and audio.duration is not None and audio.time_base is not None:
             audio_s = float(audio.duration * audio.time_base)

@@ -1,4 +1,4 @@
-"""Streaming H.264 + AAC writer on PyAV: frames and sound are encoded as they come, and the file appears whole or not at all."""
+"""Streaming H.264 + AAC writer on PyAV: encodes frames and sound as they come; the file appears whole or not at all."""
 
 import os
 from collections.abc import Iterator

@@ -1,0 +1,172 @@
+"""The pipeline as Python objects: three lines in a notebook."""
+
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, TypeVar
+
+import numpy as np
+import torch
+from jaxtyping import Float, UInt8
+from torch import Tensor
+
+from float_research.data.audio import check_waveform, num_video_frames, read_audio, resample
+from float_research.data.clips import ClipLoader
+from float_research.data.image import read_image, to_tensor
+from float_research.inference.pipeline import FloatPipeline, PreparedClip
+from float_research.inference.stopwatch import Stopwatch
+from float_research.types import Clip, Cost, Image, LoadedClip, UserError, Waveform
+from float_research.video.writer import H264, Recording
+
+ImageInput = str | Path | np.ndarray | Tensor
+AudioInput = str | Path | np.ndarray | Tensor
+T = TypeVar("T")
+
+
+@dataclass(frozen=True, kw_only=True)
+class Result:
+    """One clip: its motion latents, sampled; its frames, decoded anew each time they are asked for."""
+
+    motion: Float[Tensor, "t d"]
+    cost: Cost
+    declared: Cost | None
+    emotion: Mapping[str, float]
+    seconds: Mapping[str, float]
+    clip: PreparedClip
+    pipeline: "Pipeline"
+    recording: Recording
+
+    def frames(self) -> Iterator[Image]:
+        """RGB frames, `(h, w, 3)` uint8, decoded as they are taken."""
+        for batch in self._batches():
+            yield from batch.cpu().numpy()
+
+    def save(self, path: str | Path) -> Path:
+        """Writes an MP4 with the sound. It appears whole or not at all."""
+        model = self.pipeline.parts.model
+        path = Path(path)
+        if path.suffix.lower() != ".mp4":
+            raise UserError(f"{path} does not end in .mp4, the only format written")
+        size_px = model.motion_autoencoder.image_size
+        with self.pipeline.video.open(path, fps=model.fps, size_px=size_px, recording=self.recording) as writer:
+            for batch in self._batches():
+                writer.write(batch)
+        return path
+
+    def _batches(self) -> Iterator[UInt8[Tensor, "n h w 3"]]:
+        return self.pipeline.computed(self.pipeline.parts.frames(self.clip, self.motion))
+
+
+class Pipeline:
+    """FLOAT with its weights loaded. Call it with an image and speech; the settings are those it was loaded with."""
+
+    def __init__(
+        self, *, parts: FloatPipeline, loader: ClipLoader, video: H264, device: torch.device, precision: Any
+    ) -> None:
+        self.loader, self.video, self.precision = loader, video, precision
+        model = precision.convert_module(parts.model).to(device)
+        self.parts = FloatPipeline(model=model, sampler=parts.sampler, emotion=parts.emotion, decoding=parts.decoding)
+        self.device = device
+
+    def __call__(
+        self,
+        image: ImageInput,
+        audio: AudioInput,
+        *,
+        sampling_rate_hz: int | None = None,
+        emotion: str | None = None,
+        id: str = "clip",
+    ) -> Result:
+        """Samples the motion of a clip.
+
+        image: a path, an RGB array `(h, w, 3)` uint8, or a tensor `(3, h, w)`, uint8 or in [0, 1].
+        audio: a path, or samples of one channel, at `sampling_rate_hz` (the model's 16 kHz if not given).
+        emotion: a label that replaces the configured emotion source. id: names the clip's noise where that is its own.
+        """
+        loaded, recording = self._load(image, audio, sampling_rate_hz, emotion, id)
+        watch = Stopwatch(self.device)
+        with self.computing():
+            clip = self.parts.prepare(loaded, watch)
+            chunks = list(watch.each("sample", self.parts.motion([clip])))
+        return Result(
+            motion=torch.cat([chunk.motion for chunk in chunks]),
+            cost=sum((chunk.cost for chunk in chunks), Cost()),
+            declared=self.parts.sampler.declared_cost(loaded.num_frames),
+            emotion=clip.emotion,
+            seconds=dict(watch.seconds),
+            clip=clip,
+            pipeline=self,
+            recording=recording,
+        )
+
+    @contextmanager
+    def computing(self) -> Iterator[None]:
+        """Inference mode and the configured precision."""
+        with torch.inference_mode(), self.precision.forward_context():
+            yield
+
+    def computed(self, items: Iterator[T]) -> Iterator[T]:
+        """Passes items on; the modes of `computing` hold while one is made, not while the caller has it."""
+        while True:
+            with self.computing():
+                item = next(items, None)
+            if item is None:
+                return
+            yield item
+
+    def _load(
+        self, image: ImageInput, audio: AudioInput, rate_hz: int | None, emotion: str | None, id: str
+    ) -> tuple[LoadedClip, Recording]:
+        loader, model_hz = self.loader, self.loader.sampling_rate_hz
+        if isinstance(audio, (str, Path)):
+            audio_path = Path(audio)
+            waveform, recording = read_audio(audio_path, model_hz), Recording(audio_path)
+        else:
+            audio_path = Path(id)
+            samples = as_waveform(audio)
+            check_waveform(samples, name="array", sampling_rate_hz=rate_hz or model_hz, fps=loader.fps)
+            waveform, recording = (
+                resample(samples, rate_hz or model_hz, model_hz),
+                Recording(samples, rate_hz or model_hz),
+            )
+        check_waveform(waveform, name=str(audio_path), sampling_rate_hz=model_hz, fps=loader.fps)
+        if isinstance(image, (str, Path)):
+            image_path = Path(image)
+            portrait = read_image(image_path, loader.background)
+        else:
+            image_path, portrait = Path(id), as_image(image)
+        crop, face = loader.face(portrait, loader.image_size)
+        loaded = LoadedClip(
+            clip=Clip(id=id, image=image_path, audio=audio_path, emotion=emotion),
+            image=to_tensor(crop, loader.image_size),
+            waveform=waveform,
+            num_frames=num_video_frames(len(waveform), model_hz, loader.fps),
+            face=face,
+        )
+        return loaded, recording
+
+
+def as_image(image: np.ndarray | Tensor) -> Image:
+    """An RGB array `(h, w, 3)` uint8 or a tensor `(3, h, w)`, uint8 or in [0, 1], as an image."""
+    if isinstance(image, Tensor):
+        image = image.detach().cpu()
+        if image.is_floating_point():
+            image = (image.clamp(0, 1) * 255).round().byte()
+        image = image.permute(1, 2, 0).numpy() if image.ndim == 3 else image.numpy()
+    if image.ndim != 3 or image.shape[2] != 3 or image.dtype != np.uint8:
+        raise UserError(f"an image must be (h, w, 3) uint8, not {image.shape} {image.dtype}")
+    return np.ascontiguousarray(image)
+
+
+def as_waveform(audio: np.ndarray | Tensor) -> Waveform:
+    """Samples of one channel, integers scaled to [-1, 1]."""
+    samples = audio.detach().cpu().numpy() if isinstance(audio, Tensor) else np.asarray(audio)
+    samples = samples.squeeze()
+    if samples.ndim != 1:
+        raise UserError(
+            f"audio must hold one channel of samples, not shape {samples.shape}; average the channels first"
+        )
+    if np.issubdtype(samples.dtype, np.integer):
+        return (samples / np.iinfo(samples.dtype).max).astype(np.float32)
+    return samples.astype(np.float32)

@@ -1,0 +1,20 @@
+"""Converts any checkpoint layout to one safetensors file: `python scripts/convert.py checkpoint=official output=F`."""
+
+from pathlib import Path
+
+import hydra
+from omegaconf import DictConfig
+
+from float_research import cli, compose
+from float_research.models.checkpoint import convert
+
+
+@hydra.main(config_path="../conf", config_name="convert", version_base="1.3")
+def main(cfg: DictConfig) -> None:
+    output = Path(cfg.output)
+    num_tensors = convert(compose.build(cfg.checkpoint), compose.model_builder(cfg), output)
+    print(f"{output}: {num_tensors} tensors, {output.stat().st_size / 1e6:,.0f} MB")
+
+
+if __name__ == "__main__":
+    cli.run(main)
