@@ -1,20 +1,25 @@
-"""What scripts share: Hydra's entry point with errors for people."""
+"""What scripts share: errors for people, and a clean end when interrupted."""
 
 import difflib
 import os
+import re
 import signal
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from types import FrameType
 from typing import NoReturn
 
-from hydra.errors import HydraException, MissingConfigException
-from omegaconf.errors import OmegaConfBaseException
+from hydra.core.hydra_config import HydraConfig
+from hydra.errors import HydraException, InstantiationException, MissingConfigException
+from hydra.types import RunMode
+from omegaconf.errors import MissingMandatoryValue, OmegaConfBaseException
 
 from float_research.types import UserError
 
 TRACEBACK_SWITCH = "HYDRA_FULL_ERROR"
-EXIT_USER_ERROR, EXIT_CRASH, EXIT_INTERRUPTED = 2, 1, 130
+WANTS_TRACEBACK = os.environ.get(TRACEBACK_SWITCH) == "1"
+EXIT_USER_ERROR, EXIT_CRASH, EXIT_INTERRUPTED, EXIT_TERMINATED = 2, 1, 130, 143
 
 
 class Terminated(BaseException):
@@ -30,48 +35,72 @@ def run(main: Callable[[], object]) -> None:
 
     HYDRA_FULL_ERROR=1 shows tracebacks.
     """
-    wants_traceback = os.environ.get(TRACEBACK_SWITCH) == "1"
     os.environ[TRACEBACK_SWITCH] = "1"
     signal.signal(signal.SIGTERM, _terminate)
-    try:
+    with errors():
         main()
-    except (KeyboardInterrupt, Terminated):
+
+
+@contextmanager
+def errors() -> Iterator[None]:
+    """Ends the program with one sentence for an exception. Within a Hydra job, before Hydra has a say of its own."""
+    try:
+        yield
+    except KeyboardInterrupt:
         fail("interrupted; nothing half-written was left behind", EXIT_INTERRUPTED)
+    except Terminated:
+        fail("terminated; nothing half-written was left behind", EXIT_TERMINATED)
     except Exception as error:
-        if wants_traceback:
+        if WANTS_TRACEBACK:
             raise
         fail(*sentence(error))
 
 
 def fail(message: str, code: int) -> NoReturn:
-    print(f"error: {message}", file=sys.stderr)
+    job = ""
+    if HydraConfig.initialized() and HydraConfig.get().mode == RunMode.MULTIRUN:
+        job = f" in job {HydraConfig.get().job.num} ({HydraConfig.get().job.override_dirname})"
+    print(f"error{job}: {message}", file=sys.stderr)
     sys.exit(code)
 
 
-def sentence(error: Exception) -> tuple[str, int]:
+def sentence(error: BaseException) -> tuple[str, int]:
     """One sentence for an error, and the exit code it deserves."""
+    text = " ".join(str(error).split())
     if isinstance(error, UserError):
         return str(error), EXIT_USER_ERROR
     if isinstance(error, MissingConfigException):
         return missing_option(error), EXIT_USER_ERROR
+    if isinstance(error, MissingMandatoryValue):
+        return f"{error.full_key} is not set; give it as {error.full_key}=…", EXIT_USER_ERROR
+    if isinstance(error, InstantiationException) and error.__cause__ is not None:
+        return " ".join(str(error.__cause__).split()), EXIT_USER_ERROR
+    if isinstance(error, HydraException) and (unknown := re.match(r"Could not override '(.+?)'", text)):
+        return unknown_key(unknown.group(1)), EXIT_USER_ERROR
     if isinstance(error, (HydraException, OmegaConfBaseException)):
-        lines = [line.strip() for line in str(error).splitlines()]
-        text = "; ".join(line for line in lines if line and not line.startswith(("full_key:", "object_type=")))
-        return text or type(error).__name__, EXIT_USER_ERROR
+        return text, EXIT_USER_ERROR
     if isinstance(error, OSError):
         place = f" {error.filename}" if error.filename else ""
         return f"cannot use{place}: {error.strerror or error}; choose another place", EXIT_USER_ERROR
-    text = f"unexpected {type(error).__name__}: {error}; {TRACEBACK_SWITCH}=1 shows where"
-    return " ".join(text.split()), EXIT_CRASH
+    return f"unexpected {type(error).__name__}: {text}; {TRACEBACK_SWITCH}=1 shows where", EXIT_CRASH
 
 
 def missing_option(error: MissingConfigException) -> str:
     """`solver=eulr` → what there is instead, the likeliest first."""
-    name = error.missing_cfg_file or ""
-    group, _, option = name.rpartition("/")
+    group, _, option = (error.missing_cfg_file or "").rpartition("/")
     if not group or not error.options:
         return " ".join(str(error).split())
     options = sorted(name for name in error.options if not name.startswith("_"))
-    close = difflib.get_close_matches(option, options, n=1)
-    guess = f" (did you mean {close[0]}?)" if close else ""
-    return f"{group}={option} is unknown{guess}; choose one of {', '.join(options)}"
+    return f"{group}={option} is unknown{guess(option, options)}; choose one of {', '.join(options)}"
+
+
+def unknown_key(key: str) -> str:
+    """`nfee=3` → the likeliest key that exists."""
+    from float_research.compose import known_keys
+
+    return f"{key} is no setting{guess(key, known_keys())}; scripts/infer.py --cfg job lists them all"
+
+
+def guess(word: str, words: list[str]) -> str:
+    close = difflib.get_close_matches(word, words, n=1)
+    return f" (did you mean {close[0]}?)" if close else ""

@@ -1,16 +1,16 @@
 """The one module that sees configs: composes them and builds the parts they name."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import Any, get_type_hints
 
 from hydra import compose, initialize_config_dir
 from hydra.core.global_hydra import GlobalHydra
 from hydra.core.hydra_config import HydraConfig
 from hydra.errors import InstantiationException
 from hydra.types import RunMode
-from hydra.utils import instantiate
+from hydra.utils import get_class, instantiate
 from omegaconf import DictConfig, OmegaConf
 
 from float_research.data.clips import ClipLoader
@@ -44,6 +44,7 @@ def compose_config(overrides: Sequence[str], config_name: str = "infer") -> Dict
 
 def build(config: DictConfig) -> Any:
     """Instantiates a config node. A part's own UserError comes through as it was raised."""
+    check_types(config)
     try:
         return instantiate(config, _convert_="all")
     except InstantiationException as error:
@@ -53,6 +54,38 @@ def build(config: DictConfig) -> Any:
                 raise cause from error
             cause = cause.__cause__
         raise
+
+
+def check_types(config: DictConfig) -> None:
+    """Raises a UserError for a plain value of the wrong type, wherever its target says what it wants."""
+    for child in config.values():
+        if isinstance(child, DictConfig):
+            check_types(child)
+    if "_target_" in config and str(config._target_).startswith("float_research."):
+        hints = get_type_hints(vars(get_class(config._target_)).get("__init__", object))
+        for name, value in config.items():
+            check_type(config._get_full_key(str(name)), value, hints.get(str(name)))
+
+
+def check_type(name: str, value: Any, wanted: Any) -> None:
+    """Numbers, texts and truth values; a whole number passes as a number."""
+    words = {int: "a whole number", float: "a number", str: "a text", bool: "true or false"}
+    kinds = (int, float) if wanted is float else wanted
+    if wanted in words and (not isinstance(value, kinds) or isinstance(value, bool) != (wanted is bool)):
+        raise UserError(f"{name}={value!s} must be {words[wanted]}")
+
+
+def known_keys() -> list[str]:
+    """All settings and groups of the default config, as they are written in overrides."""
+
+    def keys(node: DictConfig, prefix: str) -> Iterator[str]:
+        for name in map(str, node):
+            yield f"{prefix}{name}"
+            child = node._get_node(name)
+            if isinstance(child, DictConfig):
+                yield from keys(child, f"{prefix}{name}.")
+
+    return [*keys(compose_config([]), ""), "experiment"]
 
 
 def build_sampler(cfg: DictConfig) -> Sampler:
@@ -80,6 +113,8 @@ def model_builder(cfg: DictConfig) -> Callable[[], FloatModel]:
 def build_job(cfg: DictConfig) -> Job:
     """All parts of a run, cheap ones only: nothing reads weights or media yet."""
     refuse_replayed_sweep(cfg)
+    for name, wanted in {"nfe": int, "seed": int, "batch_clips": int, "dry_run": bool, "name": str}.items():
+        check_type(name, cfg[name], wanted)
     return Job(
         build_model=model_builder(cfg),
         checkpoint=build(cfg.checkpoint),

@@ -11,9 +11,10 @@ from float_research.models.checkpoint import convert
 
 @hydra.main(config_path="../conf", config_name="convert", version_base="1.3")
 def main(cfg: DictConfig) -> None:
-    output = Path(cfg.output)
-    num_tensors = convert(compose.build(cfg.checkpoint), compose.model_builder(cfg), output)
-    print(f"{output}: {num_tensors} tensors, {output.stat().st_size / 1e6:,.0f} MB")
+    with cli.errors():
+        output = Path(cfg.output)
+        num_tensors = convert(compose.build(cfg.checkpoint), compose.model_builder(cfg), output)
+        print(f"{output}: {num_tensors} tensors, {output.stat().st_size / 1e6:,.0f} MB")
 
 
 if __name__ == "__main__":

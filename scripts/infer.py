@@ -9,7 +9,8 @@ from float_research import cli, compose
 
 @hydra.main(config_path="../conf", config_name="infer", version_base="1.3")
 def main(cfg: DictConfig) -> None:
-    compose.build_job(cfg).run(Console())
+    with cli.errors():
+        compose.build_job(cfg).run(Console())
 
 
 if __name__ == "__main__":

@@ -6,19 +6,19 @@ import re
 import time
 from abc import ABC, abstractmethod
 from collections import Counter
-from collections.abc import Collection, Iterator, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
+from typing import Any
 
 import lightning
-import torch
 from torch.utils.data import DataLoader, Dataset
 
 from float_research.data import audio as audio_files
 from float_research.data import image as image_files
 from float_research.data.face import Cropper
-from float_research.types import Clip, LoadedClip, UserError, Waveform
+from float_research.types import Clip, Image, LoadedClip, UserError, Waveform
 
 COLUMNS = ("image", "audio", "id", "emotion")
 
@@ -109,7 +109,6 @@ def listed(folder: Path, suffixes: Collection[str], setting: str) -> list[Path]:
     return found
 
 
-@lru_cache(maxsize=1024)
 def sha256(path: Path) -> str:
     """Hash of a file's content."""
     with path.open("rb") as file:
@@ -142,12 +141,8 @@ class ClipLoader:
     def __call__(self, clip: Clip) -> LoadedClip:
         started = time.perf_counter()
         waveform, num_frames = self._speech(clip)
-        portrait = image_files.read_image(clip.image, self.background)
         read = time.perf_counter()
-        try:
-            crop, face = self.face(portrait, self.image_size)
-        except UserError as error:
-            raise UserError(f"image {clip.image}: {error}") from error
+        crop, face = self.portrait(clip)
         return LoadedClip(
             clip=clip,
             image=image_files.to_tensor(crop, self.image_size),
@@ -157,10 +152,24 @@ class ClipLoader:
             seconds={"read": read - started, "crop": time.perf_counter() - read},
         )
 
+    def portrait(self, clip: Clip) -> tuple[Image, Mapping[str, Any]]:
+        """The face crop and what the record says of it; found once for an image that several clips share."""
+        status = clip.image.stat()
+        return _cropped(self, clip.image, status.st_mtime_ns, status.st_size)
+
     def _speech(self, clip: Clip) -> tuple[Waveform, int]:
         waveform = audio_files.read_audio(clip.audio, self.sampling_rate_hz)
         audio_files.check_waveform(waveform, name=str(clip.audio), sampling_rate_hz=self.sampling_rate_hz, fps=self.fps)
         return waveform, audio_files.num_video_frames(len(waveform), self.sampling_rate_hz, self.fps)
+
+
+@lru_cache(maxsize=256)
+def _cropped(loader: ClipLoader, path: Path, mtime_ns: int, num_bytes: int) -> tuple[Image, Mapping[str, Any]]:
+    """A crop by everything it depends on: the loader's settings and the file's state."""
+    try:
+        return loader.face(image_files.read_image(path, loader.background), loader.image_size)
+    except UserError as error:
+        raise UserError(f"image {path}: {error}") from error
 
 
 class ClipDataset(Dataset[LoadedClip]):
@@ -176,6 +185,13 @@ class ClipDataset(Dataset[LoadedClip]):
         return self.loader(self.clips[index])
 
 
+class ClipBatch:
+    """A batch of loaded clips. Opaque to Lightning, so that it neither moves nor casts what is inside."""
+
+    def __init__(self, clips: Sequence[LoadedClip]):
+        self.clips = clips
+
+
 class ClipDataModule(lightning.LightningDataModule):
     """Hands batches of `batch_clips` loaded clips to `Trainer.predict`."""
 
@@ -186,10 +202,4 @@ class ClipDataModule(lightning.LightningDataModule):
         self.dataset, self.batch_clips = ClipDataset(clips, loader), batch_clips
 
     def predict_dataloader(self) -> DataLoader[LoadedClip]:
-        return DataLoader(self.dataset, batch_size=self.batch_clips, collate_fn=list)
-
-    def transfer_batch_to_device(
-        self, batch: Sequence[LoadedClip], device: torch.device, dataloader_idx: int
-    ) -> Sequence[LoadedClip]:
-        """Leaves the clips where they are: the pipeline moves what it needs when it needs it."""
-        return batch
+        return DataLoader(self.dataset, batch_size=self.batch_clips, collate_fn=ClipBatch)

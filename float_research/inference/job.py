@@ -63,6 +63,8 @@ class Job:
         if self.dry_run:
             self._print_plan(planned, console)
             return None
+        for clip in clips:
+            self.loader.portrait(clip)
         started, start_time = time.perf_counter(), datetime.now(UTC)
         self._prepare_folder(planned)
         pipeline = FloatPipeline(

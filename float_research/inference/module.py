@@ -8,7 +8,7 @@ from typing import Any
 
 import lightning
 
-from float_research.data.clips import file_name, sha256
+from float_research.data.clips import ClipBatch, file_name, sha256
 from float_research.inference.pipeline import FloatPipeline
 from float_research.inference.stopwatch import Stopwatch
 from float_research.tracking.record import clip_record, write_json
@@ -46,7 +46,8 @@ class FloatInference(lightning.LightningModule):
         self.pipeline, self.video, self.folder = pipeline, video, folder
         self.naming, self.observer = naming, observer
 
-    def predict_step(self, batch: list[LoadedClip], batch_idx: int) -> list[ClipResult]:
+    def predict_step(self, clip_batch: ClipBatch, batch_idx: int) -> list[ClipResult]:
+        batch = clip_batch.clips
         watches = [Stopwatch(self.device) for _ in batch]
         shared = Stopwatch(self.device)
         prepared = [self.pipeline.prepare(clip, watch) for clip, watch in zip(batch, watches, strict=True)]

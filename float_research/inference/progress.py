@@ -38,6 +38,10 @@ class ProgressBars:
     ) -> None:
         self.progress.stop()
 
+    def __reduce__(self) -> tuple[type["Silent"], tuple[()]]:
+        """A copy sent to another process is silent: a terminal has one owner."""
+        return Silent, ()
+
     def clip_started(self, id: str, num_frames: int, num_chunks: int) -> None:
         task = self.progress.add_task(_escaped(id), total=num_frames, chunk=f"chunk 0/{num_chunks}", rate="")
         self.tasks[id] = (task, num_chunks)

@@ -20,6 +20,7 @@ import torch
 from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
 from torch import Tensor
+from torch.nn.utils.parametrize import is_parametrized, remove_parametrizations
 
 from float_research.models.float_model import FloatModel
 from float_research.types import UserError
@@ -190,8 +191,8 @@ def read_tensors(path: Path) -> dict[str, Tensor]:
             content = torch.load(path, map_location="cpu", weights_only=True)
     except pickle.UnpicklingError as error:
         raise UserError(
-            f"checkpoint file {path} was not loaded: it is no plain PyTorch state dict (damaged, or loading it would run "
-            "code); get it again, or convert it to safetensors where it is trusted"
+            f"checkpoint file {path} was not loaded: it is no plain state dict (damaged, or it would run code); "
+            "get it again, or convert it to safetensors where it is trusted"
         ) from error
     except (SafetensorError, RuntimeError, EOFError, OSError, ValueError) as error:
         raise UserError(f"checkpoint file {path} is damaged or truncated ({one_line(error)}); get it again") from error
@@ -201,7 +202,10 @@ def read_tensors(path: Path) -> dict[str, Tensor]:
 
 
 def load_model(build: Callable[[], FloatModel], checkpoint: Checkpoint) -> FloatModel:
-    """Builds the networks without memory, fills them from `checkpoint`, and returns them ready for inference."""
+    """Builds the networks without memory, fills them from `checkpoint`, and returns them ready for inference.
+
+    Weight norms are folded into their weights: a norm is a means of training, and costs time and pickling here.
+    """
     checkpoint.files()
     with torch.device("meta"):
         model = build()
@@ -211,6 +215,10 @@ def load_model(build: Callable[[], FloatModel], checkpoint: Checkpoint) -> Float
     check_keys(shapes, tensors)
     state = {own: tensors[name].to(torch.float32) for name, own in names.items()}
     model.load_state_dict(state, strict=True, assign=True)
+    for module in model.modules():
+        if is_parametrized(module, "weight"):
+            remove_parametrizations(module, "weight")
+            module._load_state_dict_pre_hooks.clear()  # weight_norm leaves one behind, which cannot be pickled
     return model.eval().requires_grad_(False)
 
 
