@@ -7,7 +7,7 @@ p previous frames, d motion latent, a audio feature, e emotions, s samples, h an
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any, Protocol, runtime_checkable
 
 import numpy as np
 from jaxtyping import Float, UInt8
@@ -121,12 +121,14 @@ class ClipResult:
     seconds: Mapping[str, float]
 
 
+@runtime_checkable
 class EmotionPredictor(Protocol):
     """Predicts the emotion of normalised speech: `(b, s)` waveform → `(b, e)` probabilities."""
 
     def __call__(self, waveform: Float[Tensor, "b s"], /) -> Float[Tensor, "b e"]: ...
 
 
+@runtime_checkable
 class Observer(Protocol):
     """Hears how a run comes along. Every method is optional to act on; none may change the run."""
 

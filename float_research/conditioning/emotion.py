@@ -4,7 +4,7 @@ import itertools
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, Protocol
+from typing import Any, Protocol, runtime_checkable
 
 import torch
 from jaxtyping import Float
@@ -23,6 +23,7 @@ class Speech:
     sampling_rate_hz: int
 
 
+@runtime_checkable
 class EmotionSource(Protocol):
     """Emotion weights of each frame, `(t, e)`, on the device of the speech."""
 

@@ -9,7 +9,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
-from typing import Any, NamedTuple, Protocol
+from typing import Any, NamedTuple, Protocol, runtime_checkable
 
 import cv2
 import numpy as np
@@ -49,6 +49,7 @@ SELECTORS: Mapping[str, Callable[[Sequence[Box], float], Box]] = {
 """Which of several faces is meant. The official script takes the detector's first."""
 
 
+@runtime_checkable
 class Cropper(Protocol):
     """Image → square of `size_px`, and what the record says of it."""
 

@@ -76,6 +76,10 @@ class Job:
         load_s = time.perf_counter() - started
         silence_lightning()
         trainer = self.build_trainer()
+        if trainer.world_size > len(clips):
+            raise UserError(
+                f"trainer.devices={trainer.num_devices} are more processes than clips ({len(clips)}); use fewer devices"
+            )
         with ProgressBars(len(clips), console) as progress:
             module = FloatInference(
                 pipeline=pipeline, video=self.video, folder=self.output_dir, naming=self.naming, observer=progress

@@ -1,7 +1,6 @@
 """Progress bars and silence."""
 
 from types import TracebackType
-from typing import Self
 
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TaskID, TextColumn, TimeRemainingColumn
@@ -28,7 +27,7 @@ class ProgressBars:
         )
         self.tasks: dict[str, tuple[TaskID, int]] = {}
 
-    def __enter__(self) -> Self:
+    def __enter__(self) -> "ProgressBars":
         self.progress.start()
         self.total = self.progress.add_task("clips", total=self.num_clips, chunk="", rate="")
         return self

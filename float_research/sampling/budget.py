@@ -1,12 +1,13 @@
 """What `nfe` counts, and so how many points the time grid has."""
 
 from dataclasses import dataclass
-from typing import Protocol
+from typing import Protocol, runtime_checkable
 
 from float_research.sampling.solver import Solver
 from float_research.types import UserError
 
 
+@runtime_checkable
 class Budget(Protocol):
     """Number of grid points for `nfe` and a solver."""
 

@@ -7,7 +7,7 @@ import hashlib
 import math
 from collections.abc import Iterator
 from dataclasses import dataclass
-from typing import Protocol
+from typing import Protocol, runtime_checkable
 
 import torch
 from jaxtyping import Float
@@ -16,6 +16,7 @@ from torch import Tensor
 from float_research.types import UserError
 
 
+@runtime_checkable
 class Noise(Protocol):
     """Standard normal noise for the windows of one clip, in order, without end."""
 

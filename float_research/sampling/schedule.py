@@ -2,7 +2,7 @@
 
 import math
 from dataclasses import dataclass
-from typing import Protocol
+from typing import Protocol, runtime_checkable
 
 from float_research.types import UserError
 
@@ -10,6 +10,7 @@ TOLERANCE = 1e-6
 """Slack at an interval's ends, so that rounding of t in a solver does not decide whether a point lies inside."""
 
 
+@runtime_checkable
 class Schedule(Protocol):
     """Scale at flow time t."""
 

@@ -107,7 +107,7 @@ class Controlled(Solver):
         if not (self.atol > 0 and self.rtol > 0):
             raise UserError(f"solver.atol={self.atol} and solver.rtol={self.rtol} must be positive, such as 1e-5")
 
-    def points(self, grid: Float[Tensor, " n"]) -> Float[Tensor, " n"]:
+    def points(self, grid: Float[Tensor, " n"]) -> Float[Tensor, " m"]:
         """The points that the solver is given."""
         return grid
 
@@ -139,7 +139,7 @@ class Adaptive(Controlled):
 
     stages: ClassVar[int]
 
-    def points(self, grid: Float[Tensor, " n"]) -> Float[Tensor, " n"]:
+    def points(self, grid: Float[Tensor, " n"]) -> Float[Tensor, " m"]:
         return grid[[0, -1]]
 
 

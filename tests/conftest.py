@@ -1,0 +1,62 @@
+"""What all tests share: a tiny model with seeded weights and short speech."""
+
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import numpy as np
+import pytest
+import soundfile
+import torch
+from hydra.core.global_hydra import GlobalHydra
+from hydra.core.hydra_config import HydraConfig
+
+import float_research
+from float_research import compose
+from float_research.data.examples import example
+from float_research.inference.api import Pipeline
+from float_research.models.checkpoint import Random, load_model
+from float_research.models.float_model import FloatModel
+
+ROOT = Path(__file__).parents[1]
+TINY = ["model=tiny", "face=none"]
+
+
+def pytest_runtest_setup(item: pytest.Item) -> None:
+    if item.get_closest_marker("gpu") and not torch.cuda.is_available():
+        pytest.skip("needs a CUDA device, and this machine has none")
+
+
+@pytest.fixture(autouse=True)
+def _fresh_hydra() -> Iterator[None]:
+    yield
+    GlobalHydra.instance().clear()
+    HydraConfig.instance().cfg = None
+
+
+@pytest.fixture(scope="session")
+def model() -> FloatModel:
+    return load_model(compose.model_builder(compose.compose_config(["model=tiny"])), Random(seed=0))
+
+
+@pytest.fixture(scope="session")
+def load() -> Callable[..., Pipeline]:
+    """`load("nfe=4", …)`: the tiny pipeline with overrides."""
+    return lambda *overrides: float_research.load([*TINY, *overrides])
+
+
+@pytest.fixture(scope="session")
+def portrait() -> Path:
+    return Path(example("portrait"))
+
+
+@pytest.fixture(scope="session")
+def speech(tmp_path_factory: pytest.TempPathFactory) -> Callable[[float], Path]:
+    """`speech(seconds)`: a file with the beginning of the example recording, repeated if need be."""
+    samples, rate_hz = soundfile.read(example("speech"), dtype="float32")
+
+    def write(seconds: float) -> Path:
+        path = tmp_path_factory.mktemp("speech") / f"speech{seconds:g}.wav"
+        soundfile.write(path, np.resize(samples, int(seconds * rate_hz)), rate_hz)
+        return path
+
+    return write

@@ -1,0 +1,222 @@
+import dataclasses
+from collections.abc import Iterator
+from typing import Any
+
+import pytest
+import torch
+
+from float_research.models.float_model import FloatModel
+from float_research.sampling import budget, noise, solver, stitch, time_grid
+from float_research.sampling.chunking import Chunking
+from float_research.sampling.guidance import Incremental, NoGuidance
+from float_research.sampling.sampler import Sampler
+from float_research.sampling.schedule import Constant
+from float_research.types import ClipConditions, Conditions, Cost, UserError
+
+WINDOW, PREVIOUS = 10, 4
+TOLERANCES = {"atol": 1e-4, "rtol": 1e-4}
+
+
+def sampler(**changes: Any) -> Sampler:
+    parts: dict[str, Any] = {
+        "solver": solver.Euler(),
+        "nfe": 4,
+        "budget": budget.GridPoints(),
+        "time_grid": time_grid.Uniform(),
+        "guidance": Incremental(audio=Constant(scale=2), emotion=Constant(scale=1)),
+        "noise": noise.Independent(),
+        "chunking": Chunking(window_s=WINDOW / 25, previous_frames=PREVIOUS, attention_window=2, fps=25),
+        "stitch": stitch.Autoregressive(),
+        "seed": 3,
+    }
+    return Sampler(**{**parts, **changes})
+
+
+def clip(model: FloatModel, num_frames: int, id: str = "one") -> ClipConditions:
+    g = torch.Generator().manual_seed(num_frames)
+    width = model.motion_autoencoder.latent_dim
+    return ClipConditions(
+        id=id,
+        audio=torch.randn(num_frames, model.audio_encoder.feature_dim, generator=g),
+        reference=torch.randn(width, generator=g),
+        emotion=torch.softmax(torch.randn(num_frames, 7, generator=g), -1),
+    )
+
+
+@torch.inference_mode()
+def sample(s: Sampler, model: FloatModel, clips: list[ClipConditions]) -> list[tuple[torch.Tensor, Cost]]:
+    motion: list[list[torch.Tensor]] = [[] for _ in clips]
+    cost = [Cost()] * len(clips)
+    for chunk in s(model.vector_field, clips):
+        assert chunk.start == sum(map(len, motion[chunk.index]))
+        motion[chunk.index].append(chunk.motion)
+        cost[chunk.index] += chunk.cost
+    return [(torch.cat(m), c) for m, c in zip(motion, cost, strict=True)]
+
+
+@pytest.mark.parametrize("num_frames", [1, 9, 10, 11, 20, 37])
+@pytest.mark.parametrize("joined", [stitch.Autoregressive(), stitch.Crossfade(overlap_frames=3)])
+@pytest.mark.parametrize(
+    "kind", [solver.Euler(), solver.Rk4(), solver.ExplicitAdams()], ids=["euler", "rk4", "explicit_adams"]
+)
+def test_every_frame_is_made_at_the_declared_cost(
+    model: FloatModel, num_frames: int, joined: stitch.Stitch, kind: solver.Solver
+) -> None:
+    s = sampler(stitch=joined, solver=kind)
+    ((motion, cost),) = sample(s, model, [clip(model, num_frames)])
+    assert len(motion) == num_frames
+    assert motion.isfinite().all()
+    assert cost == s.declared_cost(num_frames)
+
+
+def test_one_chunk_is_no_chunking(model: FloatModel) -> None:
+    """A clip of one window is one solve of the network with zero history."""
+    s, conditions = sampler(), clip(model, WINDOW)
+    ((motion, _),) = sample(s, model, [conditions])
+    x = next(s.noise(seed=3, clip="one", num_frames=WINDOW, latent_dim=model.motion_autoencoder.latent_dim))[None]
+    window = Conditions(
+        audio=conditions.audio[None],
+        reference=conditions.reference[None],
+        emotion=torch.cat([conditions.emotion[:1].expand(PREVIOUS, -1), conditions.emotion])[None],
+        previous_motion=torch.zeros(1, PREVIOUS, x.shape[-1]),
+        previous_audio=torch.zeros(1, PREVIOUS, conditions.audio.shape[1]),
+    )
+    with torch.inference_mode():
+        for t0, t1 in zip([0.0, 1 / 3, 2 / 3], [1 / 3, 2 / 3, 1.0], strict=True):
+            x = x + (t1 - t0) * s.guidance.guide(model.vector_field, window)(torch.tensor(t0), x)
+    assert torch.allclose(motion, x[0], atol=1e-5)
+
+
+def test_a_later_chunk_sees_the_frames_and_the_audio_before_it(model: FloatModel) -> None:
+    seen = []
+
+    def spying(t: torch.Tensor, x: torch.Tensor, c: Any) -> torch.Tensor:
+        seen.append(c)
+        return model.vector_field(t, x, c)
+
+    conditions, s = clip(model, 25), sampler(nfe=2)
+    with torch.inference_mode():
+        motion = torch.cat([chunk.motion for chunk in s(spying, [conditions])])
+    first, second, third = seen
+    assert first.previous_motion.abs().sum() == first.previous_audio.abs().sum() == 0
+    assert torch.equal(second.previous_motion[0], motion[WINDOW - PREVIOUS : WINDOW])
+    assert torch.equal(second.previous_audio[0], conditions.audio[WINDOW - PREVIOUS : WINDOW])
+    assert torch.equal(third.audio[-1, :5], conditions.audio[20:])
+    assert torch.equal(third.audio[-1, 5:], conditions.audio[-1:].expand(5, -1)), "the last row fills the window"
+
+
+def test_crossfade_without_overlap_is_autoregressive(model: FloatModel) -> None:
+    plain, faded = (
+        sample(sampler(stitch=joined), model, [clip(model, 33)])[0][0]
+        for joined in (stitch.Autoregressive(), stitch.Crossfade(overlap_frames=0))
+    )
+    assert torch.equal(plain, faded)
+
+
+@pytest.mark.parametrize("overlap", [1, 3, 5])
+def test_crossfade_spreads_a_jump_over_the_shared_frames(overlap: int) -> None:
+    """Two windows that disagree by the distance of their starts: the step between frames is that over overlap + 1."""
+
+    class Zero:
+        def __call__(self, *, seed: int, clip: str, num_frames: int, latent_dim: int) -> Iterator[torch.Tensor]:
+            while True:
+                yield torch.zeros(num_frames, latent_dim)
+
+    def starts(t: torch.Tensor, x: torch.Tensor, c: Conditions) -> torch.Tensor:
+        return c.audio[:, :1, :1].expand_as(x)
+
+    clip = ClipConditions(
+        id="one",
+        audio=torch.arange(WINDOW * 2 - overlap)[:, None].float(),
+        reference=torch.zeros(2),
+        emotion=torch.zeros(WINDOW * 2 - overlap, 7),
+    )
+    s = sampler(stitch=stitch.Crossfade(overlap_frames=overlap), noise=Zero(), guidance=NoGuidance())
+    motion = torch.cat([chunk.motion for chunk in s(starts, [clip])])
+    hop = WINDOW - overlap
+    assert torch.allclose(motion[:hop], torch.zeros(1))
+    assert torch.allclose(motion[WINDOW:], torch.tensor(float(hop)))
+    assert torch.allclose(motion[hop - 1 : WINDOW + 1].diff(dim=0), torch.tensor(hop / (overlap + 1)))
+
+
+@pytest.mark.parametrize("kind", [solver.Midpoint(), solver.Dopri5(**TOLERANCES), solver.ImplicitAdams(**TOLERANCES)])
+def test_a_clip_does_not_depend_on_its_batch(model: FloatModel, kind: solver.Solver) -> None:
+    s = sampler(solver=kind)
+    clips = [clip(model, 25, "a"), clip(model, 8, "b"), clip(model, 31, "c")]
+    together = sample(s, model, clips)
+    for single, (motion, cost) in zip(clips, together, strict=True):
+        ((alone, cost_alone),) = sample(s, model, [single])
+        assert torch.allclose(motion, alone, atol=1e-5)
+        assert cost == cost_alone
+
+
+def test_previous_frames_and_window_can_be_anything(model: FloatModel) -> None:
+    for window_s, previous in ((0.2, 0), (0.2, 5), (2.0, 3)):
+        chunking = Chunking(window_s=window_s, previous_frames=previous, attention_window=2, fps=25)
+        assert len(sample(sampler(chunking=chunking), model, [clip(model, 17)])[0][0]) == 17
+
+
+def test_time_grids_run_from_0_to_1() -> None:
+    shifted = time_grid.Shifted(shift=3.0)(5, torch.float64)
+    assert shifted.tolist() == pytest.approx([0, 0.5, 0.75, 0.9, 1])
+    assert time_grid.Power(exponent=2.0)(3, torch.float64).tolist() == [0, 0.25, 1]
+    assert time_grid.Cosine()(3, torch.float32).tolist() == pytest.approx([0, 0.5, 1])
+    assert time_grid.Explicit(points=[0, 0.2, 1])(3, torch.float64).tolist() == [0, 0.2, 1]
+    assert torch.equal(time_grid.Uniform()(10, torch.float32), torch.linspace(0, 1, 10))
+    for points in ([0, 1, 0.5], [0.1, 0.5, 1], [0, 0.5, 0.9], [0, 0, 1]):
+        with pytest.raises(UserError, match="rise strictly"):
+            time_grid.Explicit(points=points)(3, torch.float32)
+    with pytest.raises(UserError, match="4 points"):
+        sampler(time_grid=time_grid.Explicit(points=[0, 0.2, 0.3, 1]), nfe=3)
+
+
+@pytest.mark.parametrize(
+    ("kind", "nfe", "points", "evaluations"),
+    [
+        (solver.Euler(), 8, 9, 8),
+        (solver.Midpoint(), 8, 5, 8),
+        (solver.Heun3(), 8, 3, 6),
+        (solver.Rk4(), 8, 3, 8),
+        (solver.ExplicitAdams(), 10, 5, 10),
+    ],
+)
+def test_a_budget_of_evaluations_is_never_exceeded(
+    kind: solver.Solver, nfe: int, points: int, evaluations: int
+) -> None:
+    s = sampler(solver=kind, budget=budget.Evaluations(), nfe=nfe)
+    cost = s.declared_cost(1)
+    assert s.grid_points == points
+    assert cost is not None
+    assert cost.evaluations == evaluations
+
+
+def test_grid_points_are_the_official_meaning_of_nfe() -> None:
+    costs = {
+        kind.method: sampler(solver=kind, nfe=10).declared_cost(1)
+        for kind in (solver.Euler(), solver.Midpoint(), solver.Rk4())
+    }
+    assert {k: c.evaluations for k, c in costs.items() if c} == {"euler": 9, "midpoint": 18, "rk4": 36}
+
+
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        ({"nfe": 0}, "nfe=0"),
+        ({"nfe": -1}, "nfe=-1"),
+        ({"nfe": 1}, "at least 2"),
+        ({"nfe": 3, "solver": solver.Rk4(), "budget": budget.Evaluations()}, "takes 4"),
+        ({"solver": solver.Dopri5(**TOLERANCES), "budget": budget.Evaluations()}, "cannot bound"),
+        ({"stitch": stitch.Crossfade(overlap_frames=6)}, "overlap_frames=6"),
+    ],
+)
+def test_settings_that_cannot_work_are_refused(changes: dict[str, Any], message: str) -> None:
+    with pytest.raises(UserError, match=message):
+        sampler(**changes)
+
+
+def test_chunking_refuses_more_history_than_window() -> None:
+    settings = Chunking(window_s=0.4, previous_frames=10, attention_window=2, fps=25)
+    with pytest.raises(UserError, match="previous_frames=11"):
+        dataclasses.replace(settings, previous_frames=11)
+    with pytest.raises(UserError, match="shorter than one frame"):
+        dataclasses.replace(settings, window_s=0.01, previous_frames=0)
