@@ -13,8 +13,8 @@ import numpy as np
 from jaxtyping import Float, UInt8
 from torch import Tensor
 
-Image = UInt8[np.ndarray, "h w 3"]
-Waveform = Float[np.ndarray, "s"]
+Image = UInt8[np.ndarray, "_ _ 3"]
+Waveform = Float[np.ndarray, " _"]
 
 VectorField = Callable[[Tensor, Tensor], Tensor]
 """`v(t, x)`: the velocity of the motion latents `x` `(b, l, d)` at flow time `t` (scalar, 0 noise to 1 data)."""

@@ -24,7 +24,7 @@ from float_research.models.layers import (
     UpsamplingModulatedConv2d,
 )
 
-Features = Sequence[Float[Tensor, "b _ _ _"]]
+Features = Sequence[Float[Tensor, "_ _ _ _"]]
 """Identity feature maps, from 8×8 up to the image size."""
 
 
@@ -136,7 +136,7 @@ class ConstantInput(nn.Module):
         self.input = nn.Parameter(torch.randn(1, channels, 4, 4))
 
 
-def warp(feature: Float[Tensor, "1 c h w"], flow: Float[Tensor, "b 2 h w"]) -> Float[Tensor, "b c h w"]:
+def warp(feature: Float[Tensor, "_ c h w"], flow: Float[Tensor, "b 2 h w"]) -> Float[Tensor, "b c h w"]:
     """Samples `feature` at the base grid plus `flow`, in units of half the image.
 
     The base grid runs corner to corner while `grid_sample` runs with `align_corners=False`. They disagree, and the
@@ -168,7 +168,7 @@ class MotionDecoder(nn.Module):
         self.upsample = Upsample()
 
     def forward(self, features: Features, latent: Float[Tensor, "b d"]) -> Float[Tensor, "b 3 h w"]:
-        """Decodes one frame for each latent. The features, with batch size 1, serve them all."""
+        """Decodes one frame for each latent. Features of batch size 1 serve them all."""
         x = self.conv1(self.input.input.expand(len(latent), -1, -1, -1), latent)
         flow_below = rgb_below = None
         for level, feature in enumerate(features):

@@ -1,0 +1,90 @@
+from pathlib import Path
+
+import av
+import numpy as np
+import pytest
+import soundfile
+
+from float_research.data.audio import check_waveform, normalise, num_video_frames, read_audio
+from float_research.data.examples import example
+from float_research.types import UserError
+
+SPEECH, RATE_HZ = soundfile.read(example("speech"), dtype="float32")
+
+
+def encode(path: Path, codec: str, rate_hz: int) -> None:
+    """Writes the speech as libsndfile cannot."""
+    with av.open(str(path), "w") as container:
+        stream = container.add_stream(codec, rate=rate_hz, layout="mono")
+        resampler = av.AudioResampler(format=stream.format, layout="mono", rate=rate_hz, frame_size=960)
+        frame = av.AudioFrame.from_ndarray(SPEECH[None], format="fltp", layout="mono")
+        frame.sample_rate = RATE_HZ
+        for part in (*resampler.resample(frame), *resampler.resample(None)):
+            part.pts = None
+            container.mux(stream.encode(part))
+        container.mux(stream.encode(None))
+
+
+@pytest.mark.parametrize("name", ["a.wav", "a.flac", "a.mp3", "a.ogg", "a.m4a", "a.webm", "a.opus", "stereo.wav", "fast.wav"])
+def test_every_format_is_the_same_speech(name: str, tmp_path: Path) -> None:
+    path = tmp_path / name
+    if name == "stereo.wav":
+        soundfile.write(path, np.stack([SPEECH * 2, SPEECH * 0], axis=1), RATE_HZ, subtype="FLOAT")
+    elif name == "fast.wav":
+        encode(path, "pcm_s16le", 44100)
+    elif path.suffix in {".m4a", ".webm", ".opus"}:
+        encode(path, "aac" if path.suffix == ".m4a" else "libopus", 48000)
+    else:
+        soundfile.write(path, SPEECH, RATE_HZ)
+    read = read_audio(path, 16000)
+    assert len(read) == pytest.approx(len(SPEECH), abs=2400)
+    lags = np.correlate(read[:48000], SPEECH[4000:36000], "valid") / np.square(SPEECH[4000:36000]).sum()
+    assert lags.max() == pytest.approx(1, abs=0.2), "the same sound at the same level"
+    assert abs(int(lags.argmax()) - 4000) < 1700, "within an encoder's delay"
+
+
+def test_normalised_speech_has_zero_mean_and_unit_variance() -> None:
+    transformers = pytest.importorskip("transformers")
+    extractor = transformers.Wav2Vec2FeatureExtractor(do_normalize=True)
+    expected = extractor(SPEECH, sampling_rate=16000, return_tensors="np").input_values[0]
+    assert np.allclose(normalise(SPEECH), expected, atol=1e-5)
+
+
+@pytest.mark.parametrize(("samples", "frames"), [(640, 1), (641, 2), (64000, 100), (64001, 101)])
+def test_frames_are_rounded_up(samples: int, frames: int) -> None:
+    assert num_video_frames(samples, 16000, 25.0) == frames
+
+
+@pytest.mark.parametrize(
+    ("waveform", "message"),
+    [
+        (np.zeros(0), "empty"),
+        (np.zeros(16000), "silent"),
+        (np.full(100, 0.5), "less than one frame"),
+        (np.array([0.1, np.nan] * 8000), "NaN"),
+        (np.array([0.1, np.inf] * 8000), "NaN or infinite"),
+    ],
+)
+@pytest.mark.parametrize("rate_hz", [16000, 44100])
+def test_audio_that_no_video_can_be_made_from_is_refused(
+    waveform: np.ndarray, message: str, rate_hz: int, tmp_path: Path
+) -> None:
+    path = tmp_path / "a.wav"
+    soundfile.write(path, waveform.astype(np.float32), rate_hz, subtype="FLOAT")
+    with pytest.raises(UserError, match=message):
+        check_waveform(read_audio(path, 16000), name=str(path), sampling_rate_hz=16000, fps=25.0)
+
+
+def test_what_is_no_audio_is_refused(tmp_path: Path) -> None:
+    (tmp_path / "a.wav").write_text("hello")
+    with pytest.raises(UserError, match=r"a\.wav cannot be read"):
+        read_audio(tmp_path / "a.wav", 16000)
+    with pytest.raises(UserError, match="does not exist"):
+        read_audio(tmp_path / "b.wav", 16000)
+    with av.open(str(tmp_path / "mute.mp4"), "w") as container:
+        stream = container.add_stream("libx264", rate=25)
+        stream.width = stream.height = 64
+        container.mux(stream.encode(av.VideoFrame(64, 64, "yuv420p")))
+        container.mux(stream.encode(None))
+    with pytest.raises(UserError, match="no audio track"):
+        read_audio(tmp_path / "mute.mp4", 16000)

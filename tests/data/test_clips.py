@@ -1,0 +1,95 @@
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from float_research.data.clips import ClipDataModule, ClipLoader, Grid, Manifest, Pair, file_name
+from float_research.data.face import NoCrop
+from float_research.types import Clip, UserError
+
+
+@pytest.fixture
+def loader() -> ClipLoader:
+    return ClipLoader(
+        face=NoCrop(), background="black", image_size=64, sampling_rate_hz=16000, fps=25.0, emotions=("happy", "sad")
+    )
+
+
+def test_a_pair_is_named_after_its_files() -> None:
+    (clip,) = Pair(image="x/me & you.png", audio="y/a b.wav").clips()
+    assert clip.id == "me_you-a_b"
+
+
+def test_a_grid_is_every_portrait_with_every_recording(tmp_path: Path) -> None:
+    for name in ("i/b.png", "i/a.JPG", "i/notes.txt", "s/x.wav", "s/y.flac"):
+        (tmp_path / name).parent.mkdir(exist_ok=True)
+        (tmp_path / name).touch()
+    ids = [clip.id for clip in Grid(images=str(tmp_path / "i"), audios=str(tmp_path / "s")).clips()]
+    assert ids == ["a-x", "b-x", "a-y", "b-y"]
+    (tmp_path / "i" / "a.png").touch()
+    with pytest.raises(UserError, match="'a-x' occurs more than once"):
+        Grid(images=str(tmp_path / "i"), audios=str(tmp_path / "s")).clips()
+    with pytest.raises(UserError, match="not a folder"):
+        Grid(images=str(tmp_path / "none"), audios=str(tmp_path / "s")).clips()
+    (tmp_path / "empty").mkdir()
+    with pytest.raises(UserError, match="holds no file"):
+        Grid(images=str(tmp_path / "i"), audios=str(tmp_path / "empty")).clips()
+
+
+def test_a_manifest_gives_ids_and_emotions(tmp_path: Path) -> None:
+    path = tmp_path / "clips.csv"
+    path.write_text("image,audio,id,emotion\na.png,a.wav,../one,happy\n/b.png,b.wav,,\n")
+    one, two = Manifest(file=str(path)).clips()
+    assert one == Clip(id="_one", image=tmp_path / "a.png", audio=tmp_path / "a.wav", emotion="happy")
+    assert two == Clip(id="b-b", image=Path("/b.png"), audio=tmp_path / "b.wav", emotion=None)
+
+
+@pytest.mark.parametrize(
+    ("content", "message"),
+    [
+        ("image,sound\n", "columns image, sound"),
+        ("image,audio,mood\n", "columns image, audio, mood"),
+        ("image,audio\na.png,\n", "line 2"),
+        ("image,audio,id\na.png,a.wav,x\nb.png,b.wav,x\n", "more than once"),
+        ("", "columns none"),
+    ],
+)
+def test_a_manifest_that_makes_no_sense_is_refused(content: str, message: str, tmp_path: Path) -> None:
+    (tmp_path / "clips.csv").write_text(content)
+    with pytest.raises(UserError, match=message):
+        Manifest(file=str(tmp_path / "clips.csv")).clips()
+
+
+@pytest.mark.parametrize(
+    ("text", "name"), [("../../etc/passwd", "_.._etc_passwd"), (".hidden", "hidden"), ("a/b<c>", "a_b_c_"), ("", "_")]
+)
+def test_file_names_are_safe(text: str, name: str) -> None:
+    assert file_name(text) == name
+
+
+def test_loading_gives_what_the_model_needs(loader: ClipLoader, portrait: Path, speech: Callable[[float], Path]) -> None:
+    clip = Clip(id="a", image=portrait, audio=speech(0.5))
+    assert loader.probe(clip) == 13
+    (batch,) = ClipDataModule([clip], loader, batch_clips=4).predict_dataloader()
+    (loaded,) = batch.clips
+    assert loaded.image.shape == (3, 64, 64)
+    assert len(loaded.waveform) == 8000
+    assert loaded.num_frames == 13
+    with pytest.raises(UserError, match="emotion 'bored' is unknown"):
+        loader.probe(Clip(id="a", image=portrait, audio=speech(0.5), emotion="bored"))
+
+
+def test_a_changed_portrait_is_cropped_anew(loader: ClipLoader, tmp_path: Path) -> None:
+    from PIL import Image as PillowImage
+
+    clip = Clip(id="a", image=tmp_path / "a.png", audio=tmp_path / "a.wav")
+    PillowImage.new("RGB", (70, 70), "red").save(clip.image)
+    red = loader.portrait(clip)[0]
+    assert loader.portrait(clip)[0] is red
+    PillowImage.new("RGB", (80, 80), "blue").save(clip.image)
+    assert loader.portrait(clip)[0][0, 0].tolist() == [0, 0, 255]
+
+
+def test_batches_must_hold_clips(loader: ClipLoader) -> None:
+    with pytest.raises(UserError, match="batch_clips=0"):
+        ClipDataModule([], loader, batch_clips=0)

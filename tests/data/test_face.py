@@ -1,0 +1,124 @@
+import logging
+from pathlib import Path
+
+import cv2
+import numpy as np
+import pytest
+import torch
+
+from float_research.data.face import (
+    SELECTORS,
+    SFD_FILE,
+    Auto,
+    Box,
+    Dlib,
+    FaceCropper,
+    Mtcnn,
+    NoCrop,
+    Sfd,
+    at_detection_height,
+    crop_face,
+)
+from float_research.data.image import read_image
+from float_research.types import Image, UserError
+
+OFFICIAL = {"margin": 1.6, "min_score": 0.95, "select": "first"}
+
+
+@pytest.fixture(scope="module")
+def astronaut(portrait: Path) -> Image:
+    return read_image(portrait, "black")
+
+
+@pytest.fixture(scope="module")
+def s3fd_weights(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Seeded weights on the real architecture: what S3FD's file looks like, finding nothing in particular."""
+    from face_alignment.detection.sfd.net_s3fd import s3fd
+
+    path = tmp_path_factory.mktemp("s3fd") / SFD_FILE
+    torch.manual_seed(0)
+    torch.save(s3fd().state_dict(), path)
+    return path
+
+
+@pytest.mark.parametrize("cropper", [Mtcnn(**OFFICIAL), Dlib(**{**OFFICIAL, "min_score": 0.5})])
+def test_detectors_find_the_astronaut(cropper: FaceCropper, astronaut: Image) -> None:
+    crop, facts = cropper(astronaut, 128)
+    assert crop.shape == (128, 128, 3)
+    centre = (facts["left"] + facts["right"]) / 2 * 512 / 360, (facts["top"] + facts["bottom"]) / 2 * 512 / 360
+    assert np.hypot(centre[0] - 224, centre[1] - 115) < 25, "her face is at (224, 115) of 512"
+    assert facts["detector"] == cropper.name
+    assert facts["num_faces"] == 1
+
+
+def test_no_face_is_a_clear_error() -> None:
+    grey = np.full((200, 300, 3), 127, np.uint8)
+    with pytest.raises(UserError, match="no face found by mtcnn.*face=none"):
+        Mtcnn(**OFFICIAL)(grey, 64)
+
+
+def test_a_low_score_is_named(astronaut: Image) -> None:
+    with pytest.raises(UserError, match=r"score above 0\.99999 \(best score 1\)"):
+        Mtcnn(**{**OFFICIAL, "min_score": 0.99999})(astronaut, 64)
+
+
+def test_which_of_several_faces_is_a_setting() -> None:
+    small = Box(10, 10, 30, 30, 0.96)
+    large = Box(200, 200, 300, 320, 0.97)
+    central = Box(300, 150, 340, 200, 0.98)
+    sure = Box(500, 20, 540, 60, 0.99)
+    boxes = [small, large, central, sure]
+    chosen = {name: select(boxes, 640) for name, select in SELECTORS.items()}
+    assert chosen == {"first": small, "largest": large, "surest": sure, "central": central}
+    with pytest.raises(UserError, match="face.select=last"):
+        Mtcnn(**{**OFFICIAL, "select": "last"})
+
+
+def test_two_faces_side_by_side(astronaut: Image) -> None:
+    face = astronaut[:300, 100:400]
+    both = np.concatenate([cv2.resize(face, (150, 150)), np.zeros((150, 20, 3), np.uint8), face[:150, :300]], axis=1)
+    both = np.concatenate([both, np.zeros((150, both.shape[1], 3), np.uint8)])
+    both[:300, 170:470] = face
+    left, _ = Mtcnn(**{**OFFICIAL, "select": "largest"})(both, 64)
+    facts = Mtcnn(**{**OFFICIAL, "select": "largest"})(both, 64)[1]
+    assert facts["num_faces"] == 2
+    assert facts["left"] > 170 * 360 / 300
+
+
+def test_the_crop_reaches_past_the_edge_with_black(astronaut: Image) -> None:
+    crop = crop_face(np.full_like(astronaut, 255), Box(0, 0, 100, 100, 1.0), margin=1.6, size_px=64)
+    assert crop[0, 0].tolist() == [0, 0, 0]
+    assert crop[-1, -1].tolist() == [255, 255, 255]
+    assert at_detection_height(astronaut).shape == (360, 360, 3)
+
+
+def test_no_crop_keeps_the_whole_image(astronaut: Image) -> None:
+    whole, facts = NoCrop()(astronaut[:, :256], 64)
+    assert whole.shape == (64, 64, 3)
+    assert facts == {"detector": "none"}
+
+
+def test_sfd_runs_from_its_weights_file(astronaut: Image, s3fd_weights: Path) -> None:
+    boxes = Sfd(**{**OFFICIAL, "min_score": -1.0}, weights=str(s3fd_weights)).detect(at_detection_height(astronaut))
+    assert isinstance(boxes, list)
+    with pytest.raises(UserError, match=r"missing\.pth does not exist"):
+        Sfd(**OFFICIAL, weights="missing.pth").detect(astronaut)
+
+
+def test_sfd_refuses_other_weights(astronaut: Image, tmp_path: Path) -> None:
+    torch.save({"a": torch.zeros(1)}, tmp_path / "other.pth")
+    with pytest.raises(UserError, match="does not hold the weights of S3FD"):
+        Sfd(**OFFICIAL, weights=str(tmp_path / "other.pth")).detect(astronaut)
+
+
+def test_auto_says_which_detector_it_takes(
+    s3fd_weights: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    caplog.set_level(logging.INFO, "float_research")
+    monkeypatch.setattr(torch.hub, "get_dir", lambda: str(tmp_path))
+    assert Auto(**OFFICIAL, weights=None).name == "mtcnn"
+    assert Auto(**OFFICIAL, weights=str(s3fd_weights)).name == "sfd"
+    (tmp_path / "checkpoints").mkdir()
+    (tmp_path / "checkpoints" / SFD_FILE).write_bytes(b"")
+    assert Auto(**OFFICIAL, weights=None).name == "sfd"
+    assert [record.message.split()[2] for record in caplog.records] == ["mtcnn", "sfd", "sfd"]

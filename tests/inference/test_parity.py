@@ -1,0 +1,45 @@
+"""The tiny golden case: what the official model computes."""
+
+from pathlib import Path
+
+import pytest
+import torch
+from safetensors.torch import load_file, save_file
+
+from float_research.inference.parity import Comparison, compare_folder
+from float_research.types import UserError
+
+GOLDEN = Path(__file__).parents[1] / "data" / "golden"
+
+
+@pytest.fixture(scope="module")
+def comparisons() -> list[Comparison]:
+    return list(compare_folder(GOLDEN))
+
+
+def test_every_tensor_agrees(comparisons: list[Comparison]) -> None:
+    assert [row for row in comparisons if not row.passed] == []
+
+
+def test_every_tensor_is_compared(comparisons: list[Comparison]) -> None:
+    stored = {name for name in load_file(GOLDEN / "tiny.safetensors") if not name.startswith("input.")}
+    assert {row.tensor for row in comparisons if row.case == "tiny"} == stored | {"parameter names, shapes"}
+    assert sum(row.case == "crop" for row in comparisons) == 3
+
+
+def test_a_wrong_or_unknown_tensor_is_found(tmp_path: Path) -> None:
+    for file in GOLDEN.glob("crop.*"):
+        (tmp_path / file.name).write_bytes(file.read_bytes())
+    tensors = load_file(GOLDEN / "crop.safetensors")
+    tensors["crop.1"] = tensors["crop.1"].flip(0)
+    save_file(tensors, tmp_path / "crop.safetensors")
+    assert [row.passed for row in compare_folder(tmp_path)] == [True, False, True]
+    with pytest.raises(UserError, match="no golden case"):
+        list(compare_folder(GOLDEN.parent))
+
+
+def test_relative_error_is_infinite_for_another_shape() -> None:
+    from float_research.inference.parity import relative_error
+
+    assert relative_error(torch.ones(2), torch.ones(3)) == float("inf")
+    assert relative_error(torch.tensor([3.0, 4.5]), torch.tensor([3.0, 4.0])) == pytest.approx(0.1)

@@ -1,0 +1,88 @@
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+
+from float_research.data.audio import read_audio
+from float_research.types import UserError
+from float_research.video.reader import probe, read_frames
+from float_research.video.writer import H264, Recording
+
+SETTINGS = H264(crf=12, preset="fast", audio_rate_hz=48000, audio_bitrate_bps=128000)
+
+
+def moving_disc(num_frames: int) -> torch.Tensor:
+    """A bright disc that crosses a dark blue image from left to right."""
+    y, x = torch.meshgrid(torch.arange(64), torch.arange(64), indexing="ij")
+    frames = torch.zeros(num_frames, 64, 64, 3)
+    frames[..., 2] = 90
+    for i in range(num_frames):
+        frames[i][(x - 60 * i / num_frames) ** 2 + (y - 32) ** 2 < 100] = torch.tensor([230.0, 200.0, 60.0])
+    return frames.byte()
+
+
+@pytest.mark.parametrize("seconds", [0.05, 1.0, 2.51])
+def test_video_and_sound_last_equally_long(seconds: float, speech: Callable[[float], Path], tmp_path: Path) -> None:
+    frames = moving_disc(int(np.ceil(seconds * 25)))
+    with SETTINGS.open(tmp_path / "a.mp4", fps=25.0, size_px=64, recording=Recording(speech(seconds))) as writer:
+        for part in frames.split(7):
+            writer.write(part)
+    info = probe(tmp_path / "a.mp4")
+    assert (info.num_frames, info.fps, info.width, info.height) == (len(frames), 25, 64, 64)
+    assert info.audio_s is not None
+    assert abs(info.video_s - info.audio_s) <= 1 / 25
+    assert info.video_s == pytest.approx(len(frames) / 25)
+
+
+def test_frames_and_sound_survive(speech: Callable[[float], Path], tmp_path: Path) -> None:
+    frames = moving_disc(50)
+    samples = read_audio(speech(2.0), 16000)
+    with SETTINGS.open(tmp_path / "a.mp4", fps=25.0, size_px=64, recording=Recording(samples, 16000)) as writer:
+        writer.write(frames)
+    errors = [
+        np.square(read.astype(float) - frame.numpy()).mean()
+        for read, frame in zip(read_frames(tmp_path / "a.mp4"), frames, strict=True)
+    ]
+    assert 10 * np.log10(255**2 / max(errors)) > 25, "PSNR of the worst frame"
+    heard = read_audio(tmp_path / "a.mp4", 16000)
+    lags = np.correlate(heard, samples[2000:20000], "valid") / np.square(samples[2000:20000]).sum()
+    assert lags.max() == pytest.approx(1, abs=0.15)
+    assert abs(int(lags.argmax()) - 2000) <= 1100
+
+
+def test_a_mute_video_has_no_sound(tmp_path: Path) -> None:
+    with SETTINGS.open(tmp_path / "a.mp4", fps=30000 / 1001, size_px=64, recording=None) as writer:
+        writer.write(moving_disc(5))
+    info = probe(tmp_path / "a.mp4")
+    assert info.audio_s is None
+    assert info.fps == pytest.approx(29.97, abs=0.001)
+
+
+@pytest.mark.parametrize("error", [RuntimeError, KeyboardInterrupt, SystemExit])
+def test_an_exception_leaves_nothing_behind(
+    error: type[BaseException], speech: Callable[[float], Path], tmp_path: Path
+) -> None:
+    with pytest.raises(error), SETTINGS.open(
+        tmp_path / "a.mp4", fps=25.0, size_px=64, recording=Recording(speech(1.0))
+    ) as writer:
+        writer.write(moving_disc(20))
+        assert [path.suffix for path in tmp_path.iterdir()] == [".part"], "under way, not under its name"
+        raise error
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_a_former_video_survives_a_failure(tmp_path: Path) -> None:
+    (tmp_path / "a.mp4").write_text("former")
+    with pytest.raises(ZeroDivisionError), SETTINGS.open(
+        tmp_path / "a.mp4", fps=25.0, size_px=64, recording=None
+    ) as writer:
+        writer.write(moving_disc(3))
+        raise ZeroDivisionError
+    assert (tmp_path / "a.mp4").read_text() == "former"
+
+
+def test_quality_must_be_one_of_x264() -> None:
+    with pytest.raises(UserError, match="crf=99"):
+        H264(crf=99, preset="fast", audio_rate_hz=48000, audio_bitrate_bps=128000)
