@@ -26,13 +26,24 @@ from float_research.types import UserError
 
 IN_PROCESS_LAUNCHERS = ("BasicLauncher", "JoblibLauncher")
 
-OmegaConf.register_new_resolver("example", example, replace=True)
-
 
 def config_folder() -> Path:
     """`conf/`, beside the package in a source tree and inside it once installed."""
     inside = Path(__file__).parent / "conf"
     return inside if inside.is_dir() else Path(__file__).parents[1] / "conf"
+
+
+def parts(groups: Sequence[str]) -> str:
+    """The options of config groups, one group a line, for help texts. Files that begin with `_` are shared lines."""
+    lines = []
+    for group in groups:
+        options = sorted(path.stem for path in (config_folder() / group).glob("[!_]*.yaml"))
+        lines.append(f"  {group + ':':<12}{', '.join(options)}")
+    return "\n".join(lines)
+
+
+OmegaConf.register_new_resolver("example", example, replace=True)
+OmegaConf.register_new_resolver("parts", parts, replace=True)
 
 
 def compose_config(overrides: Sequence[str], config_name: str = "infer") -> DictConfig:

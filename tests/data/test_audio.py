@@ -25,7 +25,9 @@ def encode(path: Path, codec: str, rate_hz: int) -> None:
         container.mux(stream.encode(None))
 
 
-@pytest.mark.parametrize("name", ["a.wav", "a.flac", "a.mp3", "a.ogg", "a.m4a", "a.webm", "a.opus", "stereo.wav", "fast.wav"])
+@pytest.mark.parametrize(
+    "name", ["a.wav", "a.flac", "a.mp3", "a.ogg", "a.m4a", "a.webm", "a.opus", "stereo.wav", "fast.wav"]
+)
 def test_every_format_is_the_same_speech(name: str, tmp_path: Path) -> None:
     path = tmp_path / name
     if name == "stereo.wav":

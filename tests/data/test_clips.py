@@ -67,7 +67,9 @@ def test_file_names_are_safe(text: str, name: str) -> None:
     assert file_name(text) == name
 
 
-def test_loading_gives_what_the_model_needs(loader: ClipLoader, portrait: Path, speech: Callable[[float], Path]) -> None:
+def test_loading_gives_what_the_model_needs(
+    loader: ClipLoader, portrait: Path, speech: Callable[[float], Path]
+) -> None:
     clip = Clip(id="a", image=portrait, audio=speech(0.5))
     assert loader.probe(clip) == 13
     (batch,) = ClipDataModule([clip], loader, batch_clips=4).predict_dataloader()

@@ -55,9 +55,7 @@ def test_uint8_clamps_and_truncates() -> None:
 @torch.inference_mode()
 @pytest.mark.parametrize("which", ["group norm", "layer norm"])
 @pytest.mark.parametrize("segment_frames", [1, 7, 50, 149])
-def test_features_in_segments_are_the_features_of_the_whole(
-    model: FloatModel, which: str, segment_frames: int
-) -> None:
+def test_features_in_segments_are_the_features_of_the_whole(model: FloatModel, which: str, segment_frames: int) -> None:
     encoder = (
         model.audio_encoder.wav2vec2 if which == "group norm" else model.emotion_encoder.wav2vec2_for_emotion.wav2vec2
     )
@@ -72,7 +70,9 @@ def test_projecting_layer_by_layer_is_projecting_their_concatenation(model: Floa
     encoder = model.audio_encoder
     hidden = torch.randn(1, 9, 32)
     layers = []
-    hooks = [layer.register_forward_hook(lambda _m, _a, out: layers.append(out)) for layer in encoder.wav2vec2.encoder.layers]
+    hooks = [
+        layer.register_forward_hook(lambda _m, _a, out: layers.append(out)) for layer in encoder.wav2vec2.encoder.layers
+    ]
     encoder.wav2vec2.encoder(hidden)
     for hook in hooks:
         hook.remove()

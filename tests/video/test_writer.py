@@ -64,9 +64,10 @@ def test_a_mute_video_has_no_sound(tmp_path: Path) -> None:
 def test_an_exception_leaves_nothing_behind(
     error: type[BaseException], speech: Callable[[float], Path], tmp_path: Path
 ) -> None:
-    with pytest.raises(error), SETTINGS.open(
-        tmp_path / "a.mp4", fps=25.0, size_px=64, recording=Recording(speech(1.0))
-    ) as writer:
+    with (
+        pytest.raises(error),
+        SETTINGS.open(tmp_path / "a.mp4", fps=25.0, size_px=64, recording=Recording(speech(1.0))) as writer,
+    ):
         writer.write(moving_disc(20))
         assert [path.suffix for path in tmp_path.iterdir()] == [".part"], "under way, not under its name"
         raise error
@@ -75,9 +76,10 @@ def test_an_exception_leaves_nothing_behind(
 
 def test_a_former_video_survives_a_failure(tmp_path: Path) -> None:
     (tmp_path / "a.mp4").write_text("former")
-    with pytest.raises(ZeroDivisionError), SETTINGS.open(
-        tmp_path / "a.mp4", fps=25.0, size_px=64, recording=None
-    ) as writer:
+    with (
+        pytest.raises(ZeroDivisionError),
+        SETTINGS.open(tmp_path / "a.mp4", fps=25.0, size_px=64, recording=None) as writer,
+    ):
         writer.write(moving_disc(3))
         raise ZeroDivisionError
     assert (tmp_path / "a.mp4").read_text() == "former"
