@@ -81,12 +81,14 @@ def _speech_values(config: object, num_frames: int, model: FloatModel, *, audio:
     return max(convolution, (num_frames if audio else steps) * (8 * hidden))
 
 
-def plan_tables(planned: Sequence[PlannedClip], memory_mb: dict[str, float]) -> list[Table]:
-    """The plan for people."""
+def plan_tables(planned: Sequence[PlannedClip], memory_mb: dict[str, float], folder: Path) -> list[Table]:
+    """The plan for people. Videos are named from the run's folder on."""
     clips = Table("clip", "frames", "chunks", "evaluations", "network rows", "video", title="plan")
+    for column in (clips.columns[0], clips.columns[-1]):
+        column.overflow = "fold"
     for item in planned:
         costs = (str(item.cost.evaluations), str(item.cost.rows)) if item.cost else ("solver decides",) * 2
-        clips.add_row(item.clip.id, str(item.num_frames), str(item.num_chunks), *costs, str(item.video))
+        clips.add_row(item.clip.id, str(item.num_frames), str(item.num_chunks), *costs, str(item.video.relative_to(folder)))
     memory = Table("stage", "MB", title="estimated peak memory, float32")
     for stage, value in memory_mb.items():
         memory.add_row(stage, f"{value:,.0f}")
