@@ -88,7 +88,8 @@ def plan_tables(planned: Sequence[PlannedClip], memory_mb: dict[str, float], fol
         column.overflow = "fold"
     for item in planned:
         costs = (str(item.cost.evaluations), str(item.cost.rows)) if item.cost else ("solver decides",) * 2
-        clips.add_row(item.clip.id, str(item.num_frames), str(item.num_chunks), *costs, str(item.video.relative_to(folder)))
+        counts = (str(item.num_frames), str(item.num_chunks), *costs)
+        clips.add_row(item.clip.id, *counts, str(item.video.relative_to(folder)))
     memory = Table("stage", "MB", title="estimated peak memory, float32")
     for stage, value in memory_mb.items():
         memory.add_row(stage, f"{value:,.0f}")

@@ -1,0 +1,116 @@
+"""Every YAML file composes, resolves, and says what its target's constructor asks for, no more and no less."""
+
+import inspect
+import re
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import lightning
+import pytest
+from hydra.utils import get_class
+from omegaconf import DictConfig, OmegaConf
+from rich.console import Console
+
+from float_research import compose
+
+CONF = compose.config_folder()
+GROUPS = sorted(folder.name for folder in CONF.iterdir() if folder.is_dir() and folder.name != "hydra")
+OPTIONS = [(group, path.stem) for group in GROUPS for path in sorted((CONF / group).glob("[!_]*.yaml"))]
+EXPERIMENTS = [option for group, option in OPTIONS if group == "experiment"]
+REQUIRED = {
+    ("data", "grid"): ["data.images=a", "data.audios=b"],
+    ("data", "manifest"): ["data.file=a.csv"],
+    ("emotion", "blend"): ["emotion.blend={happy: 1}"],
+    ("emotion", "keyframes"): ["emotion.keyframes={0: happy}"],
+    ("time_grid", "explicit"): ["time_grid.points=[0, 1]"],
+}
+"""What a user must give besides the option's name."""
+
+
+def composed(group: str, option: str, config_name: str = "infer") -> DictConfig:
+    override = f"schedule@guidance.audio={option}" if group == "schedule" else f"{group}={option}"
+    required = REQUIRED.get((group, option), [])
+    if config_name == "infer":
+        required = [*required, "output_dir=out"]
+    return compose.compose_config([override, *required], config_name)
+
+
+def targets(node: Any) -> Iterator[DictConfig]:
+    """All nodes with a `_target_`, whatever they stand under."""
+    if isinstance(node, DictConfig):
+        if "_target_" in node:
+            yield node
+        for child in node.values():
+            yield from targets(child)
+
+
+@pytest.mark.parametrize(("group", "option"), OPTIONS)
+def test_every_option_composes_and_resolves(group: str, option: str) -> None:
+    cfg = composed(group, option)
+    OmegaConf.to_container(cfg, resolve=True, throw_on_missing=True)
+    assert OmegaConf.is_struct(cfg)
+
+
+@pytest.mark.parametrize(("group", "option"), OPTIONS)
+def test_keys_are_the_arguments_of_the_target(group: str, option: str) -> None:
+    cfg = composed(group, option)
+    for node in targets(cfg):
+        keys = {str(key) for key in node} - {"_target_"}
+        target = get_class(node._target_)
+        parameters = inspect.signature(target).parameters
+        if target is lightning.Trainer:
+            assert keys <= set(parameters)
+        else:
+            assert keys == set(parameters), node._target_
+            defaults = [name for name, parameter in parameters.items() if parameter.default is not parameter.empty]
+            assert defaults == [], "defaults live in YAML"
+
+
+@pytest.mark.parametrize("path", sorted(CONF.rglob("*.yaml")), ids=lambda path: str(path.relative_to(CONF)))
+def test_every_file_is_reached(path: Path) -> None:
+    """No file lies about unused: each is an option, a main config, Hydra's, or lines that another file includes."""
+    folder = path.parent.relative_to(CONF)
+    if path.stem.startswith("_"):
+        assert any(f"- {path.stem}\n" in other.read_text() for other in path.parent.glob("*.yaml"))
+    elif folder.parts[:1] == ("hydra",):
+        assert any(f"{folder}: {path.stem}\n" in main.read_text() for main in CONF.glob("*.yaml"))
+    elif folder == Path():
+        compose.compose_config([], path.stem)
+    else:
+        assert (str(folder), path.stem) in OPTIONS
+
+
+@pytest.mark.parametrize("option", [option for group, option in OPTIONS if group == "checkpoint"])
+def test_every_checkpoint_converts(option: str) -> None:
+    OmegaConf.to_container(composed("checkpoint", option, "convert"), resolve=True, throw_on_missing=True)
+
+
+def test_the_help_lists_every_option() -> None:
+    template = (CONF / "hydra" / "help" / "float.yaml").read_text()
+    listed = re.search(r"\$\{parts:\[(.+?)\]\}", template)
+    assert listed is not None
+    assert sorted(listed.group(1).split(", ")) == GROUPS
+    assert "mtcnn" in compose.parts(["face"])
+    assert "_crop" not in compose.parts(["face"])
+
+
+@pytest.mark.parametrize("option", EXPERIMENTS)
+def test_every_experiment_says_its_question_and_runs(option: str, tmp_path: Path) -> None:
+    assert "?" in (CONF / "experiment" / f"{option}.yaml").read_text().split("defaults:")[0]
+    small = ["model=tiny", "checkpoint=random", "face=none", "trainer.accelerator=cpu"]
+    cfg = compose.compose_config([f"experiment={option}", *small, f"output_dir={tmp_path}"])
+    content = compose.build_job(cfg).run(Console(quiet=True))
+    assert content is not None
+    assert content["totals"]["declared"] == content["totals"]["measured"]
+
+
+def test_the_official_experiment_is_the_official_script() -> None:
+    cfg = compose.compose_config(["experiment=official", "output_dir=out"])
+    assert (cfg.nfe, cfg.seed, cfg.model.fps, cfg.model.motion_autoencoder.image_size) == (10, 15, 25, 512)
+    assert (cfg.guidance.audio.scale, cfg.guidance.emotion.scale) == (2, 1)
+    assert (cfg.chunking.window_s, cfg.chunking.previous_frames, cfg.chunking.attention_window) == (2, 10, 2)
+    sampler = compose.build_sampler(cfg)
+    declared = sampler.declared_cost(130)
+    assert declared is not None
+    assert (declared.evaluations, declared.rows) == (3 * 9, 3 * 9 * 3), "10 grid points are 9 Euler steps"
