@@ -132,7 +132,7 @@ class Job:
             "seed": self.sampler.seed,
             "git": record.git_state(),
             "versions": record.versions(),
-            "checkpoint": {"trained": self.checkpoint.trained, "sha256": self.checkpoint.fingerprint()},
+            "checkpoint": {"trained": self.checkpoint.trained, "hash": self.checkpoint.fingerprint()},
             "device": record.device_name(device),
             "peak_memory_mb": record.peak_memory_mb(device),
             "totals": record.totals(clips),

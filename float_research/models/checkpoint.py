@@ -59,7 +59,7 @@ class Checkpoint(ABC):
         """Canonical name → tensor, for a model with parameters of these names and shapes."""
 
     def fingerprint(self) -> str:
-        """SHA-256 of the files' contents."""
+        """SHA-256 of the files' contents; for random weights their seed."""
         digest = hashlib.sha256()
         for path in self.files():
             with path.open("rb") as file:

@@ -17,18 +17,18 @@ import yaml
 from float_research.types import ClipResult
 
 PACKAGES = ("float-research", "torch", "torchdiffeq", "transformers", "lightning", "hydra-core", "opencv-python", "av")
-PLACES = frozenset({"output_dir", "dry_run", "name", "batch_clips"})
+PLACES = frozenset({"output_dir", "dry_run", "name", "time", "batch_clips"})
 PLACES_IN_GROUPS = {
     "data": frozenset({"image", "audio", "images", "audios", "file"}),
     "checkpoint": frozenset({"folder", "file"}),
     "face": frozenset({"weights"}),
     "trainer": frozenset({"accelerator", "devices", "num_nodes", "strategy", "plugins"}),
 }
-"""Settings that say where a run happens and not what it computes."""
+"""Settings that say where, when and in what portions a run happens, and not what it computes."""
 
 
 def signature(config: Mapping[str, Any]) -> str:
-    """SHA-256 of a resolved config without paths and devices: equal for runs that compute the same."""
+    """SHA-256 of a resolved config without paths, times and devices: equal for runs that compute the same."""
     kept = {
         group: {key: value for key, value in settings.items() if key not in PLACES_IN_GROUPS.get(group, ())}
         if isinstance(settings, Mapping)

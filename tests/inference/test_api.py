@@ -1,0 +1,110 @@
+"""The pipeline as Python objects."""
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import soundfile
+import torch
+from PIL import Image as PillowImage
+
+import float_research
+from float_research.data.clips import ClipLoader
+from float_research.data.examples import example
+from float_research.inference.api import Pipeline
+from float_research.inference.stopwatch import Stopwatch
+from float_research.types import Clip, UserError
+from float_research.video.reader import probe
+
+Load = Callable[..., Pipeline]
+Speech = Callable[[float], Path]
+
+
+def test_three_lines(portrait: Path, speech: Speech, tmp_path: Path) -> None:
+    pipeline = float_research.load(overrides=["model=tiny", "face=none", "solver=midpoint", "nfe=3"])
+    result = pipeline(str(portrait), str(speech(1.0)))
+    result.save(tmp_path / "out.mp4")
+    info = probe(tmp_path / "out.mp4")
+    assert info.num_frames == len(result.motion) == 25
+    assert info.audio_s == pytest.approx(1, abs=0.04)
+    assert result.cost == result.declared
+    assert result.cost.evaluations == 4
+    assert sum(result.emotion.values()) == pytest.approx(1)
+
+
+def test_frames_come_one_by_one_and_again(load: Load, portrait: Path, speech: Speech) -> None:
+    result = load("nfe=3", "decoding.frames_per_batch=4")(portrait, speech(0.4))
+    frames = result.frames()
+    first = next(frames)
+    assert first.shape == (64, 64, 3)
+    assert first.dtype == np.uint8
+    assert 1 + len(list(frames)) == 10
+    assert np.array_equal(next(result.frames()), first)
+
+
+def test_paths_arrays_and_tensors_are_the_same_clip(load: Load, portrait: Path, speech: Speech) -> None:
+    pipeline, path = load("nfe=3"), speech(0.6)
+    pixels = np.asarray(PillowImage.open(portrait).convert("RGB"))
+    samples, rate_hz = soundfile.read(path, dtype="float32")
+    assert rate_hz == 16000
+    expected = pipeline(portrait, path).motion
+    tensor = torch.from_numpy(pixels.copy()).permute(2, 0, 1)
+    for image in (pixels, tensor, tensor / 255):
+        for audio in (samples, torch.from_numpy(samples)[None], (samples * 32767).round().astype(np.int16)):
+            torch.testing.assert_close(pipeline(image, audio).motion, expected, atol=2e-4, rtol=1e-3)
+    fast = np.repeat(samples, 2)
+    assert len(pipeline(pixels, fast, sampling_rate_hz=32000).motion) == len(expected)
+
+
+def test_an_emotion_can_be_given_for_a_clip(load: Load, portrait: Path, speech: Speech) -> None:
+    result = load("nfe=3")(portrait, speech(0.4), emotion="fear")
+    assert result.emotion["fear"] == 1
+    with pytest.raises(UserError, match="'dread' is unknown"):
+        load("nfe=3")(portrait, speech(0.4), emotion="dread")
+
+
+@pytest.mark.parametrize(
+    ("image", "audio", "message"),
+    [
+        (np.zeros((8, 8), np.uint8), None, r"\(h, w, 3\) uint8"),
+        (np.zeros((8, 8, 3)), None, "float64"),
+        (None, np.zeros((2, 16000), np.float32), "one channel"),
+        (None, np.zeros(16000, np.float32), "silent"),
+        (None, np.full(16000, np.nan, np.float32), "NaN"),
+        (None, np.ones(10, np.float32), "less than one frame"),
+    ],
+)
+def test_what_cannot_be_used_is_refused(image: Any, audio: Any, message: str, load: Load, portrait: Path) -> None:
+    with pytest.raises(UserError, match=message):
+        load("nfe=3")(portrait if image is None else image, example("speech") if audio is None else audio)
+
+
+def test_only_mp4_is_written(load: Load, portrait: Path, speech: Speech, tmp_path: Path) -> None:
+    with pytest.raises(UserError, match=r"does not end in \.mp4"):
+        load("nfe=3")(portrait, speech(0.2)).save(tmp_path / "out.avi")
+
+
+def test_batches_of_clips_give_the_frames_of_single_clips(load: Load, portrait: Path, speech: Speech) -> None:
+    """Float32, 1e-5: sampled side by side or alone, with noise of each clip's own."""
+    pipeline = load("nfe=4", "noise=independent")
+    loader: ClipLoader = pipeline.loader
+    loaded = [loader(Clip(id=str(s), image=portrait, audio=speech(s))) for s in (2.3, 4.4, 0.5)]
+    with torch.inference_mode():
+        prepared = [pipeline.parts.prepare(clip, Stopwatch(pipeline.device)) for clip in loaded]
+        motion: list[list[torch.Tensor]] = [[] for _ in prepared]
+        for chunk in pipeline.parts.motion(prepared):
+            motion[chunk.index].append(chunk.motion)
+        decode = pipeline.parts.model.motion_autoencoder.decode
+        for clip, chunks in zip(prepared, motion, strict=True):
+            alone = torch.cat([chunk.motion for chunk in pipeline.parts.motion([clip])])
+            together = torch.cat(chunks)
+            frames = [decode(clip.features, clip.identity + m) for m in (alone, together)]
+            torch.testing.assert_close(frames[0], frames[1], atol=1e-5, rtol=0)
+
+
+@pytest.mark.gpu
+def test_the_gpu_makes_the_motion_of_the_cpu(load: Load, portrait: Path, speech: Speech) -> None:
+    expected = load("nfe=4", "trainer.accelerator=cpu")(portrait, speech(2.5)).motion
+    torch.testing.assert_close(load("nfe=4")(portrait, speech(2.5)).motion.cpu(), expected, atol=1e-3, rtol=1e-2)

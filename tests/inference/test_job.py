@@ -1,0 +1,148 @@
+"""A run from its config to its record, in one process."""
+
+import csv
+import io
+import json
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from PIL import Image as PillowImage
+from rich.console import Console
+
+from float_research import compose
+from float_research.types import UserError
+from float_research.video.reader import probe, read_frames
+
+QUIET = Console(quiet=True)
+
+
+def run(folder: Path, *overrides: str) -> dict[str, Any]:
+    content = job(folder, *overrides).run(QUIET)
+    assert content is not None
+    return content
+
+
+def job(folder: Path, *overrides: str) -> Any:
+    tiny = ["model=tiny", "face=none", "trainer.accelerator=cpu", f"output_dir={folder}"]
+    return compose.build_job(compose.compose_config([*tiny, *overrides]))
+
+
+@pytest.fixture(scope="module")
+def manifest(speech: Callable[[float], Path], portrait: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Three clips of different lengths, the last with an emotion of its own."""
+    folder = tmp_path_factory.mktemp("clips")
+    PillowImage.open(portrait).transpose(PillowImage.Transpose.FLIP_LEFT_RIGHT).save(folder / "mirrored.png")
+    rows = [
+        ("image", "audio", "id", "emotion"),
+        (portrait, speech(2.3), "short", ""),
+        (folder / "mirrored.png", speech(4.5), "long", ""),
+        (portrait, speech(0.9), "angry", "angry"),
+    ]
+    with (folder / "clips.csv").open("w", newline="") as file:
+        csv.writer(file).writerows(rows)
+    return folder / "clips.csv"
+
+
+def test_a_run_leaves_videos_config_and_record(tmp_path: Path, portrait: Path, speech: Callable[[float], Path]) -> None:
+    audio = speech(2.5)
+    content = run(tmp_path, f"data.audio={audio}", "nfe=4", "seed=7")
+    clip = content["clips"][0]
+    id = f"{portrait.stem}-{audio.stem}"
+    assert clip["video"] == f"videos/{id}.mp4"
+    assert {path.relative_to(tmp_path).as_posix() for path in tmp_path.rglob("*") if path.is_file()} == {
+        "config.yaml",
+        "record.json",
+        f"videos/{id}.mp4",
+        f"videos/{id}.json",
+    }
+    info = probe(tmp_path / clip["video"])
+    assert info.num_frames == clip["num_frames"] == 63
+    assert info.audio_s == pytest.approx(info.video_s, abs=1 / 25)
+    assert json.loads((tmp_path / "record.json").read_text()) == json.loads(json.dumps(content, default=str))
+    assert clip["measured"] == clip["declared"] == {"evaluations": 2 * 3, "rows": 2 * 3 * 3}
+    assert set(clip["seconds"]) == {
+        "read", "crop", "encode_image", "encode_audio", "emotion", "sample", "decode", "write",
+    }  # fmt: skip
+    assert all(seconds >= 0 for seconds in clip["seconds"].values())
+    assert sum(clip["emotion"].values()) == pytest.approx(1)
+    assert content["seed"] == 7
+    assert content["versions"]["torch"]
+    assert content["checkpoint"]["trained"] is False
+    assert content["checkpoint"]["hash"] == "random-0"
+    assert len(content["signature"]) == 64
+    assert content["device"].startswith("cpu")
+    assert content["peak_memory_mb"]["host"] > 100
+
+
+def test_batches_of_clips_give_the_frames_of_single_clips(manifest: Path, tmp_path: Path) -> None:
+    """Networks are compared in test_api.py; here lossless videos, whose frames may be a grey level apart by rounding."""
+    settings = ["data=manifest", f"data.file={manifest}", "noise=independent", "nfe=3", "video.crf=0"]
+    single = run(tmp_path / "single", *settings, "batch_clips=1")
+    batched = run(tmp_path / "batched", *settings, "batch_clips=3")
+    assert [clip["id"] for clip in batched["clips"]] == ["short", "long", "angry"]
+    assert batched["totals"] | {"seconds": 0} == single["totals"] | {"seconds": 0}
+    assert batched["signature"] == single["signature"], "how clips are grouped changes no result"
+    for clip in single["clips"]:
+        pair = (read_frames(tmp_path / kind / clip["video"]) for kind in ("single", "batched"))
+        for one, other in zip(*pair, strict=True):
+            assert np.abs(one.astype(int) - other).max() <= 2
+    assert single["clips"][2]["emotion"]["angry"] == 1
+    assert single["clips"][0]["emotion"]["angry"] < 1
+
+
+@pytest.mark.parametrize("solver", ["midpoint", "rk4", "heun3", "explicit_adams"])
+def test_a_budget_of_evaluations_is_what_runs(solver: str, speech: Callable[[float], Path], tmp_path: Path) -> None:
+    content = run(tmp_path, f"data.audio={speech(0.5)}", f"solver={solver}", "budget=evaluations", "nfe=12")
+    assert content["totals"]["measured"] == content["totals"]["declared"]
+    assert content["totals"]["measured"]["evaluations"] == 12
+
+
+def test_adaptive_solvers_declare_nothing_and_measure_all(speech: Callable[[float], Path], tmp_path: Path) -> None:
+    content = run(tmp_path, f"data.audio={speech(0.5)}", "solver=bosh3")
+    assert content["totals"]["declared"] is None
+    assert content["totals"]["measured"]["evaluations"] > 3
+
+
+def test_the_name_pattern(speech: Callable[[float], Path], portrait: Path, tmp_path: Path) -> None:
+    audio = speech(0.3)
+    pattern = "name='{image}-{audio}-nfe{nfe}-seed{seed}-acfg{a}-ecfg{e}-{emotion}'"
+    content = run(tmp_path, f"data.audio={audio}", pattern, "emotion=label", "emotion.label=sad", "nfe=3")
+    assert content["clips"][0]["video"] == f"videos/{portrait.stem}-{audio.stem}-nfe3-seed15-acfg2.0-ecfg1.0-sad.mp4"
+    with pytest.raises(UserError, match=r"name='\{nope\}' cannot be filled in"):
+        run(tmp_path, f"data.audio={audio}", "name='{nope}'")
+
+
+def test_two_clips_never_share_a_file(manifest: Path, tmp_path: Path) -> None:
+    with pytest.raises(UserError, match="two clips the same file name"):
+        run(tmp_path, "data=manifest", f"data.file={manifest}", "name=same")
+    assert not any(tmp_path.iterdir())
+
+
+def test_a_dry_run_says_what_a_run_does_and_writes_nothing(manifest: Path, tmp_path: Path) -> None:
+    console = Console(record=True, width=200, file=io.StringIO())
+    settings = ["data=manifest", f"data.file={manifest}", "nfe=3"]
+    assert job(tmp_path / "out", *settings, "dry_run=true", "checkpoint=official").run(console) is None
+    assert not (tmp_path / "out").exists()
+    lines = {line.split()[1]: line.split("│")[2:6] for line in console.export_text().splitlines() if line[:1] == "│"}
+    made = run(tmp_path / "out", *settings)
+    for clip in made["clips"]:
+        measured = clip["measured"]
+        counts = (clip["num_frames"], clip["num_chunks"], measured["evaluations"], measured["rows"])
+        assert [int(cell) for cell in lines[clip["id"]]] == list(counts)
+    weights = sum(value.numel() for value in job(tmp_path).build_model().state_dict().values())
+    assert float(lines["weights"][0]) == pytest.approx(weights * 4 / 1e6, abs=1)
+
+
+def test_a_clip_that_fails_leaves_no_record(manifest: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    from float_research.video.writer import VideoWriter
+
+    def fail(self: Any, frames: Any) -> None:
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr(VideoWriter, "write", fail)
+    with pytest.raises(OSError, match="No space"):
+        run(tmp_path, "data=manifest", f"data.file={manifest}", "nfe=3")
+    assert [path.name for path in tmp_path.rglob("*") if path.is_file()] == ["config.yaml"]

@@ -1,0 +1,68 @@
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from float_research.compose import compose_config, resolved
+from float_research.tracking.record import signature, totals, versions, write_json
+
+
+def signed(*overrides: str) -> str:
+    return signature(resolved(compose_config(["output_dir=out", "data.image=a.png", "data.audio=a.wav", *overrides])))
+
+
+@pytest.mark.parametrize(
+    "override",
+    [
+        "output_dir=elsewhere",
+        "data.image=b.png",
+        "trainer.accelerator=gpu",
+        "trainer.devices=4",
+        "trainer.strategy=ddp",
+        "batch_clips=8",
+        "name=another",
+        "time=20300101-000000",
+        "face.weights=s3fd.pth",
+    ],
+)
+def test_places_and_devices_do_not_change_the_signature(override: str) -> None:
+    assert signed(override) == signed()
+
+
+@pytest.mark.parametrize(
+    "override",
+    ["nfe=11", "seed=0", "solver=midpoint", "guidance.audio.scale=3", "model=tiny", "trainer.precision=bf16-true"],
+)
+def test_settings_change_the_signature(override: str) -> None:
+    assert signed(override) != signed()
+
+
+def clip(**changes: Any) -> dict[str, Any]:
+    cost = {"evaluations": 9, "rows": 27}
+    facts = {"num_frames": 50, "num_chunks": 1, "declared": cost, "measured": cost, "seconds": {"decode": 1.5}}
+    return facts | changes
+
+
+def test_totals_are_sums_and_an_unknown_part_makes_an_unknown_sum() -> None:
+    more = {"evaluations": 12, "rows": 12}
+    summed = totals([clip(), clip(num_frames=10, measured=more, declared=more, seconds={"decode": 0.5, "write": 2.0})])
+    assert summed["frames"] == 60
+    assert summed["measured"] == summed["declared"] == {"evaluations": 21, "rows": 39}
+    assert summed["seconds"] == {"decode": 2.0, "write": 2.0}
+    assert totals([clip(), clip(declared=None)])["declared"] is None
+
+
+def test_a_file_appears_whole_or_not_at_all(tmp_path: Path) -> None:
+    write_json(tmp_path / "a.json", {"a": 1})
+    with pytest.raises(ValueError, match="Circular"):
+        circle: dict[str, Any] = {}
+        write_json(tmp_path / "a.json", circle | {"self": circle, "again": circle.setdefault("x", circle)})
+    assert json.loads((tmp_path / "a.json").read_text()) == {"a": 1}
+    assert [path.name for path in tmp_path.iterdir()] == ["a.json"]
+
+
+def test_versions_name_what_results_depend_on() -> None:
+    found = versions()
+    assert found["torch"]
+    assert "python" in found
