@@ -19,15 +19,16 @@ from float_research.types import UserError
 
 TRACEBACK_SWITCH = "HYDRA_FULL_ERROR"
 WANTS_TRACEBACK = os.environ.get(TRACEBACK_SWITCH) == "1"
-EXIT_USER_ERROR, EXIT_CRASH, EXIT_INTERRUPTED, EXIT_TERMINATED = 2, 1, 130, 143
+EXIT_USER_ERROR, EXIT_CRASH, EXIT_SIGNAL = 2, 1, 128
+STOP_SIGNALS = (signal.SIGINT, signal.SIGTERM)
 
 
-class Terminated(BaseException):
-    """SIGTERM, as an exception: what is half-written gets discarded on the way out."""
+class Stopped(BaseException):
+    """SIGINT or SIGTERM, as an exception that no library handles: what is half-written is discarded on the way out."""
 
 
-def _terminate(number: int, frame: FrameType | None) -> NoReturn:
-    raise Terminated
+def _stop(number: int, frame: FrameType | None) -> NoReturn:
+    raise Stopped(number)
 
 
 def run(main: Callable[[], object]) -> None:
@@ -36,7 +37,8 @@ def run(main: Callable[[], object]) -> None:
     HYDRA_FULL_ERROR=1 shows tracebacks.
     """
     os.environ[TRACEBACK_SWITCH] = "1"
-    signal.signal(signal.SIGTERM, _terminate)
+    for number in STOP_SIGNALS:
+        signal.signal(number, _stop)
     with errors():
         main()
 
@@ -46,10 +48,9 @@ def errors() -> Iterator[None]:
     """Ends the program with one sentence for an exception. Within a Hydra job, before Hydra has a say of its own."""
     try:
         yield
-    except KeyboardInterrupt:
-        fail("interrupted; nothing half-written was left behind", EXIT_INTERRUPTED)
-    except Terminated:
-        fail("terminated; nothing half-written was left behind", EXIT_TERMINATED)
+    except Stopped as stopped:
+        number = signal.Signals(stopped.args[0])
+        fail(f"stopped by {number.name}; nothing half-written was left behind", EXIT_SIGNAL + number)
     except Exception as error:
         if WANTS_TRACEBACK:
             raise

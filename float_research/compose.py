@@ -90,8 +90,8 @@ def known_keys() -> list[str]:
     """All settings and groups of the default config, as they are written in overrides."""
 
     def keys(node: DictConfig, prefix: str) -> Iterator[str]:
-        for name in map(str, node):
-            yield f"{prefix}{name}"
+        for name in node:
+            yield prefix + str(name)
             child = node._get_node(name)
             if isinstance(child, DictConfig):
                 yield from keys(child, f"{prefix}{name}.")

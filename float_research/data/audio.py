@@ -16,33 +16,38 @@ SILENCE = 1e-5
 
 
 def read_audio(path: Path, sampling_rate_hz: int) -> Waveform:
-    """An audio file, mono, resampled as the official code does (soxr_hq). PyAV reads what libsndfile cannot."""
+    """An audio file, mono, resampled as the official code does (soxr_hq)."""
     if not path.is_file():
         raise UserError(f"audio {path} does not exist; give the path of a recording")
-    try:
-        samples, rate_hz = soundfile.read(path, dtype="float32", always_2d=True)
-    except soundfile.LibsndfileError:
-        samples, rate_hz = decode(path)
+    samples, rate_hz = decode(path)
     require_finite(samples, str(path))
     return resample(samples.mean(axis=1) if samples.shape[1] > 1 else samples[:, 0], rate_hz, sampling_rate_hz)
 
 
 def decode(path: Path) -> tuple[np.ndarray, int]:
-    """Decodes with PyAV: `(s, channels)` float32 samples and their rate in Hz."""
+    """`(s, channels)` float32 samples and their rate in Hz: by libsndfile as librosa does, by PyAV what that cannot.
+
+    PyAV looks first, since libsndfile writes notes of its own to the terminal about files that are no audio.
+    """
     try:
         with av.open(str(path)) as container:
             if not container.streams.audio:
                 raise UserError(f"audio {path} holds no audio track; give a recording of speech")
-            stream = container.streams.audio[0]
-            resampler = av.AudioResampler(format="fltp", layout=stream.layout, rate=stream.rate)
-            frames = [
-                part.to_ndarray() for frame in (*container.decode(stream), None) for part in resampler.resample(frame)
-            ]
+            try:
+                samples, rate_hz = soundfile.read(path, dtype="float32", always_2d=True)
+            except soundfile.LibsndfileError:
+                stream = container.streams.audio[0]
+                resampler = av.AudioResampler(format="fltp", layout=stream.layout, rate=stream.rate)
+                frames = [
+                    part.to_ndarray()
+                    for frame in (*container.decode(stream), None)
+                    for part in resampler.resample(frame)
+                ]
+                samples = np.concatenate(frames, axis=1).T if frames else np.zeros((0, 1), dtype=np.float32)
+                rate_hz = stream.rate
     except av.FFmpegError as error:
         raise UserError(f"audio {path} cannot be read ({error.strerror}); convert it to WAV") from error
-    if not frames:
-        return np.zeros((0, 1), dtype=np.float32), stream.rate
-    return np.concatenate(frames, axis=1).T, stream.rate
+    return samples, rate_hz
 
 
 def resample(waveform: Waveform, rate_hz: int, target_hz: int) -> Waveform:

@@ -56,6 +56,7 @@ class Job:
         if not self.dry_run:
             self.checkpoint.files()
         clips = self.source.clips()
+        data = ClipDataModule(clips, self.loader, self.batch_clips)
         planned = plan_clips(clips, self.loader, self.sampler, self.naming, self.output_dir)
         doubled = {item.video for item in planned}
         if len(doubled) < len(planned):
@@ -65,8 +66,14 @@ class Job:
             return None
         for clip in clips:
             self.loader.portrait(clip)
-        started, start_time = time.perf_counter(), datetime.now(UTC)
+        silence_lightning()
+        trainer = self.build_trainer()
+        if trainer.world_size > len(clips):
+            raise UserError(
+                f"trainer.devices={trainer.num_devices} are more processes than clips ({len(clips)}); use fewer devices"
+            )
         self._prepare_folder(planned)
+        started, start_time = time.perf_counter(), datetime.now(UTC)
         pipeline = FloatPipeline(
             model=load_model(self.build_model, self.checkpoint),
             sampler=self.sampler,
@@ -74,17 +81,11 @@ class Job:
             decoding=self.decoding,
         )
         load_s = time.perf_counter() - started
-        silence_lightning()
-        trainer = self.build_trainer()
-        if trainer.world_size > len(clips):
-            raise UserError(
-                f"trainer.devices={trainer.num_devices} are more processes than clips ({len(clips)}); use fewer devices"
-            )
+        rank_zero_only(record.write_yaml)(self.output_dir / "config.yaml", self.config)
         with ProgressBars(len(clips), console) as progress:
             module = FloatInference(
                 pipeline=pipeline, video=self.video, folder=self.output_dir, naming=self.naming, observer=progress
             )
-            data = ClipDataModule(clips, self.loader, self.batch_clips)
             trainer.predict(module, data, return_predictions=False)
         if not trainer.is_global_zero:
             return None
@@ -112,12 +113,11 @@ class Job:
 
     @rank_zero_only
     def _prepare_folder(self, planned: list[PlannedClip]) -> None:
-        """Makes the folder, and clears it of what a former run said of the same clips."""
+        """Makes the folder, so that it is known to be writable, and clears it of a former run's words on these clips."""
         (self.output_dir / "videos").mkdir(parents=True, exist_ok=True)
         (self.output_dir / "record.json").unlink(missing_ok=True)
         for item in planned:
             item.video.with_suffix(".json").unlink(missing_ok=True)
-        record.write_yaml(self.output_dir / "config.yaml", self.config)
 
     def _record(self, planned: list[PlannedClip], device: torch.device) -> dict[str, Any]:
         clips = record.read_clips([item.video.with_suffix(".json") for item in planned])

@@ -78,7 +78,7 @@ def test_a_run_leaves_videos_config_and_record(tmp_path: Path, portrait: Path, s
 
 
 def test_batches_of_clips_give_the_frames_of_single_clips(manifest: Path, tmp_path: Path) -> None:
-    """Networks are compared in test_api.py; here lossless videos, whose frames may be a grey level apart by rounding."""
+    """Networks are compared in test_api.py; here lossless videos, their frames at most a rounding apart."""
     settings = ["data=manifest", f"data.file={manifest}", "noise=independent", "nfe=3", "video.crf=0"]
     single = run(tmp_path / "single", *settings, "batch_clips=1")
     batched = run(tmp_path / "batched", *settings, "batch_clips=3")

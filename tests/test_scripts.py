@@ -1,0 +1,275 @@
+"""The scripts as people call them: what they print, how they end, what they leave."""
+
+import csv
+import json
+import os
+import pickle
+import runpy
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import pytest
+import soundfile
+import torch
+from PIL import Image as PillowImage
+from safetensors.torch import load_file, save_file
+
+from float_research.video.reader import probe
+
+ROOT = Path(__file__).parents[1]
+TINY = ["model=tiny", "face=none", "trainer.accelerator=cpu"]
+Script = Callable[..., "Ended"]
+
+
+@dataclass
+class Ended:
+    """How a script ended."""
+
+    code: int
+    output: str
+    error: str
+
+
+@pytest.fixture
+def script(monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]) -> Iterator[Script]:
+    """`script("infer", …)` runs scripts/infer.py in this process."""
+    handlers = {kind: signal.getsignal(kind) for kind in (signal.SIGINT, signal.SIGTERM)}
+    monkeypatch.setenv("HYDRA_FULL_ERROR", "0")
+    monkeypatch.setenv("COLUMNS", "200")
+
+    def run(name: str, *arguments: str) -> Ended:
+        path = str(ROOT / "scripts" / f"{name}.py")
+        monkeypatch.setattr(sys, "argv", [path, *arguments])
+        code = 0
+        try:
+            runpy.run_path(path, run_name="__main__")
+        except SystemExit as end:
+            code = int(end.code or 0)
+        return Ended(code, *capfd.readouterr())
+
+    yield run
+    for kind, handler in handlers.items():
+        signal.signal(kind, handler)
+
+
+def files(folder: Path) -> set[str]:
+    """What a run left, Hydra's own notes aside."""
+    found = (path.relative_to(folder) for path in folder.rglob("*") if path.is_file())
+    return {path.as_posix() for path in found if ".hydra" not in path.parts}
+
+
+def refused(script: Script, tmp_path: Path, *overrides: str) -> str:
+    """The one sentence with which a run ends that leaves nothing behind."""
+    ended = script("infer", *TINY, f"hydra.run.dir={tmp_path / 'out'}", *overrides)
+    assert ended.code == 2, ended.error
+    assert ended.error.startswith("error: ")
+    assert ended.error.count("\n") == 1
+    assert "Traceback" not in ended.error
+    assert ended.error.strip()[-1] != "."
+    assert files(tmp_path / "out") == set()
+    return ended.error
+
+
+def test_the_sweep_of_the_readme_measures_what_it_declares(
+    script: Script, speech: Callable[[float], Path], tmp_path: Path
+) -> None:
+    sweep = ["-m", "solver=euler,midpoint,rk4", "budget=evaluations", "nfe=8,16"]
+    ended = script("infer", *sweep, *TINY, f"hydra.sweep.dir={tmp_path}", f"data.audio={speech(2.2)}")
+    assert ended.code == 0, ended.error
+    seen = []
+    for path in sorted(tmp_path.glob("*/record.json")):
+        content = json.loads(path.read_text())
+        totals = content["totals"]
+        assert totals["declared"] == totals["measured"]
+        clip = content["clips"][0]
+        assert probe(path.parent / clip["video"]).num_frames == clip["num_frames"] == 55
+        seen.append(totals["measured"]["evaluations"])
+    assert seen == [2 * 8, 2 * 16] * 3
+
+
+def test_a_run_ends_with_a_summary_that_says_untrained(
+    script: Script, speech: Callable[[float], Path], tmp_path: Path
+) -> None:
+    ended = script("infer", *TINY, f"hydra.run.dir={tmp_path}", f"data.audio={speech(0.5)}", "nfe=3")
+    assert ended.code == 0
+    assert ended.error == ""
+    assert "untrained" in ended.output
+    assert "astronaut-speech0.5.mp4" in ended.output
+    assert f"record: {tmp_path / 'record.json'}" in ended.output
+
+
+def test_help_names_every_group(script: Script) -> None:
+    ended = script("infer", "--help")
+    assert ended.code == 0
+    for group in ("solver:", "budget:", "guidance:", "emotion:", "checkpoint:", "experiment:"):
+        assert group in ended.output
+    for other in ("parity", "bench"):
+        assert "usage" in script(other, "--help").output
+    assert "checkpoint=official" in script("convert", "--help").output
+
+
+BAD_SETTINGS = {
+    "data.image=nowhere.png": "image nowhere.png does not exist",
+    "data.audio=nowhere.wav": "audio nowhere.wav does not exist",
+    "solver=eulr": "did you mean euler?",
+    "emotion=angri": "choose one of audio, blend, keyframes",
+    "nfee=3": "nfee is no setting (did you mean nfe?)",
+    "guidance.audoi.scale=3": "did you mean guidance.audio",
+    "nfe=1": "nfe=1",
+    "nfe=0": "nfe=0",
+    "nfe=-3": "nfe=-3",
+    "nfe=2.5": "nfe=2.5 must be a whole number",
+    "nfe=ten": "nfe=ten must be a whole number",
+    "chunking.previous_frames=60": "previous_frames=60",
+    "chunking.previous_frames=-1": "previous_frames=-1",
+    "batch_clips=0": "batch_clips=0",
+    "background=blurple": "blurple",
+    "data=manifest": "data.file",
+    "data=grid": "data.images",
+    "checkpoint=official": "float.pth does not exist",
+    "checkpoint=unified": "FLOAT.safetensors does not exist",
+    "checkpoint=split": "does not exist",
+}
+
+
+@pytest.mark.parametrize(("override", "message"), BAD_SETTINGS.items(), ids=BAD_SETTINGS)
+def test_a_bad_setting_is_one_sentence(override: str, message: str, script: Script, tmp_path: Path) -> None:
+    assert message in refused(script, tmp_path, override)
+
+
+def test_combinations_that_cannot_work_are_one_sentence(script: Script, tmp_path: Path) -> None:
+    assert "'dread'" in refused(script, tmp_path, "emotion=label", "emotion.label=dread")
+    assert "nfe=3" in refused(script, tmp_path, "solver=rk4", "budget=evaluations", "nfe=3")
+
+
+@pytest.mark.parametrize(
+    ("samples", "message"),
+    [
+        (np.zeros(0), "is empty"),
+        (np.zeros(16000), "silent"),
+        (np.full(300, 0.1), "less than one frame"),
+        (np.append(np.full(16000, 0.1), np.nan), "NaN"),
+    ],
+    ids=["empty", "silent", "short", "nan"],
+)
+def test_bad_audio_is_one_sentence(samples: np.ndarray, message: str, script: Script, tmp_path: Path) -> None:
+    soundfile.write(tmp_path / "a.wav", samples, 16000, subtype="FLOAT")
+    error = refused(script, tmp_path, f"data.audio={tmp_path / 'a.wav'}")
+    assert "a.wav" in error
+    assert message in error
+
+
+@pytest.mark.parametrize(("kind", "name"), [("image", "a.png"), ("audio", "a.wav"), ("audio", "a.mp3")])
+def test_unreadable_files_are_one_sentence(kind: str, name: str, script: Script, tmp_path: Path) -> None:
+    for content in (b"", b"this is text"):
+        (tmp_path / name).write_bytes(content)
+        assert f"{name} " in refused(script, tmp_path, f"data.{kind}={tmp_path / name}")
+
+
+def test_a_portrait_without_a_face_is_one_sentence(script: Script, tmp_path: Path) -> None:
+    PillowImage.new("RGB", (200, 300), "grey").save(tmp_path / "a.png")
+    error = refused(script, tmp_path, "face=mtcnn", f"data.image={tmp_path / 'a.png'}")
+    assert "a.png" in error
+    assert "no face found" in error
+
+
+def test_bad_weights_are_one_sentence(script: Script, tmp_path: Path) -> None:
+    good, bad = tmp_path / "good.safetensors", tmp_path / "bad.safetensors"
+    assert script("convert", "model=tiny", "checkpoint=random", f"output={good}").code == 0
+    use = ["checkpoint=unified", f"checkpoint.file={bad}"]
+    bad.write_bytes(good.read_bytes()[:-1000])
+    assert "bad.safetensors" in refused(script, tmp_path, *use)
+    weights = load_file(good)
+    save_file(weights | {"fmt.decoder.linear.weight": torch.zeros(3, 3)}, bad)
+    assert "fmt.decoder.linear.weight" in refused(script, tmp_path, *use)
+    weights.pop("fmt.decoder.linear.bias")
+    save_file(weights, bad)
+    assert "fmt.decoder.linear.bias" in refused(script, tmp_path, *use)
+
+
+class Evil:
+    """Runs code when unpickled."""
+
+    def __reduce__(self) -> tuple[Callable[[str], object], tuple[str]]:
+        return os.mkdir, (os.environ["EVIL"],)
+
+
+def test_a_pickle_with_code_is_refused(script: Script, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("EVIL", str(tmp_path / "evil"))
+    folder = tmp_path / "checkpoints"
+    for name in ("wav2vec2-base-960h", "wav2vec-english-speech-emotion-recognition"):
+        (folder / name).mkdir(parents=True)
+        (folder / name / "pytorch_model.bin").write_bytes(pickle.dumps(Evil()))
+        (folder / name / "config.json").write_text("{}")
+    torch.save({}, folder / "float.pth")
+    error = refused(script, tmp_path, "checkpoint=official", f"checkpoint.folder={folder}")
+    assert "would run code" in error
+    assert not (tmp_path / "evil").exists()
+
+
+def test_a_folder_that_cannot_be_written_is_one_sentence(script: Script, tmp_path: Path) -> None:
+    (tmp_path / "file").write_text("")
+    ended = script("infer", *TINY, f"hydra.run.dir={tmp_path / 'file' / 'out'}")
+    assert ended.code == 2
+    assert ended.error.startswith("error: cannot use")
+    assert ended.error.count("\n") == 1
+
+
+def test_ddp_in_a_sweep_in_one_process_is_refused(script: Script, tmp_path: Path) -> None:
+    ended = script("infer", "-m", *TINY, f"hydra.sweep.dir={tmp_path}", "nfe=3,4", "trainer.strategy=ddp")
+    assert ended.code == 2
+    assert "trainer.strategy=ddp" in ended.error
+    assert "Traceback" not in ended.error
+    assert not list(tmp_path.rglob("*.mp4"))
+
+
+def test_parity_ends_with_1_when_a_tensor_is_wrong(script: Script, tmp_path: Path) -> None:
+    golden = ROOT / "tests" / "data" / "golden"
+    for file in golden.glob("crop.*"):
+        (tmp_path / file.name).write_bytes(file.read_bytes())
+    assert script("parity", str(tmp_path)).code == 0
+    tensors = load_file(tmp_path / "crop.safetensors")
+    save_file(tensors | {"crop.0": 255 - tensors["crop.0"]}, tmp_path / "crop.safetensors")
+    ended = script("parity", str(tmp_path))
+    assert ended.code == 1
+    assert "2 of 3 agree" in ended.output
+    assert script("parity", str(tmp_path / "nowhere")).code == 2
+
+
+@pytest.mark.parametrize("kind", [signal.SIGINT, signal.SIGTERM])
+def test_an_interrupted_run_leaves_no_half_written_video(
+    kind: signal.Signals, speech: Callable[[float], Path], tmp_path: Path
+) -> None:
+    command = [sys.executable, str(ROOT / "scripts" / "infer.py"), *TINY, f"hydra.run.dir={tmp_path}"]
+    process = subprocess.Popen(
+        [*command, f"data.audio={speech(900)}"], stderr=subprocess.PIPE, stdout=subprocess.DEVNULL, text=True
+    )
+    deadline = time.monotonic() + 120
+    while not list(tmp_path.rglob("*.part")) and process.poll() is None and time.monotonic() < deadline:
+        time.sleep(0.1)
+    assert list(tmp_path.rglob("*.part")), "under way"
+    process.send_signal(kind)
+    _, error = process.communicate(timeout=60)
+    assert process.returncode == 128 + kind
+    assert error.splitlines()[-1].startswith("error: ")
+    assert "Traceback" not in error
+    assert files(tmp_path) == {"config.yaml"}
+
+
+def test_several_processes_share_the_clips(portrait: Path, speech: Callable[[float], Path], tmp_path: Path) -> None:
+    with (tmp_path / "clips.csv").open("w", newline="") as file:
+        csv.writer(file).writerows(
+            [("image", "audio", "id"), *((portrait, speech(0.3 + 0.1 * i), f"clip{i}") for i in range(3))]
+        )
+    command = [sys.executable, str(ROOT / "scripts" / "infer.py"), *TINY, f"hydra.run.dir={tmp_path / 'out'}"]
+    spread = ["trainer.devices=2", "trainer.strategy=ddp_spawn", "data=manifest", f"data.file={tmp_path / 'clips.csv'}"]
+    ended = subprocess.run([*command, *spread, "nfe=3"], check=False, capture_output=True, text=True, timeout=300)
+    assert ended.returncode == 0, ended.stderr
+    content = json.loads((tmp_path / "out" / "record.json").read_text())
+    assert [clip["num_frames"] for clip in content["clips"]] == [8, 10, 13]
