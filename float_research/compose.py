@@ -91,10 +91,11 @@ def known_keys() -> list[str]:
 
     def keys(node: DictConfig, prefix: str) -> Iterator[str]:
         for name in node:
-            yield prefix + str(name)
+            key = prefix + str(name)
+            yield key
             child = node._get_node(name)
             if isinstance(child, DictConfig):
-                yield from keys(child, f"{prefix}{name}.")
+                yield from keys(child, key + ".")
 
     return [*keys(compose_config([]), ""), "experiment"]
 

@@ -113,7 +113,7 @@ class Job:
 
     @rank_zero_only
     def _prepare_folder(self, planned: list[PlannedClip]) -> None:
-        """Makes the folder, so that it is known to be writable, and clears it of a former run's words on these clips."""
+        """Makes the folder, and clears it of what a former run said of the same clips."""
         (self.output_dir / "videos").mkdir(parents=True, exist_ok=True)
         (self.output_dir / "record.json").unlink(missing_ok=True)
         for item in planned:
