@@ -1,0 +1,112 @@
+"""Toy portraits: what moves where, and that the flow between two frames is the truth."""
+
+import pytest
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+from float_research.toyface import geometry
+from float_research.toyface.geometry import Pose
+from float_research.toyface.identity import IDENTITY, Look, sample_identities
+from float_research.toyface.motion import MOTION, ONE_SIDED, sample_motions
+from float_research.toyface.render import Rendering, flow, render
+from float_research.toyface.shapes import pixel_grid
+
+SIZE = 64
+
+
+def generator() -> torch.Generator:
+    return torch.Generator().manual_seed(3)
+
+
+@pytest.fixture
+def identities() -> Tensor:
+    return sample_identities(6, generator())
+
+
+def posed(num: int, **numbers: float) -> Tensor:
+    motion = torch.zeros(num, len(MOTION))
+    for name, value in numbers.items():
+        motion[:, MOTION.index(name)] = value
+    return motion
+
+
+def psnr(a: Tensor, b: Tensor, weight: Tensor | float = 1.0) -> float:
+    weight = torch.as_tensor(weight).expand_as(a)
+    return float(-10 * torch.log10(((a - b).square() * weight).sum() / weight.sum() / 4))
+
+
+def test_images_lie_in_range_and_people_differ(identities: Tensor) -> None:
+    drawn = render(identities, posed(6), SIZE)
+    assert drawn.image.shape == (6, 3, SIZE, SIZE)
+    assert drawn.image.abs().max() <= 1
+    assert all(psnr(drawn.image[i], drawn.image[j]) < 25 for i in range(6) for j in range(i))
+    torch.testing.assert_close(drawn.layers.sum(1), torch.ones(6, SIZE, SIZE))
+    assert drawn.layers.min() >= -1e-6
+
+
+def test_a_portrait_does_not_depend_on_its_batch(identities: Tensor) -> None:
+    motions = sample_motions(6, generator())
+    alone = render(identities[2:3], motions[2:3], SIZE).image
+    torch.testing.assert_close(render(identities, motions, SIZE).image[2:3], alone)
+
+
+@pytest.mark.parametrize("name", MOTION)
+def test_every_motion_number_shows(identities: Tensor, name: str) -> None:
+    neutral, moved = render(identities, posed(6), SIZE).image, render(identities, posed(6, **{name: 1.0}), SIZE).image
+    assert ((neutral - moved).abs().amax((1, 2, 3)) > 0.1).all()
+
+
+@pytest.mark.parametrize("name", ["width", "pucker", "press", "smile", "lids", "gaze_x", "gaze_y"])
+def test_expressions_change_the_expression_region_alone(identities: Tensor, name: str) -> None:
+    drawn: list[Rendering] = [render(identities, posed(6, **{name: value}), SIZE) for value in (0.0, 1.0)]
+    change = (drawn[0].image - drawn[1].image).abs().sum(1, keepdim=True)
+    assert (change * drawn[0].expression).sum() > 0.9 * change.sum()
+
+
+def test_the_mouth_darkens_as_the_jaw_opens(identities: Tensor) -> None:
+    def inside(jaw: float) -> Tensor:
+        drawn = render(identities, posed(6, jaw=jaw), SIZE)
+        return (drawn.image[:, 1] < -0.75).float().sum()
+
+    amounts = [inside(jaw) for jaw in (0.0, 0.5, 1.0)]
+    assert amounts[0] < amounts[1] < amounts[2]
+
+
+def test_turning_is_undone_exactly(identities: Tensor) -> None:
+    look, pose = Look(identities), Pose(sample_motions(6, generator()))
+    x, y = pixel_grid(SIZE, identities)
+    x, y = x.expand(6, SIZE, SIZE), y.expand(6, SIZE, SIZE)
+    u, v = geometry.unturn(x, y, look, pose)
+    dx, dy = geometry.turn(u, v, look, pose)
+    torch.testing.assert_close((u + dx, v + dy), (x, y), atol=1e-4, rtol=0)
+    torch.testing.assert_close(geometry.from_image(*geometry.to_image(x, y, pose), pose), (x, y), atol=1e-5, rtol=0)
+    closed = geometry.lift_jaw(y, look, pose)
+    torch.testing.assert_close(closed + geometry.jaw_drop(closed, look, pose), y, atol=2e-3, rtol=0)
+
+
+def test_the_flow_carries_one_frame_to_another(identities: Tensor) -> None:
+    source, target = 0.5 * sample_motions(6, generator()), sample_motions(6, torch.Generator().manual_seed(8))
+    grid, weight = flow(identities, source, target, 128)
+    first, second = render(identities, source, 128).image, render(identities, target, 128).image
+    carried = F.grid_sample(first, grid, align_corners=False)
+    assert weight.mean() > 0.75
+    assert psnr(carried, second, weight) > 30 > psnr(first, second) + 8
+
+
+def test_no_motion_is_no_flow(identities: Tensor) -> None:
+    motion = sample_motions(6, generator())
+    grid, weight = flow(identities, motion, motion, SIZE)
+    x, y = pixel_grid(SIZE, identities)
+    assert ((grid - torch.stack(torch.broadcast_tensors(x, y), -1)).abs() * weight.permute(0, 2, 3, 1)).max() < 5e-3
+
+
+def test_sampled_numbers_lie_in_their_ranges() -> None:
+    motions, people = sample_motions(4000, generator()), sample_identities(4000, generator())
+    assert people.shape == (4000, len(IDENTITY))
+    assert 0 <= people.min() <= people.max() <= 1
+    for name, values in zip(MOTION, motions.unbind(1), strict=True):
+        assert (0 if name in ONE_SIDED else -1) <= values.min()
+        assert values.max() <= 1
+        assert values.std() > 0.15, name
+    torch.testing.assert_close(sample_motions(4000, generator()), motions)
