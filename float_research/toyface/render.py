@@ -21,15 +21,19 @@ from float_research.toyface.shapes import Canvas, pixel_grid
 
 @dataclass(frozen=True, kw_only=True)
 class Rendering:
-    """A batch of portraits. `layers`: visible coverage of wall, back hair, body and head, which sum to 1."""
+    """A batch of portraits and what they show. `image` lies in [-1, 1]; `expression` is near 1 around eyes and mouth;
+    `layers` are the visible coverages of wall, back hair, body and head, which sum to 1.
+    """
 
+    identity: Float[Tensor, "b k"]
+    motion: Float[Tensor, "b m"]
     image: Float[Tensor, "b 3 h w"]
     expression: Float[Tensor, "b 1 h w"]
     layers: Float[Tensor, "b 4 h w"]
 
 
 def render(identity: Float[Tensor, "b k"], motion: Float[Tensor, "b m"], size_px: int) -> Rendering:
-    """Draws heads. `image` lies in [-1, 1]; `expression` is near 1 around the eyes and the mouth."""
+    """Draws heads."""
     look, pose = Look(identity), Pose(motion)
     x, y = (axis / geometry.ZOOM for axis in pixel_grid(size_px, motion))
     colours = {name: look.colour(name) for name in ("skin", "hair", "iris")}
@@ -54,43 +58,33 @@ def render(identity: Float[Tensor, "b k"], motion: Float[Tensor, "b m"], size_px
     body, behind = body * (1 - head), behind * (1 - body) * (1 - head)
     layers = torch.stack([1 - behind - body - head, behind, body, head], dim=1)
     image = canvas.image.clamp(0, 1) * 2 - 1
-    return Rendering(image=image, expression=torch.maximum(eyes, mouth)[:, None], layers=layers)
+    expression = torch.maximum(eyes, mouth)[:, None]
+    return Rendering(identity=identity, motion=motion, image=image, expression=expression, layers=layers)
 
 
-def flow(
-    identity: Float[Tensor, "b k"],
-    source_motion: Float[Tensor, "b m"],
-    target_motion: Float[Tensor, "b m"],
-    size_px: int,
-) -> tuple[Float[Tensor, "b h w 2"], Float[Tensor, "b 1 h w"]]:
-    """Where each pixel of the target frame is found in the source frame, and a weight that is 0 where it is not.
+def flow(source: Rendering, target: Rendering) -> tuple[Float[Tensor, "b h w 2"], Float[Tensor, "b 1 h w"]]:
+    """Where each pixel of a frame is found in another frame of the same people, and a weight that is 0 where it is not.
 
     The grid is `grid_sample`'s with `align_corners=False`. Mouth and eyes change shape, so they have no flow.
     """
-    look, source, target = Look(identity), Pose(source_motion), Pose(target_motion)
-    shown, origin = render(identity, target_motion, size_px), render(identity, source_motion, size_px)
-    x, y = (axis / geometry.ZOOM for axis in pixel_grid(size_px, target_motion))
-    plane_x, plane_y = geometry.from_image(x, y, target)
+    look, before, after = Look(target.identity), Pose(source.motion), Pose(target.motion)
+    x, y = (axis / geometry.ZOOM for axis in pixel_grid(target.image.shape[-1], target.motion))
+    plane_x, plane_y = geometry.from_image(x, y, after)
 
     def moved(depth: float, jaw: bool) -> Tensor:
-        u, v = geometry.unturn(plane_x, plane_y, look, target, depth)
+        u, v = geometry.unturn(plane_x, plane_y, look, after, depth)
         if jaw:
-            closed = geometry.lift_jaw(v, look, target)
-            v = closed + geometry.jaw_drop(closed, look, source)
-        dx, dy = geometry.turn(u, v, look, source, depth)
-        return torch.stack(geometry.to_image(u + dx, v + dy, source), dim=-1)
+            closed = geometry.lift_jaw(v, look, after)
+            v = closed + geometry.jaw_drop(closed, look, before)
+        dx, dy = geometry.turn(u, v, look, before, depth)
+        return torch.stack(geometry.to_image(u + dx, v + dy, before), dim=-1)
 
-    follows = geometry.BODY_FOLLOWS * geometry.SHIFT * (source_motion - target_motion)[:, 3:5]
-    still = torch.stack(torch.broadcast_tensors(x, y), dim=-1).expand(len(target_motion), -1, -1, -1)
-    grids = [
-        still,
-        moved(geometry.BACK_DEPTH, jaw=False),
-        still + follows[:, None, None],
-        moved(geometry.DEPTH, jaw=True),
-    ]
-    owner = shown.layers.argmax(1)
-    grid = (
-        torch.stack(grids, dim=1).gather(1, owner[:, None, :, :, None].expand(-1, 1, -1, -1, 2))[:, 0] * geometry.ZOOM
-    )
-    there = F.grid_sample(origin.layers, grid, align_corners=False).gather(1, owner[:, None])
-    return grid, there * shown.layers.gather(1, owner[:, None]) * (1 - shown.expression)
+    shift = torch.stack([before.shift_x - after.shift_x, before.shift_y - after.shift_y], dim=-1)
+    still = torch.stack(torch.broadcast_tensors(x, y), dim=-1).expand(len(shift), -1, -1, -1)
+    body = still + geometry.BODY_FOLLOWS * geometry.SHIFT * shift
+    grids = [still, moved(geometry.BACK_DEPTH, jaw=False), body, moved(geometry.DEPTH, jaw=True)]
+    owner = target.layers.argmax(1)
+    chosen = torch.stack(grids, dim=1).gather(1, owner[:, None, :, :, None].expand(-1, 1, -1, -1, 2))[:, 0]
+    grid = geometry.ZOOM * chosen
+    there = F.grid_sample(source.layers, grid, align_corners=False).gather(1, owner[:, None])
+    return grid, there * target.layers.gather(1, owner[:, None]) * (1 - target.expression)
