@@ -1,7 +1,6 @@
 """A folder of utterances: FLAC files and one line of JSON each in `corpus.jsonl`."""
 
 import json
-import shutil
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -111,7 +110,7 @@ class Corpus:
                 if i >= done:
                     index.write(json.dumps(self.speak(aside, i, split, sentence), ensure_ascii=False) + "\n")
                     index.flush()
-        shutil.move(aside, output)
+        aside.rename(output)
 
     def plan(self) -> Iterator[tuple[int, str, str]]:
         """Number, split and sentence of each utterance: every sentence of a split once before any twice."""

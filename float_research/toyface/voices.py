@@ -6,7 +6,7 @@ from dataclasses import dataclass, replace
 from functools import cache
 from importlib import import_module
 from types import ModuleType
-from typing import Any, Protocol
+from typing import Any, Protocol, runtime_checkable
 
 import numpy as np
 
@@ -17,6 +17,7 @@ from float_research.toyface.speech import Phone, covering
 from float_research.types import UserError, Waveform
 
 
+@runtime_checkable
 class Voice(Protocol):
     """Says a text: a waveform at 16 kHz, and phones that cover it."""
 
