@@ -1,0 +1,170 @@
+"""A folder of utterances: FLAC files and one line of JSON each in `corpus.jsonl`."""
+
+import json
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import soundfile
+from rich.console import Console
+from rich.progress import track
+
+from float_research.toyface.phones import SILENCE
+from float_research.toyface.prosody import PROSODIES, sample_prosody
+from float_research.toyface.sentences import all_sentences
+from float_research.toyface.speech import RATE_HZ, Phone, Utterance, covering
+from float_research.toyface.voices import Voice
+from float_research.types import UserError, Waveform
+
+INDEX, SETTINGS = "corpus.jsonl", "settings.json"
+TRAIN, HELD_OUT = "train", "held_out"
+SPLITS = (TRAIN, HELD_OUT)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Entry:
+    """One line of a corpus; `load` reads its sound."""
+
+    file: Path
+    id: str
+    text: str
+    voice: str
+    emotion: str
+    num_samples: int
+    phones: tuple[Phone, ...]
+
+    def load(self) -> Utterance:
+        """The utterance.
+
+        Raises:
+            UserError: the file is gone, or is not what the corpus says.
+        """
+        if not self.file.is_file():
+            raise UserError(f"{self.file} is missing; make the corpus again with scripts/make_speech.py")
+        waveform, rate_hz = soundfile.read(self.file, dtype="float32")
+        if rate_hz != RATE_HZ or waveform.shape != (self.num_samples,):
+            raise UserError(f"{self.file} is not the sound of its corpus; make that again with scripts/make_speech.py")
+        return Utterance(
+            id=self.id, text=self.text, voice=self.voice, emotion=self.emotion, waveform=waveform, phones=self.phones
+        )
+
+
+def read_corpus(folder: Path, split: str) -> list[Entry]:
+    """The utterances of a split, `train` or `held_out`, in order. No sentence is in both.
+
+    Raises:
+        UserError: there is no corpus, or no such split.
+    """
+    if split not in SPLITS:
+        raise UserError(f"split={split} is unknown; choose one of {', '.join(SPLITS)}")
+    if not (folder / INDEX).is_file():
+        raise UserError(f"{folder} holds no {INDEX}; make one with python scripts/make_speech.py output={folder}")
+    lines = map(json.loads, (folder / INDEX).read_text(encoding="utf-8").splitlines())
+    return [_entry(folder, line) for line in lines if line["split"] == split]
+
+
+def _entry(folder: Path, line: dict[str, Any]) -> Entry:
+    phones = tuple(Phone(str(label), start, end, stress) for label, start, end, stress in line["phones"])
+    words = {name: line[name] for name in ("id", "text", "voice", "emotion", "num_samples")}
+    return Entry(file=folder / line["file"], phones=phones, **words)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Corpus:
+    """What to say, how often, by whom. Each utterance depends on the seed and its number alone."""
+
+    output: str
+    seed: int
+    num_train: int
+    num_held_out: int
+    num_sentences: int
+    held_out_sentences: float
+    """Share of the sentences that are held out."""
+    silence_s: Sequence[float]
+    """Range of the silence before and after the speech."""
+    voices: Sequence[Voice]
+
+    def make(self, console: Console) -> None:
+        """Says everything into `output`, aside until all is said. An interrupted making goes on where it stopped.
+
+        Raises:
+            UserError: `output` exists, a making with other settings waits beside it, or a number makes no sense.
+        """
+        output = Path(self.output)
+        aside = output.with_name(output.name + ".part")
+        if output.exists():
+            raise UserError(f"output={output} exists; remove it or give another folder")
+        if not 0 < self.held_out_sentences < 1:
+            raise UserError(f"held_out_sentences={self.held_out_sentences:g} must lie between 0 and 1")
+        aside.mkdir(parents=True, exist_ok=True)
+        settings = json.dumps({"settings": repr(self)}, indent=1) + "\n"
+        if (aside / SETTINGS).is_file() and (aside / SETTINGS).read_text(encoding="utf-8") != settings:
+            raise UserError(f"{aside} was begun with other settings; remove it or give another output")
+        (aside / SETTINGS).write_text(settings, encoding="utf-8")
+        done = _finished_lines(aside / INDEX)
+        with (aside / INDEX).open("a", encoding="utf-8") as index:
+            plan = list(self.plan())
+            for i, split, sentence in track(plan, "speaking", console=console, disable=not console.is_terminal):
+                if i >= done:
+                    index.write(json.dumps(self.speak(aside, i, split, sentence), ensure_ascii=False) + "\n")
+                    index.flush()
+        aside.rename(output)
+
+    def plan(self) -> Iterator[tuple[int, str, str]]:
+        """Number, split and sentence of each utterance: every sentence of a split once before any twice."""
+        generator = np.random.default_rng(self.seed)
+        sentences = all_sentences(self.num_sentences, generator)
+        num_held_out = max(round(self.held_out_sentences * len(sentences)), 1)
+        pools = {HELD_OUT: sentences[:num_held_out], TRAIN: sentences[num_held_out:]}
+        number = 0
+        for split, count in ((TRAIN, self.num_train), (HELD_OUT, self.num_held_out)):
+            for i in range(count):
+                if i % len(pools[split]) == 0:
+                    order = generator.permutation(len(pools[split]))
+                yield number, split, pools[split][order[i % len(pools[split])]]
+                number += 1
+
+    def speak(self, folder: Path, number: int, split: str, sentence: str) -> dict[str, object]:
+        """Writes one utterance's sound and returns its line. Emotions and voices take turns."""
+        generator = np.random.default_rng((self.seed, number))
+        emotions = tuple(PROSODIES)
+        emotion = emotions[number % len(emotions)]
+        voice = self.voices[number // len(emotions) % len(self.voices)]
+        waveform, phones = voice.say(sentence, sample_prosody(emotion, generator), generator)
+        waveform, phones = framed(waveform, phones, *generator.uniform(self.silence_s[0], self.silence_s[1], 2))
+        file = f"{number:06d}.flac"
+        soundfile.write(folder / file, waveform, RATE_HZ, subtype="PCM_16")
+        times = [(phone.label, round(phone.start_s, 4), round(phone.end_s, 4), phone.stress) for phone in phones]
+        about = {"id": f"{number:06d}", "split": split, "file": file, "voice": voice.name, "emotion": emotion}
+        return {**about, "text": sentence, "num_samples": len(waveform), "phones": times}
+
+
+def framed(
+    waveform: Waveform, phones: Sequence[Phone], before_s: float, after_s: float
+) -> tuple[Waveform, tuple[Phone, ...]]:
+    """The speech with as much silence before and after its sounds as wanted, faded in and out over 10 ms."""
+    spoken = [phone for phone in phones if phone.label != SILENCE]
+    first, last = (spoken[0].start_s, spoken[-1].end_s) if spoken else (0.0, len(waveform) / RATE_HZ)
+    margin_s = 0.05
+    begin, end = max(int((first - margin_s) * RATE_HZ), 0), min(int((last + margin_s) * RATE_HZ), len(waveform))
+    kept = waveform[begin:end].copy()
+    fade = np.linspace(0, 1, min(RATE_HZ // 100, len(kept)), dtype=np.float32)
+    kept[: len(fade)] *= fade
+    kept[len(kept) - len(fade) :] *= fade[::-1]
+    lead = max(int(before_s * RATE_HZ) - (int(first * RATE_HZ) - begin), 0)
+    trail = max(int(after_s * RATE_HZ) - (end - int(last * RATE_HZ)), 0)
+    shift_s = (lead - begin) / RATE_HZ
+    moved = [phone._replace(start_s=phone.start_s + shift_s, end_s=phone.end_s + shift_s) for phone in spoken]
+    framed_waveform = np.pad(kept, (lead, trail))
+    return framed_waveform, covering(moved, len(framed_waveform) / RATE_HZ)
+
+
+def _finished_lines(path: Path) -> int:
+    """How many whole lines a file has; a line that was cut short is taken off."""
+    if not path.is_file():
+        return 0
+    content = path.read_bytes()
+    path.write_bytes(content[: content.rfind(b"\n") + 1])
+    return content.count(b"\n")

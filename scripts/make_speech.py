@@ -1,0 +1,18 @@
+"""Makes a corpus of synthetic speech with its phones: `python scripts/make_speech.py output=corpus`."""
+
+import hydra
+from omegaconf import DictConfig
+from rich.console import Console
+
+from float_research import cli, compose
+
+
+@hydra.main(config_path="../conf", config_name="make_speech", version_base="1.3")
+def main(cfg: DictConfig) -> None:
+    with cli.errors():
+        compose.build(cfg.corpus).make(Console())
+        print(f"{cfg.output}: {cfg.corpus.num_train} training and {cfg.corpus.num_held_out} held-out utterances")
+
+
+if __name__ == "__main__":
+    cli.run(main)
