@@ -87,11 +87,11 @@ def test_turning_is_undone_exactly(identities: Tensor) -> None:
 
 def test_the_flow_carries_one_frame_to_another(identities: Tensor) -> None:
     source, target = 0.5 * sample_motions(6, generator()), sample_motions(6, torch.Generator().manual_seed(8))
-    first, second = render(identities, source, 128), render(identities, target, 128)
+    first, second = render(identities, source, SIZE), render(identities, target, SIZE)
     grid, weight = flow(first, second)
     carried = F.grid_sample(first.image, grid, align_corners=False)
     assert weight.mean() > 0.75
-    assert psnr(carried, second.image, weight) > 30 > psnr(first.image, second.image) + 8
+    assert psnr(carried, second.image, weight) > 28 > psnr(first.image, second.image) + 8
 
 
 def test_no_motion_is_no_flow(identities: Tensor) -> None:
