@@ -15,7 +15,7 @@ CONTROL_HZ = 200
 OVERSAMPLING = 4
 PAUSE_S = 0.12
 """Shorter silences are closures of the mouth, and no pauses."""
-LEVEL_DB = -23.0
+LEVEL_DB = -25.0
 """Root mean square of neutral speech, its pauses aside, against full scale."""
 PEAK = 0.97
 
@@ -53,29 +53,25 @@ def _prosody(**changes: float) -> Prosody:
 
 
 PROSODIES = {
-    "angry": _prosody(
-        pitch=1.04, rate=1.16, pause=0.6, gain_db=6, slope=-4, final=-2, accent=2.5, accent_db=6, tilt_db=2.0
-    ),
+    "angry": _prosody(pitch=0.98, rate=1.2, pause=0.6, gain_db=6, slope=-4, final=-2, accent=2, accent_db=8, tilt_db=4),
     "disgust": _prosody(
-        pitch=0.86, rate=0.82, pause=1.5, hesitation=0.05, slope=-6, final=-4, accent=-1.5, accent_db=3, tilt_db=0.5
+        pitch=0.84, rate=0.8, pause=1.5, hesitation=0.05, slope=-6, final=-5, accent=-1.5, accent_db=3, tilt_db=0.5
     ),
     "fear": _prosody(
-        pitch=1.22, rate=1.28, pause=1.2, hesitation=0.08, gain_db=-4, slope=1, tremor=0.9, accent=0.5, tilt_db=-0.5
+        pitch=1.25, rate=1.35, pause=1.2, hesitation=0.08, gain_db=-4, slope=1, tremor=1.5, accent=0.5, tilt_db=-1
     ),
     "happy": _prosody(
-        pitch=1.18, rate=1.08, pause=0.8, gain_db=3, slope=1, final=-1, accent=4.5, accent_db=2, tilt_db=1
+        pitch=1.2, rate=1.08, pause=0.8, gain_db=3, slope=1, final=-2, accent=5.5, accent_db=2, tilt_db=1.5
     ),
-    "neutral": _prosody(accent=0.5),
+    "neutral": _prosody(),
     "sad": _prosody(
-        pitch=0.90, rate=0.74, pause=2.2, hesitation=0.12, gain_db=-7, slope=-2, accent=-0.5, accent_db=-3, tilt_db=-2
+        pitch=0.9, rate=0.72, pause=2.2, hesitation=0.12, gain_db=-7, slope=-2, accent=-0.5, accent_db=-4, tilt_db=-3
     ),
-    "surprise": _prosody(
-        pitch=1.14, rate=0.96, pause=1.2, gain_db=2, slope=5, final=6, accent=3, accent_db=2, tilt_db=0.5
-    ),
+    "surprise": _prosody(pitch=1.15, rate=0.9, pause=1.2, gain_db=2, slope=4, final=7, accent=1.5, accent_db=2),
 }
 SPREAD = {
-    "pitch": 0.04,
-    "rate": 0.05,
+    "pitch": 0.03,
+    "rate": 0.04,
     "pause": 0.15,
     "hesitation": 0.02,
     "gain_db": 1.0,

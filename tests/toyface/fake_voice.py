@@ -27,6 +27,6 @@ class FakeVoice:
         waveform = 1e-4 * generator.standard_normal(len(time))
         for phone in phones:
             inside = (time >= phone.start_s) & (time < phone.end_s)
-            noise = 0.05 * generator.standard_normal(len(time))
-            waveform = np.where(inside, np.sin(2 * np.pi * 150 * time) if phone.label == "AA" else noise, waveform)
+            noise = 0.02 * generator.standard_normal(len(time))
+            waveform = np.where(inside, np.sin(2 * np.pi * 800 * time) if phone.label == "AA" else noise, waveform)
         return inflect(waveform.astype(np.float32), RATE_HZ, covering(phones, len(time) / RATE_HZ), prosody, generator)
