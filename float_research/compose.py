@@ -22,6 +22,7 @@ from float_research.inference.pipeline import FloatPipeline
 from float_research.models.checkpoint import load_model
 from float_research.models.float_model import FloatModel
 from float_research.sampling.sampler import Sampler
+from float_research.training.job import TrainingJob
 from float_research.types import UserError
 
 IN_PROCESS_LAUNCHERS = ("BasicLauncher", "JoblibLauncher")
@@ -142,6 +143,24 @@ def build_job(cfg: DictConfig) -> Job:
         output_dir=Path(cfg.output_dir),
         dry_run=cfg.dry_run,
         config=resolved(cfg),
+    )
+
+
+def build_training(cfg: DictConfig) -> TrainingJob:
+    """All parts of a training; nothing is read or made yet."""
+    wanted = {"seed": int, "num_validation": int, "average_decay": float, "checkpoint_every": int}
+    for name, kind in wanted.items():
+        check_type(name, cfg[name], kind)
+    return TrainingJob(
+        build_model=model_builder(cfg),
+        objective=build(cfg.stage.objective),
+        optimizer=build(cfg.stage.optimizer),
+        warmup_steps=cfg.stage.warmup_steps,
+        build_trainer=partial(instantiate, cfg.trainer, _convert_="all"),
+        init_from=list(cfg.init_from),
+        output_dir=Path(cfg.output_dir),
+        config=resolved(cfg),
+        **{name: cfg[name] for name in wanted},
     )
 
 

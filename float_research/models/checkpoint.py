@@ -120,6 +120,20 @@ class Split(Checkpoint):
 
 
 @dataclass(frozen=True, kw_only=True)
+class Stages(Checkpoint):
+    """What our own trainings export: files that hold some networks each, under official names."""
+
+    weights: Sequence[str]
+
+    def files(self) -> list[Path]:
+        remedy = "name the weights.safetensors of each stage with checkpoint.weights=[FILE,FILE,…]"
+        return [existing(Path(file), remedy) for file in self.weights]
+
+    def tensors(self, shapes: Shapes) -> dict[str, Tensor]:
+        return {name: value for file in self.files() for name, value in read_tensors(file).items()}
+
+
+@dataclass(frozen=True, kw_only=True)
 class Random(Checkpoint):
     """Weights drawn from each parameter's name and `seed`: the same on every machine, and meaningless."""
 

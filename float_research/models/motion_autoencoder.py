@@ -7,7 +7,9 @@ state dict.
 
 import itertools
 import math
-from collections.abc import Mapping, Sequence
+from collections import deque
+from collections.abc import Iterator, Mapping, Sequence
+from typing import NamedTuple
 
 import torch
 import torch.nn.functional as F
@@ -150,6 +152,13 @@ def warp(feature: Float[Tensor, "_ c h w"], flow: Float[Tensor, "b 2 h w"]) -> F
     return F.grid_sample(feature.expand(b, -1, -1, -1), grid, "bilinear", "zeros", align_corners=False)
 
 
+class Level(NamedTuple):
+    """What the decoder makes at one size: where it looks in the identity features, and the frame so far."""
+
+    flow: Float[Tensor, "b 2 h w"]
+    rgb: Float[Tensor, "b 3 h w"]
+
+
 class MotionDecoder(nn.Module):
     """Identity features and a latent `w = s_r + r` → frame."""
 
@@ -169,19 +178,23 @@ class MotionDecoder(nn.Module):
 
     def forward(self, features: Features, latent: Float[Tensor, "b d"]) -> Float[Tensor, "b 3 h w"]:
         """Decodes one frame for each latent. Features of batch size 1 serve them all."""
+        return deque(self.levels(features, latent), maxlen=1).pop().rgb
+
+    def levels(self, features: Features, latent: Float[Tensor, "b d"]) -> Iterator[Level]:
+        """The frame as it grows, from 8×8 up to the image size."""
         x = self.conv1(self.input.input.expand(len(latent), -1, -1, -1), latent)
         flow_below = rgb_below = None
         for level, feature in enumerate(features):
             x = self.convs[2 * level](x, latent)
             x = self.convs[2 * level + 1](x, latent)
             raw = self.to_flows[level](x, latent, flow_below)
-            mask = torch.sigmoid(raw[:, 2:])
-            warped = warp(feature, torch.tanh(raw[:, :2])) * mask
+            flow, mask = torch.tanh(raw[:, :2]), torch.sigmoid(raw[:, 2:])
+            warped = warp(feature, flow) * mask
             x = warped + x * (1 - mask)
             rgb = self.to_rgbs[level](warped, rgb_below)
+            yield Level(flow, rgb)
             if level + 1 < len(features):
                 flow_below, rgb_below = self.upsample(raw), self.upsample(rgb)
-        return rgb
 
 
 class MotionAutoencoder(nn.Module):

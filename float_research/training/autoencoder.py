@@ -1,0 +1,117 @@
+"""Stage 1: the motion auto-encoder, on two frames of one person (FLOAT section 3.1, after LIA, arXiv 2203.09043)."""
+
+from dataclasses import dataclass
+from typing import ClassVar
+
+import torch
+import torch.nn.functional as F
+from jaxtyping import Bool, Float
+from torch import Tensor
+
+from float_research.models.float_model import FloatModel
+from float_research.models.motion_autoencoder import Level, MotionAutoencoder
+from float_research.training.losses import flow_l1, gradient_l1, multiscale_l1, psnr_db, weighted_l1
+from float_research.training.objective import Terms
+from float_research.training.portraits import HELD_OUT, TRAINING, Pairs, Portraits
+
+SMALL_FLOW = 0.1
+"""Initial factor of the flow layers, so that training begins with features in their places."""
+COORDINATE_BETA = 0.1
+"""Where the coordinates' loss turns from quadratic to linear."""
+NUM_PREVIEWED = 8
+
+
+@dataclass(frozen=True, kw_only=True)
+class AutoencoderObjective:
+    """L1 on the frame, on all its smaller levels and on its edges; errors at eyes and mouth count `1 + expression`.
+
+    Where a world tells the truth, two terms more: the first motion coordinates λ learn the true motion numbers, and the
+    flows the true flow, with a weight that falls from `flow` to `flow_floor` over the first `taught` of the training.
+    So long the decoder is also driven by true motion, in a share of the samples that falls from 1 to `teacher_floor`.
+    Directions are orthonormal by construction.
+    """
+
+    portraits: Portraits
+    frame: float
+    levels: float
+    gradient: float
+    expression: float
+    coordinates: float
+    flow: float
+    flow_floor: float
+    teacher_floor: float
+    taught: float
+
+    trains: ClassVar[tuple[str, ...]] = ("motion_autoencoder.",)
+
+    def prepare(self, model: FloatModel) -> None:
+        with torch.no_grad():
+            for name, weight in model.motion_autoencoder.dec.to_flows.named_parameters():
+                if name.endswith("conv.weight"):
+                    weight.mul_(SMALL_FLOW)
+
+    def losses(self, model: FloatModel, step: int, progress: float, device: torch.device) -> Terms:
+        pairs = self.portraits(step, TRAINING, device)
+        teaching = max(0.0, 1 - progress / self.taught)
+        chance = torch.rand(len(pairs.source), generator=torch.Generator().manual_seed(step)).to(device)
+        levels, source_motion, motion = self.drive(
+            model.motion_autoencoder, pairs, taught=chance < max(teaching, self.teacher_floor)
+        )
+        frames = [level.rgb.float() for level in levels]
+        weight = 1 + self.expression * pairs.expression
+        terms = {
+            "frame": self.frame * weighted_l1(frames[-1], pairs.target, weight),
+            "levels": self.levels * multiscale_l1(frames[:-1], pairs.target),
+            "gradient": self.gradient * gradient_l1(frames[-1], pairs.target, weight),
+        }
+        if pairs.truth is not None:
+            known = pairs.truth.driving_motion.shape[1]
+            read = F.smooth_l1_loss(motion[:, :known], pairs.truth.driving_motion, beta=COORDINATE_BETA)
+            calm = F.smooth_l1_loss(source_motion[:, :known], pairs.truth.source_motion, beta=COORDINATE_BETA)
+            followed = flow_l1([level.flow.float() for level in levels], pairs.truth.grid, pairs.truth.seen)
+            terms["coordinates"] = self.coordinates * (read + calm) / 2
+            terms["flow"] = (self.flow_floor + (self.flow - self.flow_floor) * teaching) * followed
+        return terms
+
+    def metrics(self, model: FloatModel, index: int, device: torch.device) -> Terms:
+        pairs = self.portraits(index, HELD_OUT, device)
+        levels, _, motion = self.drive(model.motion_autoencoder, pairs, taught=None)
+        frame, swapped = levels[-1].rgb.float(), pairs.num_swapped
+        quality = psnr_db(frame, pairs.target)
+        terms = {
+            "psnr_same_db": quality[swapped:].mean(),
+            "psnr_swapped_db": quality[:swapped].mean(),
+            "psnr_expression_db": psnr_db(frame, pairs.target, pairs.expression).mean(),
+            "psnr_copy_db": psnr_db(pairs.source, pairs.target).mean(),
+        }
+        if pairs.truth is not None:
+            wanted = pairs.truth.driving_motion
+            terms["motion_error"] = (motion[:, : wanted.shape[1]] - wanted).abs().mean()
+        return terms
+
+    def preview(self, model: FloatModel, device: torch.device) -> Float[Tensor, "3 h w"]:
+        """Rows of source, driver, frame and target; both ends of a held-out batch, so with and without swaps."""
+        pairs = self.portraits(0, HELD_OUT, device)
+        levels, _, _ = self.drive(model.motion_autoencoder, pairs, taught=None)
+        half = min(NUM_PREVIEWED, len(pairs.source)) // 2
+        rows = (pairs.source, pairs.driving, levels[-1].rgb.float().clamp(-1, 1), pairs.target)
+        chosen = [torch.cat([row[:half], row[len(row) - half :]]) for row in rows]
+        return torch.cat([torch.cat(list(row), dim=2) for row in chosen], dim=1).cpu()
+
+    def drive(
+        self, model: MotionAutoencoder, pairs: Pairs, taught: Bool[Tensor, " b"] | None
+    ) -> tuple[list[Level], Float[Tensor, "b m"], Float[Tensor, "b m"]]:
+        """The decoder's levels, and the motion coordinates read from source and driver.
+
+        Where `taught`, the true motion numbers drive. Otherwise what the encoder reads does, and gradients flow back.
+        """
+        identity, features = model.encode(torch.cat([pairs.source, pairs.driving]))
+        num = len(pairs.source)
+        source_motion, motion = model.coordinates(identity).float().split(num)
+        driven = motion
+        if taught is not None and pairs.truth is not None:
+            true = pairs.truth.driving_motion
+            known = torch.where(taught[:, None], true, motion[:, : true.shape[1]])
+            driven = torch.cat([known, motion[:, true.shape[1] :]], dim=1)
+        latent = identity[:num] + model.dec.direction(driven.to(identity.dtype))
+        return list(model.dec.levels([feature[:num] for feature in features], latent)), source_motion, motion

@@ -1,0 +1,68 @@
+"""What a training leaves in its folder: pictures of how it comes along, and weights for inference."""
+
+import os
+from pathlib import Path
+from typing import Any
+
+import lightning
+import numpy as np
+from lightning.pytorch.callbacks import Callback
+from PIL import Image
+from rich.console import Console
+from safetensors.torch import save_file
+
+from float_research.models.checkpoint import canonical
+from float_research.training.module import Training
+
+
+class Report(Callback):
+    """At each validation: the objective's picture as `previews/STEP.png`, and one line of figures.
+
+    It stands before the averaging of weights, so that the picture is of the average, as the figures are.
+    """
+
+    def __init__(self, folder: Path, console: Console):
+        self.folder, self.console = folder, console
+
+    def on_validation_epoch_end(self, trainer: lightning.Trainer, pl_module: Any) -> None:
+        assert isinstance(pl_module, Training)
+        if trainer.sanity_checking or not trainer.is_global_zero:
+            return
+        picture = pl_module.objective.preview(pl_module.model, pl_module.device)
+        if picture is not None:
+            pixels = ((picture.permute(1, 2, 0).numpy() + 1) * 127.5).astype(np.uint8)
+            path = self.folder / f"{trainer.global_step:07d}.png"
+            path.parent.mkdir(parents=True, exist_ok=True)
+            part = path.with_name(f".{path.name}.part")
+            Image.fromarray(pixels).save(part, format="PNG")
+            os.replace(part, path)
+
+    def on_validation_end(self, trainer: lightning.Trainer, pl_module: Any) -> None:
+        if trainer.sanity_checking or not trainer.is_global_zero:
+            return
+        figures = {
+            name: float(value) for name, value in trainer.callback_metrics.items() if name.startswith("held_out")
+        }
+        told = ", ".join(f"{name.removeprefix('held_out/')} {value:.4g}" for name, value in figures.items())
+        self.console.print(f"step {trainer.global_step}: {told}", soft_wrap=True, highlight=False)
+
+
+class ExportWeights(Callback):
+    """At the end, whether all steps were made or the time was up: the trained weights under their official names.
+
+    It stands behind the averaging of weights, which by then has put the average in their place.
+    """
+
+    def __init__(self, file: Path):
+        self.file = file
+
+    def on_train_end(self, trainer: lightning.Trainer, pl_module: Any) -> None:
+        assert isinstance(pl_module, Training)
+        if not trainer.is_global_zero:
+            return
+        prefixes = tuple(pl_module.objective.trains)
+        state = pl_module.model.state_dict()
+        weights = {canonical(name): value.contiguous().cpu() for name, value in state.items()}
+        part = self.file.with_name(f".{self.file.name}.part")
+        save_file({name: value for name, value in weights.items() if name.startswith(prefixes)}, part)
+        os.replace(part, self.file)

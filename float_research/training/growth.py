@@ -1,0 +1,49 @@
+"""Weights of an earlier model, or of a smaller one, as the beginning of another."""
+
+import re
+from collections.abc import Mapping
+
+import torch
+from torch import Tensor
+
+from float_research.models.checkpoint import canonical
+from float_research.models.float_model import FloatModel
+from float_research.types import UserError
+
+ENCODER = re.compile(r"(motion_autoencoder\.enc\.net_app\.convs\.)(\d+)(\..+)")
+
+
+def carry_over(weights: Mapping[str, Tensor], model: FloatModel, source: str) -> tuple[int, int]:
+    """Copies every weight that has its place in the model; returns how many were taken and how many are fresh.
+
+    A motion auto-encoder for larger images has more levels. The decoder's are appended; the encoder begins with its
+    largest, so its residual blocks keep their distance from the end, and the first layer of all begins anew.
+
+    Raises:
+        UserError: nothing fits.
+    """
+    own = {canonical(name): parameter for name, parameter in model.state_dict().items()}
+    added = _depth(own) - _depth(weights)
+    taken = 0
+    with torch.no_grad():
+        for name, value in weights.items():
+            place = _moved(name, added)
+            if place in own and own[place].shape == value.shape:
+                own[place].copy_(value)
+                taken += 1
+    if not taken:
+        raise UserError(f"init_from={source} has no weight that fits the model; choose the model=… it was made for")
+    return taken, len(own) - taken
+
+
+def _depth(names: Mapping[str, Tensor]) -> int:
+    return max((int(match[2]) for match in map(ENCODER.fullmatch, names) if match), default=0)
+
+
+def _moved(name: str, added: int) -> str | None:
+    """The name of a weight's place in a model with `added` more levels; None if it has none."""
+    match = ENCODER.fullmatch(name)
+    if match is None or added == 0:
+        return name
+    index = int(match[2])
+    return f"{match[1]}{index + added}{match[3]}" if index > 0 else None

@@ -1,0 +1,97 @@
+"""A training from built parts: begin or go on, fit, export."""
+
+import warnings
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import lightning
+from lightning.pytorch.callbacks import Callback, EMAWeightAveraging, ModelCheckpoint
+from lightning.pytorch.loggers import CSVLogger
+from rich.console import Console
+
+from float_research.inference.job import silence_lightning
+from float_research.models.checkpoint import existing, read_tensors
+from float_research.models.float_model import FloatModel
+from float_research.tracking import record
+from float_research.training.callbacks import ExportWeights, Report
+from float_research.training.growth import carry_over
+from float_research.training.module import BuildOptimizer, Training
+from float_research.training.objective import Objective
+from float_research.types import UserError
+
+LAST, WEIGHTS = "last.ckpt", "weights.safetensors"
+
+
+@dataclass(frozen=True, kw_only=True)
+class TrainingJob:
+    """All parts of one training. `init_from` are files of weights, later ones laid over earlier ones.
+
+    A folder that holds a `last.ckpt` goes on from there, to the same end as if it had never stopped.
+    """
+
+    build_model: Callable[[], FloatModel]
+    objective: Objective
+    optimizer: BuildOptimizer
+    warmup_steps: int
+    build_trainer: Callable[..., lightning.Trainer]
+    init_from: Sequence[str]
+    seed: int
+    num_validation: int
+    average_decay: float
+    checkpoint_every: int
+    output_dir: Path
+    config: Mapping[str, Any]
+
+    def run(self, console: Console) -> Path:
+        """Trains, and returns the path of the exported weights."""
+        if not 0 <= self.average_decay < 1:
+            raise UserError(f"average_decay={self.average_decay} must lie in [0, 1); 0 is no averaging")
+        for file in self.init_from:
+            existing(Path(file), "give the weights.safetensors of an earlier training")
+        silence_lightning()
+        warnings.filterwarnings("ignore", message="Checkpoint directory .* exists and is not empty")
+        self.output_dir.mkdir(parents=True, exist_ok=True)
+        module = Training(
+            model=self._model(console),
+            objective=self.objective,
+            optimizer=self.optimizer,
+            warmup_steps=self.warmup_steps,
+            num_validation=self.num_validation,
+        )
+        record.write_yaml(self.output_dir / "config.yaml", self.config)
+        trainer = self.build_trainer(
+            callbacks=self._callbacks(console), logger=CSVLogger(self.output_dir, name="curves")
+        )
+        last = self.output_dir / LAST
+        if last.is_file():
+            console.print(f"going on from {last}", soft_wrap=True)
+        trainer.fit(module, ckpt_path=last if last.is_file() else None, weights_only=True)
+        console.print(f"weights: {self.output_dir / WEIGHTS}", soft_wrap=True)
+        return self.output_dir / WEIGHTS
+
+    def _model(self, console: Console) -> FloatModel:
+        lightning.seed_everything(self.seed, verbose=False)
+        model = self.build_model()
+        self.objective.prepare(model)
+        for file in self.init_from:
+            taken, fresh = carry_over(read_tensors(Path(file)), model, file)
+            console.print(f"{taken} tensors from {file}, {fresh} others", soft_wrap=True)
+        return model
+
+    def _callbacks(self, console: Console) -> list[Callback]:
+        """In the order in which they act: report, average, export; a checkpoint last of all."""
+        averaging = EMAWeightAveraging(decay=self.average_decay, update_starting_at_step=self.warmup_steps)
+        return [
+            Report(self.output_dir / "previews", console),
+            *([averaging] if self.average_decay else []),
+            ExportWeights(self.output_dir / WEIGHTS),
+            ModelCheckpoint(
+                dirpath=self.output_dir,
+                filename=LAST.removesuffix(".ckpt"),
+                every_n_train_steps=self.checkpoint_every,
+                save_on_train_epoch_end=False,
+                enable_version_counter=False,
+            ),
+        ]

@@ -1,0 +1,90 @@
+"""Pairs of portraits for the motion auto-encoder: who shall be seen, and how they shall move."""
+
+from dataclasses import dataclass
+from typing import Protocol, runtime_checkable
+
+import numpy as np
+import torch
+from jaxtyping import Float
+from torch import Tensor
+
+from float_research.toyface.identity import sample_identities
+from float_research.toyface.motion import sample_motions
+from float_research.toyface.render import Rendering, flow, render
+
+TRAINING, HELD_OUT = 0, 1
+"""Which stream of random numbers a batch comes from."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Truth:
+    """What only a made world knows: motion numbers, the flow from source to target and where it holds."""
+
+    source_motion: Float[Tensor, "b m"]
+    driving_motion: Float[Tensor, "b m"]
+    grid: Float[Tensor, "b h w 2"]
+    seen: Float[Tensor, "b 1 h w"]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Pairs:
+    """`target` shows the person of `source` in the motion of `driving`. Images lie in [-1, 1].
+
+    `expression` is near 1 around eyes and mouth, where errors count more. The first `num_swapped` drivers are other
+    people; the others are the target itself.
+    """
+
+    source: Float[Tensor, "b 3 h w"]
+    driving: Float[Tensor, "b 3 h w"]
+    target: Float[Tensor, "b 3 h w"]
+    expression: Float[Tensor, "b 1 h w"]
+    num_swapped: int
+    truth: Truth | None
+
+
+@runtime_checkable
+class Portraits(Protocol):
+    """A batch for each step: the same step, the same batch, so that a resumed run sees what it would have seen."""
+
+    def __call__(self, step: int, stream: int, device: torch.device) -> Pairs: ...
+
+
+def generator_of(*key: int) -> torch.Generator:
+    """A generator for each key. PyTorch's on the CPU looks at 32 bits of its seed, so the key is hashed to as many."""
+    return torch.Generator().manual_seed(int(np.random.SeedSequence(key).generate_state(1)[0]))
+
+
+@dataclass(frozen=True, kw_only=True)
+class ToyPortraits:
+    """Rendered on the training device. `source_spread` scales the sources' motion: users give calm, frontal photos."""
+
+    size_px: int
+    batch_size: int
+    swapped: float
+    source_spread: float
+    compiled: bool
+    seed: int
+
+    def __call__(self, step: int, stream: int, device: torch.device) -> Pairs:
+        """The pairs of one step. Held-out people are those of another stream of random numbers."""
+        generator = generator_of(self.seed, stream, step)
+        num, num_swapped = self.batch_size, round(self.swapped * self.batch_size)
+        people, others = sample_identities(num, generator), sample_identities(num, generator)
+        drivers = torch.cat([others[:num_swapped], people[num_swapped:]])
+        source_motion = self.source_spread * sample_motions(num, generator)
+        motion = sample_motions(num, generator)
+        people, drivers, source_motion, motion = (x.to(device) for x in (people, drivers, source_motion, motion))
+        draw, follow = (torch.compile(render), torch.compile(flow)) if self.compiled else (render, flow)
+        with torch.no_grad():
+            source: Rendering = draw(people, source_motion, self.size_px)
+            target: Rendering = draw(people, motion, self.size_px)
+            driving: Rendering = draw(drivers, motion, self.size_px)
+            grid, seen = follow(source, target)
+        return Pairs(
+            source=source.image,
+            driving=driving.image,
+            target=target.image,
+            expression=target.expression,
+            num_swapped=num_swapped,
+            truth=Truth(source_motion=source_motion, driving_motion=motion, grid=grid, seen=seen),
+        )
