@@ -1,6 +1,6 @@
 """Audio encoder: speech → one feature per video frame (FLOAT section 3.2, arXiv 2412.01064)."""
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Any
 
 import torch
@@ -41,19 +41,26 @@ class AudioEncoder(nn.Module):
 
     def forward(self, audio: Float[Tensor, "b s"], num_frames: int) -> Float[Tensor, "b t a"]:
         """Features `wa` of `num_frames` frames. Shorter audio is extended by its last sample."""
+        return self.audio_projection[1:](self._project_layers(self.frame_features(audio, num_frames)))
+
+    def frame_features(self, audio: Float[Tensor, "b s"], num_frames: int) -> Float[Tensor, "b t c"]:
+        """What Wav2Vec 2.0's transformer sees: its convolutional features, one for each video frame."""
         missing = int(num_frames * self.sampling_rate_hz / self.fps) - audio.shape[1]
         if missing > 0:
             audio = torch.cat([audio, audio[:, -1:].expand(-1, missing)], dim=1)
         features = conv_features(self.wav2vec2, audio, self.segment_frames).transpose(1, 2)
         features = F.interpolate(features, size=num_frames, mode="linear", align_corners=True).transpose(1, 2)
-        hidden = self.wav2vec2.feature_projection(features)[0]
-        return self.audio_projection[1:](self._project_layers(hidden))
+        return self.wav2vec2.feature_projection(features)[0]
+
+    def layers(self, audio: Float[Tensor, "b s"], num_frames: int) -> Float[Tensor, "b t k"]:
+        """The layers' outputs side by side: `audio_projection` of them is `wa`. For training, which reuses them."""
+        outputs: list[Tensor] = []
+        self._encode(self.frame_features(audio, num_frames), outputs.append)
+        return torch.cat(outputs, dim=-1)
 
     def _project_layers(self, hidden: Float[Tensor, "b t c"]) -> Float[Tensor, "b t a"]:
-        encoder, linear = self.wav2vec2.encoder, self.audio_projection[0]
+        linear = self.audio_projection[0]
         assert isinstance(linear, nn.Linear)
-        if self.only_last_features:
-            return linear(encoder(hidden).last_hidden_state)
         parts = iter(linear.weight.split(hidden.shape[-1], dim=1))
         total: Tensor = linear.bias
 
@@ -61,16 +68,21 @@ class AudioEncoder(nn.Module):
             nonlocal total
             total = total + F.linear(output, next(parts))
 
+        self._encode(hidden, add)
+        return total
+
+    def _encode(self, hidden: Float[Tensor, "b t c"], visit: Callable[[Tensor], None]) -> None:
+        """Runs the transformer and shows every layer's output that the projection takes, in order."""
+        encoder = self.wav2vec2.encoder
         hooks = [
-            layer.register_forward_hook(lambda _module, _args, output: add(_first(output)))
-            for layer in encoder.layers[:-1]
+            layer.register_forward_hook(lambda _module, _args, output: visit(_first(output)))
+            for layer in ([] if self.only_last_features else list(encoder.layers)[:-1])
         ]
         try:
-            add(encoder(hidden).last_hidden_state)
+            visit(encoder(hidden).last_hidden_state)
         finally:
             for hook in hooks:
                 hook.remove()
-        return total
 
 
 def _first(output: Tensor | tuple[Tensor, ...]) -> Tensor:

@@ -34,7 +34,7 @@ class FloatModel(nn.Module):
         self.fmt = fmt
 
     def vector_field(
-        self, t: Float[Tensor, ""], x: Float[Tensor, "b l d"], conditions: Conditions
+        self, t: Float[Tensor, "..."], x: Float[Tensor, "b l d"], conditions: Conditions
     ) -> Float[Tensor, "b l d"]:
         """Velocities of the window's frames: what a guidance wraps and a solver integrates."""
         return self.fmt(t, x, conditions)[:, -x.shape[1] :]

@@ -142,16 +142,19 @@ class FlowMatchingTransformer(nn.Module):
         self.decoder = OutputLayer(width, latent_dim)
 
     def forward(
-        self, t: Float[Tensor, ""], x: Float[Tensor, "b l d"], conditions: Conditions
+        self, t: Float[Tensor, "..."], x: Float[Tensor, "b l d"], conditions: Conditions
     ) -> Float[Tensor, "b n d"]:
-        """Velocities of all n = p + l rows, the previous frames first; those of the window are the last l."""
+        """Velocities of all n = p + l rows, the previous frames first; those of the window are the last l.
+
+        Flow time t is one for all, or one for each sample, `(b,)`.
+        """
         weight = self.x_embedder.proj.weight
         rows = torch.cat([conditions.previous_motion, x], dim=1).to(weight.dtype)
         _b, n, _ = rows.shape
         audio = torch.cat([conditions.previous_audio, conditions.audio], dim=1)
         reference = conditions.reference[:, None].expand(-1, n, -1)
         condition = self.c_embedder(torch.cat([reference, audio, conditions.emotion], dim=-1).to(weight.dtype))
-        condition = condition + self.t_embedder(t.reshape(1), weight.dtype)[:, None]
+        condition = condition + self.t_embedder(t.reshape(-1), weight.dtype)[:, None]
         hidden = self.x_embedder(rows) + position_table(n, weight.shape[0], rows.device, rows.dtype)
         mask = attention_mask(n, self.attention_window, rows.device)
         for block in self.blocks:

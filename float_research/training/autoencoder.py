@@ -16,7 +16,7 @@ from float_research.training.portraits import HELD_OUT, TRAINING, Pairs, Portrai
 
 SMALL_FLOW = 0.1
 """Initial factor of the flow layers, so that training begins with features in their places."""
-COORDINATE_BETA = 0.1
+BETA = 0.1
 """Where the coordinates' loss turns from quadratic to linear."""
 NUM_PREVIEWED = 8
 
@@ -25,9 +25,10 @@ NUM_PREVIEWED = 8
 class AutoencoderObjective:
     """L1 on the frame, on all its smaller levels and on its edges; errors at eyes and mouth count `1 + expression`.
 
-    Where a world tells the truth, two terms more: the first motion coordinates λ learn the true motion numbers, and the
-    flows the true flow, with a weight that falls from `flow` to `flow_floor` over the first `taught` of the training.
-    So long the decoder is also driven by true motion, in a share of the samples that falls from 1 to `teacher_floor`.
+    Where a world tells the truth, two terms more: the motion coordinates λ learn the true motion numbers times
+    `coordinate_scale`, the spare ones zero, and the flows the true flow, with a weight that falls from `flow` to
+    `flow_floor` over the first `taught` of the training. So long the decoder is also driven by true motion, in a share
+    of the samples that falls from 1 to `teacher_floor`.
     Directions are orthonormal by construction.
     """
 
@@ -37,12 +38,14 @@ class AutoencoderObjective:
     gradient: float
     expression: float
     coordinates: float
+    coordinate_scale: float
     flow: float
     flow_floor: float
     teacher_floor: float
     taught: float
 
     trains: ClassVar[tuple[str, ...]] = ("motion_autoencoder.",)
+    exports = trains
 
     def prepare(self, model: FloatModel) -> None:
         with torch.no_grad():
@@ -65,9 +68,8 @@ class AutoencoderObjective:
             "gradient": self.gradient * gradient_l1(frames[-1], pairs.target, weight),
         }
         if pairs.truth is not None:
-            known = pairs.truth.driving_motion.shape[1]
-            read = F.smooth_l1_loss(motion[:, :known], pairs.truth.driving_motion, beta=COORDINATE_BETA)
-            calm = F.smooth_l1_loss(source_motion[:, :known], pairs.truth.source_motion, beta=COORDINATE_BETA)
+            read = F.smooth_l1_loss(motion, self.true_coordinates(pairs.truth.driving_motion, motion), beta=BETA)
+            calm = F.smooth_l1_loss(source_motion, self.true_coordinates(pairs.truth.source_motion, motion), beta=BETA)
             followed = flow_l1([level.flow.float() for level in levels], pairs.truth.grid, pairs.truth.seen)
             terms["coordinates"] = self.coordinates * (read + calm) / 2
             terms["flow"] = (self.flow_floor + (self.flow - self.flow_floor) * teaching) * followed
@@ -85,8 +87,8 @@ class AutoencoderObjective:
             "psnr_copy_db": psnr_db(pairs.source, pairs.target).mean(),
         }
         if pairs.truth is not None:
-            wanted = pairs.truth.driving_motion
-            terms["motion_error"] = (motion[:, : wanted.shape[1]] - wanted).abs().mean()
+            wanted = self.true_coordinates(pairs.truth.driving_motion, motion)
+            terms["motion_error"] = (motion - wanted).abs().mean() / self.coordinate_scale
         return terms
 
     def preview(self, model: FloatModel, device: torch.device) -> Float[Tensor, "3 h w"]:
@@ -103,15 +105,16 @@ class AutoencoderObjective:
     ) -> tuple[list[Level], Float[Tensor, "b m"], Float[Tensor, "b m"]]:
         """The decoder's levels, and the motion coordinates read from source and driver.
 
-        Where `taught`, the true motion numbers drive. Otherwise what the encoder reads does, and gradients flow back.
+        Where `taught`, the true coordinates drive. Otherwise what the encoder reads does, and gradients flow back.
         """
         identity, features = model.encode(torch.cat([pairs.source, pairs.driving]))
         num = len(pairs.source)
         source_motion, motion = model.coordinates(identity).float().split(num)
         driven = motion
         if taught is not None and pairs.truth is not None:
-            true = pairs.truth.driving_motion
-            known = torch.where(taught[:, None], true, motion[:, : true.shape[1]])
-            driven = torch.cat([known, motion[:, true.shape[1] :]], dim=1)
+            driven = torch.where(taught[:, None], self.true_coordinates(pairs.truth.driving_motion, motion), motion)
         latent = identity[:num] + model.dec.direction(driven.to(identity.dtype))
         return list(model.dec.levels([feature[:num] for feature in features], latent)), source_motion, motion
+
+    def true_coordinates(self, numbers: Float[Tensor, "b k"], like: Float[Tensor, "b m"]) -> Float[Tensor, "b m"]:
+        return F.pad(self.coordinate_scale * numbers, (0, like.shape[1] - numbers.shape[1]))

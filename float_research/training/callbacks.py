@@ -60,7 +60,7 @@ class ExportWeights(Callback):
         assert isinstance(pl_module, Training)
         if not trainer.is_global_zero:
             return
-        prefixes = tuple(pl_module.objective.trains)
+        prefixes = tuple(pl_module.objective.exports)
         state = pl_module.model.state_dict()
         weights = {canonical(name): value.contiguous().cpu() for name, value in state.items()}
         part = self.file.with_name(f".{self.file.name}.part")

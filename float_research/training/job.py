@@ -51,7 +51,8 @@ class TrainingJob:
         for file in self.init_from:
             existing(Path(file), "give the weights.safetensors of an earlier training")
         silence_lightning()
-        warnings.filterwarnings("ignore", message="Checkpoint directory .* exists and is not empty")
+        for expected in ("Checkpoint directory .* exists and is not empty", r"Found \d+ module\(s\) in eval mode"):
+            warnings.filterwarnings("ignore", message=expected)
         self.output_dir.mkdir(parents=True, exist_ok=True)
         module = Training(
             model=self._model(console),

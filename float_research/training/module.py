@@ -33,7 +33,7 @@ def warmup_cosine(step: int, warmup_steps: int, num_steps: int) -> float:
 
 
 class Training(lightning.LightningModule):
-    """Trains what the objective names, and leaves the rest of the model as it is."""
+    """Trains what the objective names. The rest of the model stands still, its dropout included."""
 
     def __init__(
         self,
@@ -49,6 +49,8 @@ class Training(lightning.LightningModule):
         self.build_optimizer, self.warmup_steps, self.num_validation = optimizer, warmup_steps, num_validation
         for name, parameter in model.named_parameters():
             parameter.requires_grad_(name.startswith(tuple(objective.trains)))
+        for module in model.modules():
+            module.training = any(parameter.requires_grad for parameter in module.parameters())
 
     def train_dataloader(self) -> DataLoader[int]:
         return DataLoader(Steps(), batch_size=None)

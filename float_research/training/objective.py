@@ -15,13 +15,16 @@ Terms = Mapping[str, Tensor]
 
 @runtime_checkable
 class Objective(Protocol):
-    """One stage. `trains` are prefixes of the parameters that it changes and exports; the others stand still."""
+    """One stage. Prefixes say which parameters it changes, the others standing still, and which of them it exports."""
 
     @property
     def trains(self) -> Sequence[str]: ...
 
+    @property
+    def exports(self) -> Sequence[str]: ...
+
     def prepare(self, model: FloatModel) -> None:
-        """Sets initial weights that differ from the layers' own."""
+        """Sets initial weights that differ from the layers' own, and adds what only training needs, such as a head."""
 
     def losses(self, model: FloatModel, step: int, progress: float, device: torch.device) -> Terms:
         """Weighted terms, whose sum is minimised. `progress` runs from 0 to 1 over the training."""

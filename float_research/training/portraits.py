@@ -49,9 +49,9 @@ class Portraits(Protocol):
     def __call__(self, step: int, stream: int, device: torch.device) -> Pairs: ...
 
 
-def generator_of(*key: int) -> torch.Generator:
-    """A generator for each key. PyTorch's on the CPU looks at 32 bits of its seed, so the key is hashed to as many."""
-    return torch.Generator().manual_seed(int(np.random.SeedSequence(key).generate_state(1)[0]))
+def seed_of(*key: int) -> int:
+    """32 bits for each key: as many as PyTorch's generator on the CPU looks at."""
+    return int(np.random.SeedSequence(key).generate_state(1)[0])
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -67,7 +67,7 @@ class ToyPortraits:
 
     def __call__(self, step: int, stream: int, device: torch.device) -> Pairs:
         """The pairs of one step. Held-out people are those of another stream of random numbers."""
-        generator = generator_of(self.seed, stream, step)
+        generator = torch.Generator().manual_seed(seed_of(self.seed, stream, step))
         num, num_swapped = self.batch_size, round(self.swapped * self.batch_size)
         people, others = sample_identities(num, generator), sample_identities(num, generator)
         drivers = torch.cat([others[:num_swapped], people[num_swapped:]])

@@ -1,0 +1,133 @@
+"""Stage 2: the flow matching transformer (FLOAT section 3.2, arXiv 2412.01064)."""
+
+from dataclasses import dataclass
+from typing import ClassVar
+
+import torch
+from jaxtyping import Bool, Float
+from torch import Tensor
+
+from float_research.models.float_model import FloatModel
+from float_research.sampling.guidance import NoGuidance
+from float_research.sampling.solver import Euler
+from float_research.toyface.motion import MOTION
+from float_research.training.losses import velocity_l1
+from float_research.training.objective import Terms
+from float_research.training.portraits import HELD_OUT, TRAINING, seed_of
+from float_research.training.sequences import Sequences, Windows
+from float_research.types import Conditions
+
+GRID_POINTS = 11
+"""Of the sampling that the held-out figures look at: ten Euler steps."""
+JAW = MOTION.index("jaw")
+
+
+@dataclass(frozen=True, kw_only=True)
+class FlowObjective:
+    """L1 on the vector field and on its differences along time, on optimal-transport paths.
+
+    `x_t = (1 - t) x_0 + t x_1`, `v = x_1 - x_0`, noise x_0 ~ N(0, 1), t uniform. Audio, reference and emotion are each
+    dropped with their probability, and the frames before the window with theirs, so that guidance can do without them.
+    Wav2Vec 2.0 stands still; its projection is trained along, as in the official split.
+    """
+
+    sequences: Sequences
+    field: float
+    velocity: float
+    drop_audio: float
+    drop_reference: float
+    drop_emotion: float
+    drop_previous: float
+
+    trains: ClassVar[tuple[str, ...]] = ("fmt.", "audio_encoder.audio_projection.")
+    exports = trains
+
+    def prepare(self, model: FloatModel) -> None:
+        """Blocks begin as identities and the field as zero (adaLN-Zero, arXiv 2212.09748)."""
+        with torch.no_grad():
+            for name, parameter in model.fmt.named_parameters():
+                if "adaLN_modulation" in name or name.startswith("decoder.linear"):
+                    parameter.zero_()
+
+    def losses(self, model: FloatModel, step: int, progress: float, device: torch.device) -> Terms:
+        windows = self.sequences(model, step, TRAINING, device)
+        generator = torch.Generator().manual_seed(seed_of(step, TRAINING))
+        num = len(windows.motion)
+
+        def kept(drop: float) -> Bool[Tensor, " b"]:
+            return (torch.rand(num, generator=generator) >= drop).to(device)
+
+        conditions = self.conditions(
+            model,
+            windows,
+            audio=kept(self.drop_audio),
+            reference=kept(self.drop_reference),
+            emotion=kept(self.drop_emotion),
+            previous=kept(self.drop_previous),
+        )
+        target = model.motion_autoencoder.dec.direction(
+            windows.motion[:, windows.num_previous :].flatten(0, 1)
+        ).detach()
+        target = target.unflatten(0, (num, -1))
+        noise = torch.randn(target.shape, generator=generator).to(device)
+        t = torch.rand(num, generator=generator).to(device)
+        x = torch.lerp(noise, target, t[:, None, None])
+        field, truth = model.vector_field(t, x, conditions).float(), target - noise
+        return {
+            "field": self.field * (field - truth).abs().mean(),
+            "velocity": self.velocity * velocity_l1(field, truth),
+        }
+
+    def metrics(self, model: FloatModel, index: int, device: torch.device) -> Terms:
+        """Samples held-out windows: how well the jaw, read from the coordinates, follows the true performance's."""
+        windows = self.sequences(model, index, HELD_OUT, device)
+        everything = torch.ones(len(windows.motion), dtype=torch.bool, device=device)
+        conditions = self.conditions(
+            model, windows, audio=everything, reference=everything, emotion=everything, previous=everything
+        )
+        truth = windows.motion[:, windows.num_previous :]
+        shape = (*truth.shape[:2], conditions.reference.shape[1])
+        noise = torch.randn(shape, generator=torch.Generator().manual_seed(seed_of(index, HELD_OUT))).to(device)
+        field = NoGuidance().guide(model.vector_field, conditions)
+        sampled = Euler().solve(field, noise, torch.linspace(0, 1, GRID_POINTS))
+        coordinates = sampled @ model.motion_autoencoder.dec.direction.basis
+        made, wanted = coordinates[..., JAW].flatten(), truth[..., JAW].flatten()
+        return {
+            "jaw_correlation": torch.corrcoef(torch.stack([made, wanted]))[0, 1],
+            "motion_spread": coordinates.std() / truth.std(),
+        }
+
+    def preview(self, model: FloatModel, device: torch.device) -> None:
+        return None
+
+    def conditions(
+        self,
+        model: FloatModel,
+        windows: Windows,
+        *,
+        audio: Bool[Tensor, " b"],
+        reference: Bool[Tensor, " b"],
+        emotion: Bool[Tensor, " b"],
+        previous: Bool[Tensor, " b"],
+    ) -> Conditions:
+        """The conditions of the windows, each kept where it says so. The frames before a first window are zeros."""
+
+        def where(keep: Bool[Tensor, " b"], values: Float[Tensor, "b *rest"]) -> Float[Tensor, "b *rest"]:
+            return values * keep.reshape(-1, *(1 for _ in values.shape[1:])).to(values.dtype)
+
+        num_previous, num_frames = windows.num_previous, windows.motion.shape[1]
+        heard = model.audio_encoder.audio_projection(windows.speech)
+        before = latents(model, windows.motion[:, :num_previous])
+        known = previous & ~windows.first
+        return Conditions(
+            audio=where(audio, heard[:, num_previous:]),
+            reference=where(reference, latents(model, windows.reference)),
+            emotion=where(emotion, windows.emotion)[:, None].expand(-1, num_frames, -1),
+            previous_motion=where(known, before),
+            previous_audio=where(known, heard[:, :num_previous]),
+        )
+
+
+def latents(model: FloatModel, coordinates: Float[Tensor, "*rows m"]) -> Float[Tensor, "*rows d"]:
+    """Motion latents `λ @ Q.T`. The directions stand still in this stage."""
+    return coordinates @ model.motion_autoencoder.dec.direction.basis.T.detach()

@@ -1,0 +1,137 @@
+"""Stage 0: the audio encoder learns phones, the emotion encoder emotions.
+
+The official pipeline takes pretrained ones here.
+"""
+
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+from typing import ClassVar
+
+import numpy as np
+import torch
+import torch.nn.functional as F
+from jaxtyping import Float, Int
+from torch import Tensor, nn
+
+from float_research.data.audio import normalise
+from float_research.models.float_model import FloatModel
+from float_research.toyface.augment import Augmentation
+from float_research.toyface.corpus import HELD_OUT as HELD_OUT_SPLIT
+from float_research.toyface.corpus import TRAIN, Entry, read_corpus
+from float_research.toyface.phones import PHONES, SILENCE
+from float_research.toyface.speech import RATE_HZ, Phone
+from float_research.training.objective import Terms
+from float_research.training.portraits import HELD_OUT, TRAINING, seed_of
+
+
+@dataclass(frozen=True, kw_only=True)
+class SpeechBatch:
+    """Crops of utterances, normalised, with the phone of each video frame and the emotion of each utterance."""
+
+    waveform: Float[Tensor, "b s"]
+    phones: Int[Tensor, "b t"]
+    emotion: Int[Tensor, " b"]
+
+
+@dataclass(frozen=True, kw_only=True)
+class SpeechCrops:
+    """Random crops of a corpus, padded with silence. Held-out speech is not augmented."""
+
+    folder: str
+    crop_s: float
+    batch_size: int
+    fps: float
+    augmentation: Augmentation
+    seed: int
+
+    @cached_property
+    def entries(self) -> dict[int, list[Entry]]:
+        return {
+            TRAINING: read_corpus(Path(self.folder), TRAIN),
+            HELD_OUT: read_corpus(Path(self.folder), HELD_OUT_SPLIT),
+        }
+
+    def __call__(self, step: int, stream: int, emotions: tuple[str, ...], device: torch.device) -> SpeechBatch:
+        """The crops of one step."""
+        generator = np.random.default_rng(seed_of(self.seed, stream, step))
+        pool, num_samples = self.entries[stream], int(self.crop_s * RATE_HZ)
+        waveforms, phones, labels = [], [], []
+        for entry in (pool[i] for i in generator.integers(len(pool), size=self.batch_size)):
+            waveform = entry.load().waveform
+            start = int(generator.integers(max(len(waveform) - num_samples, 0) + 1))
+            crop = np.pad(waveform[start : start + num_samples], (0, max(num_samples - len(waveform), 0)))
+            if stream == TRAINING:
+                crop = self.augmentation(crop, generator)
+            waveforms.append(normalise(crop))
+            phones.append(frame_phones(entry.phones, start / RATE_HZ, int(self.crop_s * self.fps), self.fps))
+            labels.append(emotions.index(entry.emotion))
+        return SpeechBatch(
+            waveform=torch.from_numpy(np.stack(waveforms).astype(np.float32)).to(device),
+            phones=torch.tensor(np.stack(phones), device=device),
+            emotion=torch.tensor(labels, device=device),
+        )
+
+
+def frame_phones(phones: tuple[Phone, ...], start_s: float, num_frames: int, fps: float) -> Int[np.ndarray, " t"]:
+    """The phone in the middle of each frame, as its place in `PHONES`; silence outside the utterance."""
+    middles = start_s + (np.arange(num_frames) + 0.5) / fps
+    ends = np.array([phone.end_s for phone in phones])
+    labels = np.array([PHONES.index(phone.label) for phone in phones] + [PHONES.index(SILENCE)])
+    return labels[np.searchsorted(ends, middles, side="right")]
+
+
+@dataclass(frozen=True, kw_only=True)
+class PhoneObjective:
+    """Cross entropy of the phone in each video frame, from the last layer by a linear head that is not exported."""
+
+    speech: SpeechCrops
+
+    trains: ClassVar[tuple[str, ...]] = ("audio_encoder.wav2vec2.", "phone_head.")
+    exports: ClassVar[tuple[str, ...]] = ("audio_encoder.wav2vec2.",)
+
+    def prepare(self, model: FloatModel) -> None:
+        model.add_module("phone_head", nn.Linear(model.audio_encoder.wav2vec2.config.hidden_size, len(PHONES)))
+
+    def losses(self, model: FloatModel, step: int, progress: float, device: torch.device) -> Terms:
+        batch = self.speech(step, TRAINING, model.emotions, device)
+        return {"phones": F.cross_entropy(self.logits(model, batch).flatten(0, 1), batch.phones.flatten())}
+
+    def metrics(self, model: FloatModel, index: int, device: torch.device) -> Terms:
+        batch = self.speech(index, HELD_OUT, model.emotions, device)
+        right = self.logits(model, batch).argmax(-1) == batch.phones
+        return {"phone_accuracy": right.float().mean()}
+
+    def preview(self, model: FloatModel, device: torch.device) -> None:
+        return None
+
+    def logits(self, model: FloatModel, batch: SpeechBatch) -> Float[Tensor, "b t k"]:
+        encoder = model.audio_encoder
+        features = encoder.frame_features(batch.waveform, batch.phones.shape[1])
+        return model.get_submodule("phone_head")(encoder.wav2vec2.encoder(features).last_hidden_state).float()
+
+
+@dataclass(frozen=True, kw_only=True)
+class EmotionObjective:
+    """Cross entropy of the utterance's emotion."""
+
+    speech: SpeechCrops
+
+    trains: ClassVar[tuple[str, ...]] = ("emotion_encoder.",)
+    exports = trains
+
+    def prepare(self, model: FloatModel) -> None:
+        """Nothing: transformers' own initial weights."""
+
+    def losses(self, model: FloatModel, step: int, progress: float, device: torch.device) -> Terms:
+        batch = self.speech(step, TRAINING, model.emotions, device)
+        likelihood = model.emotion_encoder(batch.waveform).float().clamp_min(1e-8)
+        return {"emotion": F.nll_loss(likelihood.log(), batch.emotion)}
+
+    def metrics(self, model: FloatModel, index: int, device: torch.device) -> Terms:
+        batch = self.speech(index, HELD_OUT, model.emotions, device)
+        right = model.emotion_encoder(batch.waveform).argmax(-1) == batch.emotion
+        return {"emotion_accuracy": right.float().mean()}
+
+    def preview(self, model: FloatModel, device: torch.device) -> None:
+        return None

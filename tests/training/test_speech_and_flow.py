@@ -1,0 +1,169 @@
+"""Stages 0 and 2 on a small corpus: phones, emotions, and the flow that goes with speech."""
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from rich.console import Console
+from safetensors.torch import load_file
+from torch import Tensor
+
+from float_research import compose
+from float_research.models.audio_encoder import AudioEncoder
+from float_research.models.float_model import FloatModel
+from float_research.sampling.chunking import Chunking
+from float_research.toyface.phones import PHONES
+from float_research.toyface.recordings import FOLDER as RECORDINGS
+from float_research.toyface.speech import Phone
+from float_research.training.flow import FlowObjective
+from float_research.training.module import Training
+from float_research.training.portraits import HELD_OUT
+from float_research.training.sequences import ToySequences
+from float_research.training.speech import frame_phones
+from float_research.types import Conditions, UserError
+
+CPU = torch.device("cpu")
+CHUNKING = Chunking(window_s=0.8, previous_frames=5, attention_window=2, fps=25.0)
+
+
+@pytest.fixture(scope="module")
+def corpus(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The bundled recordings, as training and held-out speech both."""
+    folder = tmp_path_factory.mktemp("corpus")
+    lines = (RECORDINGS / "corpus.jsonl").read_text().splitlines()
+    for file in RECORDINGS.glob("*.flac"):
+        (folder / file.name).symlink_to(file)
+    kept = [line for line in lines if "librivox" in line]
+    both = kept + [line.replace('"held_out"', '"train"') for line in kept]
+    (folder / "corpus.jsonl").write_text("\n".join(both) + "\n")
+    return folder
+
+
+def trained(stage: str, corpus: Path, folder: Path, *overrides: str) -> dict[str, Tensor]:
+    part = "sequences" if stage == "flow" else "speech"
+    small = ["model=tiny", f"stage.objective.{part}.folder={corpus}", f"stage.objective.{part}.batch_size=3"]
+    trainer = ["trainer.accelerator=cpu", "trainer.max_steps=3", "trainer.val_check_interval=3"]
+    quiet = ["trainer.enable_progress_bar=false", "num_validation=1", f"output_dir={folder}", f"stage={stage}"]
+    cfg = compose.compose_config([*small, *trainer, *quiet, *overrides], "train")
+    return load_file(compose.build_training(cfg).run(Console(quiet=True)))
+
+
+@pytest.mark.parametrize(
+    ("stage", "prefixes", "figure"),
+    [
+        ("phones", {"audio_encoder.wav2vec2"}, "phone_accuracy"),
+        ("emotion", {"emotion_encoder.wav2vec2_for_emotion"}, "emotion_accuracy"),
+        ("flow", {"fmt.", "audio_encoder.audio_projection"}, "jaw_correlation"),
+    ],
+)
+def test_each_stage_trains_and_exports_its_own_networks(
+    corpus: Path, tmp_path: Path, stage: str, prefixes: set[str], figure: str
+) -> None:
+    weights = trained(stage, corpus, tmp_path)
+    assert {prefix for prefix in prefixes for name in weights if name.startswith(prefix)} == prefixes
+    assert all(name.startswith(tuple(prefixes)) for name in weights)
+    assert figure in (tmp_path / "curves" / "version_0" / "metrics.csv").read_text()
+
+
+def test_frames_are_labelled_by_the_phone_in_their_middle() -> None:
+    phones = (Phone("SIL", 0.0, 0.05, 0.0), Phone("AA", 0.05, 0.11, 1.0))
+    labels = frame_phones(phones, 0.0, 4, 25.0)
+    assert [PHONES[label] for label in labels] == ["SIL", "AA", "AA", "SIL"]
+    np.testing.assert_array_equal(frame_phones(phones, 0.04, 2, 25.0), labels[1:3])
+
+
+def test_the_layers_are_what_the_projection_takes(model: FloatModel) -> None:
+    encoder: AudioEncoder = model.audio_encoder
+    audio = torch.randn(1, 12800, generator=torch.Generator().manual_seed(0))
+    torch.testing.assert_close(encoder.audio_projection(encoder.layers(audio, 20)), encoder(audio, 20))
+
+
+def test_each_sample_may_have_its_own_flow_time(model: FloatModel) -> None:
+    generator = torch.Generator().manual_seed(0)
+
+    def drawn(*shape: int) -> Tensor:
+        return torch.randn(2, *shape, generator=generator)
+
+    conditions = Conditions(
+        audio=drawn(4, 32), reference=drawn(32), emotion=drawn(6, 7), previous_motion=drawn(2, 32),
+        previous_audio=drawn(2, 32),
+    )  # fmt: skip
+    x = drawn(4, 32)
+    both = model.vector_field(torch.tensor([0.2, 0.9]), x, conditions)
+    for i, t in enumerate((0.2, 0.9)):
+        torch.testing.assert_close(both[i], model.vector_field(torch.tensor(t), x, conditions)[i])
+
+
+def toy_sequences(corpus: Path) -> ToySequences:
+    return ToySequences(
+        folder=str(corpus), takes=2, batch_size=6, chunking=CHUNKING, coordinate_scale=3.0, source_spread=0.6, seed=0
+    )
+
+
+@pytest.fixture
+def sequences(corpus: Path) -> ToySequences:
+    return toy_sequences(corpus)
+
+
+def test_windows_hold_speech_and_the_motion_performed_with_it(
+    sequences: ToySequences, corpus: Path, model: FloatModel
+) -> None:
+    windows = sequences(model, 4, HELD_OUT, CPU)
+    assert windows.motion.shape == (6, 25, 20)
+    assert windows.motion[..., 16:].abs().max() == 0
+    assert windows.speech.shape[:2] == (6, 25)
+    assert windows.first.any()
+    assert (windows.motion[windows.first][:, :5] == 0).all()
+    sequences(model, 5, HELD_OUT, CPU)
+    for again in (sequences(model, 4, HELD_OUT, CPU), toy_sequences(corpus)(model, 4, HELD_OUT, CPU)):
+        torch.testing.assert_close(again.motion, windows.motion)
+        torch.testing.assert_close(again.speech, windows.speech)
+
+
+def test_conditions_are_dropped_sample_by_sample(sequences: ToySequences, model: FloatModel) -> None:
+    objective = FlowObjective(
+        sequences=sequences, field=1.0, velocity=1.0, drop_audio=0, drop_reference=0, drop_emotion=0, drop_previous=0
+    )
+    windows = sequences(model, 4, HELD_OUT, CPU)
+    keep = torch.tensor([True, False] * 3)
+    dropped = objective.conditions(model, windows, audio=keep, reference=keep, emotion=~keep, previous=keep)
+    assert (dropped.audio[~keep] == 0).all()
+    assert (dropped.audio[keep] != 0).any()
+    assert (dropped.emotion[keep] == 0).all()
+    assert (dropped.emotion[~keep].sum(-1) - 1).abs().max() < 1e-5
+    known = keep & ~windows.first
+    assert (dropped.previous_motion[~known] == 0).all()
+    assert (dropped.previous_audio[~known] == 0).all()
+
+
+def test_what_a_stage_does_not_train_stands_still(sequences: ToySequences) -> None:
+    objective = FlowObjective(
+        sequences=sequences, field=1.0, velocity=1.0, drop_audio=0, drop_reference=0, drop_emotion=0, drop_previous=0
+    )
+    model = compose.model_builder(compose.compose_config(["model=tiny"]))()
+    Training(model=model, objective=objective, optimizer=torch.optim.Adam, warmup_steps=1, num_validation=1)
+    assert model.fmt.training
+    assert model.audio_encoder.audio_projection.training
+    assert not any(module.training for module in model.audio_encoder.wav2vec2.modules()), "no dropout, no layer drop"
+    moving = {name for name, parameter in model.named_parameters() if parameter.requires_grad}
+    assert moving
+    assert all(name.startswith(objective.trains) for name in moving)
+
+
+def test_an_untrained_field_is_zero(model: FloatModel, sequences: ToySequences) -> None:
+    fresh = compose.model_builder(compose.compose_config(["model=tiny"]))().eval()
+    objective = FlowObjective(
+        sequences=sequences, field=2.0, velocity=0.0, drop_audio=0, drop_reference=0, drop_emotion=0, drop_previous=0
+    )
+    objective.prepare(fresh)
+    windows = sequences(fresh, 0, 0, CPU)
+    motion = fresh.motion_autoencoder.dec.direction(windows.motion[:, 5:].flatten(0, 1))
+    terms = objective.losses(fresh, 0, 0.0, CPU)
+    assert float(terms["velocity"].detach()) == 0.0
+    assert 0.5 < float(terms["field"].detach()) / 2 < 0.9 + motion.abs().mean().item(), "E|x1 - x0| of unit noise"
+
+
+def test_a_missing_corpus_is_said_before_training(tmp_path: Path) -> None:
+    with pytest.raises(UserError, match="make_speech"):
+        trained("phones", tmp_path / "none", tmp_path / "run")
