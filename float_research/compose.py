@@ -148,7 +148,7 @@ def build_job(cfg: DictConfig) -> Job:
 
 def build_training(cfg: DictConfig) -> TrainingJob:
     """All parts of a training; nothing is read or made yet."""
-    wanted = {"seed": int, "num_validation": int, "average_decay": float, "checkpoint_every": int}
+    wanted = {"seed": int, "num_validation": int, "num_workers": int, "average_decay": float, "checkpoint_every": int}
     for name, kind in wanted.items():
         check_type(name, cfg[name], kind)
     return TrainingJob(

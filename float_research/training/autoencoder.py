@@ -11,8 +11,8 @@ from torch import Tensor
 from float_research.models.float_model import FloatModel
 from float_research.models.motion_autoencoder import Level, MotionAutoencoder
 from float_research.training.losses import flow_l1, gradient_l1, multiscale_l1, psnr_db, weighted_l1
-from float_research.training.objective import Terms
-from float_research.training.portraits import HELD_OUT, TRAINING, Pairs, Portraits
+from float_research.training.objective import HELD_OUT, BatchKey, Terms
+from float_research.training.portraits import Pairs, Portraits
 
 SMALL_FLOW = 0.1
 """Initial factor of the flow layers, so that training begins with features in their places."""
@@ -53,10 +53,14 @@ class AutoencoderObjective:
                 if name.endswith("conv.weight"):
                     weight.mul_(SMALL_FLOW)
 
-    def losses(self, model: FloatModel, step: int, progress: float, device: torch.device) -> Terms:
-        pairs = self.portraits(step, TRAINING, device)
+    def batch(self, key: BatchKey) -> BatchKey:
+        """Nothing ahead: portraits are rendered where the model is."""
+        return key
+
+    def losses(self, model: FloatModel, batch: BatchKey, progress: float, device: torch.device) -> Terms:
+        pairs = self.portraits(batch, device)
         teaching = max(0.0, 1 - progress / self.taught)
-        chance = torch.rand(len(pairs.source), generator=torch.Generator().manual_seed(step)).to(device)
+        chance = torch.rand(len(pairs.source), generator=batch.generator()).to(device)
         levels, source_motion, motion = self.drive(
             model.motion_autoencoder, pairs, taught=chance < max(teaching, self.teacher_floor)
         )
@@ -75,8 +79,8 @@ class AutoencoderObjective:
             terms["flow"] = (self.flow_floor + (self.flow - self.flow_floor) * teaching) * followed
         return terms
 
-    def metrics(self, model: FloatModel, index: int, device: torch.device) -> Terms:
-        pairs = self.portraits(index, HELD_OUT, device)
+    def metrics(self, model: FloatModel, batch: BatchKey, device: torch.device) -> Terms:
+        pairs = self.portraits(batch, device)
         levels, _, motion = self.drive(model.motion_autoencoder, pairs, taught=None)
         frame, swapped = levels[-1].rgb.float(), pairs.num_swapped
         quality = psnr_db(frame, pairs.target)
@@ -93,7 +97,7 @@ class AutoencoderObjective:
 
     def preview(self, model: FloatModel, device: torch.device) -> Float[Tensor, "3 h w"]:
         """Rows of source, driver, frame and target; both ends of a held-out batch, so with and without swaps."""
-        pairs = self.portraits(0, HELD_OUT, device)
+        pairs = self.portraits(BatchKey(HELD_OUT, 0), device)
         levels, _, _ = self.drive(model.motion_autoencoder, pairs, taught=None)
         half = min(NUM_PREVIEWED, len(pairs.source)) // 2
         rows = (pairs.source, pairs.driving, levels[-1].rgb.float().clamp(-1, 1), pairs.target)

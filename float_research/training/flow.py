@@ -12,8 +12,7 @@ from float_research.sampling.guidance import NoGuidance
 from float_research.sampling.solver import Euler
 from float_research.toyface.motion import MOTION
 from float_research.training.losses import velocity_l1
-from float_research.training.objective import Terms
-from float_research.training.portraits import HELD_OUT, TRAINING, seed_of
+from float_research.training.objective import BatchKey, Terms
 from float_research.training.sequences import Sequences, Windows
 from float_research.types import Conditions
 
@@ -49,9 +48,12 @@ class FlowObjective:
                 if "adaLN_modulation" in name or name.startswith("decoder.linear"):
                     parameter.zero_()
 
-    def losses(self, model: FloatModel, step: int, progress: float, device: torch.device) -> Terms:
-        windows = self.sequences(model, step, TRAINING, device)
-        generator = torch.Generator().manual_seed(seed_of(step, TRAINING))
+    def batch(self, key: BatchKey) -> BatchKey:
+        """Nothing ahead: windows need the frozen encoders, and what those said is remembered."""
+        return key
+
+    def losses(self, model: FloatModel, batch: BatchKey, progress: float, device: torch.device) -> Terms:
+        windows, generator = self.sequences(model, batch, device), batch.generator()
         num = len(windows.motion)
 
         def kept(drop: float) -> Bool[Tensor, " b"]:
@@ -78,16 +80,16 @@ class FlowObjective:
             "velocity": self.velocity * velocity_l1(field, truth),
         }
 
-    def metrics(self, model: FloatModel, index: int, device: torch.device) -> Terms:
+    def metrics(self, model: FloatModel, batch: BatchKey, device: torch.device) -> Terms:
         """Samples held-out windows: how well the jaw, read from the coordinates, follows the true performance's."""
-        windows = self.sequences(model, index, HELD_OUT, device)
+        windows = self.sequences(model, batch, device)
         everything = torch.ones(len(windows.motion), dtype=torch.bool, device=device)
         conditions = self.conditions(
             model, windows, audio=everything, reference=everything, emotion=everything, previous=everything
         )
         truth = windows.motion[:, windows.num_previous :]
         shape = (*truth.shape[:2], conditions.reference.shape[1])
-        noise = torch.randn(shape, generator=torch.Generator().manual_seed(seed_of(index, HELD_OUT))).to(device)
+        noise = torch.randn(shape, generator=batch.generator()).to(device)
         field = NoGuidance().guide(model.vector_field, conditions)
         sampled = Euler().solve(field, noise, torch.linspace(0, 1, GRID_POINTS))
         coordinates = sampled @ model.motion_autoencoder.dec.direction.basis

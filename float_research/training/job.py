@@ -39,6 +39,7 @@ class TrainingJob:
     init_from: Sequence[str]
     seed: int
     num_validation: int
+    num_workers: int
     average_decay: float
     checkpoint_every: int
     output_dir: Path
@@ -60,6 +61,7 @@ class TrainingJob:
             optimizer=self.optimizer,
             warmup_steps=self.warmup_steps,
             num_validation=self.num_validation,
+            num_workers=self.num_workers,
         )
         record.write_yaml(self.output_dir / "config.yaml", self.config)
         trainer = self.build_trainer(

@@ -7,22 +7,47 @@ from functools import partial
 from typing import Any
 
 import lightning
+import torch
 from torch import Tensor, nn
 from torch.optim import Optimizer
 from torch.optim.lr_scheduler import LambdaLR
-from torch.utils.data import DataLoader, IterableDataset
+from torch.utils.data import DataLoader, Dataset, IterableDataset, get_worker_info
 
 from float_research.models.float_model import FloatModel
-from float_research.training.objective import Objective
+from float_research.training.objective import HELD_OUT, TRAINING, BatchKey, Objective
 
 BuildOptimizer = Callable[[list[nn.Parameter]], Optimizer]
 
 
-class Steps(IterableDataset[int]):
-    """Endless step numbers: an objective makes its own batches, each a function of the step alone."""
+class Batches(IterableDataset[tuple[int, Any]]):
+    """Endless numbered batches of training from `first` on, made by worker processes in turn."""
 
-    def __iter__(self) -> Iterator[int]:
-        return itertools.count()
+    def __init__(self, make: Callable[[BatchKey], Any], first: int):
+        self.make, self.first = make, first
+
+    def __iter__(self) -> Iterator[tuple[int, Any]]:
+        worker = get_worker_info()
+        offset, stride = (worker.id, worker.num_workers) if worker is not None else (0, 1)
+        for number in itertools.count(self.first + offset, stride):
+            yield number, self.make(BatchKey(TRAINING, number))
+
+
+class HeldOut(Dataset[Any]):
+    """The first held-out batches."""
+
+    def __init__(self, make: Callable[[BatchKey], Any], num: int):
+        self.make, self.num = make, num
+
+    def __len__(self) -> int:
+        return self.num
+
+    def __getitem__(self, number: int) -> Any:
+        return self.make(BatchKey(HELD_OUT, number))
+
+
+def as_it_is(batch: Any) -> Any:
+    """In place of PyTorch's conversion of what it thinks it knows."""
+    return batch
 
 
 def warmup_cosine(step: int, warmup_steps: int, num_steps: int) -> float:
@@ -43,20 +68,27 @@ class Training(lightning.LightningModule):
         optimizer: BuildOptimizer,
         warmup_steps: int,
         num_validation: int,
+        num_workers: int,
     ):
         super().__init__()
         self.model, self.objective = model, objective
-        self.build_optimizer, self.warmup_steps, self.num_validation = optimizer, warmup_steps, num_validation
+        self.build_optimizer, self.warmup_steps = optimizer, warmup_steps
+        self.num_validation, self.num_workers = num_validation, num_workers
         for name, parameter in model.named_parameters():
             parameter.requires_grad_(name.startswith(tuple(objective.trains)))
         for module in model.modules():
             module.training = any(parameter.requires_grad for parameter in module.parameters())
 
-    def train_dataloader(self) -> DataLoader[int]:
-        return DataLoader(Steps(), batch_size=None)
+    def train_dataloader(self) -> DataLoader[Any]:
+        batches = Batches(self.objective.batch, self.global_step)
+        return DataLoader(batches, batch_size=None, num_workers=self.num_workers, collate_fn=as_it_is)
 
     def val_dataloader(self) -> DataLoader[Any]:
-        return DataLoader(range(self.num_validation), batch_size=None)  # type: ignore[arg-type]
+        return DataLoader(HeldOut(self.objective.batch, self.num_validation), batch_size=None, collate_fn=as_it_is)
+
+    def transfer_batch_to_device(self, batch: Any, device: torch.device, dataloader_idx: int) -> Any:
+        """Leaves it to the objective, which knows what it is."""
+        return batch
 
     def configure_optimizers(self) -> Any:
         optimizer = self.build_optimizer([parameter for parameter in self.parameters() if parameter.requires_grad])
@@ -66,14 +98,16 @@ class Training(lightning.LightningModule):
             "lr_scheduler": {"scheduler": LambdaLR(optimizer, factor), "interval": "step"},
         }
 
-    def training_step(self, batch: int, batch_idx: int) -> Tensor:
-        step = self.global_step
-        terms = self.objective.losses(self.model, step, step / self.trainer.max_steps, self.device)
+    def training_step(self, batch: tuple[int, Any], batch_idx: int) -> Tensor:
+        number, content = batch
+        if number != self.global_step:
+            raise RuntimeError(f"batch {number} came at step {self.global_step}")
+        terms = self.objective.losses(self.model, content, number / self.trainer.max_steps, self.device)
         total = sum(terms.values(), start=next(iter(terms.values())) * 0)
         self.log("loss", total.detach(), prog_bar=True)
         self.log_dict({f"loss/{name}": term.detach() for name, term in terms.items()})
         return total
 
-    def validation_step(self, batch: int, batch_idx: int) -> None:
-        terms = self.objective.metrics(self.model, batch_idx, self.device)
+    def validation_step(self, batch: Any, batch_idx: int) -> None:
+        terms = self.objective.metrics(self.model, batch, self.device)
         self.log_dict({f"held_out/{name}": term for name, term in terms.items()}, on_epoch=True, batch_size=1)

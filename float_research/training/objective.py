@@ -1,13 +1,31 @@
 """What a stage of training wants of the model."""
 
 from collections.abc import Mapping, Sequence
-from typing import Protocol, runtime_checkable
+from typing import Any, NamedTuple, Protocol, runtime_checkable
 
+import numpy as np
 import torch
 from jaxtyping import Float
 from torch import Tensor
 
 from float_research.models.float_model import FloatModel
+
+TRAINING, HELD_OUT = 0, 1
+
+
+class BatchKey(NamedTuple):
+    """Which batch: its number, in the stream of training or of held-out ones."""
+
+    stream: int
+    number: int
+
+    def seed(self, *more: int) -> int:
+        """32 bits for each key and what else is given: as many as PyTorch's generator on the CPU looks at."""
+        return int(np.random.SeedSequence((*self, *more)).generate_state(1)[0])
+
+    def generator(self, *more: int) -> torch.Generator:
+        return torch.Generator().manual_seed(self.seed(*more))
+
 
 Terms = Mapping[str, Tensor]
 """Scalars by name."""
@@ -26,11 +44,14 @@ class Objective(Protocol):
     def prepare(self, model: FloatModel) -> None:
         """Sets initial weights that differ from the layers' own, and adds what only training needs, such as a head."""
 
-    def losses(self, model: FloatModel, step: int, progress: float, device: torch.device) -> Terms:
+    def batch(self, key: BatchKey) -> Any:
+        """What worker processes make ahead of a step. The same key, the same batch."""
+
+    def losses(self, model: FloatModel, batch: Any, progress: float, device: torch.device) -> Terms:
         """Weighted terms, whose sum is minimised. `progress` runs from 0 to 1 over the training."""
 
-    def metrics(self, model: FloatModel, index: int, device: torch.device) -> Terms:
-        """Figures on held-out batch `index`."""
+    def metrics(self, model: FloatModel, batch: Any, device: torch.device) -> Terms:
+        """Figures on a held-out batch."""
 
     def preview(self, model: FloatModel, device: torch.device) -> Float[Tensor, "3 h w"] | None:
         """A picture in [-1, 1] that tells how far training is, or None."""

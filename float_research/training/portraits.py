@@ -3,7 +3,6 @@
 from dataclasses import dataclass
 from typing import Protocol, runtime_checkable
 
-import numpy as np
 import torch
 from jaxtyping import Float
 from torch import Tensor
@@ -11,9 +10,7 @@ from torch import Tensor
 from float_research.toyface.identity import sample_identities
 from float_research.toyface.motion import sample_motions
 from float_research.toyface.render import Rendering, flow, render
-
-TRAINING, HELD_OUT = 0, 1
-"""Which stream of random numbers a batch comes from."""
+from float_research.training.objective import BatchKey
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -44,14 +41,9 @@ class Pairs:
 
 @runtime_checkable
 class Portraits(Protocol):
-    """A batch for each step: the same step, the same batch, so that a resumed run sees what it would have seen."""
+    """The same key, the same batch: so a resumed run sees what it would have seen."""
 
-    def __call__(self, step: int, stream: int, device: torch.device) -> Pairs: ...
-
-
-def seed_of(*key: int) -> int:
-    """32 bits for each key: as many as PyTorch's generator on the CPU looks at."""
-    return int(np.random.SeedSequence(key).generate_state(1)[0])
+    def __call__(self, key: BatchKey, device: torch.device) -> Pairs: ...
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -65,9 +57,9 @@ class ToyPortraits:
     compiled: bool
     seed: int
 
-    def __call__(self, step: int, stream: int, device: torch.device) -> Pairs:
-        """The pairs of one step. Held-out people are those of another stream of random numbers."""
-        generator = torch.Generator().manual_seed(seed_of(self.seed, stream, step))
+    def __call__(self, key: BatchKey, device: torch.device) -> Pairs:
+        """The pairs of one batch. Held-out people are those of another stream of random numbers."""
+        generator = key.generator(self.seed)
         num, num_swapped = self.batch_size, round(self.swapped * self.batch_size)
         people, others = sample_identities(num, generator), sample_identities(num, generator)
         drivers = torch.cat([others[:num_swapped], people[num_swapped:]])

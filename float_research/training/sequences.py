@@ -19,7 +19,7 @@ from float_research.toyface.corpus import TRAIN, Entry, read_corpus
 from float_research.toyface.motion import sample_motions
 from float_research.toyface.performance import loudness, perform
 from float_research.toyface.speech import RATE_HZ
-from float_research.training.portraits import HELD_OUT, TRAINING, seed_of
+from float_research.training.objective import HELD_OUT, TRAINING, BatchKey
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -39,9 +39,9 @@ class Windows:
 
 @runtime_checkable
 class Sequences(Protocol):
-    """A batch for each step: the same step, the same batch."""
+    """The same key, the same batch."""
 
-    def __call__(self, model: FloatModel, step: int, stream: int, device: torch.device) -> Windows: ...
+    def __call__(self, model: FloatModel, key: BatchKey, device: torch.device) -> Windows: ...
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -79,9 +79,9 @@ class ToySequences:
             HELD_OUT: read_corpus(Path(self.folder), HELD_OUT_SPLIT),
         }
 
-    def __call__(self, model: FloatModel, step: int, stream: int, device: torch.device) -> Windows:
-        """The windows of one step: of random utterances, from their very beginning or from anywhere."""
-        generator = np.random.default_rng(seed_of(self.seed, stream, step))
+    def __call__(self, model: FloatModel, key: BatchKey, device: torch.device) -> Windows:
+        """The windows of one batch: of random utterances, from their very beginning or from anywhere."""
+        generator, stream = np.random.default_rng(key.seed(self.seed)), key.stream
         num_directions = model.motion_autoencoder.dec.direction.weight.shape[1]
         speech, motion, emotion, first = [], [], [], []
         for number in generator.integers(len(self.entries[stream]), size=self.batch_size).tolist():
@@ -94,7 +94,7 @@ class ToySequences:
             label = torch.eye(len(model.emotions))[model.emotions.index(self.entries[stream][number].emotion)]
             emotion.append(label if generator.random() < 0.5 else spoken.emotion)
             first.append(start == 0)
-        still = sample_motions(self.batch_size, torch.Generator().manual_seed(seed_of(self.seed, stream, step, 1)))
+        still = sample_motions(self.batch_size, key.generator(self.seed, 1))
         spare = num_directions - still.shape[1]
         return Windows(
             speech=torch.stack(speech).to(device),
@@ -137,7 +137,7 @@ class ToySequences:
         """One performance of an utterance."""
         spoken, entry = self.spoken(model, number, stream, device), self.entries[stream][number]
         if take not in spoken.takes:
-            generator = torch.Generator().manual_seed(seed_of(self.seed, stream, number, take))
+            generator = BatchKey(stream, number).generator(self.seed, take, 2)
             spoken.takes[take] = perform(
                 entry.phones, spoken.loudness, entry.emotion, fps=model.fps, generator=generator
             )

@@ -3,6 +3,7 @@
 The official pipeline takes pretrained ones here.
 """
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -21,8 +22,7 @@ from float_research.toyface.corpus import HELD_OUT as HELD_OUT_SPLIT
 from float_research.toyface.corpus import TRAIN, Entry, read_corpus
 from float_research.toyface.phones import PHONES, SILENCE
 from float_research.toyface.speech import RATE_HZ, Phone
-from float_research.training.objective import Terms
-from float_research.training.portraits import HELD_OUT, TRAINING, seed_of
+from float_research.training.objective import HELD_OUT, TRAINING, BatchKey, Terms
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -33,6 +33,9 @@ class SpeechBatch:
     phones: Int[Tensor, "b t"]
     emotion: Int[Tensor, " b"]
 
+    def to(self, device: torch.device) -> "SpeechBatch":
+        return SpeechBatch(**{name: value.to(device) for name, value in vars(self).items()})
+
 
 @dataclass(frozen=True, kw_only=True)
 class SpeechCrops:
@@ -42,6 +45,7 @@ class SpeechCrops:
     crop_s: float
     batch_size: int
     fps: float
+    emotions: Sequence[str]
     augmentation: Augmentation
     seed: int
 
@@ -52,24 +56,24 @@ class SpeechCrops:
             HELD_OUT: read_corpus(Path(self.folder), HELD_OUT_SPLIT),
         }
 
-    def __call__(self, step: int, stream: int, emotions: tuple[str, ...], device: torch.device) -> SpeechBatch:
-        """The crops of one step."""
-        generator = np.random.default_rng(seed_of(self.seed, stream, step))
-        pool, num_samples = self.entries[stream], int(self.crop_s * RATE_HZ)
+    def __call__(self, key: BatchKey) -> SpeechBatch:
+        """The crops of one batch."""
+        generator = np.random.default_rng(key.seed(self.seed))
+        pool, num_samples = self.entries[key.stream], int(self.crop_s * RATE_HZ)
         waveforms, phones, labels = [], [], []
         for entry in (pool[i] for i in generator.integers(len(pool), size=self.batch_size)):
             waveform = entry.load().waveform
             start = int(generator.integers(max(len(waveform) - num_samples, 0) + 1))
             crop = np.pad(waveform[start : start + num_samples], (0, max(num_samples - len(waveform), 0)))
-            if stream == TRAINING:
+            if key.stream == TRAINING:
                 crop = self.augmentation(crop, generator)
             waveforms.append(normalise(crop))
             phones.append(frame_phones(entry.phones, start / RATE_HZ, int(self.crop_s * self.fps), self.fps))
-            labels.append(emotions.index(entry.emotion))
+            labels.append(self.emotions.index(entry.emotion))
         return SpeechBatch(
-            waveform=torch.from_numpy(np.stack(waveforms).astype(np.float32)).to(device),
-            phones=torch.tensor(np.stack(phones), device=device),
-            emotion=torch.tensor(labels, device=device),
+            waveform=torch.from_numpy(np.stack(waveforms).astype(np.float32)),
+            phones=torch.from_numpy(np.stack(phones)),
+            emotion=torch.tensor(labels),
         )
 
 
@@ -93,12 +97,15 @@ class PhoneObjective:
     def prepare(self, model: FloatModel) -> None:
         model.add_module("phone_head", nn.Linear(model.audio_encoder.wav2vec2.config.hidden_size, len(PHONES)))
 
-    def losses(self, model: FloatModel, step: int, progress: float, device: torch.device) -> Terms:
-        batch = self.speech(step, TRAINING, model.emotions, device)
+    def batch(self, key: BatchKey) -> SpeechBatch:
+        return self.speech(key)
+
+    def losses(self, model: FloatModel, batch: SpeechBatch, progress: float, device: torch.device) -> Terms:
+        batch = batch.to(device)
         return {"phones": F.cross_entropy(self.logits(model, batch).flatten(0, 1), batch.phones.flatten())}
 
-    def metrics(self, model: FloatModel, index: int, device: torch.device) -> Terms:
-        batch = self.speech(index, HELD_OUT, model.emotions, device)
+    def metrics(self, model: FloatModel, batch: SpeechBatch, device: torch.device) -> Terms:
+        batch = batch.to(device)
         right = self.logits(model, batch).argmax(-1) == batch.phones
         return {"phone_accuracy": right.float().mean()}
 
@@ -123,13 +130,16 @@ class EmotionObjective:
     def prepare(self, model: FloatModel) -> None:
         """Nothing: transformers' own initial weights."""
 
-    def losses(self, model: FloatModel, step: int, progress: float, device: torch.device) -> Terms:
-        batch = self.speech(step, TRAINING, model.emotions, device)
+    def batch(self, key: BatchKey) -> SpeechBatch:
+        return self.speech(key)
+
+    def losses(self, model: FloatModel, batch: SpeechBatch, progress: float, device: torch.device) -> Terms:
+        batch = batch.to(device)
         likelihood = model.emotion_encoder(batch.waveform).float().clamp_min(1e-8)
         return {"emotion": F.nll_loss(likelihood.log(), batch.emotion)}
 
-    def metrics(self, model: FloatModel, index: int, device: torch.device) -> Terms:
-        batch = self.speech(index, HELD_OUT, model.emotions, device)
+    def metrics(self, model: FloatModel, batch: SpeechBatch, device: torch.device) -> Terms:
+        batch = batch.to(device)
         right = model.emotion_encoder(batch.waveform).argmax(-1) == batch.emotion
         return {"emotion_accuracy": right.float().mean()}
 

@@ -15,8 +15,8 @@ from float_research.models.float_model import FloatModel
 from float_research.training.autoencoder import AutoencoderObjective
 from float_research.training.growth import carry_over
 from float_research.training.losses import flow_l1, gradient_l1, multiscale_l1, psnr_db, velocity_l1, weighted_l1
-from float_research.training.objective import Terms
-from float_research.training.portraits import HELD_OUT, TRAINING, ToyPortraits
+from float_research.training.objective import HELD_OUT, TRAINING, BatchKey, Terms
+from float_research.training.portraits import ToyPortraits
 from float_research.types import UserError
 
 CPU = torch.device("cpu")
@@ -40,11 +40,11 @@ def portraits() -> ToyPortraits:
 
 
 def test_pairs_show_one_person_in_anothers_motion(portraits: ToyPortraits) -> None:
-    pairs = portraits(3, TRAINING, CPU)
+    pairs = portraits(BatchKey(TRAINING, 3), CPU)
     torch.testing.assert_close(pairs.driving[pairs.num_swapped :], pairs.target[pairs.num_swapped :])
     assert (pairs.driving - pairs.target)[: pairs.num_swapped].abs().mean() > 0.05
-    torch.testing.assert_close(portraits(3, TRAINING, CPU).source, pairs.source)
-    for other in (portraits(4, TRAINING, CPU), portraits(3, HELD_OUT, CPU)):
+    torch.testing.assert_close(portraits(BatchKey(TRAINING, 3), CPU).source, pairs.source)
+    for other in (portraits(BatchKey(TRAINING, 4), CPU), portraits(BatchKey(HELD_OUT, 3), CPU)):
         assert (other.source - pairs.source).abs().mean() > 0.05
 
 
@@ -80,7 +80,7 @@ def test_training_lowers_the_loss_and_leaves_the_other_networks_alone(tmp_path: 
     optimizer = torch.optim.Adam(model.motion_autoencoder.parameters(), lr=0.01)
     totals = []
     for _ in range(12):
-        terms = objective.losses(model, 0, 0.0, CPU)
+        terms = objective.losses(model, BatchKey(TRAINING, 0), 0.0, CPU)
         total = torch.stack(list(terms.values())).sum()
         optimizer.zero_grad()
         total.backward()
@@ -97,11 +97,11 @@ def test_a_resumed_training_ends_where_an_uninterrupted_one_does(
 
     losses, made, until = AutoencoderObjective.losses, [], STEPS - 1
 
-    def counted(self: AutoencoderObjective, model: FloatModel, step: int, *rest: Any) -> Terms:
-        if step == until:
+    def counted(self: AutoencoderObjective, model: FloatModel, batch: BatchKey, *rest: Any) -> Terms:
+        if batch.number == until:
             raise RuntimeError("power cut")
-        made.append(step)
-        return losses(self, model, step, *rest)
+        made.append(batch.number)
+        return losses(self, model, batch, *rest)
 
     monkeypatch.setattr(AutoencoderObjective, "losses", counted)
     with pytest.raises(RuntimeError, match="power cut"):

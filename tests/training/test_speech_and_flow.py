@@ -18,7 +18,7 @@ from float_research.toyface.recordings import FOLDER as RECORDINGS
 from float_research.toyface.speech import Phone
 from float_research.training.flow import FlowObjective
 from float_research.training.module import Training
-from float_research.training.portraits import HELD_OUT
+from float_research.training.objective import HELD_OUT, TRAINING, BatchKey
 from float_research.training.sequences import ToySequences
 from float_research.training.speech import frame_phones
 from float_research.types import Conditions, UserError
@@ -66,6 +66,13 @@ def test_each_stage_trains_and_exports_its_own_networks(
     assert figure in (tmp_path / "curves" / "version_0" / "metrics.csv").read_text()
 
 
+def test_workers_make_the_same_batches(corpus: Path, tmp_path: Path) -> None:
+    alone = trained("phones", corpus, tmp_path / "alone")
+    helped = trained("phones", corpus, tmp_path / "helped", "num_workers=2")
+    for name, value in alone.items():
+        torch.testing.assert_close(helped[name], value, msg=name)
+
+
 def test_frames_are_labelled_by_the_phone_in_their_middle() -> None:
     phones = (Phone("SIL", 0.0, 0.05, 0.0), Phone("AA", 0.05, 0.11, 1.0))
     labels = frame_phones(phones, 0.0, 4, 25.0)
@@ -109,23 +116,32 @@ def sequences(corpus: Path) -> ToySequences:
 def test_windows_hold_speech_and_the_motion_performed_with_it(
     sequences: ToySequences, corpus: Path, model: FloatModel
 ) -> None:
-    windows = sequences(model, 4, HELD_OUT, CPU)
+    key = BatchKey(HELD_OUT, 4)
+    windows = sequences(model, key, CPU)
     assert windows.motion.shape == (6, 25, 20)
     assert windows.motion[..., 16:].abs().max() == 0
     assert windows.speech.shape[:2] == (6, 25)
-    assert windows.first.any()
-    assert (windows.motion[windows.first][:, :5] == 0).all()
-    sequences(model, 5, HELD_OUT, CPU)
-    for again in (sequences(model, 4, HELD_OUT, CPU), toy_sequences(corpus)(model, 4, HELD_OUT, CPU)):
+    sequences(model, BatchKey(HELD_OUT, 5), CPU)
+    for again in (
+        sequences(model, BatchKey(HELD_OUT, 4), CPU),
+        toy_sequences(corpus)(model, BatchKey(HELD_OUT, 4), CPU),
+    ):
         torch.testing.assert_close(again.motion, windows.motion)
         torch.testing.assert_close(again.speech, windows.speech)
+
+
+def test_a_window_has_zeros_before_the_start_and_the_last_row_past_the_end(sequences: ToySequences) -> None:
+    rows = torch.arange(1.0, 31.0)[:, None]
+    assert sequences.cut(rows, 0)[:, 0].tolist() == [0.0] * 5 + list(range(1, 21))
+    assert sequences.cut(rows, 3)[:, 0].tolist() == [0.0] * 2 + list(range(1, 24))
+    assert sequences.cut(rows[:8], 0)[:, 0].tolist() == [0.0] * 5 + list(range(1, 9)) + [8.0] * 12
 
 
 def test_conditions_are_dropped_sample_by_sample(sequences: ToySequences, model: FloatModel) -> None:
     objective = FlowObjective(
         sequences=sequences, field=1.0, velocity=1.0, drop_audio=0, drop_reference=0, drop_emotion=0, drop_previous=0
     )
-    windows = sequences(model, 4, HELD_OUT, CPU)
+    windows = sequences(model, BatchKey(HELD_OUT, 4), CPU)
     keep = torch.tensor([True, False] * 3)
     dropped = objective.conditions(model, windows, audio=keep, reference=keep, emotion=~keep, previous=keep)
     assert (dropped.audio[~keep] == 0).all()
@@ -142,7 +158,9 @@ def test_what_a_stage_does_not_train_stands_still(sequences: ToySequences) -> No
         sequences=sequences, field=1.0, velocity=1.0, drop_audio=0, drop_reference=0, drop_emotion=0, drop_previous=0
     )
     model = compose.model_builder(compose.compose_config(["model=tiny"]))()
-    Training(model=model, objective=objective, optimizer=torch.optim.Adam, warmup_steps=1, num_validation=1)
+    Training(
+        model=model, objective=objective, optimizer=torch.optim.Adam, warmup_steps=1, num_validation=1, num_workers=0
+    )
     assert model.fmt.training
     assert model.audio_encoder.audio_projection.training
     assert not any(module.training for module in model.audio_encoder.wav2vec2.modules()), "no dropout, no layer drop"
@@ -157,9 +175,9 @@ def test_an_untrained_field_is_zero(model: FloatModel, sequences: ToySequences) 
         sequences=sequences, field=2.0, velocity=0.0, drop_audio=0, drop_reference=0, drop_emotion=0, drop_previous=0
     )
     objective.prepare(fresh)
-    windows = sequences(fresh, 0, 0, CPU)
+    windows = sequences(fresh, BatchKey(TRAINING, 0), CPU)
     motion = fresh.motion_autoencoder.dec.direction(windows.motion[:, 5:].flatten(0, 1))
-    terms = objective.losses(fresh, 0, 0.0, CPU)
+    terms = objective.losses(fresh, BatchKey(TRAINING, 0), 0.0, CPU)
     assert float(terms["velocity"].detach()) == 0.0
     assert 0.5 < float(terms["field"].detach()) / 2 < 0.9 + motion.abs().mean().item(), "E|x1 - x0| of unit noise"
 
