@@ -14,7 +14,8 @@ from hydra.utils import get_class, instantiate
 from omegaconf import DictConfig, OmegaConf
 
 from float_research.data.clips import ClipLoader
-from float_research.data.examples import example
+from float_research.data.examples import asset, example
+from float_research.evaluation.demo import SUBJECTS, Evaluation
 from float_research.inference.api import Pipeline
 from float_research.inference.job import Job, silence_lightning
 from float_research.inference.module import Naming
@@ -43,6 +44,7 @@ def parts(groups: Sequence[str]) -> str:
     return "\n".join(lines)
 
 
+OmegaConf.register_new_resolver("asset", asset, replace=True)
 OmegaConf.register_new_resolver("example", example, replace=True)
 OmegaConf.register_new_resolver("parts", parts, replace=True)
 
@@ -161,6 +163,24 @@ def build_training(cfg: DictConfig) -> TrainingJob:
         output_dir=Path(cfg.output_dir),
         config=resolved(cfg),
         **{name: cfg[name] for name in wanted},
+    )
+
+
+def build_evaluation(cfg: DictConfig) -> Evaluation:
+    """An evaluation of what `scripts/infer.py` would load with `cfg.overrides`."""
+    check_type("num_pairs", cfg.num_pairs, int)
+    unknown = set(cfg.subjects) - set(SUBJECTS)
+    if unknown:
+        raise UserError(f"subjects={unknown.pop()} is unknown; choose from {', '.join(SUBJECTS)}")
+    overrides = [*cfg.overrides, "face=none"]
+    return Evaluation(
+        load=lambda more: load([*overrides, *more]),
+        subjects=list(cfg.subjects),
+        reader=Path(cfg.reader),
+        portrait=Path(cfg.portrait),
+        corpus=Path(cfg.corpus) if cfg.corpus else None,
+        num_pairs=cfg.num_pairs,
+        output=Path(cfg.output),
     )
 
 

@@ -20,6 +20,10 @@ VectorField = Callable[[Tensor, Tensor], Tensor]
 """`v(t, x)`: the velocity of the motion latents `x` `(b, l, d)` at flow time `t` (scalar, 0 noise to 1 data)."""
 
 
+TOY_MARK = ("Source", "float-research toyface")
+"""The text in PNG files of toy portraits by which they are known."""
+
+
 class UserError(ValueError):
     """A mistake that the user can mend: one sentence with the value that is wrong and what would be right."""
 

@@ -142,14 +142,15 @@ def warp(feature: Float[Tensor, "_ c h w"], flow: Float[Tensor, "b 2 h w"]) -> F
     """Samples `feature` at the base grid plus `flow`, in units of half the image.
 
     The base grid runs corner to corner while `grid_sample` runs with `align_corners=False`. They disagree, and the
-    weights were trained so.
+    weights were trained so. Below 32 bits of precision a grid would miss pixels, so sampling is done in 32 at least.
     """
     b, _, h, w = flow.shape
     y = torch.linspace(-1, 1, h, device=flow.device, dtype=torch.float32)
     x = torch.linspace(-1, 1, w, device=flow.device, dtype=torch.float32)
     base = torch.stack(torch.meshgrid(x, y, indexing="xy"), dim=-1)
-    grid = (flow.permute(0, 2, 3, 1) + base).to(feature.dtype)
-    return F.grid_sample(feature.expand(b, -1, -1, -1), grid, "bilinear", "zeros", align_corners=False)
+    grid = flow.permute(0, 2, 3, 1) + base
+    there = feature.to(grid.dtype).expand(b, -1, -1, -1)
+    return F.grid_sample(there, grid, "bilinear", "zeros", align_corners=False).to(feature.dtype)
 
 
 class Level(NamedTuple):

@@ -10,8 +10,9 @@ from torch import Tensor
 
 from float_research.models.float_model import FloatModel
 from float_research.models.motion_autoencoder import Level, MotionAutoencoder
+from float_research.training.calibration import calibrate
 from float_research.training.losses import flow_l1, gradient_l1, multiscale_l1, psnr_db, weighted_l1
-from float_research.training.objective import HELD_OUT, BatchKey, Terms
+from float_research.training.objective import HELD_OUT, TRAINING, BatchKey, Terms
 from float_research.training.portraits import Pairs, Portraits
 
 SMALL_FLOW = 0.1
@@ -48,6 +49,8 @@ class AutoencoderObjective:
     exports = trains
 
     def prepare(self, model: FloatModel) -> None:
+        pairs = self.portraits(BatchKey(TRAINING, 0), torch.device("cpu"))
+        calibrate(model.motion_autoencoder.enc, torch.cat([pairs.source, pairs.target]))
         with torch.no_grad():
             for name, weight in model.motion_autoencoder.dec.to_flows.named_parameters():
                 if name.endswith("conv.weight"):
@@ -111,7 +114,8 @@ class AutoencoderObjective:
 
         Where `taught`, the true coordinates drive. Otherwise what the encoder reads does, and gradients flow back.
         """
-        identity, features = model.encode(torch.cat([pairs.source, pairs.driving]))
+        images = torch.cat([pairs.source, pairs.driving]).contiguous(memory_format=torch.channels_last)
+        identity, features = model.encode(images)
         num = len(pairs.source)
         source_motion, motion = model.coordinates(identity).float().split(num)
         driven = motion

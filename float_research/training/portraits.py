@@ -62,19 +62,18 @@ class ToyPortraits:
         generator = key.generator(self.seed)
         num, num_swapped = self.batch_size, round(self.swapped * self.batch_size)
         people, others = sample_identities(num, generator), sample_identities(num, generator)
-        drivers = torch.cat([others[:num_swapped], people[num_swapped:]])
         source_motion = self.source_spread * sample_motions(num, generator)
         motion = sample_motions(num, generator)
-        people, drivers, source_motion, motion = (x.to(device) for x in (people, drivers, source_motion, motion))
+        people, others, source_motion, motion = (x.to(device) for x in (people, others, source_motion, motion))
         draw, follow = (torch.compile(render), torch.compile(flow)) if self.compiled else (render, flow)
-        with torch.no_grad():
+        with torch.no_grad(), torch.autocast(device.type, enabled=False):
             source: Rendering = draw(people, source_motion, self.size_px)
             target: Rendering = draw(people, motion, self.size_px)
-            driving: Rendering = draw(drivers, motion, self.size_px)
+            swapped: Rendering = draw(others[:num_swapped], motion[:num_swapped], self.size_px)
             grid, seen = follow(source, target)
         return Pairs(
             source=source.image,
-            driving=driving.image,
+            driving=torch.cat([swapped.image, target.image[num_swapped:]]),
             target=target.image,
             expression=target.expression,
             num_swapped=num_swapped,

@@ -1,0 +1,1 @@
+"""Figures of the demo model, on people and sentences that no training saw."""

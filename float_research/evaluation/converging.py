@@ -1,0 +1,39 @@
+"""Whether sampling converges as its solver promises: only then has a vector field been learned."""
+
+import math
+from collections.abc import Callable, Iterator, Sequence
+
+from torch import Tensor
+
+from float_research.evaluation.figure import Figure
+from float_research.inference.api import Pipeline
+from float_research.types import Image, Waveform
+
+REFERENCE = ("solver=dopri5", "solver.rtol=1e-9", "solver.atol=1e-9")
+ORDERS = {"euler": (1, (16, 32, 64)), "midpoint": (2, (32, 64, 128)), "rk4": (4, (64, 128, 256))}
+"""Order, and the evaluations at which it is measured: few of them show the field's bends, not the order."""
+FLOAT64 = "trainer.precision=64-true"
+SHARE_OF_ORDER = 0.8
+
+
+def solvers(
+    load: Callable[[Sequence[str]], Pipeline], portrait: Image, waveform: Waveform, rate_hz: int
+) -> Iterator[Figure]:
+    """Relative error of the motion of one clip against a converged solution with the same noise, in 64 bits."""
+
+    def motion(*overrides: str) -> Tensor:
+        result = load([FLOAT64, *overrides])(portrait, waveform, sampling_rate_hz=rate_hz, id="clip")
+        return result.motion.double()
+
+    exact = motion(*REFERENCE)
+
+    def error(*overrides: str) -> float:
+        return float((motion(*overrides) - exact).norm() / exact.norm())
+
+    yield Figure(name="error of the default, 10 points of euler", value=error("nfe=10"), goal=("≤", 0.1))
+    for solver, (order, counts) in ORDERS.items():
+        errors = [error(f"solver={solver}", "budget=evaluations", f"nfe={count}") for count in counts]
+        for count, value in zip(counts, errors, strict=True):
+            yield Figure(name=f"error of {solver}, {count} evaluations", value=value)
+        slope = math.log2(errors[-2] / errors[-1]) if errors[-1] else math.inf
+        yield Figure(name=f"order of {solver}, measured", value=slope, goal=("≥", SHARE_OF_ORDER * order))

@@ -1,0 +1,60 @@
+"""All figures of a demo model in one go."""
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import torch
+from rich.console import Console
+
+from float_research.data.image import read_image
+from float_research.evaluation.converging import solvers
+from float_research.evaluation.figure import Figure, table
+from float_research.evaluation.portraits import reading, reconstruction
+from float_research.evaluation.speaking import Speaking
+from float_research.inference.api import Pipeline
+from float_research.toyface.corpus import HELD_OUT, read_corpus
+from float_research.toyface.reader import load_reader
+from float_research.toyface.recordings import recordings
+from float_research.toyface.speech import RATE_HZ
+from float_research.tracking import record
+
+SUBJECTS = ("portraits", "speaking", "solvers")
+
+
+@dataclass(frozen=True, kw_only=True)
+class Evaluation:
+    """Figures of a model on held-out people, sentences and real recordings. `load` loads it with further overrides."""
+
+    load: Callable[[Sequence[str]], Pipeline]
+    subjects: Sequence[str]
+    reader: Path
+    portrait: Path
+    corpus: Path | None
+    num_pairs: int
+    output: Path
+
+    def run(self, console: Console) -> bool:
+        """Prints and writes all figures; returns whether every goal is reached."""
+        found: list[Figure] = []
+        for subject in self.subjects:
+            figures = self.figures(subject)
+            console.print(table(subject, figures))
+            found += figures
+        record.write_json(self.output, {"figures": [figure.as_json() for figure in found]})
+        missed = [figure.name for figure in found if figure.reached is False]
+        console.print(f"{len(missed)} goals missed; all figures: {self.output}", soft_wrap=True)
+        return not missed
+
+    def figures(self, subject: str) -> list[Figure]:
+        reader, portrait = load_reader(self.reader), read_image(self.portrait, "black")
+        real = recordings()
+        if subject == "portraits":
+            with torch.inference_mode():
+                model = self.load([]).parts.model.motion_autoencoder
+                return [*reconstruction(model, self.num_pairs), *reading(reader, self.num_pairs)]
+        if subject == "solvers":
+            return list(solvers(self.load, portrait, real[0].waveform, RATE_HZ))
+        spoken = [entry.load() for entry in read_corpus(self.corpus, HELD_OUT)] if self.corpus else []
+        speaking = Speaking(load=self.load, reader=reader, portrait=portrait, recordings=real, synthetic=spoken)
+        return list(speaking.figures())

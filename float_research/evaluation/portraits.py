@@ -1,0 +1,77 @@
+"""How well the motion auto-encoder carries a person into a motion, and how well motion is read from frames."""
+
+from collections import defaultdict
+from collections.abc import Iterator
+
+import torch
+from jaxtyping import Float
+from torch import Tensor
+from torchmetrics.functional.image import structural_similarity_index_measure
+
+from float_research.evaluation.figure import Figure
+from float_research.models.motion_autoencoder import MotionAutoencoder
+from float_research.toyface.identity import sample_identities
+from float_research.toyface.motion import MOTION, sample_motions
+from float_research.toyface.reader import SIZE_PX, MotionReader
+from float_research.toyface.render import render
+from float_research.training.losses import psnr_db
+from float_research.training.objective import HELD_OUT, BatchKey
+from float_research.training.portraits import ToyPortraits
+
+BATCH_SIZE = 32
+SOURCE_SPREAD = 0.6
+SEED = 7
+CPU = torch.device("cpu")
+
+
+def reconstruction(model: MotionAutoencoder, num_pairs: int) -> Iterator[Figure]:
+    """Held-out people in the motion of a driving frame: of themselves, and for as many pairs of somebody else."""
+    portraits = ToyPortraits(
+        size_px=model.image_size,
+        batch_size=BATCH_SIZE,
+        swapped=0.5,
+        source_spread=SOURCE_SPREAD,
+        compiled=False,
+        seed=SEED,
+    )
+    scores = defaultdict(list)
+    for number in range(-(-num_pairs // BATCH_SIZE)):
+        pairs = portraits(BatchKey(HELD_OUT, number), CPU)
+        identity, features = model.encode(pairs.source)
+        motion = model.reference_motion(model.encode(pairs.driving)[0])
+        made = model.decode(features, identity + motion).clamp(-1, 1)
+        half = pairs.num_swapped
+        quality, likeness = psnr_db(made, pairs.target), ssim(made, pairs.target)
+        scores["swapped"].append(quality[:half])
+        scores["same"].append(quality[half:])
+        scores["ssim"].append(likeness[half:])
+        scores["copied"].append(psnr_db(pairs.source, pairs.target)[half:])
+        scores["expression"].append(psnr_db(made, pairs.target, pairs.expression)[half:])
+    mean = {name: float(torch.cat(values).mean()) for name, values in scores.items()}
+    yield Figure(name="PSNR", value=mean["same"], unit="dB", goal=("≥", 28.0 if model.image_size > 128 else 25.5))
+    yield Figure(name="SSIM", value=mean["ssim"], goal=("≥", 0.90 if model.image_size > 128 else 0.85))
+    yield Figure(name="PSNR of eyes and mouth", value=mean["expression"], unit="dB")
+    yield Figure(name="PSNR of the source, copied", value=mean["copied"], unit="dB")
+    yield Figure(name="gain over copying", value=mean["same"] - mean["copied"], unit="dB", goal=("≥", 8.0))
+    yield Figure(name="loss if somebody else drives", value=mean["same"] - mean["swapped"], unit="dB", goal=("≤", 1.0))
+
+
+def ssim(a: Float[Tensor, "b 3 h w"], b: Float[Tensor, "b 3 h w"]) -> Float[Tensor, " b"]:
+    """Structural similarity of each pair of images in [-1, 1]."""
+    value = structural_similarity_index_measure(a, b, data_range=2.0, reduction="none")
+    assert isinstance(value, Tensor)
+    return value
+
+
+def reading(reader: MotionReader, num_renders: int) -> Iterator[Figure]:
+    """R² of the motion reader on renders of held-out people: what all the figures on videos rest on."""
+    read, true = [], []
+    for number in range(-(-num_renders // BATCH_SIZE)):
+        generator = BatchKey(HELD_OUT, number).generator(SEED, 1)
+        motion = sample_motions(BATCH_SIZE, generator)
+        read.append(reader(render(sample_identities(BATCH_SIZE, generator), motion, SIZE_PX).image))
+        true.append(motion)
+    wanted = torch.cat(true)
+    determined = 1 - (torch.cat(read) - wanted).square().mean(0) / wanted.var(0, correction=0)
+    for name, value in zip(MOTION, determined.tolist(), strict=True):
+        yield Figure(name=f"R² of {name}, read from renders", value=value, goal=("≥", 0.95) if name == "jaw" else None)

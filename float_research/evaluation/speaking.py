@@ -1,0 +1,207 @@
+"""Whether lips follow speech, whether guidance and emotion act, and what differs between seeds.
+
+All of it is read from generated frames, by the motion reader.
+"""
+
+import itertools
+import statistics
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass, field
+
+import numpy as np
+import torch
+from jaxtyping import Float
+from torch import Tensor
+
+from float_research.data.audio import normalise, num_video_frames
+from float_research.evaluation.figure import Figure, Goal
+from float_research.inference.api import Pipeline, Result
+from float_research.toyface.motion import MOTION
+from float_research.toyface.performance import MOODS, lips, loudness, perform
+from float_research.toyface.reader import MotionReader
+from float_research.toyface.speech import RATE_HZ, Utterance
+from float_research.types import Image
+
+JAW, YAW, LIDS = (MOTION.index(name) for name in ("jaw", "yaw", "lids"))
+EXPRESSION = [MOTION.index(name) for name in ("pitch", "width", "smile", "raise", "furrow", "lids")]
+"""The numbers that emotions change."""
+MAX_LAG = 5
+NUM_SYNTHETIC = 24
+FRAMES_A_BATCH = 64
+NUM_TAKES = 16
+"""True performances of each emotion, to average over."""
+NO_SPEECH = "needs corpus=FOLDER, which scripts/make_speech.py makes"
+
+
+def correlation(a: Float[Tensor, " t"], b: Float[Tensor, " u"], lag: int = 0) -> float:
+    """Pearson correlation of the frames that both have, `a` coming `lag` frames late; 0 where one stands still."""
+    a, b = a[max(lag, 0) :], b[max(-lag, 0) :]
+    length = min(len(a), len(b))
+    value = torch.corrcoef(torch.stack([a[:length], b[:length]]).double())[0, 1]
+    return float(value.nan_to_num())
+
+
+def mean_correlation(pairs: Sequence[tuple[Tensor, Tensor]]) -> float:
+    return statistics.mean(correlation(a, b) for a, b in pairs)
+
+
+def least_gain(values: Sequence[float]) -> float:
+    """The smallest step from one value to the next: positive where all of them rise."""
+    return min(b - a for a, b in itertools.pairwise(values))
+
+
+def best_lag(pairs: Sequence[tuple[Tensor, Tensor]]) -> int:
+    """The lag, in frames, of the highest mean correlation."""
+
+    def mean(lag: int) -> float:
+        return statistics.mean(correlation(a, b, lag) for a, b in pairs)
+
+    return max(range(-MAX_LAG, MAX_LAG + 1), key=mean)
+
+
+def expected_jaw(speech: Utterance, num_frames: int, fps: float) -> Float[Tensor, " t"]:
+    """How far the phones and the loudness of a recording ask the jaw to open."""
+    mouth = lips(speech.phones, loudness(torch.from_numpy(speech.waveform), num_frames), fps=fps)
+    return mouth[:, 0] * (1 - mouth[:, 3].clamp_max(1))
+
+
+def seam_ratio(motion: Float[Tensor, "t d"], window_frames: int) -> float:
+    """Mean jump of the motion into each new window, over the median step between frames."""
+    steps = motion.diff(dim=0).norm(dim=1)
+    return float(steps[window_frames - 1 :: window_frames].mean() / steps.median())
+
+
+@dataclass(frozen=True, kw_only=True)
+class Speaking:
+    """Lets a portrait speak with the settings of `load`, and reads its frames. `load` gets further overrides."""
+
+    load: Callable[[Sequence[str]], Pipeline]
+    reader: MotionReader
+    portrait: Image
+    recordings: Sequence[Utterance]
+    """Real speech."""
+    synthetic: Sequence[Utterance]
+    """Held-out speech of the corpus; may be empty."""
+    _loaded: dict[tuple[str, ...], Pipeline] = field(default_factory=dict, init=False, repr=False)
+
+    def figures(self) -> Iterator[Figure]:
+        yield from self.lip_sync()
+        yield from self.guidance()
+        yield from self.emotion()
+        yield from self.emotion_heard()
+        yield from self.seeds()
+
+    def speak(self, speech: Utterance, *overrides: str, emotion: str | None = None) -> Result:
+        return self._pipeline(*overrides)(
+            self.portrait, speech.waveform, sampling_rate_hz=RATE_HZ, id=speech.id, emotion=emotion
+        )
+
+    def read(self, speech: Utterance, *overrides: str, emotion: str | None = None) -> Float[Tensor, "t m"]:
+        """Motion numbers of each generated frame."""
+        frames = np.stack(list(self.speak(speech, *overrides, emotion=emotion).frames()))
+        with torch.inference_mode():
+            batches = torch.from_numpy(frames).permute(0, 3, 1, 2).split(FRAMES_A_BATCH)
+            return torch.cat([self.reader(batch / 127.5 - 1) for batch in batches])
+
+    def lip_sync(self) -> Iterator[Figure]:
+        """Jaws against what the phones ask for, of the same sentence and of another."""
+        jaws = [self.read(speech)[:, JAW] for speech in self.recordings]
+        wanted = [self._wanted(speech, len(jaw)) for speech, jaw in zip(self.recordings, jaws, strict=True)]
+        own, others = list(zip(jaws, wanted, strict=True)), list(zip(jaws, wanted[1:] + wanted[:1], strict=True))
+        yield Figure(name="jaw of real speech, correlation", value=mean_correlation(own), goal=("≥", 0.6))
+        yield Figure(name="best lag of real speech, absolute", value=abs(best_lag(own)), unit="frames", goal=("≤", 1))
+        yield Figure(name="jaw of another sentence, correlation", value=mean_correlation(others), goal=("≤", 0.2))
+        yield from self._synthetic_lip_sync()
+
+    def guidance(self) -> Iterator[Figure]:
+        """Audio guidance widens the lips' movement; without audio they follow nothing."""
+        amplitudes = []
+        for scale in (1, 2, 3):
+            jaws = [self.read(speech, f"guidance.audio.scale={scale}")[:, JAW] for speech in self.recordings]
+            amplitudes.append(statistics.mean(float(jaw.std()) for jaw in jaws))
+            yield Figure(name=f"lip amplitude at audio scale {scale}", value=amplitudes[-1])
+        yield Figure(name="least gain in lip amplitude", value=least_gain(amplitudes), goal=("≥", 0))
+        dropped = ("guidance.audio.scale=0", "guidance.emotion.scale=0")
+        pairs = [(jaw := self.read(s, *dropped)[:, JAW], self._wanted(s, len(jaw))) for s in self.recordings]
+        yield Figure(name="jaw without audio, correlation", value=mean_correlation(pairs), goal=("≤", 0.2))
+
+    def emotion(self) -> Iterator[Figure]:
+        """The mean expression under each label against the mean of true performances, and how the scale drives it."""
+        true = {label: self._true_expression(label) for label in MOODS}
+        strengths = []
+        for scale in (1, 2, 3):
+            setting = f"guidance.emotion.scale={scale}"
+            made = {
+                label: torch.cat([self.read(s, setting, emotion=label)[:, EXPRESSION] for s in self.recordings]).mean(0)
+                for label in MOODS
+            }
+            if scale == 1:
+                nearest = {
+                    label: min(true, key=lambda other: float((face - true[other]).norm()))
+                    for label, face in made.items()
+                }
+                right = sum(label == found for label, found in nearest.items())
+                yield Figure(name="emotions whose own expression is nearest, of 7", value=right, goal=("≥", 6))
+            along = []
+            for label in set(MOODS) - {"neutral"}:
+                direction = true[label] - true["neutral"]
+                along.append(float((made[label] - made["neutral"]) @ direction / direction.square().sum()))
+            strengths.append(statistics.mean(along))
+            yield Figure(name=f"expression at emotion scale {scale}, of the true one", value=strengths[-1])
+        yield Figure(name="least gain in expression", value=least_gain(strengths), goal=("≥", 0))
+
+    def emotion_heard(self) -> Iterator[Figure]:
+        """Accuracy of the emotion encoder on held-out prosody."""
+        name, goal = "emotion heard in synthetic speech, accuracy", ("≥", 0.8)
+        if not self.synthetic:
+            yield Figure(name=name, value=None, goal=goal, absent=NO_SPEECH)
+            return
+        model = self._pipeline().parts.model
+        right = []
+        with torch.inference_mode():
+            for speech in self.synthetic:
+                waveform = torch.from_numpy(normalise(speech.waveform).astype(np.float32))[None]
+                right.append(model.emotions[int(model.emotion_encoder(waveform).argmax())] == speech.emotion)
+        yield Figure(name=name, value=statistics.mean(right), goal=goal)
+
+    def seeds(self) -> Iterator[Figure]:
+        """Two seeds: the same lips, other head motion and blinks. And no jump where windows meet."""
+        first, second = ([self.read(s, f"seed={seed}") for s in self.recordings] for seed in (15, 16))
+        goals: list[tuple[str, int, Goal]] = [
+            ("jaw", JAW, ("≥", 0.8)),
+            ("yaw", YAW, ("≤", 0.5)),
+            ("lids", LIDS, ("≤", 0.5)),
+        ]
+        for name, column, goal in goals:
+            pairs = [(a[:, column], b[:, column]) for a, b in zip(first, second, strict=True)]
+            yield Figure(name=f"{name} of two seeds, correlation", value=mean_correlation(pairs), goal=goal)
+        window_frames = self._pipeline().parts.sampler.chunking.window_frames
+        ratios = [seam_ratio(self.speak(s).motion, window_frames) for s in self.recordings]
+        yield Figure(name="jump between windows, of the median step", value=statistics.mean(ratios), goal=("≤", 1.5))
+
+    def _synthetic_lip_sync(self) -> Iterator[Figure]:
+        name, goal = "jaw of synthetic speech, correlation", ("≥", 0.75)
+        if not self.synthetic:
+            yield Figure(name=name, value=None, goal=goal, absent=NO_SPEECH)
+            return
+        few = self.synthetic[:NUM_SYNTHETIC]
+        pairs = [(jaw := self.read(s)[:, JAW], self._wanted(s, len(jaw))) for s in few]
+        yield Figure(name=name, value=mean_correlation(pairs), goal=goal)
+
+    def _pipeline(self, *overrides: str) -> Pipeline:
+        if overrides not in self._loaded:
+            self._loaded[overrides] = self.load(overrides)
+        return self._loaded[overrides]
+
+    def _wanted(self, speech: Utterance, num_frames: int) -> Float[Tensor, " t"]:
+        return expected_jaw(speech, num_frames, self._pipeline().loader.fps)
+
+    def _true_expression(self, label: str) -> Float[Tensor, " k"]:
+        """Mean of many performances of the recordings under one label."""
+        takes = []
+        for seed in range(NUM_TAKES):
+            speech = self.recordings[seed % len(self.recordings)]
+            fps, generator = self._pipeline().loader.fps, torch.Generator().manual_seed(seed)
+            loud = loudness(torch.from_numpy(speech.waveform), num_video_frames(len(speech.waveform), RATE_HZ, fps))
+            takes.append(perform(speech.phones, loud, label, fps=fps, generator=generator)[:, EXPRESSION])
+        return torch.cat(takes).mean(0)

@@ -1,0 +1,74 @@
+"""The motion reader, by which generated frames are measured. It learns from renders, where the truth is known."""
+
+from dataclasses import dataclass
+from typing import ClassVar
+
+import torch
+import torch.nn.functional as F
+from jaxtyping import Float
+from torch import Tensor
+
+from float_research.models.float_model import FloatModel
+from float_research.toyface.identity import sample_identities
+from float_research.toyface.motion import MOTION, sample_motions
+from float_research.toyface.reader import SIZE_PX, MotionReader
+from float_research.toyface.render import render
+from float_research.training.objective import TRAINING, BatchKey, Terms
+
+BETA = 0.1
+NOISE = 0.03
+HELD_OUT_BATCH = 512
+"""Enough renders for an R²."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class ReaderObjective:
+    """Smooth L1 between the motion numbers read and the true ones.
+
+    Training renders are blurred by a random amount, and noise is added, because generated frames are softer.
+    """
+
+    batch_size: int
+    compiled: bool
+    seed: int
+
+    trains: ClassVar[tuple[str, ...]] = ("reader.",)
+    exports = trains
+
+    def prepare(self, model: FloatModel) -> None:
+        model.add_module("reader", MotionReader())
+
+    def batch(self, key: BatchKey) -> BatchKey:
+        """Nothing ahead: portraits are rendered where the model is."""
+        return key
+
+    def losses(self, model: FloatModel, batch: BatchKey, progress: float, device: torch.device) -> Terms:
+        generator = batch.generator(self.seed, 1)
+        image, motion = self.portraits(batch, self.batch_size, device)
+        softness = torch.rand(len(image), 1, 1, 1, generator=generator).to(device)
+        image = torch.lerp(image, F.avg_pool2d(image, 3, stride=1, padding=1, count_include_pad=False), softness)
+        image = image + NOISE * torch.randn(image.shape, generator=generator).to(device)
+        return {"reading": F.smooth_l1_loss(self.read(model, image), motion, beta=BETA)}
+
+    def metrics(self, model: FloatModel, batch: BatchKey, device: torch.device) -> Terms:
+        image, motion = self.portraits(batch, HELD_OUT_BATCH, device)
+        read = self.read(model, image)
+        determined = 1 - (read - motion).square().mean(0) / motion.var(0, correction=0)
+        return {f"r2_{name}": value for name, value in zip(MOTION, determined, strict=True)}
+
+    def preview(self, model: FloatModel, device: torch.device) -> None:
+        return None
+
+    def read(self, model: FloatModel, image: Float[Tensor, "b 3 h w"]) -> Float[Tensor, "b m"]:
+        values: Tensor = model.get_submodule("reader")(image).float()
+        return values
+
+    def portraits(
+        self, key: BatchKey, num: int, device: torch.device
+    ) -> tuple[Float[Tensor, "b 3 h w"], Float[Tensor, "b m"]]:
+        """Renders of random people in random motion."""
+        generator = key.generator(self.seed)
+        people, motion = sample_identities(num, generator).to(device), sample_motions(num, generator).to(device)
+        draw = torch.compile(render) if self.compiled and key.stream == TRAINING else render
+        with torch.no_grad(), torch.autocast(device.type, enabled=False):
+            return draw(people, motion, SIZE_PX).image, motion
