@@ -1,5 +1,6 @@
 """Stage 1: the motion auto-encoder, on two frames of one person (FLOAT section 3.1, after LIA, arXiv 2203.09043)."""
 
+from collections.abc import Set
 from dataclasses import dataclass
 from typing import ClassVar
 
@@ -10,8 +11,8 @@ from torch import Tensor
 
 from float_research.models.float_model import FloatModel
 from float_research.models.motion_autoencoder import Level, MotionAutoencoder
-from float_research.training.calibration import calibrate
 from float_research.training.losses import flow_l1, gradient_l1, multiscale_l1, psnr_db, weighted_l1
+from float_research.training.normalisation import fold, keep_trained, normalise
 from float_research.training.objective import HELD_OUT, TRAINING, BatchKey, Terms
 from float_research.training.portraits import Pairs, Portraits
 
@@ -20,6 +21,9 @@ SMALL_FLOW = 0.1
 BETA = 0.1
 """Where the coordinates' loss turns from quadratic to linear."""
 NUM_PREVIEWED = 8
+NUM_FOLDING = 64
+"""Batches whose statistics go into the exported encoder."""
+CPU = torch.device("cpu")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -49,12 +53,21 @@ class AutoencoderObjective:
     exports = trains
 
     def prepare(self, model: FloatModel) -> None:
-        pairs = self.portraits(BatchKey(TRAINING, 0), torch.device("cpu"))
-        calibrate(model.motion_autoencoder.enc, torch.cat([pairs.source, pairs.target]))
+        normalise(model.motion_autoencoder.enc)
         with torch.no_grad():
             for name, weight in model.motion_autoencoder.dec.to_flows.named_parameters():
                 if name.endswith("conv.weight"):
                     weight.mul_(SMALL_FLOW)
+
+    def begin(self, model: FloatModel, trained: Set[str]) -> None:
+        prefix = "motion_autoencoder.enc."
+        names = {name.removeprefix(prefix) for name in trained if name.startswith(prefix)}
+        keep_trained(model.motion_autoencoder.enc, names, self.portraits(BatchKey(TRAINING, 0), CPU).target)
+
+    def finish(self, model: FloatModel) -> None:
+        device = model.motion_autoencoder.dec.input.input.device
+        batches = (self.portraits(BatchKey(TRAINING, number), device) for number in range(NUM_FOLDING))
+        fold(model.motion_autoencoder.enc, (torch.cat([pairs.source, pairs.target]) for pairs in batches))
 
     def batch(self, key: BatchKey) -> BatchKey:
         """Nothing ahead: portraits are rendered where the model is."""

@@ -1,5 +1,6 @@
 """What a training leaves in its folder: pictures of how it comes along, and weights for inference."""
 
+import copy
 import os
 from pathlib import Path
 from typing import Any
@@ -61,7 +62,9 @@ class ExportWeights(Callback):
         if not trainer.is_global_zero:
             return
         prefixes = tuple(pl_module.objective.exports)
-        state = pl_module.model.state_dict()
+        model = copy.deepcopy(pl_module.model)
+        pl_module.objective.finish(model)
+        state = model.state_dict()
         weights = {canonical(name): value.contiguous().cpu() for name, value in state.items()}
         part = self.file.with_name(f".{self.file.name}.part")
         save_file({name: value for name, value in weights.items() if name.startswith(prefixes)}, part)

@@ -1,5 +1,6 @@
 """Stage 2: the flow matching transformer (FLOAT section 3.2, arXiv 2412.01064)."""
 
+from collections.abc import Set
 from dataclasses import dataclass
 from typing import ClassVar
 
@@ -47,6 +48,12 @@ class FlowObjective:
             for name, parameter in model.fmt.named_parameters():
                 if "adaLN_modulation" in name or name.startswith("decoder.linear"):
                     parameter.zero_()
+
+    def begin(self, model: FloatModel, trained: Set[str]) -> None:
+        """Nothing: earlier weights need no care."""
+
+    def finish(self, model: FloatModel) -> None:
+        """Nothing: weights say it all."""
 
     def batch(self, key: BatchKey) -> BatchKey:
         """Nothing ahead: windows need the frozen encoders, and what those said is remembered."""

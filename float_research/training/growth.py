@@ -13,8 +13,8 @@ from float_research.types import UserError
 ENCODER = re.compile(r"(motion_autoencoder\.enc\.net_app\.convs\.)(\d+)(\..+)")
 
 
-def carry_over(weights: Mapping[str, Tensor], model: FloatModel, source: str) -> tuple[int, int]:
-    """Copies every weight that has its place in the model; returns how many were taken and how many are fresh.
+def carry_over(weights: Mapping[str, Tensor], model: FloatModel, source: str) -> tuple[set[str], int]:
+    """Copies every weight that has its place in the model; returns those places and the number of others.
 
     A motion auto-encoder for larger images has more levels. The decoder's are appended; the encoder begins with its
     largest, so its residual blocks keep their distance from the end, and the first layer of all begins anew.
@@ -24,16 +24,16 @@ def carry_over(weights: Mapping[str, Tensor], model: FloatModel, source: str) ->
     """
     own = {canonical(name): parameter for name, parameter in model.state_dict().items()}
     added = _depth(own) - _depth(weights)
-    taken = 0
+    taken: set[str] = set()
     with torch.no_grad():
         for name, value in weights.items():
             place = _moved(name, added)
             if place in own and own[place].shape == value.shape:
                 own[place].copy_(value)
-                taken += 1
+                taken.add(place)
     if not taken:
         raise UserError(f"init_from={source} has no weight that fits the model; choose the model=… it was made for")
-    return taken, len(own) - taken
+    return taken, len(own) - len(taken)
 
 
 def _depth(names: Mapping[str, Tensor]) -> int:

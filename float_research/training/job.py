@@ -78,9 +78,12 @@ class TrainingJob:
         lightning.seed_everything(self.seed, verbose=False)
         model = self.build_model()
         self.objective.prepare(model)
+        trained: set[str] = set()
         for file in self.init_from:
             taken, fresh = carry_over(read_tensors(Path(file)), model, file)
-            console.print(f"{taken} tensors from {file}, {fresh} others", soft_wrap=True)
+            console.print(f"{len(taken)} tensors from {file}, {fresh} others", soft_wrap=True)
+            trained |= taken
+        self.objective.begin(model, trained)
         return model
 
     def _callbacks(self, console: Console) -> list[Callback]:

@@ -1,6 +1,6 @@
 """What a stage of training wants of the model."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping, Sequence, Set
 from typing import Any, NamedTuple, Protocol, runtime_checkable
 
 import numpy as np
@@ -43,6 +43,12 @@ class Objective(Protocol):
 
     def prepare(self, model: FloatModel) -> None:
         """Sets initial weights that differ from the layers' own, and adds what only training needs, such as a head."""
+
+    def begin(self, model: FloatModel, trained: Set[str]) -> None:
+        """Called once weights of earlier trainings, by the names in `trained`, are in their places."""
+
+    def finish(self, model: FloatModel) -> None:
+        """Takes off a copy of the trained model what only training needed and its weights do not say."""
 
     def batch(self, key: BatchKey) -> Any:
         """What worker processes make ahead of a step. The same key, the same batch."""

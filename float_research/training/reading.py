@@ -1,5 +1,6 @@
 """The motion reader, by which generated frames are measured. It learns from renders, where the truth is known."""
 
+from collections.abc import Set
 from dataclasses import dataclass
 from typing import ClassVar
 
@@ -37,6 +38,12 @@ class ReaderObjective:
 
     def prepare(self, model: FloatModel) -> None:
         model.add_module("reader", MotionReader())
+
+    def begin(self, model: FloatModel, trained: Set[str]) -> None:
+        """Nothing: earlier weights need no care."""
+
+    def finish(self, model: FloatModel) -> None:
+        """Nothing: weights say it all."""
 
     def batch(self, key: BatchKey) -> BatchKey:
         """Nothing ahead: portraits are rendered where the model is."""

@@ -3,7 +3,7 @@
 The official pipeline takes pretrained ones here.
 """
 
-from collections.abc import Sequence
+from collections.abc import Sequence, Set
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -97,6 +97,12 @@ class PhoneObjective:
     def prepare(self, model: FloatModel) -> None:
         model.add_module("phone_head", nn.Linear(model.audio_encoder.wav2vec2.config.hidden_size, len(PHONES)))
 
+    def begin(self, model: FloatModel, trained: Set[str]) -> None:
+        """Nothing: earlier weights need no care."""
+
+    def finish(self, model: FloatModel) -> None:
+        """Nothing: weights say it all."""
+
     def batch(self, key: BatchKey) -> SpeechBatch:
         return self.speech(key)
 
@@ -129,6 +135,12 @@ class EmotionObjective:
 
     def prepare(self, model: FloatModel) -> None:
         """Nothing: transformers' own initial weights."""
+
+    def begin(self, model: FloatModel, trained: Set[str]) -> None:
+        """Nothing: earlier weights need no care."""
+
+    def finish(self, model: FloatModel) -> None:
+        """Nothing: weights say it all."""
 
     def batch(self, key: BatchKey) -> SpeechBatch:
         return self.speech(key)
