@@ -46,7 +46,7 @@ def load() -> Callable[..., Pipeline]:
 
 @pytest.fixture(scope="session")
 def portrait() -> Path:
-    return Path(example("portrait"))
+    return Path(example("photo"))
 
 
 @pytest.fixture(scope="session")

@@ -100,7 +100,7 @@ def test_a_run_ends_with_a_summary_that_says_untrained(
     assert ended.code == 0
     assert ended.error == ""
     assert "untrained" in ended.output
-    assert "astronaut-speech0.5.mp4" in ended.output
+    assert "portrait-speech0.5.mp4" in ended.output
     assert f"record: {tmp_path / 'record.json'}" in ended.output
 
 

@@ -17,9 +17,11 @@ from torch.utils.data import DataLoader, Dataset
 
 from float_research.data import audio as audio_files
 from float_research.data import image as image_files
-from float_research.data.face import Cropper
+from float_research.data.face import Cropper, NoCrop
 from float_research.types import Clip, Image, LoadedClip, UserError, Waveform
 
+TOY = "toy"
+"""In place of a detector: toy portraits are framed as the model expects, and no detector knows their faces."""
 COLUMNS = ("image", "audio", "id", "emotion")
 
 
@@ -166,8 +168,11 @@ class ClipLoader:
 @lru_cache(maxsize=256)
 def _cropped(loader: ClipLoader, path: Path, mtime_ns: int, num_bytes: int) -> tuple[Image, Mapping[str, Any]]:
     """A crop by everything it depends on: the loader's settings and the file's state."""
+    image = image_files.read_image(path, loader.background)
+    if image_files.is_toy_portrait(path):
+        return NoCrop()(image, loader.image_size)[0], {"detector": TOY}
     try:
-        return loader.face(image_files.read_image(path, loader.background), loader.image_size)
+        return loader.face(image, loader.image_size)
     except UserError as error:
         raise UserError(f"image {path}: {error}") from error
 

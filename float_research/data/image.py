@@ -11,7 +11,7 @@ from PIL import Image as PillowImage
 from PIL import ImageColor, ImageOps, UnidentifiedImageError
 from torch import Tensor
 
-from float_research.types import Image, UserError
+from float_research.types import TOY_MARK, Image, UserError
 
 SUFFIXES = frozenset({".png", ".jpg", ".jpeg", ".webp", ".bmp", ".tif", ".tiff"})
 
@@ -34,6 +34,12 @@ def read_image(path: Path, background: str) -> Image:
     ) as error:
         reason = str(error) or type(error).__name__
         raise UserError(f"image {path} cannot be read ({reason}); convert it to PNG or JPEG") from error
+
+
+def is_toy_portrait(path: Path) -> bool:
+    """Whether an image file says that it is a rendered head of the toy world."""
+    with PillowImage.open(path) as file:
+        return file.info.get(TOY_MARK[0]) == TOY_MARK[1]
 
 
 def to_rgb(image: PillowImage.Image, background: str) -> Image:

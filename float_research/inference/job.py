@@ -3,7 +3,7 @@
 import logging
 import time
 import warnings
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
@@ -16,7 +16,7 @@ from rich.console import Console
 from rich.table import Table
 
 from float_research.conditioning.emotion import EmotionSource
-from float_research.data.clips import ClipDataModule, ClipLoader, ClipSource
+from float_research.data.clips import TOY, ClipDataModule, ClipLoader, ClipSource
 from float_research.inference.module import FloatInference, Naming
 from float_research.inference.pipeline import FloatPipeline
 from float_research.inference.plan import PlannedClip, estimate_memory_mb, plan_clips, plan_tables
@@ -26,10 +26,13 @@ from float_research.models.decoding import Batched
 from float_research.models.float_model import FloatModel
 from float_research.sampling.sampler import Sampler
 from float_research.tracking import record
-from float_research.types import UserError
+from float_research.types import Clip, UserError
 from float_research.video.writer import H264
 
-UNTRAINED = "The weights are untrained (seeded random numbers): the frames show that the pipeline runs, not a face."
+PHOTO_IN_TOY_WORLD = (
+    "{image} is no toy portrait, and the demo weights have seen nothing else: expect a smeared, drifting face. "
+    "Make toy portraits with scripts/make_portraits.py, or get the official weights (README)."
+)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -64,8 +67,7 @@ class Job:
         if self.dry_run:
             self._print_plan(planned, console)
             return None
-        for clip in clips:
-            self.loader.portrait(clip)
+        self._warn_of_photos(clips, console)
         silence_lightning()
         trainer = self.build_trainer()
         if trainer.world_size > len(clips):
@@ -97,10 +99,18 @@ class Job:
         }
         record.write_json(self.output_dir / "record.json", content)
         console.print(self._summary(content))
-        if not self.checkpoint.trained:
-            console.print(UNTRAINED, style="bold yellow")
+        if self.checkpoint.notice:
+            console.print(self.checkpoint.notice, style="bold yellow")
         console.print(f"record: {self.output_dir / 'record.json'}", soft_wrap=True)
         return content
+
+    def _warn_of_photos(self, clips: Sequence[Clip], console: Console) -> None:
+        """Finds every face before weights load, and says which portraits a toy model cannot know."""
+        faces = {clip.image: self.loader.portrait(clip)[1] for clip in clips}
+        for image, face in faces.items():
+            if self.checkpoint.toy and face["detector"] != TOY:
+                warning = PHOTO_IN_TOY_WORLD.format(image=image)
+                console.print(warning, style="bold yellow", soft_wrap=True, markup=False)
 
     def _print_plan(self, planned: list[PlannedClip], console: Console) -> None:
         with torch.device("meta"):

@@ -47,9 +47,15 @@ def canonical(key: str) -> str:
 
 
 class Checkpoint(ABC):
-    """A source of weights. `trained` is False where frames mean nothing."""
+    """A source of weights.
 
-    trained = True
+    `trained` is False where frames mean nothing, `toy` True where training saw the toy world only. `notice` is what a
+    run must say of its frames.
+    """
+
+    trained: ClassVar[bool] = True
+    toy: ClassVar[bool] = False
+    notice: ClassVar[str | None] = None
 
     @abstractmethod
     def files(self) -> list[Path]:
@@ -97,6 +103,16 @@ class Unified(Checkpoint):
 
 
 @dataclass(frozen=True, kw_only=True)
+class Demo(Unified):
+    """The weights in this package, trained on illustrated talking heads."""
+
+    toy: ClassVar[bool] = True
+    notice: ClassVar[str | None] = (
+        "The demo weights know an illustrated toy world only: what they show says nothing about the official model."
+    )
+
+
+@dataclass(frozen=True, kw_only=True)
 class Split(Checkpoint):
     """One file a network, without prefixes, and the two Hugging Face folders beside them."""
 
@@ -139,7 +155,10 @@ class Random(Checkpoint):
 
     seed: int
 
-    trained = False
+    trained: ClassVar[bool] = False
+    notice: ClassVar[str | None] = (
+        "The weights are untrained (seeded random numbers): the frames show that the pipeline runs, not a face."
+    )
 
     def files(self) -> list[Path]:
         return []

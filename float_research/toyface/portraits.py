@@ -13,7 +13,7 @@ from torch import Tensor
 from float_research.toyface.identity import sample_identities
 from float_research.toyface.motion import MOTION
 from float_research.toyface.render import render
-from float_research.types import TOY_MARK
+from float_research.types import TOY_MARK, UserError
 
 FINENESS = 2
 """Rendered so many times larger than written, for smoother edges."""
@@ -27,7 +27,13 @@ def portrait(person: Float[Tensor, " k"], size_px: int) -> PillowImage.Image:
 
 
 def save_portraits(folder: Path, num: int, size_px: int, seed: int) -> list[Path]:
-    """Writes `num` people as PNG files that say what they are, so that nobody looks for a human face in them."""
+    """Writes `num` people as PNG files that say what they are, so that nobody looks for a human face in them.
+
+    Raises:
+        UserError: a number makes no sense.
+    """
+    if num < 1 or not 16 <= size_px <= 2048:
+        raise UserError(f"num={num} must be positive, and size_px={size_px} from 16 to 2048")
     mark = PngInfo()
     mark.add_text(*TOY_MARK)
     folder.mkdir(parents=True, exist_ok=True)

@@ -60,9 +60,7 @@ class AutoencoderObjective:
                     weight.mul_(SMALL_FLOW)
 
     def begin(self, model: FloatModel, trained: Set[str]) -> None:
-        prefix = "motion_autoencoder.enc."
-        names = {name.removeprefix(prefix) for name in trained if name.startswith(prefix)}
-        keep_trained(model.motion_autoencoder.enc, names, self.portraits(BatchKey(TRAINING, 0), CPU).target)
+        keep_trained(model.motion_autoencoder.enc, trained, self.portraits(BatchKey(TRAINING, 0), CPU).target)
 
     def finish(self, model: FloatModel) -> None:
         device = model.motion_autoencoder.dec.input.input.device

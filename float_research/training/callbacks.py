@@ -2,18 +2,40 @@
 
 import copy
 import os
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 import lightning
 import numpy as np
-from lightning.pytorch.callbacks import Callback
+import torch
+from lightning.pytorch.callbacks import Callback, WeightAveraging
 from PIL import Image
 from rich.console import Console
 from safetensors.torch import save_file
+from torch import Tensor
 
 from float_research.models.checkpoint import canonical
 from float_research.training.module import Training
+
+
+class Averaging(WeightAveraging):
+    """Exponential moving average of all weights and statistics.
+
+    Its decay rises as `(1 + n) / (10 + n)` with the number of steps, up to the given one, so that the first weights are
+    soon forgotten.
+    """
+
+    def __init__(self, decay: float):
+        super().__init__(avg_fn=partial(averaged, decay=decay))
+
+
+def averaged(average: Tensor, current: Tensor, num_averaged: Tensor, *, decay: float) -> Tensor:
+    """The next average, after `num_averaged` earlier ones. Whole numbers are counters and just taken."""
+    if not average.is_floating_point():
+        return current
+    n = float(num_averaged)
+    return torch.lerp(average, current.to(average.dtype), max(1 - decay, 1 - (1 + n) / (10 + n)))
 
 
 class Report(Callback):

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 import lightning
-from lightning.pytorch.callbacks import Callback, EMAWeightAveraging, ModelCheckpoint
+from lightning.pytorch.callbacks import Callback, ModelCheckpoint
 from lightning.pytorch.loggers import CSVLogger
 from rich.console import Console
 
@@ -15,7 +15,7 @@ from float_research.inference.job import silence_lightning
 from float_research.models.checkpoint import existing, read_tensors
 from float_research.models.float_model import FloatModel
 from float_research.tracking import record
-from float_research.training.callbacks import ExportWeights, Report
+from float_research.training.callbacks import Averaging, ExportWeights, Report
 from float_research.training.growth import carry_over
 from float_research.training.module import BuildOptimizer, Training
 from float_research.training.objective import Objective
@@ -88,10 +88,9 @@ class TrainingJob:
 
     def _callbacks(self, console: Console) -> list[Callback]:
         """In the order in which they act: report, average, export; a checkpoint last of all."""
-        averaging = EMAWeightAveraging(decay=self.average_decay, update_starting_at_step=self.warmup_steps)
         return [
             Report(self.output_dir / "previews", console),
-            *([averaging] if self.average_decay else []),
+            *([Averaging(self.average_decay)] if self.average_decay else []),
             ExportWeights(self.output_dir / WEIGHTS),
             ModelCheckpoint(
                 dirpath=self.output_dir,

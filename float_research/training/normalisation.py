@@ -14,6 +14,8 @@ from torch import Tensor, nn
 from float_research.models.layers import EqualConv2d, FusedLeakyReLU
 from float_research.models.motion_autoencoder import MotionEncoder
 
+PREFIX = "motion_autoencoder.enc."
+
 
 class Normalised(FusedLeakyReLU):
     """An activation with batch normalisation before it, `leaky_relu(norm(x) + bias, 0.2) · sqrt(2)`."""
@@ -48,9 +50,11 @@ def _normalised(encoder: MotionEncoder) -> Iterator[tuple[str, nn.Sequential, Eq
 
 @torch.no_grad()
 def keep_trained(encoder: MotionEncoder, trained: Set[str], images: Float[Tensor, "b 3 h w"]) -> None:
-    """Sets the norms behind `trained` weights so that on these images they change nothing."""
+    """Sets the norms behind weights that are `trained`, by their names in the whole model, so that on these images they
+    change nothing.
+    """
     for name, _, convolution, activation in _normalised(encoder):
-        if name in trained:
+        if PREFIX + name in trained:
             output = _output(encoder, convolution, images)
             activation.norm.weight.copy_(output.std((0, 2, 3)))
             activation.norm.bias.copy_(output.mean((0, 2, 3)))

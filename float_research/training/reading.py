@@ -1,6 +1,10 @@
-"""The motion reader, by which generated frames are measured. It learns from renders, where the truth is known."""
+"""Reading motion from frames, learned from renders, where the truth is known.
 
-from collections.abc import Set
+The motion encoder begins so: beside the decoder's, this signal is faint. And a network apart learns it to measure with.
+"""
+
+from abc import ABC, abstractmethod
+from collections.abc import Sequence, Set
 from dataclasses import dataclass
 from typing import ClassVar
 
@@ -12,38 +16,42 @@ from torch import Tensor
 from float_research.models.float_model import FloatModel
 from float_research.toyface.identity import sample_identities
 from float_research.toyface.motion import MOTION, sample_motions
-from float_research.toyface.reader import SIZE_PX, MotionReader
+from float_research.toyface.reader import MotionReader
 from float_research.toyface.render import render
+from float_research.training.normalisation import fold, keep_trained, normalise
 from float_research.training.objective import TRAINING, BatchKey, Terms
 
 BETA = 0.1
 NOISE = 0.03
-HELD_OUT_BATCH = 512
+HELD_OUT_BATCH = 256
 """Enough renders for an R²."""
+NUM_FOLDING = 64
+CPU = torch.device("cpu")
 
 
 @dataclass(frozen=True, kw_only=True)
-class ReaderObjective:
+class Reading(ABC):
     """Smooth L1 between the motion numbers read and the true ones.
 
     Training renders are blurred by a random amount, and noise is added, because generated frames are softer.
     """
 
+    size_px: int
     batch_size: int
     compiled: bool
     seed: int
 
-    trains: ClassVar[tuple[str, ...]] = ("reader.",)
-    exports = trains
+    @property
+    @abstractmethod
+    def trains(self) -> Sequence[str]: ...
 
-    def prepare(self, model: FloatModel) -> None:
-        model.add_module("reader", MotionReader())
+    @property
+    def exports(self) -> Sequence[str]:
+        return self.trains
 
-    def begin(self, model: FloatModel, trained: Set[str]) -> None:
-        """Nothing: earlier weights need no care."""
-
-    def finish(self, model: FloatModel) -> None:
-        """Nothing: weights say it all."""
+    @abstractmethod
+    def read(self, model: FloatModel, image: Float[Tensor, "b 3 h w"]) -> Float[Tensor, "b m"]:
+        """The motion numbers, and after them any others, which shall be zero."""
 
     def batch(self, key: BatchKey) -> BatchKey:
         """Nothing ahead: portraits are rendered where the model is."""
@@ -55,20 +63,18 @@ class ReaderObjective:
         softness = torch.rand(len(image), 1, 1, 1, generator=generator).to(device)
         image = torch.lerp(image, F.avg_pool2d(image, 3, stride=1, padding=1, count_include_pad=False), softness)
         image = image + NOISE * torch.randn(image.shape, generator=generator).to(device)
-        return {"reading": F.smooth_l1_loss(self.read(model, image), motion, beta=BETA)}
+        read = self.read(model, image)
+        wanted = F.pad(motion, (0, read.shape[1] - motion.shape[1]))
+        return {"reading": F.smooth_l1_loss(read, wanted, beta=BETA)}
 
     def metrics(self, model: FloatModel, batch: BatchKey, device: torch.device) -> Terms:
         image, motion = self.portraits(batch, HELD_OUT_BATCH, device)
-        read = self.read(model, image)
+        read = self.read(model, image)[:, : len(MOTION)]
         determined = 1 - (read - motion).square().mean(0) / motion.var(0, correction=0)
         return {f"r2_{name}": value for name, value in zip(MOTION, determined, strict=True)}
 
     def preview(self, model: FloatModel, device: torch.device) -> None:
         return None
-
-    def read(self, model: FloatModel, image: Float[Tensor, "b 3 h w"]) -> Float[Tensor, "b m"]:
-        values: Tensor = model.get_submodule("reader")(image).float()
-        return values
 
     def portraits(
         self, key: BatchKey, num: int, device: torch.device
@@ -78,4 +84,50 @@ class ReaderObjective:
         people, motion = sample_identities(num, generator).to(device), sample_motions(num, generator).to(device)
         draw = torch.compile(render) if self.compiled and key.stream == TRAINING else render
         with torch.no_grad(), torch.autocast(device.type, enabled=False):
-            return draw(people, motion, SIZE_PX).image, motion
+            return draw(people, motion, self.size_px).image, motion
+
+
+@dataclass(frozen=True, kw_only=True)
+class ReaderObjective(Reading):
+    """The reader that measures generated frames."""
+
+    trains: ClassVar[tuple[str, ...]] = ("reader.",)
+
+    def prepare(self, model: FloatModel) -> None:
+        model.add_module("reader", MotionReader())
+
+    def begin(self, model: FloatModel, trained: Set[str]) -> None:
+        """Nothing: earlier weights need no care."""
+
+    def finish(self, model: FloatModel) -> None:
+        """Nothing: weights say it all."""
+
+    def read(self, model: FloatModel, image: Float[Tensor, "b 3 h w"]) -> Float[Tensor, "b m"]:
+        values: Tensor = model.get_submodule("reader")(image).float()
+        return values
+
+
+@dataclass(frozen=True, kw_only=True)
+class MotionObjective(Reading):
+    """The motion encoder, before the auto-encoder as a whole: coordinates λ are motion numbers × `coordinate_scale`."""
+
+    coordinate_scale: float
+
+    trains: ClassVar[tuple[str, ...]] = ("motion_autoencoder.enc.",)
+
+    def prepare(self, model: FloatModel) -> None:
+        normalise(model.motion_autoencoder.enc)
+
+    def begin(self, model: FloatModel, trained: Set[str]) -> None:
+        image, _ = self.portraits(BatchKey(TRAINING, 0), self.batch_size, CPU)
+        keep_trained(model.motion_autoencoder.enc, trained, image)
+
+    def finish(self, model: FloatModel) -> None:
+        device = model.motion_autoencoder.dec.input.input.device
+        keys = (BatchKey(TRAINING, number) for number in range(NUM_FOLDING))
+        fold(model.motion_autoencoder.enc, (self.portraits(key, self.batch_size, device)[0] for key in keys))
+
+    def read(self, model: FloatModel, image: Float[Tensor, "b 3 h w"]) -> Float[Tensor, "b m"]:
+        autoencoder = model.motion_autoencoder
+        identity, _ = autoencoder.encode(image.contiguous(memory_format=torch.channels_last))
+        return autoencoder.coordinates(identity).float() / self.coordinate_scale

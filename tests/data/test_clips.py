@@ -1,11 +1,16 @@
-from collections.abc import Callable
+import dataclasses
+from collections.abc import Callable, Mapping
 from pathlib import Path
+from typing import Any
 
 import pytest
+from PIL import Image as PillowImage
 
 from float_research.data.clips import ClipDataModule, ClipLoader, Grid, Manifest, Pair, file_name
 from float_research.data.face import NoCrop
-from float_research.types import Clip, UserError
+from float_research.data.image import is_toy_portrait
+from float_research.toyface.portraits import save_portraits
+from float_research.types import Clip, Image, UserError
 
 
 @pytest.fixture
@@ -95,3 +100,19 @@ def test_a_changed_portrait_is_cropped_anew(loader: ClipLoader, tmp_path: Path) 
 def test_batches_must_hold_clips(loader: ClipLoader) -> None:
     with pytest.raises(UserError, match="batch_clips=0"):
         ClipDataModule([], loader, batch_clips=0)
+
+
+def test_a_toy_portrait_needs_no_detector(tmp_path: Path, loader: ClipLoader, speech: Callable[[float], Path]) -> None:
+    def refuse(image: Image, size_px: int, /) -> tuple[Image, Mapping[str, Any]]:
+        raise UserError("no face")
+
+    (file,) = save_portraits(tmp_path, num=1, size_px=64, seed=5)
+    strict = dataclasses.replace(loader, face=refuse)
+    image, face = strict.portrait(Clip(id="a", image=file, audio=speech(1)))
+    assert face == {"detector": "toy"}
+    assert image.shape == (loader.image_size, loader.image_size, 3)
+    unmarked = tmp_path / "unmarked.png"
+    PillowImage.open(file).save(unmarked)
+    assert not is_toy_portrait(unmarked)
+    with pytest.raises(UserError, match=r"unmarked\.png: no face"):
+        strict.portrait(Clip(id="a", image=unmarked, audio=speech(1)))

@@ -51,7 +51,7 @@ def test_statistics_are_a_mean_over_all_batches(encoder: MotionEncoder, images: 
 
 
 def test_norms_behind_trained_weights_change_nothing(encoder: MotionEncoder, images: Tensor) -> None:
-    trained = set(encoder.state_dict())
+    trained = {f"motion_autoencoder.enc.{name}" for name in encoder.state_dict()}
     wanted = encoder(images)[0]
     normalise(encoder)
     assert not torch.allclose(encoder(images)[0], wanted, rtol=0.1)
