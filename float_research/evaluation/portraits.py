@@ -57,8 +57,8 @@ def reconstruction(model: MotionAutoencoder, num_pairs: int) -> Iterator[Figure]
 
 
 def ssim(a: Float[Tensor, "b 3 h w"], b: Float[Tensor, "b 3 h w"]) -> Float[Tensor, " b"]:
-    """Structural similarity of each pair of images in [-1, 1]."""
-    value = structural_similarity_index_measure(a, b, data_range=2.0, reduction="none")
+    """Structural similarity of each pair of images in [-1, 1], as intensities in [0, 1]."""
+    value = structural_similarity_index_measure((a + 1) / 2, (b + 1) / 2, data_range=1.0, reduction="none")
     assert isinstance(value, Tensor)
     return value
 

@@ -9,10 +9,14 @@ from typing import Any
 
 import numpy as np
 import pytest
+import torch
 from PIL import Image as PillowImage
 from rich.console import Console
+from safetensors.torch import save_file
 
 from float_research import compose
+from float_research.data.examples import example
+from float_research.models.checkpoint import Random, parameter_shapes
 from float_research.types import UserError
 from float_research.video.reader import probe, read_frames
 
@@ -48,7 +52,7 @@ def manifest(speech: Callable[[float], Path], portrait: Path, tmp_path_factory: 
 
 def test_a_run_leaves_videos_config_and_record(tmp_path: Path, portrait: Path, speech: Callable[[float], Path]) -> None:
     audio = speech(2.5)
-    content = run(tmp_path, f"data.audio={audio}", "nfe=4", "seed=7")
+    content = run(tmp_path, f"data.image={portrait}", f"data.audio={audio}", "nfe=4", "seed=7")
     clip = content["clips"][0]
     id = f"{portrait.stem}-{audio.stem}"
     assert clip["video"] == f"videos/{id}.mp4"
@@ -109,7 +113,8 @@ def test_adaptive_solvers_declare_nothing_and_measure_all(speech: Callable[[floa
 def test_the_name_pattern(speech: Callable[[float], Path], portrait: Path, tmp_path: Path) -> None:
     audio = speech(0.3)
     pattern = "name='{image}-{audio}-nfe{nfe}-seed{seed}-acfg{a}-ecfg{e}-{emotion}'"
-    content = run(tmp_path, f"data.audio={audio}", pattern, "emotion=label", "emotion.label=sad", "nfe=3")
+    files = [f"data.image={portrait}", f"data.audio={audio}"]
+    content = run(tmp_path, *files, pattern, "emotion=label", "emotion.label=sad", "nfe=3")
     assert content["clips"][0]["video"] == f"videos/{portrait.stem}-{audio.stem}-nfe3-seed15-acfg2.0-ecfg1.0-sad.mp4"
     with pytest.raises(UserError, match=r"name='\{nope\}' cannot be filled in"):
         run(tmp_path, f"data.audio={audio}", "name='{nope}'")
@@ -146,3 +151,20 @@ def test_a_clip_that_fails_leaves_no_record(manifest: Path, tmp_path: Path, monk
     with pytest.raises(OSError, match="No space"):
         run(tmp_path, "data=manifest", f"data.file={manifest}", "nfe=3")
     assert [path.name for path in tmp_path.rglob("*") if path.is_file()] == ["config.yaml"]
+
+
+def test_demo_weights_warn_of_photos_only(tmp_path: Path, portrait: Path, speech: Callable[[float], Path]) -> None:
+    with torch.device("meta"):
+        shapes = parameter_shapes(compose.model_builder(compose.compose_config(["model=tiny"]))())
+    save_file(Random(seed=0).tensors(shapes), tmp_path / "demo.safetensors")
+    weights = ["checkpoint=demo", f"checkpoint.file={tmp_path / 'demo.safetensors'}", f"data.audio={speech(0.3)}"]
+    said = {}
+    for name, image in (("photo", portrait), ("toy", Path(example("portrait")))):
+        console = Console(record=True, width=200, file=io.StringIO())
+        settings = ["model=tiny", "face=none", "trainer.accelerator=cpu", "nfe=2", f"output_dir={tmp_path / name}"]
+        compose.build_job(compose.compose_config([*settings, *weights, f"data.image={image}"])).run(console)
+        said[name] = console.export_text()
+    assert "illustrated toy world" in said["photo"]
+    assert "illustrated toy world" in said["toy"]
+    assert "astronaut.png is no toy portrait" in said["photo"]
+    assert "no toy portrait" not in said["toy"]

@@ -25,7 +25,9 @@ STEPS = 4
 
 
 def settings(folder: Path, *overrides: str) -> list[str]:
-    small = ["model=tiny", "stage.objective.portraits.batch_size=4", "num_validation=1", "stage.warmup_steps=2"]
+    small = ["model=tiny", "num_validation=1", "stage.warmup_steps=2"]
+    if not any(override.startswith("stage=") for override in overrides):
+        small.append("stage.objective.portraits.batch_size=4")
     trainer = {"accelerator": "cpu", "max_steps": STEPS, "val_check_interval": STEPS, "enable_progress_bar": False}
     return [*small, *(f"trainer.{key}={value}" for key, value in trainer.items()), f"output_dir={folder}", *overrides]
 
@@ -167,6 +169,18 @@ def test_a_larger_model_takes_what_it_shares_with_a_smaller_one() -> None:
     torch.testing.assert_close(large.enc.net_app.convs[0][0].weight, before)
     with pytest.raises(UserError, match="no weight that fits"):
         carry_over({"other.weight": torch.zeros(1)}, sizes[1], "other.safetensors")
+
+
+@pytest.mark.parametrize(("stage", "prefix"), [("motion", "motion_autoencoder.enc."), ("reader", "reader.")])
+def test_motion_is_read_and_the_weights_go_on(stage: str, prefix: str, tmp_path: Path) -> None:
+    weights = trained(tmp_path, f"stage={stage}", "stage.objective.batch_size=4")
+    assert all(name.startswith(prefix) for name in weights)
+    assert not any(".norm." in name for name in weights if stage == "motion")
+    curves = (tmp_path / "curves" / "version_0" / "metrics.csv").read_text()
+    assert "held_out/r2_jaw" in curves.splitlines()[0]
+    if stage == "motion":
+        after = trained(tmp_path / "after", f"init_from=[{tmp_path / 'weights.safetensors'}]")
+        assert set(weights) < set(after)
 
 
 @pytest.mark.parametrize(
