@@ -128,6 +128,8 @@ def model_builder(cfg: DictConfig) -> Callable[[], FloatModel]:
 def build_job(cfg: DictConfig) -> Job:
     """All parts of a run, cheap ones only: nothing reads weights or media yet."""
     refuse_replayed_sweep(cfg)
+    if "_target_" not in cfg.data:
+        raise UserError("this data=… is for scripts/train.py; choose data=pair, data=grid or data=manifest")
     for name, wanted in {"nfe": int, "seed": int, "batch_clips": int, "dry_run": bool, "name": str}.items():
         check_type(name, cfg[name], wanted)
     return Job(
@@ -153,6 +155,7 @@ def build_training(cfg: DictConfig) -> TrainingJob:
     wanted = {"seed": int, "num_validation": int, "num_workers": int, "average_decay": float, "checkpoint_every": int}
     for name, kind in wanted.items():
         check_type(name, cfg[name], kind)
+    check_training_data(cfg)
     return TrainingJob(
         build_model=model_builder(cfg),
         objective=build(cfg.stage.objective),
@@ -164,6 +167,18 @@ def build_training(cfg: DictConfig) -> TrainingJob:
         config=resolved(cfg),
         **{name: cfg[name] for name in wanted},
     )
+
+
+def check_training_data(cfg: DictConfig) -> None:
+    """Raises a UserError for a stage that the data has nothing for."""
+    if "_target_" in cfg.data:
+        raise UserError("this data=… is for scripts/infer.py; choose data=toy or data=video_folder")
+    labelled = "speech" in cfg.stage.objective or "size_px" in cfg.stage.objective
+    if labelled and cfg.data.corpus is None:
+        raise UserError(
+            "this stage learns from labels, which videos do not have: train it with data=toy, or take a pretrained "
+            "encoder, whose weights init_from=[FILE] gives to the stages after it"
+        )
 
 
 def build_evaluation(cfg: DictConfig) -> Evaluation:

@@ -20,6 +20,7 @@ EXPERIMENTS = [option for group, option in OPTIONS if group == "experiment"]
 REQUIRED = {
     ("data", "grid"): ["data.images=a", "data.audios=b"],
     ("data", "manifest"): ["data.file=a.csv"],
+    ("data", "video_folder"): ["data.folder=a"],
     ("checkpoint", "stages"): ["checkpoint.weights=[a.safetensors]"],
     ("emotion", "blend"): ["emotion.blend={happy: 1}"],
     ("emotion", "keyframes"): ["emotion.keyframes={0: happy}"],
@@ -28,11 +29,11 @@ REQUIRED = {
 """What a user must give besides the option's name."""
 
 
-TRAINING_GROUPS = {"stage"}
+TRAINING = {("data", "toy"), ("data", "video_folder"), *(option for option in OPTIONS if option[0] == "stage")}
 
 
 def composed(group: str, option: str, config_name: str = "infer") -> DictConfig:
-    config_name = "train" if group in TRAINING_GROUPS else config_name
+    config_name = "train" if (group, option) in TRAINING else config_name
     override = f"schedule@guidance.audio={option}" if group == "schedule" else f"{group}={option}"
     required = REQUIRED.get((group, option), [])
     if config_name != "convert":

@@ -7,7 +7,7 @@ import logging
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from functools import cached_property
+from functools import cached_property, partial
 from pathlib import Path
 from typing import Any, NamedTuple, Protocol, runtime_checkable
 
@@ -55,6 +55,9 @@ class Cropper(Protocol):
 
     def __call__(self, image: Image, size_px: int, /) -> tuple[Image, Mapping[str, Any]]: ...
 
+    def lock(self, image: Image, size_px: int, /) -> Callable[[Image], Image]:
+        """The crop that suits `image`, to be cut from all frames of its shot."""
+
 
 @dataclass(frozen=True, kw_only=True)
 class FaceCropper(ABC):
@@ -83,6 +86,16 @@ class FaceCropper(ABC):
         return type(self).__name__.lower()
 
     def __call__(self, image: Image, size_px: int, /) -> tuple[Image, Mapping[str, Any]]:
+        box, num_faces = self.find(image)
+        crop = crop_face(image, box, margin=self.margin, size_px=size_px)
+        return crop, {"detector": self.name, "num_faces": num_faces, **{k: float(v) for k, v in box._asdict().items()}}
+
+    def lock(self, image: Image, size_px: int, /) -> Callable[[Image], Image]:
+        box, _ = self.find(image)
+        return partial(crop_face, box=box, margin=self.margin, size_px=size_px)
+
+    def find(self, image: Image) -> tuple[Box, int]:
+        """The selected face and the number of faces. Raises a UserError where there is none."""
         small = at_detection_height(image)
         found = self.detect(small)
         boxes = [box for box in found if box.score > self.min_score]
@@ -92,9 +105,7 @@ class FaceCropper(ABC):
                 f"no face found by {self.name} with a score above {self.min_score}{best}; use a frontal portrait, "
                 "another detector (face=sfd, face=mtcnn, face=dlib) or face=none for an image that is a crop already"
             )
-        box = SELECTORS[self.select](boxes, small.shape[1])
-        crop = crop_face(image, box, margin=self.margin, size_px=size_px)
-        return crop, {"detector": self.name, "num_faces": len(boxes), **{k: float(v) for k, v in box._asdict().items()}}
+        return SELECTORS[self.select](boxes, small.shape[1]), len(boxes)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -203,6 +214,9 @@ class NoCrop:
 
     def __call__(self, image: Image, size_px: int, /) -> tuple[Image, Mapping[str, Any]]:
         return cv2.resize(image, (size_px, size_px), interpolation=cv2.INTER_AREA), {"detector": "none"}
+
+    def lock(self, image: Image, size_px: int, /) -> Callable[[Image], Image]:
+        return lambda frame: self(frame, size_px)[0]
 
 
 def detection_scale(image: Image) -> float:

@@ -15,6 +15,7 @@ from float_research.training.losses import flow_l1, gradient_l1, multiscale_l1, 
 from float_research.training.normalisation import fold, keep_trained, normalise
 from float_research.training.objective import HELD_OUT, TRAINING, BatchKey, Terms
 from float_research.training.portraits import Pairs, Portraits
+from float_research.training.realism import Adversarial, Perceptual
 
 SMALL_FLOW = 0.1
 """Initial factor of the flow layers, so that training begins with features in their places."""
@@ -34,7 +35,7 @@ class AutoencoderObjective:
     `coordinate_scale`, the spare ones zero, and the flows the true flow, with a weight that falls from `flow` to
     `flow_floor` over the first `taught` of the training. So long the decoder is also driven by true motion, in a share
     of the samples that falls from 1 to `teacher_floor`.
-    Directions are orthonormal by construction.
+    Directions are orthonormal by construction. Two terms more, both off at first, ask for realism.
     """
 
     portraits: Portraits
@@ -48,12 +49,16 @@ class AutoencoderObjective:
     flow_floor: float
     teacher_floor: float
     taught: float
+    perceptual: Perceptual
+    adversarial: Adversarial
 
-    trains: ClassVar[tuple[str, ...]] = ("motion_autoencoder.",)
-    exports = trains
+    trains: ClassVar[tuple[str, ...]] = ("motion_autoencoder.", "judge.")
+    exports: ClassVar[tuple[str, ...]] = ("motion_autoencoder.",)
 
     def prepare(self, model: FloatModel) -> None:
         normalise(model.motion_autoencoder.enc)
+        if self.adversarial.weight:
+            model.add_module("judge", self.adversarial.build())
         with torch.no_grad():
             for name, weight in model.motion_autoencoder.dec.to_flows.named_parameters():
                 if name.endswith("conv.weight"):
@@ -79,7 +84,9 @@ class AutoencoderObjective:
             model.motion_autoencoder, pairs, taught=chance < max(teaching, self.teacher_floor)
         )
         frames = [level.rgb.float() for level in levels]
-        weight = 1 + self.expression * pairs.expression
+        weight = torch.ones_like(pairs.target[:, :1])
+        if pairs.expression is not None:
+            weight = weight + self.expression * pairs.expression
         terms = {
             "frame": self.frame * weighted_l1(frames[-1], pairs.target, weight),
             "levels": self.levels * multiscale_l1(frames[:-1], pairs.target),
@@ -91,6 +98,12 @@ class AutoencoderObjective:
             followed = flow_l1([level.flow.float() for level in levels], pairs.truth.grid, pairs.truth.seen)
             terms["coordinates"] = self.coordinates * (read + calm) / 2
             terms["flow"] = (self.flow_floor + (self.flow - self.flow_floor) * teaching) * followed
+        if self.perceptual.file:
+            terms["perceptual"] = self.perceptual(frames[-1], pairs.target)
+        if self.adversarial.weight:
+            terms["deceived"], terms["judged"] = self.adversarial(
+                model.get_submodule("judge"), frames[-1], pairs.target
+            )
         return terms
 
     def metrics(self, model: FloatModel, batch: BatchKey, device: torch.device) -> Terms:
@@ -100,10 +113,12 @@ class AutoencoderObjective:
         quality = psnr_db(frame, pairs.target)
         terms = {
             "psnr_same_db": quality[swapped:].mean(),
-            "psnr_swapped_db": quality[:swapped].mean(),
-            "psnr_expression_db": psnr_db(frame, pairs.target, pairs.expression).mean(),
             "psnr_copy_db": psnr_db(pairs.source, pairs.target).mean(),
         }
+        if swapped:
+            terms["psnr_swapped_db"] = quality[:swapped].mean()
+        if pairs.expression is not None:
+            terms["psnr_expression_db"] = psnr_db(frame, pairs.target, pairs.expression).mean()
         if pairs.truth is not None:
             wanted = self.true_coordinates(pairs.truth.driving_motion, motion)
             terms["motion_error"] = (motion - wanted).abs().mean() / self.coordinate_scale

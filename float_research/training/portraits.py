@@ -3,6 +3,7 @@
 from dataclasses import dataclass
 from typing import Protocol, runtime_checkable
 
+import numpy as np
 import torch
 from jaxtyping import Float
 from torch import Tensor
@@ -11,6 +12,7 @@ from float_research.toyface.identity import sample_identities
 from float_research.toyface.motion import sample_motions
 from float_research.toyface.render import Rendering, flow, render
 from float_research.training.objective import BatchKey
+from float_research.training.videos import VideoFolder
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -27,14 +29,14 @@ class Truth:
 class Pairs:
     """`target` shows the person of `source` in the motion of `driving`. Images lie in [-1, 1].
 
-    `expression` is near 1 around eyes and mouth, where errors count more. The first `num_swapped` drivers are other
-    people; the others are the target itself.
+    `expression` is near 1 around eyes and mouth, where errors count more; None where nobody knows. The first
+    `num_swapped` drivers are other people; the others are the target itself.
     """
 
     source: Float[Tensor, "b 3 h w"]
     driving: Float[Tensor, "b 3 h w"]
     target: Float[Tensor, "b 3 h w"]
-    expression: Float[Tensor, "b 1 h w"]
+    expression: Float[Tensor, "b 1 h w"] | None
     num_swapped: int
     truth: Truth | None
 
@@ -78,4 +80,32 @@ class ToyPortraits:
             expression=target.expression,
             num_swapped=num_swapped,
             truth=Truth(source_motion=source_motion, driving_motion=motion, grid=grid, seen=seen),
+        )
+
+
+@dataclass(frozen=True, kw_only=True)
+class VideoPortraits:
+    """Two frames of one video, anywhere in it."""
+
+    videos: VideoFolder
+    batch_size: int
+    seed: int
+
+    def __call__(self, key: BatchKey, device: torch.device) -> Pairs:
+        """The pairs of one batch."""
+        generator, shots = np.random.default_rng(key.seed(self.seed)), self.videos.shots[key.stream]
+        sources, targets = [], []
+        for number in generator.integers(len(shots), size=self.batch_size):
+            shot = shots[number]
+            source, target = generator.choice(len(shot), size=2, replace=False).tolist()
+            sources.append(shot.frame(source))
+            targets.append(shot.frame(target))
+        target_images = torch.stack(targets).to(device)
+        return Pairs(
+            source=torch.stack(sources).to(device),
+            driving=target_images,
+            target=target_images,
+            expression=None,
+            num_swapped=0,
+            truth=None,
         )

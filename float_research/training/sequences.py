@@ -1,9 +1,11 @@
 """Windows of speech and motion for the flow matching transformer."""
 
+import math
+from abc import ABC, abstractmethod
 from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
-from typing import Protocol, runtime_checkable
+from typing import NamedTuple
 
 import numpy as np
 import torch
@@ -16,17 +18,22 @@ from float_research.models.float_model import FloatModel
 from float_research.sampling.chunking import Chunking
 from float_research.toyface.corpus import HELD_OUT as HELD_OUT_SPLIT
 from float_research.toyface.corpus import TRAIN, Entry, read_corpus
-from float_research.toyface.motion import sample_motions
+from float_research.toyface.motion import MOTION, sample_motions
 from float_research.toyface.performance import loudness, perform
 from float_research.toyface.speech import RATE_HZ
 from float_research.training.objective import HELD_OUT, TRAINING, BatchKey
+from float_research.training.videos import Shot, VideoFolder
+from float_research.types import Waveform
+
+ENCODED_TOGETHER = 16
 
 
 @dataclass(frozen=True, kw_only=True)
 class Windows:
     """`n = p + l` frames each: `num_previous` and the window's. `first`: windows with nothing before them.
 
-    `speech` are the outputs of all layers of Wav2Vec 2.0, `motion` and `reference` coordinates λ.
+    `speech` are the outputs of all layers of Wav2Vec 2.0, `motion` and `reference` coordinates λ. `jaw` is the
+    coordinate that opens the jaw, where that is known.
     """
 
     speech: Float[Tensor, "b n k"]
@@ -35,74 +42,55 @@ class Windows:
     emotion: Float[Tensor, "b e"]
     first: Bool[Tensor, " b"]
     num_previous: int
+    jaw: int | None
 
 
-@runtime_checkable
-class Sequences(Protocol):
-    """The same key, the same batch."""
-
-    def __call__(self, model: FloatModel, key: BatchKey, device: torch.device) -> Windows: ...
-
-
-@dataclass(frozen=True, kw_only=True)
-class Spoken:
-    """What a frozen model makes of an utterance, and the takes that were performed of it so far."""
+class Performance(NamedTuple):
+    """Speech and motion of one recording, and the motion of a portrait that might say it."""
 
     speech: Float[Tensor, "t k"]
+    motion: Float[Tensor, "t m"]
+    reference: Float[Tensor, " m"]
     emotion: Float[Tensor, " e"]
-    loudness: Float[Tensor, " t"]
-    takes: dict[int, Float[Tensor, "t m"]] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, kw_only=True)
-class ToySequences:
-    """Performances of a corpus, `takes` of each utterance, in motion numbers: nothing needs to be rendered.
+class Sequences(ABC):
+    """Windows of speech and motion. The same key, the same batch."""
 
-    Stage 1 taught the encoder to read these numbers as coordinates, times `coordinate_scale`. The emotion is the label
-    in half of the windows, and what the emotion encoder hears in the others. What the frozen encoders make of an
-    utterance is kept in memory.
-    """
-
-    folder: str
-    takes: int
     batch_size: int
     chunking: Chunking
-    coordinate_scale: float
-    source_spread: float
     seed: int
-    _spoken: dict[tuple[int, int], Spoken] = field(default_factory=dict, init=False, repr=False, compare=False)
 
-    @cached_property
-    def entries(self) -> dict[int, list[Entry]]:
-        return {
-            TRAINING: read_corpus(Path(self.folder), TRAIN),
-            HELD_OUT: read_corpus(Path(self.folder), HELD_OUT_SPLIT),
-        }
+    @abstractmethod
+    def perform(
+        self, model: FloatModel, stream: int, generator: np.random.Generator, device: torch.device
+    ) -> Performance:
+        """One performance, drawn from the stream."""
+
+    @property
+    def jaw(self) -> int | None:
+        """The coordinate that opens the jaw."""
+        return None
 
     def __call__(self, model: FloatModel, key: BatchKey, device: torch.device) -> Windows:
-        """The windows of one batch: of random utterances, from their very beginning or from anywhere."""
-        generator, stream = np.random.default_rng(key.seed(self.seed)), key.stream
-        num_directions = model.motion_autoencoder.dec.direction.weight.shape[1]
-        speech, motion, emotion, first = [], [], [], []
-        for number in generator.integers(len(self.entries[stream]), size=self.batch_size).tolist():
-            spoken = self.spoken(model, number, stream, device)
-            take = self.take(model, number, int(generator.integers(self.takes)), stream, device)
-            last = max(len(take) - self.chunking.window_frames, 0)
-            start = max(int(generator.integers(-self.chunking.previous_frames - 1, last + 1)), 0)
-            speech.append(self.cut(spoken.speech, start))
-            motion.append(self.cut(take, start))
-            label = torch.eye(len(model.emotions))[model.emotions.index(self.entries[stream][number].emotion)]
-            emotion.append(label if generator.random() < 0.5 else spoken.emotion)
-            first.append(start == 0)
-        still = sample_motions(self.batch_size, key.generator(self.seed, 1))
-        spare = num_directions - still.shape[1]
+        """The windows of one batch: of random performances, from their very beginning or from anywhere."""
+        generator = np.random.default_rng(key.seed(self.seed))
+        performances, starts = [], []
+        for _ in range(self.batch_size):
+            performance = self.perform(model, key.stream, generator, device)
+            last = max(len(performance.motion) - self.chunking.window_frames, 0)
+            starts.append(max(int(generator.integers(-self.chunking.previous_frames - 1, last + 1)), 0))
+            performances.append(performance)
+        pairs = list(zip(performances, starts, strict=True))
         return Windows(
-            speech=torch.stack(speech).to(device),
-            motion=self.coordinate_scale * F.pad(torch.stack(motion), (0, spare)).to(device),
-            reference=self.coordinate_scale * F.pad(self.source_spread * still, (0, spare)).to(device),
-            emotion=torch.stack(emotion).to(device),
-            first=torch.tensor(first, device=device),
+            speech=torch.stack([self.cut(performance.speech, start) for performance, start in pairs]).to(device),
+            motion=torch.stack([self.cut(performance.motion, start) for performance, start in pairs]).to(device),
+            reference=torch.stack([performance.reference for performance in performances]).to(device),
+            emotion=torch.stack([performance.emotion for performance in performances]).to(device),
+            first=torch.tensor([start == 0 for start in starts], device=device),
             num_previous=self.chunking.previous_frames,
+            jaw=self.jaw,
         )
 
     def cut(self, rows: Float[Tensor, "t k"], start: int) -> Float[Tensor, "n k"]:
@@ -116,19 +104,76 @@ class ToySequences:
         empty = rows.new_zeros(self.chunking.previous_frames - len(before), rows.shape[1])
         return torch.cat([empty, before, window, window[-1:].expand(missing, -1)])
 
+
+def heard(model: FloatModel, waveform: Waveform, num_frames: int, device: torch.device) -> tuple[Tensor, Tensor]:
+    """What the frozen encoders make of speech: `(t, k)` layers of Wav2Vec 2.0, `(e,)` emotion. On the CPU."""
+    normal = torch.from_numpy(normalise(waveform).astype(np.float32))[None].to(device)
+    with torch.no_grad():
+        speech = model.audio_encoder.layers(normal, num_frames)[0].float().cpu()
+        return speech, model.emotion_encoder(normal)[0].float().cpu()
+
+
+@dataclass(frozen=True, kw_only=True)
+class Spoken:
+    """What a frozen model makes of an utterance, and the takes that were performed of it so far."""
+
+    speech: Float[Tensor, "t k"]
+    emotion: Float[Tensor, " e"]
+    loudness: Float[Tensor, " t"]
+    takes: dict[int, Float[Tensor, "t m"]] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, kw_only=True)
+class ToySequences(Sequences):
+    """Performances of a corpus, `takes` of each utterance, in motion numbers: nothing needs to be rendered.
+
+    Stage 1 taught the encoder to read these numbers as coordinates, times `coordinate_scale`. The emotion is the label
+    in half of the windows, and what the emotion encoder hears in the others. What the frozen encoders make of an
+    utterance is kept in memory.
+    """
+
+    folder: str
+    takes: int
+    coordinate_scale: float
+    source_spread: float
+    _spoken: dict[tuple[int, int], Spoken] = field(default_factory=dict, init=False, repr=False, compare=False)
+
+    @property
+    def jaw(self) -> int:
+        return MOTION.index("jaw")
+
+    @cached_property
+    def entries(self) -> dict[int, list[Entry]]:
+        return {
+            TRAINING: read_corpus(Path(self.folder), TRAIN),
+            HELD_OUT: read_corpus(Path(self.folder), HELD_OUT_SPLIT),
+        }
+
+    def perform(
+        self, model: FloatModel, stream: int, generator: np.random.Generator, device: torch.device
+    ) -> Performance:
+        number = int(generator.integers(len(self.entries[stream])))
+        spoken = self.spoken(model, number, stream, device)
+        motion = self.take(model, number, int(generator.integers(self.takes)), stream, device)
+        label = torch.eye(len(model.emotions))[model.emotions.index(self.entries[stream][number].emotion)]
+        still = sample_motions(1, torch.Generator().manual_seed(int(generator.integers(1 << 31))))[0]
+        spare = model.motion_autoencoder.dec.direction.weight.shape[1] - len(still)
+        return Performance(
+            speech=spoken.speech,
+            motion=self.coordinate_scale * F.pad(motion, (0, spare)),
+            reference=self.coordinate_scale * F.pad(self.source_spread * still, (0, spare)),
+            emotion=label if generator.random() < 0.5 else spoken.emotion,
+        )
+
     def spoken(self, model: FloatModel, number: int, stream: int, device: torch.device) -> Spoken:
         """An utterance as the frozen encoders hear it."""
         key = (stream, number)
         if key not in self._spoken:
             waveform = self.entries[stream][number].load().waveform
             num_frames = num_video_frames(len(waveform), RATE_HZ, model.fps)
-            normal = torch.from_numpy(normalise(waveform).astype(np.float32))[None].to(device)
-            with torch.no_grad():
-                self._spoken[key] = Spoken(
-                    speech=model.audio_encoder.layers(normal, num_frames)[0].float().cpu(),
-                    emotion=model.emotion_encoder(normal)[0].float().cpu(),
-                    loudness=loudness(torch.from_numpy(waveform), num_frames),
-                )
+            speech, emotion = heard(model, waveform, num_frames, device)
+            loud = loudness(torch.from_numpy(waveform), num_frames)
+            self._spoken[key] = Spoken(speech=speech, emotion=emotion, loudness=loud)
         return self._spoken[key]
 
     def take(
@@ -142,3 +187,43 @@ class ToySequences:
                 entry.phones, spoken.loudness, entry.emotion, fps=model.fps, generator=generator
             )
         return spoken.takes[take]
+
+
+@dataclass(frozen=True, kw_only=True)
+class VideoSequences(Sequences):
+    """Stretches of real videos, in the coordinates that the frozen motion encoder reads from their frames.
+
+    The emotion is what the emotion encoder hears. Everything the frozen encoders say is kept in memory: 4 bytes × (k +
+    m) a frame.
+    """
+
+    videos: VideoFolder
+    stretch_s: float
+    _known: dict[tuple[int, int, int], Performance] = field(default_factory=dict, init=False, repr=False, compare=False)
+
+    def perform(
+        self, model: FloatModel, stream: int, generator: np.random.Generator, device: torch.device
+    ) -> Performance:
+        shots, length = self.videos.shots[stream], int(self.stretch_s * model.fps)
+        number = int(generator.integers(len(shots)))
+        stretch = int(generator.integers(math.ceil(len(shots[number]) / length)))
+        key = (stream, number, stretch)
+        if key not in self._known:
+            begin = min(stretch * length, max(len(shots[number]) - length, 0))
+            self._known[key] = self.read(model, shots[number], begin, min(length, len(shots[number])), device)
+        known = self._known[key]
+        return known._replace(reference=known.motion[int(generator.integers(len(known.motion)))])
+
+    def read(self, model: FloatModel, shot: Shot, begin: int, length: int, device: torch.device) -> Performance:
+        """What the frozen encoders make of `length` frames from `begin` on."""
+        samples = model.sampling_rate_hz / model.fps
+        waveform = shot.waveform[int(begin * samples) : int((begin + length) * samples)]
+        speech, emotion = heard(model, waveform, length, device)
+        coordinates = []
+        with torch.no_grad():
+            for numbers in torch.arange(begin, begin + length).split(ENCODED_TOGETHER):
+                images = torch.stack([shot.frame(number) for number in numbers.tolist()]).to(device)
+                identity, _ = model.motion_autoencoder.encode(images)
+                coordinates.append(model.motion_autoencoder.coordinates(identity).float().cpu())
+        motion = torch.cat(coordinates)
+        return Performance(speech=speech, motion=motion, reference=motion[0], emotion=emotion)

@@ -49,3 +49,22 @@ def read_frames(path: Path) -> Iterator[Image]:
     with av.open(str(path)) as container:
         for frame in container.decode(container.streams.video[0]):
             yield np.ascontiguousarray(frame.to_ndarray(format="rgb24"))
+
+
+def read_frames_at(path: Path, fps: float) -> Iterator[Image]:
+    """RGB frames at a constant rate: each is what the video shows in the middle of its `1 / fps` seconds."""
+    with av.open(str(path)) as container:
+        stream = container.streams.video[0]
+        shown, first_s, number = None, 0.0, 0
+        for frame in container.decode(stream):
+            if shown is None:
+                first_s = frame.time or 0.0
+            while shown is not None and (number + 0.5) / fps < frame.time - first_s:
+                yield np.ascontiguousarray(shown.to_ndarray(format="rgb24"))
+                number += 1
+            shown = frame
+        if shown is not None:
+            last_s = shown.time - first_s + 1 / float(stream.average_rate or fps)
+            while (number + 0.5) / fps < last_s:
+                yield np.ascontiguousarray(shown.to_ndarray(format="rgb24"))
+                number += 1

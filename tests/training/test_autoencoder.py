@@ -25,9 +25,7 @@ STEPS = 4
 
 
 def settings(folder: Path, *overrides: str) -> list[str]:
-    small = ["model=tiny", "num_validation=1", "stage.warmup_steps=2"]
-    if not any(override.startswith("stage=") for override in overrides):
-        small.append("stage.objective.portraits.batch_size=4")
+    small = ["model=tiny", "num_validation=1", "stage.warmup_steps=2", "stage.batch_size=4"]
     trainer = {"accelerator": "cpu", "max_steps": STEPS, "val_check_interval": STEPS, "enable_progress_bar": False}
     return [*small, *(f"trainer.{key}={value}" for key, value in trainer.items()), f"output_dir={folder}", *overrides]
 
@@ -173,7 +171,7 @@ def test_a_larger_model_takes_what_it_shares_with_a_smaller_one() -> None:
 
 @pytest.mark.parametrize(("stage", "prefix"), [("motion", "motion_autoencoder.enc."), ("reader", "reader.")])
 def test_motion_is_read_and_the_weights_go_on(stage: str, prefix: str, tmp_path: Path) -> None:
-    weights = trained(tmp_path, f"stage={stage}", "stage.objective.batch_size=4")
+    weights = trained(tmp_path, f"stage={stage}")
     assert all(name.startswith(prefix) for name in weights)
     assert not any(".norm." in name for name in weights if stage == "motion")
     curves = (tmp_path / "curves" / "version_0" / "metrics.csv").read_text()

@@ -41,8 +41,7 @@ def corpus(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 def trained(stage: str, corpus: Path, folder: Path, *overrides: str) -> dict[str, Tensor]:
-    part = "sequences" if stage == "flow" else "speech"
-    small = ["model=tiny", f"stage.objective.{part}.folder={corpus}", f"stage.objective.{part}.batch_size=3"]
+    small = ["model=tiny", f"data.corpus={corpus}", "stage.batch_size=3"]
     trainer = ["trainer.accelerator=cpu", "trainer.max_steps=3", "trainer.val_check_interval=3"]
     quiet = ["trainer.enable_progress_bar=false", "num_validation=1", f"output_dir={folder}", f"stage={stage}"]
     cfg = compose.compose_config([*small, *trainer, *quiet, *overrides], "train")

@@ -1,0 +1,198 @@
+"""Training on a folder of videos: what is used, what is left out, and the two stages on it."""
+
+import logging
+import shutil
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from rich.console import Console
+from safetensors.torch import load_file, save_file
+from torch import Tensor
+
+from float_research import compose
+from float_research.data.examples import example
+from float_research.data.face import NoCrop
+from float_research.toyface.identity import sample_identities
+from float_research.toyface.motion import sample_motions
+from float_research.toyface.render import render
+from float_research.training.objective import HELD_OUT, TRAINING, BatchKey
+from float_research.training.portraits import VideoPortraits
+from float_research.training.realism import Adversarial, _places
+from float_research.training.videos import VideoFolder
+from float_research.types import UserError
+from float_research.video.reader import read_frames_at
+from float_research.video.writer import H264, Recording
+
+CPU = torch.device("cpu")
+FPS, FRAMES, SIZE_PX = 25.0, 30, 32
+
+
+def film(path: Path, person: int, *, num_frames: int = FRAMES, fps: float = FPS, sound: bool = True) -> None:
+    """A toy head that drifts from one pose to another, saying the example sentence."""
+    generator = torch.Generator().manual_seed(person)
+    looks, ends = sample_identities(1, generator), sample_motions(2, generator)
+    motion = torch.lerp(ends[:1], ends[1:], torch.linspace(0, 1, num_frames)[:, None])
+    frames = render(looks.expand(num_frames, -1), motion, 64).image
+    pixels = ((frames.permute(0, 2, 3, 1) + 1) * 127.5).to(torch.uint8)
+    recording = Recording(Path(example("speech"))) if sound else None
+    settings = H264(crf=10, preset="ultrafast", audio_rate_hz=48000, audio_bitrate_bps=128000)
+    with settings.open(path, fps=fps, size_px=64, recording=recording) as writer:
+        writer.write(pixels)
+
+
+@pytest.fixture(scope="module")
+def films(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Three good films, one of them at 30 frames a second, and three that cannot be used."""
+    folder = tmp_path_factory.mktemp("films")
+    for person in range(2):
+        film(folder / f"good{person}.mp4", person)
+    film(folder / "good2.mp4", 2, num_frames=36, fps=30.0)
+    film(folder / "mute.mp4", 3, sound=False)
+    film(folder / "short.mp4", 4, num_frames=4)
+    (folder / "broken.mp4").write_bytes(b"no video")
+    return folder
+
+
+def videos(folder: Path, cache: Path) -> VideoFolder:
+    return VideoFolder(
+        folder=str(folder), cache=str(cache), face=NoCrop(), size_px=SIZE_PX, fps=FPS, sampling_rate_hz=16000,
+        held_out=0.1,
+    )  # fmt: skip
+
+
+def trained(stage: str, films: Path, folder: Path, *overrides: str) -> dict[str, Tensor]:
+    data = ["data=video_folder", f"data.folder={films}", f"data.videos.cache={folder / 'cache'}", "face=none"]
+    small = ["model=tiny", "stage.batch_size=2", "num_validation=1", f"output_dir={folder}", f"stage={stage}"]
+    trainer = ["accelerator=cpu", "max_steps=2", "val_check_interval=2", "enable_progress_bar=false"]
+    settings = [*data, *small, *(f"trainer.{setting}" for setting in trainer), *overrides]
+    job = compose.build_training(compose.compose_config(settings, "train"))
+    return load_file(job.run(Console(quiet=True)))
+
+
+@pytest.mark.parametrize(("fps", "num_frames"), [(30.0, 36), (12.5, 15), (25.0, 30)])
+def test_any_frame_rate_becomes_ours(tmp_path: Path, fps: float, num_frames: int) -> None:
+    film(tmp_path / "film.mp4", 0, num_frames=num_frames, fps=fps)
+    frames = list(read_frames_at(tmp_path / "film.mp4", FPS))
+    assert len(frames) == 30
+    shown = list(read_frames_at(tmp_path / "film.mp4", fps))
+    assert len(shown) == num_frames
+    for i, frame in enumerate(frames):
+        np.testing.assert_array_equal(frame, shown[int((i + 0.5) / FPS * fps)])
+
+
+def test_bad_videos_are_named_and_left_out(films: Path, tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    with caplog.at_level(logging.INFO, "float_research"):
+        shots = videos(films, tmp_path).shots
+    assert {stream: len(found) for stream, found in shots.items()} == {HELD_OUT: 1, TRAINING: 2}
+    assert "3 of 6 videos can be used" in caplog.text
+    for name, reason in {"mute": "no audio track", "short": "has 4 frames", "broken": "cannot be read"}.items():
+        assert any(f"skipped {name}.mp4" in line and reason in line for line in caplog.messages), name
+    assert not list(tmp_path.glob(".*.part"))
+
+
+def test_a_shot_holds_the_films_frames_and_its_sound(films: Path, tmp_path: Path) -> None:
+    shot = videos(films, tmp_path).prepared(films / "good0.mp4")
+    assert len(shot) == FRAMES
+    assert len(shot.waveform) == FRAMES * 640
+    first = list(read_frames_at(films / "good0.mp4", FPS))[7]
+    wanted = torch.from_numpy(NoCrop()(first, SIZE_PX)[0]).permute(2, 0, 1) / 127.5 - 1
+    assert (shot.frame(7) - wanted).abs().mean() < 0.03
+    assert (shot.frame(FRAMES - 1) - shot.frame(0)).abs().mean() > 0.05
+
+
+def test_prepared_videos_are_kept_by_all_they_depend_on(films: Path, tmp_path: Path) -> None:
+    folder = videos(films, tmp_path)
+    shot = folder.prepared(films / "good0.mp4")
+    (shot.folder / "mark").touch()
+    assert (folder.prepared(films / "good0.mp4").folder / "mark").exists()
+    other = VideoFolder(**{**vars(videos(films, tmp_path)), "size_px": 16})
+    assert other.prepared(films / "good0.mp4").folder != shot.folder
+
+
+def test_pairs_are_two_moments_of_one_video(films: Path, tmp_path: Path) -> None:
+    portraits = VideoPortraits(videos=videos(films, tmp_path), batch_size=3, seed=0)
+    pairs = portraits(BatchKey(TRAINING, 1), CPU)
+    assert pairs.source.shape == (3, 3, SIZE_PX, SIZE_PX)
+    assert pairs.truth is None
+    assert pairs.expression is None
+    assert (pairs.source - pairs.target).abs().mean() > 0.01
+    torch.testing.assert_close(portraits(BatchKey(TRAINING, 1), CPU).source, pairs.source)
+    assert not torch.equal(portraits(BatchKey(TRAINING, 2), CPU).source, pairs.source)
+
+
+@pytest.mark.parametrize(
+    ("stage", "figure", "absent"),
+    [("autoencoder", "psnr_same_db", "psnr_swapped_db"), ("flow", "motion_spread", "jaw_correlation")],
+)
+def test_stages_train_on_videos(films: Path, tmp_path: Path, stage: str, figure: str, absent: str) -> None:
+    assert trained(stage, films, tmp_path)
+    curves = (tmp_path / "curves" / "version_0" / "metrics.csv").read_text()
+    assert figure in curves
+    assert absent not in curves, "nobody knows it of a video"
+
+
+def test_realism_terms_train_along_and_are_not_exported(films: Path, tmp_path: Path) -> None:
+    shapes = {0: (64, 3), 2: (64, 64), 5: (128, 64), 7: (128, 128)}
+    widths = [64, 64, 128, 128, 256, 256, 256, 256, 512, 512, 512, 512, 512]
+    tensors = {}
+    for place, before, after in zip(_places(), [3, *widths[:-1]], widths, strict=True):
+        assert shapes.get(place, (after, before)) == (after, before)
+        tensors[f"features.{place}.weight"] = 0.05 * torch.randn(after, before, 3, 3)
+        tensors[f"features.{place}.bias"] = torch.zeros(after)
+    save_file(tensors, tmp_path / "vgg19.safetensors")
+    weights = trained(
+        "autoencoder", films, tmp_path / "run", f"stage.objective.perceptual.file={tmp_path}/vgg19.safetensors",
+        "stage.objective.perceptual.num_scales=2", "stage.objective.adversarial.weight=0.02",
+        "trainer.log_every_n_steps=1",
+    )  # fmt: skip
+    assert not any(name.startswith("judge") for name in weights)
+    header = (tmp_path / "run" / "curves" / "version_0" / "metrics.csv").read_text().splitlines()[0]
+    assert {"loss/perceptual", "loss/deceived", "loss/judged"} <= set(header.split(","))
+
+
+def test_each_player_of_the_adversarial_game_has_its_own_gradients() -> None:
+    game = Adversarial(weight=1.0, width=4)
+    judge = game.build()
+    made, real = torch.rand(2, 3, 16, 16, requires_grad=True), torch.rand(2, 3, 16, 16)
+    deceived, judged = game(judge, made, real)
+    judged.backward(retain_graph=True)
+    assert made.grad is None
+    before = [parameter.grad.clone() for parameter in judge.parameters() if parameter.grad is not None]
+    deceived.backward()
+    assert made.grad is not None
+    after = [parameter.grad for parameter in judge.parameters() if parameter.grad is not None]
+    assert before
+    for one, other in zip(before, after, strict=True):
+        torch.testing.assert_close(one, other)
+
+
+def test_a_folder_without_two_good_videos_is_refused(films: Path, tmp_path: Path) -> None:
+    folder = tmp_path / "films"
+    folder.mkdir()
+    with pytest.raises(UserError, match="holds no file"):
+        _ = videos(folder, tmp_path / "cache").shots
+    for name in ("good0.mp4", "mute.mp4"):
+        shutil.copy(films / name, folder / name)
+    with pytest.raises(UserError, match=r"1 of 2 videos can be used, at least two are needed.*no audio track"):
+        _ = videos(folder, tmp_path / "cache").shots
+
+
+@pytest.mark.parametrize(
+    ("overrides", "message"),
+    [
+        (["stage=phones", "data=video_folder", "data.folder=x"], "learns from labels"),
+        (["stage=motion", "data=video_folder", "data.folder=x"], "learns from labels"),
+        (["data=pair"], "is for scripts/infer.py"),
+        (["stage.objective.perceptual.file=no.pth"], "no.pth does not exist"),
+    ],
+)
+def test_what_does_not_fit_is_said(overrides: list[str], message: str) -> None:
+    with pytest.raises(UserError, match=message):
+        compose.build_training(compose.compose_config(["model=tiny", *overrides], "train"))
+
+
+def test_training_data_is_refused_by_inference() -> None:
+    with pytest.raises(UserError, match=r"is for scripts/train.py"):
+        compose.build_job(compose.compose_config(["data=toy"]))
