@@ -13,8 +13,8 @@ from float_research.models.checkpoint import convert
 def main(cfg: DictConfig) -> None:
     with cli.errors():
         output = Path(cfg.output)
-        num_tensors = convert(compose.build(cfg.checkpoint), compose.model_builder(cfg), output)
-        print(f"{output}: {num_tensors} tensors, {output.stat().st_size / 1e6:,.0f} MB")
+        num_tensors = convert(compose.build(cfg.checkpoint), compose.model_builder(cfg), output, half=cfg.half)
+        print(f"{output}: {num_tensors} tensors, {output.stat().st_size / 1e6:,.1f} MB")
 
 
 if __name__ == "__main__":

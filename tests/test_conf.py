@@ -16,7 +16,16 @@ from float_research import compose
 CONF = compose.config_folder()
 GROUPS = sorted(folder.name for folder in CONF.iterdir() if folder.is_dir() and folder.name != "hydra")
 OPTIONS = [(group, path.stem) for group in GROUPS for path in sorted((CONF / group).glob("[!_]*.yaml"))]
-EXPERIMENTS = [option for group, option in OPTIONS if group == "experiment"]
+TRAINING = {
+    (group, option)
+    for group, option in OPTIONS
+    if group == "stage"
+    or (group, option) in {("data", "toy"), ("data", "video_folder")}
+    or (group == "experiment" and "override /stage:" in (CONF / group / f"{option}.yaml").read_text())
+}
+"""Options of scripts/train.py; the others are of scripts/infer.py."""
+EXPERIMENTS = [option for group, option in OPTIONS if group == "experiment" and (group, option) not in TRAINING]
+TRAININGS = [option for group, option in OPTIONS if group == "experiment" and (group, option) in TRAINING]
 REQUIRED = {
     ("data", "grid"): ["data.images=a", "data.audios=b"],
     ("data", "manifest"): ["data.file=a.csv"],
@@ -27,9 +36,6 @@ REQUIRED = {
     ("time_grid", "explicit"): ["time_grid.points=[0, 1]"],
 }
 """What a user must give besides the option's name."""
-
-
-TRAINING = {("data", "toy"), ("data", "video_folder"), *(option for option in OPTIONS if option[0] == "stage")}
 
 
 def composed(group: str, option: str, config_name: str = "infer") -> DictConfig:
@@ -107,6 +113,15 @@ def test_every_experiment_says_its_question_and_runs(option: str, tmp_path: Path
     content = compose.build_job(cfg).run(Console(quiet=True))
     assert content is not None
     assert content["totals"]["declared"] == content["totals"]["measured"]
+
+
+@pytest.mark.parametrize("option", TRAININGS)
+def test_every_training_experiment_says_its_question_and_is_built(option: str) -> None:
+    assert "?" in (CONF / "experiment" / f"{option}.yaml").read_text().split("defaults:")[0]
+    cfg = compose.compose_config([f"experiment={option}"], "train")
+    job = compose.build_training(cfg)
+    assert job.output_dir == Path("outputs/train") / option.removeprefix("demo_")
+    assert cfg.trainer.max_steps < 20000, "as many as it says"
 
 
 def test_the_official_experiment_is_the_official_script() -> None:

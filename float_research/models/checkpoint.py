@@ -290,10 +290,10 @@ def one_line(error: Exception) -> str:
     return next(iter(str(error).splitlines()), type(error).__name__)
 
 
-def convert(checkpoint: Checkpoint, build: Callable[[], FloatModel], output: Path) -> int:
+def convert(checkpoint: Checkpoint, build: Callable[[], FloatModel], output: Path, *, half: bool) -> int:
     """Writes the checkpoint as one safetensors file under canonical names, checked against the model first.
 
-    The file appears whole or not at all. Returns the number of tensors.
+    `half` stores 16-bit floats, at half the size. The file appears whole or not at all. Returns the number of tensors.
     """
     if output.suffix != ".safetensors":
         raise UserError(f"output={output} does not end in .safetensors")
@@ -302,6 +302,11 @@ def convert(checkpoint: Checkpoint, build: Callable[[], FloatModel], output: Pat
         shapes = parameter_shapes(build())
     tensors = checkpoint.tensors(shapes)
     check_keys(shapes, tensors)
+    if half:
+        tensors = {name: value.to(torch.float16) for name, value in tensors.items()}
+        infinite = [name for name, value in tensors.items() if not value.isfinite().all()]
+        if infinite:
+            raise UserError(f"half=true: {shortened(infinite)} is too large for 16-bit floats; convert with half=false")
     part = output.with_name(f".{output.name}.{os.getpid()}.part")
     output.parent.mkdir(parents=True, exist_ok=True)
     try:

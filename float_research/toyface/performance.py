@@ -69,6 +69,8 @@ DIPHTHONGS = {"AW": ("AA", "UH"), "AY": ("AA", "IY"), "EY": ("EH", "IY"), "OW": 
 """Two visemes, one half of the phone each."""
 REACH_S = 0.04
 """Time constant with which a viseme's hold falls off outside of its phone."""
+OPENING = 1.4
+"""Makes up for what co-articulation takes from the jaw's peaks, so that lips are seen to speak at 128 px."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -128,7 +130,7 @@ def lips(phones: Sequence[Phone], loud: Float[Tensor, " t"], *, fps: float) -> F
     distance = torch.maximum(start - time, time - end).clamp_min(0)
     hold = torch.exp(-distance / REACH_S) * table[:, 4]
     curves = (hold @ table[:, :4]) / hold.sum(1, keepdim=True)
-    curves[:, 0] *= 0.65 + 0.35 * loud
+    curves[:, 0] = (OPENING * curves[:, 0] * (0.65 + 0.35 * loud)).clamp(max=1)
     return curves
 
 

@@ -9,7 +9,7 @@ from typing import Any
 import lightning
 import numpy as np
 import torch
-from lightning.pytorch.callbacks import Callback, WeightAveraging
+from lightning.pytorch.callbacks import Callback, TQDMProgressBar, WeightAveraging
 from PIL import Image
 from rich.console import Console
 from safetensors.torch import save_file
@@ -36,6 +36,27 @@ def averaged(average: Tensor, current: Tensor, num_averaged: Tensor, *, decay: f
         return current
     n = float(num_averaged)
     return torch.lerp(average, current.to(average.dtype), max(1 - decay, 1 - (1 + n) / (10 + n)))
+
+
+class Progress(TQDMProgressBar):
+    """One bar for the whole training, where Lightning's own counts epochs that there are none of."""
+
+    def on_train_start(self, trainer: lightning.Trainer, *_: Any) -> None:
+        super().on_train_start(trainer, *_)
+        bar = self.train_progress_bar
+        bar.reset(total=trainer.max_steps)
+        bar.initial = bar.n = trainer.global_step
+        bar.set_description("training")
+
+    def on_train_epoch_start(self, trainer: lightning.Trainer, *_: Any) -> None:
+        """Nothing: it would begin the bar anew."""
+
+    def on_train_batch_end(self, trainer: lightning.Trainer, pl_module: Any, *_: Any) -> None:
+        self.train_progress_bar.n = trainer.global_step
+        self.train_progress_bar.set_postfix(self.get_metrics(trainer, pl_module))
+
+    def get_metrics(self, trainer: lightning.Trainer, pl_module: Any) -> dict[str, Any]:
+        return {name: value for name, value in super().get_metrics(trainer, pl_module).items() if name != "v_num"}
 
 
 class Report(Callback):

@@ -15,7 +15,7 @@ from float_research.inference.job import silence_lightning
 from float_research.models.checkpoint import existing, read_tensors
 from float_research.models.float_model import FloatModel
 from float_research.tracking import record
-from float_research.training.callbacks import Averaging, ExportWeights, Report
+from float_research.training.callbacks import Averaging, ExportWeights, Progress, Report
 from float_research.training.growth import carry_over
 from float_research.training.module import BuildOptimizer, Training
 from float_research.training.objective import Objective
@@ -42,6 +42,7 @@ class TrainingJob:
     num_workers: int
     average_decay: float
     checkpoint_every: int
+    progress: bool
     output_dir: Path
     config: Mapping[str, Any]
 
@@ -89,6 +90,7 @@ class TrainingJob:
     def _callbacks(self, console: Console) -> list[Callback]:
         """In the order in which they act: report, average, export; a checkpoint last of all."""
         return [
+            *([Progress()] if self.progress else []),
             Report(self.output_dir / "previews", console),
             *([Averaging(self.average_decay)] if self.average_decay else []),
             ExportWeights(self.output_dir / WEIGHTS),

@@ -20,16 +20,19 @@ BuildOptimizer = Callable[[list[nn.Parameter]], Optimizer]
 
 
 class Batches(IterableDataset[tuple[int, Any]]):
-    """Endless numbered batches of training from `first` on, made by worker processes in turn."""
+    """Endless numbered batches of training from `first` on, made by worker processes in turn.
 
-    def __init__(self, make: Callable[[BatchKey], Any], first: int):
-        self.make, self.first = make, first
+    Each of `num_ranks` devices has its own: step n of rank r takes batch `n · num_ranks + r`.
+    """
+
+    def __init__(self, make: Callable[[BatchKey], Any], first: int, *, rank: int = 0, num_ranks: int = 1):
+        self.make, self.first, self.rank, self.num_ranks = make, first, rank, num_ranks
 
     def __iter__(self) -> Iterator[tuple[int, Any]]:
         worker = get_worker_info()
         offset, stride = (worker.id, worker.num_workers) if worker is not None else (0, 1)
         for number in itertools.count(self.first + offset, stride):
-            yield number, self.make(BatchKey(TRAINING, number))
+            yield number, self.make(BatchKey(TRAINING, number * self.num_ranks + self.rank))
 
 
 class HeldOut(Dataset[Any]):
@@ -80,7 +83,8 @@ class Training(lightning.LightningModule):
             module.training = any(parameter.requires_grad for parameter in module.parameters())
 
     def train_dataloader(self) -> DataLoader[Any]:
-        batches = Batches(self.objective.batch, self.global_step)
+        rank, num_ranks = self.trainer.global_rank, self.trainer.world_size
+        batches = Batches(self.objective.batch, self.global_step, rank=rank, num_ranks=num_ranks)
         return DataLoader(batches, batch_size=None, num_workers=self.num_workers, collate_fn=as_it_is)
 
     def val_dataloader(self) -> DataLoader[Any]:
@@ -110,4 +114,6 @@ class Training(lightning.LightningModule):
 
     def validation_step(self, batch: Any, batch_idx: int) -> None:
         terms = self.objective.metrics(self.model, batch, self.device)
-        self.log_dict({f"held_out/{name}": term for name, term in terms.items()}, on_epoch=True, batch_size=1)
+        self.log_dict(
+            {f"held_out/{name}": term for name, term in terms.items()}, on_epoch=True, batch_size=1, sync_dist=True
+        )

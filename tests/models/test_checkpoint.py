@@ -127,17 +127,31 @@ def test_every_layout_converts_to_one_file(
 ) -> None:
     (tmp_path / "from").mkdir()
     output = tmp_path / "to" / "one.safetensors"
-    convert(write(tmp_path / "from", weights), build, output)
+    convert(write(tmp_path / "from", weights), build, output, half=False)
     assert [path.name for path in output.parent.iterdir()] == ["one.safetensors"]
     one = load_model(build, Unified(file=str(output)))
     assert torch.allclose(outputs(one), outputs(load_model(build, Random(seed=7))), atol=1e-4)
 
 
-def test_half_precision_files_are_read_as_float32(
+def test_half_precision_files_are_half_as_large_and_read_as_float32(
+    build: Callable[[], FloatModel], tmp_path: Path
+) -> None:
+    whole, half = tmp_path / "whole.safetensors", tmp_path / "half.safetensors"
+    convert(Random(seed=7), build, whole, half=False)
+    convert(Random(seed=7), build, half, half=True)
+    assert half.stat().st_size < 0.55 * whole.stat().st_size
+    model = load_model(build, Unified(file=str(half)))
+    assert {value.dtype for value in model.state_dict().values()} == {torch.float32}
+    assert torch.allclose(outputs(model), outputs(load_model(build, Random(seed=7))), atol=0.02)
+
+
+def test_weights_too_large_for_half_precision_are_named(
     build: Callable[[], FloatModel], weights: dict[str, Tensor], tmp_path: Path
 ) -> None:
-    model = load_model(build, write_unified(tmp_path, {key: value.half() for key, value in weights.items()}))
-    assert {value.dtype for value in model.state_dict().values()} == {torch.float32}
+    weights["fmt.decoder.linear.bias"] = torch.full_like(weights["fmt.decoder.linear.bias"], 1e6)
+    with pytest.raises(UserError, match=r"fmt\.decoder\.linear\.bias is too large"):
+        convert(write_unified(tmp_path, weights), build, tmp_path / "half.safetensors", half=True)
+    assert not (tmp_path / "half.safetensors").exists()
 
 
 @LAYOUTS
@@ -204,9 +218,9 @@ def test_a_conversion_that_fails_leaves_nothing(
     (tmp_path / "from").mkdir()
     checkpoint = write_unified(tmp_path / "from", {"fmt.extra": torch.zeros(1)})
     with pytest.raises(UserError, match="unexpected"):
-        convert(checkpoint, build, tmp_path / "one.safetensors")
+        convert(checkpoint, build, tmp_path / "one.safetensors", half=False)
     with pytest.raises(UserError, match=r"\.safetensors"):
-        convert(checkpoint, build, tmp_path / "one.pth")
+        convert(checkpoint, build, tmp_path / "one.pth", half=False)
     assert [path.name for path in tmp_path.iterdir()] == ["from"]
 
 

@@ -152,6 +152,19 @@ def test_previews_and_curves_are_written(tmp_path: Path) -> None:
     assert "held_out/psnr_same_db" in curves.splitlines()[0]
 
 
+def test_the_bar_counts_all_steps_and_goes_on_where_training_does(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    for steps in (2, STEPS):
+        trained(
+            tmp_path, "trainer.enable_progress_bar=true", f"trainer.max_steps={steps}", "trainer.val_check_interval=2"
+        )
+        shown = capsys.readouterr()
+        bar = (shown.out + shown.err).split("\r")
+        assert any("training: 100%" in line and f"{steps}/{steps}" in line for line in bar), bar[-3:]
+        assert not any("v_num" in line or "Epoch" in line for line in bar)
+
+
 def test_a_larger_model_takes_what_it_shares_with_a_smaller_one() -> None:
     base = ["model=tiny", "model.motion_autoencoder.channels={4: 8, 8: 8, 16: 8, 32: 8, 64: 8}"]
     configs = [compose.compose_config([*base, f"model.motion_autoencoder.image_size={size}"]) for size in (32, 64)]

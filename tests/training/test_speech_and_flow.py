@@ -1,5 +1,6 @@
 """Stages 0 and 2 on a small corpus: phones, emotions, and the flow that goes with speech."""
 
+import itertools
 from pathlib import Path
 
 import numpy as np
@@ -17,7 +18,7 @@ from float_research.toyface.phones import PHONES
 from float_research.toyface.recordings import FOLDER as RECORDINGS
 from float_research.toyface.speech import Phone
 from float_research.training.flow import FlowObjective
-from float_research.training.module import Training
+from float_research.training.module import Batches, Training
 from float_research.training.objective import HELD_OUT, TRAINING, BatchKey
 from float_research.training.sequences import ToySequences
 from float_research.training.speech import frame_phones
@@ -70,6 +71,15 @@ def test_workers_make_the_same_batches(corpus: Path, tmp_path: Path) -> None:
     helped = trained("phones", corpus, tmp_path / "helped", "num_workers=2")
     for name, value in alone.items():
         torch.testing.assert_close(helped[name], value, msg=name)
+
+
+def test_each_device_and_worker_has_batches_of_its_own() -> None:
+    def begun(rank: int, num_ranks: int) -> list[tuple[int, BatchKey]]:
+        return list(itertools.islice(Batches(lambda key: key, 4, rank=rank, num_ranks=num_ranks), 2))
+
+    assert begun(0, 1) == [(4, BatchKey(TRAINING, 4)), (5, BatchKey(TRAINING, 5))]
+    assert begun(0, 2) == [(4, BatchKey(TRAINING, 8)), (5, BatchKey(TRAINING, 10))]
+    assert begun(1, 2) == [(4, BatchKey(TRAINING, 9)), (5, BatchKey(TRAINING, 11))]
 
 
 def test_frames_are_labelled_by_the_phone_in_their_middle() -> None:
