@@ -27,20 +27,14 @@ class Sitter:
 def draw_eyes(canvas: Canvas, x: Plane, y: Plane, sitter: Sitter) -> Plane:
     """Both eyes with lids, lashes and gaze. Returns where they are."""
     look, pose = sitter.look, sitter.pose
-    side = torch.where(x < 0, -1.0, 1.0)
     u = (x.abs() - look.eye_distance) / look.eye_width
     bow = (1 - u.square()).clamp_min(0)
-    level = look.eye_height - look.eye_slant * look.eye_width * u
-    opening = look.eye_opening * (1 + 0.18 * pose.raise_ - 0.15 * pose.furrow - 0.15 * pose.smile.clamp_min(0))
-    lower = level + 0.55 * look.eye_opening * bow * (1 - 0.2 * pose.smile.clamp_min(0))
-    raised = level - opening * bow.sqrt() * 0.95
-    upper = torch.lerp(raised, lower, pose.lids)
+    raised, upper, lower = eye_lines(u, look, pose)
     edge = (u.abs() - 1) * look.eye_width
 
     inside = torch.maximum(torch.maximum(upper - y, y - lower), edge)
     canvas.paint(sitter.tone((0.97, 0.97, 0.96)), canvas.cover(inside))
-    gaze_x = look.eye_distance * side + 0.42 * look.eye_width * pose.gaze_x
-    gaze_y = look.eye_height + 0.38 * look.eye_opening * pose.gaze_y
+    gaze_x, gaze_y = gaze(torch.where(x < 0, -1.0, 1.0), look, pose)
     radius = 0.82 * look.eye_opening
     iris = ellipse(x - gaze_x, y - gaze_y, radius, radius)
     open_eye = canvas.cover(inside)
@@ -56,17 +50,42 @@ def draw_eyes(canvas: Canvas, x: Plane, y: Plane, sitter: Sitter) -> Plane:
     return step(-ellipse(u, (y - look.eye_height) / (2.6 * look.eye_opening), 1.35, 1.1), -0.2, 0.1)
 
 
+def eye_lines(u: Plane, look: Look, pose: Pose) -> tuple[Plane, Plane, Plane]:
+    """Heights of the raised upper lid, the upper lid and the lower lid at `u`, which runs from -1 to 1 along an eye."""
+    bow = (1 - u.square()).clamp_min(0)
+    level = look.eye_height - look.eye_slant * look.eye_width * u
+    opening = look.eye_opening * (1 + 0.18 * pose.raise_ - 0.15 * pose.furrow - 0.15 * pose.smile.clamp_min(0))
+    lower = level + 0.55 * look.eye_opening * bow * (1 - 0.2 * pose.smile.clamp_min(0))
+    raised = level - opening * bow.sqrt() * 0.95
+    return raised, torch.lerp(raised, lower, pose.lids), lower
+
+
+def gaze(side: Plane, look: Look, pose: Pose) -> tuple[Plane, Plane]:
+    """The middle of the iris of the left (`side` -1) and the right eye."""
+    x = look.eye_distance * side + 0.42 * look.eye_width * pose.gaze_x
+    return x, look.eye_height + 0.38 * look.eye_opening * pose.gaze_y
+
+
 def draw_brows(canvas: Canvas, x: Plane, y: Plane, sitter: Sitter) -> None:
     """Brows that rise, and that draw together and down in the middle."""
     look, pose = sitter.look, sitter.pose
-    inward = 0.022 * pose.furrow
-    u = (x.abs() - look.eye_distance + inward) / (1.15 * look.eye_width)
-    inner = (0.5 - 0.5 * u).clamp(0, 1)
-    height = look.eye_height - look.brow_height - 0.060 * pose.raise_ - look.brow_arch * (1 - u.square())
-    height = height + (0.055 * pose.furrow) * inner
+    u = (x.abs() - look.eye_distance + inward(pose)) / (1.15 * look.eye_width)
+    height, inner = brow_line(u, look, pose)
     thickness = look.brow_thickness * (0.55 + 0.45 * inner)
     brow = torch.maximum(band(y, height, thickness), (u.abs() - 1) * look.eye_width)
     canvas.paint(0.85 * sitter.hair, canvas.cover(brow))
+
+
+def inward(pose: Pose) -> Plane:
+    """How far brows draw together."""
+    return 0.022 * pose.furrow
+
+
+def brow_line(u: Plane, look: Look, pose: Pose) -> tuple[Plane, Plane]:
+    """Height of a brow at `u`, and how far inward that is, from 0 to 1."""
+    inner = (0.5 - 0.5 * u).clamp(0, 1)
+    height = look.eye_height - look.brow_height - 0.060 * pose.raise_ - look.brow_arch * (1 - u.square())
+    return height + (0.055 * pose.furrow) * inner, inner
 
 
 def draw_nose(canvas: Canvas, x: Plane, y: Plane, sitter: Sitter) -> None:
@@ -92,18 +111,10 @@ def draw_mouth(canvas: Canvas, x: Plane, y: Plane, sitter: Sitter) -> Plane:
     The opening grows with the jaw, lips pressed together thin out, pucker narrows and thickens, smile lifts corners.
     """
     look, pose = sitter.look, sitter.pose
-    half_width = look.mouth_width * (1 + 0.22 * pose.width - 0.42 * pose.pucker + 0.10 * pose.smile - 0.10 * pose.jaw)
+    half_width = mouth_reach(look, pose)
     u = x / half_width
-    bow = (1 - u.square()).clamp_min(0).sqrt()
-    height = look.mouth_height + 0.012 - 0.012 * pose.smile
-    corners = height - (0.010 + 0.060 * pose.smile) * u.square().clamp_max(1.5)
-    opening = (1.45 * JAW_DROP * pose.jaw + 0.018 * pose.pucker * pose.jaw.sqrt()) * (1 - pose.press)
-    upper, lower = corners - 0.22 * opening * bow, corners + 0.78 * opening * bow
-
-    full = (1 - 0.75 * pose.press) * (1 + 0.45 * pose.pucker - 0.12 * pose.width)
-    cupid = 1 - 0.22 * torch.exp(-(u / 0.16).square())
-    top = upper - look.lip_upper * full * (1 - u.square()).clamp_min(0) * cupid * 1.25
-    bottom = lower + look.lip_lower * full * bow
+    top, upper, bite, lower, bottom = mouth_lines(u, look, pose)
+    corners, opening, full = mouth_height(u, look, pose), mouth_opening(pose), fullness(pose)
     edge = (u.abs() - 1) * half_width
     rosy = sitter.tone((0.80, 0.30, 0.32))
     lip = torch.lerp(0.80 * sitter.skin, rosy, (0.30 + 0.35 * look.lip_colour)[:, None])
@@ -116,8 +127,41 @@ def draw_mouth(canvas: Canvas, x: Plane, y: Plane, sitter: Sitter) -> Plane:
     canvas.paint(sitter.tone((0.22, 0.05, 0.06)), hole)
     tongue = ellipse(x, y - lower - 0.012, 0.62 * half_width, 0.42 * opening + 0.004)
     canvas.paint(sitter.tone((0.74, 0.33, 0.34)), canvas.cover(tongue) * hole)
-    teeth = torch.maximum(y - upper - (0.36 * opening).clamp_max(0.040), (u.abs() - 0.82) * half_width)
+    teeth = torch.maximum(y - bite, (u.abs() - 0.82) * half_width)
     canvas.paint(sitter.tone((0.96, 0.95, 0.92)), canvas.cover(teeth) * hole)
     seam = torch.maximum(band(y, corners, 0.0065), edge)
     canvas.paint(0.45 * lip, canvas.cover(seam) * (1 - step(opening, 0.0, 0.02)))
+    height = mouth_height(torch.zeros_like(u), look, pose)
     return step(-ellipse(x, y - height - 0.03, look.mouth_width * 1.4, 0.15), -0.03, 0.03)
+
+
+def mouth_reach(look: Look, pose: Pose) -> Plane:
+    """Half the mouth's width."""
+    return look.mouth_width * (1 + 0.22 * pose.width - 0.42 * pose.pucker + 0.10 * pose.smile - 0.10 * pose.jaw)
+
+
+def mouth_height(u: Plane, look: Look, pose: Pose) -> Plane:
+    """Where lips meet, at `u`, which runs from -1 to 1 along the mouth."""
+    height = look.mouth_height + 0.012 - 0.012 * pose.smile
+    return height - (0.010 + 0.060 * pose.smile) * u.square().clamp_max(1.5)
+
+
+def mouth_opening(pose: Pose) -> Plane:
+    """How far lips stand apart in the middle."""
+    return (1.45 * JAW_DROP * pose.jaw + 0.018 * pose.pucker * pose.jaw.sqrt()) * (1 - pose.press)
+
+
+def fullness(pose: Pose) -> Plane:
+    """Factor of the lips' thickness."""
+    return (1 - 0.75 * pose.press) * (1 + 0.45 * pose.pucker - 0.12 * pose.width)
+
+
+def mouth_lines(u: Plane, look: Look, pose: Pose) -> tuple[Plane, Plane, Plane, Plane, Plane]:
+    """Heights at `u` of the upper lip's top and bottom, the teeth's bottom, the lower lip's top and bottom."""
+    bow = (1 - u.square()).clamp_min(0).sqrt()
+    corners, opening = mouth_height(u, look, pose), mouth_opening(pose)
+    upper, lower = corners - 0.22 * opening * bow, corners + 0.78 * opening * bow
+    cupid = 1 - 0.22 * torch.exp(-(u / 0.16).square())
+    top = upper - look.lip_upper * fullness(pose) * (1 - u.square()).clamp_min(0) * cupid * 1.25
+    bite = upper + (0.36 * opening).clamp_max(0.040)
+    return top, upper, bite, lower, lower + look.lip_lower * fullness(pose) * bow

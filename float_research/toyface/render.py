@@ -7,7 +7,6 @@ flow between two frames of one person is known too.
 from dataclasses import dataclass
 
 import torch
-import torch.nn.functional as F
 from jaxtyping import Float
 from torch import Tensor
 
@@ -60,31 +59,3 @@ def render(identity: Float[Tensor, "b k"], motion: Float[Tensor, "b m"], size_px
     image = canvas.image.clamp(0, 1) * 2 - 1
     expression = torch.maximum(eyes, mouth)[:, None]
     return Rendering(identity=identity, motion=motion, image=image, expression=expression, layers=layers)
-
-
-def flow(source: Rendering, target: Rendering) -> tuple[Float[Tensor, "b h w 2"], Float[Tensor, "b 1 h w"]]:
-    """Where each pixel of a frame is found in another frame of the same people, and a weight that is 0 where it is not.
-
-    The grid is `grid_sample`'s with `align_corners=False`. Mouth and eyes change shape, so they have no flow.
-    """
-    look, before, after = Look(target.identity), Pose(source.motion), Pose(target.motion)
-    x, y = (axis / geometry.ZOOM for axis in pixel_grid(target.image.shape[-1], target.motion))
-    plane_x, plane_y = geometry.from_image(x, y, after)
-
-    def moved(depth: float, jaw: bool) -> Tensor:
-        u, v = geometry.unturn(plane_x, plane_y, look, after, depth)
-        if jaw:
-            closed = geometry.lift_jaw(v, look, after)
-            v = closed + geometry.jaw_drop(closed, look, before)
-        dx, dy = geometry.turn(u, v, look, before, depth)
-        return torch.stack(geometry.to_image(u + dx, v + dy, before), dim=-1)
-
-    shift = torch.stack([before.shift_x - after.shift_x, before.shift_y - after.shift_y], dim=-1)
-    still = torch.stack(torch.broadcast_tensors(x, y), dim=-1).expand(len(shift), -1, -1, -1)
-    body = still + geometry.BODY_FOLLOWS * geometry.SHIFT * shift
-    grids = [still, moved(geometry.BACK_DEPTH, jaw=False), body, moved(geometry.DEPTH, jaw=True)]
-    owner = target.layers.argmax(1)
-    chosen = torch.stack(grids, dim=1).gather(1, owner[:, None, :, :, None].expand(-1, 1, -1, -1, 2))[:, 0]
-    grid = geometry.ZOOM * chosen
-    there = F.grid_sample(source.layers, grid, align_corners=False).gather(1, owner[:, None])
-    return grid, there * target.layers.gather(1, owner[:, None]) * (1 - target.expression)

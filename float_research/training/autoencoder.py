@@ -95,7 +95,8 @@ class AutoencoderObjective:
         if pairs.truth is not None:
             read = F.smooth_l1_loss(motion, self.true_coordinates(pairs.truth.driving_motion, motion), beta=BETA)
             calm = F.smooth_l1_loss(source_motion, self.true_coordinates(pairs.truth.source_motion, motion), beta=BETA)
-            followed = flow_l1([level.flow.float() for level in levels], pairs.truth.grid, pairs.truth.seen)
+            flows = [level.flow.float() for level in levels]
+            followed = flow_l1(flows, pairs.truth.grid, weight * pairs.truth.seen)
             terms["coordinates"] = self.coordinates * (read + calm) / 2
             terms["flow"] = (self.flow_floor + (self.flow - self.flow_floor) * teaching) * followed
         if self.perceptual.file:

@@ -8,9 +8,10 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
+from float_research.toyface.correspondence import flow
 from float_research.toyface.identity import sample_identities
 from float_research.toyface.motion import sample_motions
-from float_research.toyface.render import Rendering, flow, render
+from float_research.toyface.render import Rendering, render
 from float_research.training.objective import BatchKey
 from float_research.training.videos import VideoFolder
 

@@ -6,10 +6,11 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from float_research.toyface import geometry
+from float_research.toyface.correspondence import flow
 from float_research.toyface.geometry import Pose
 from float_research.toyface.identity import IDENTITY, Look, sample_identities
 from float_research.toyface.motion import MOTION, ONE_SIDED, sample_motions
-from float_research.toyface.render import Rendering, flow, render
+from float_research.toyface.render import Rendering, render
 from float_research.toyface.shapes import pixel_grid
 
 SIZE = 64
@@ -91,7 +92,30 @@ def test_the_flow_carries_one_frame_to_another(identities: Tensor) -> None:
     grid, weight = flow(first, second)
     carried = F.grid_sample(first.image, grid, align_corners=False)
     assert weight.mean() > 0.75
-    assert psnr(carried, second.image, weight) > 28 > psnr(first.image, second.image) + 8
+    assert psnr(carried, second.image, weight * (1 - second.expression)) > 28 > psnr(first.image, second.image) + 8
+
+
+@pytest.mark.parametrize("name", ["jaw", "smile", "width", "raise", "furrow", "lids", "gaze_x"])
+def test_the_flow_follows_lips_eyes_and_brows(identities: Tensor, name: str) -> None:
+    still, moved = torch.zeros(6, len(MOTION)), torch.zeros(6, len(MOTION))
+    for motion, value in ((still, 0.3), (moved, 0.9)):
+        motion[:, MOTION.index(name)] = value
+    first, second = render(identities, still, SIZE), render(identities, moved, SIZE)
+    grid, weight = flow(first, second)
+    carried = F.grid_sample(first.image, grid, align_corners=False)
+    there = weight * second.expression
+    assert there.sum() > 0.7 * second.expression.sum()
+    assert psnr(carried, second.image, there) > psnr(first.image, second.image, there) + 1.5
+
+
+def test_what_was_hidden_has_no_flow(identities: Tensor) -> None:
+    closed, opened = torch.zeros(6, len(MOTION)), torch.zeros(6, len(MOTION))
+    opened[:, MOTION.index("jaw")] = 1.0
+    frames = [render(identities, motion, SIZE) for motion in (closed, opened)]
+    _, opening = flow(frames[0], frames[1])
+    _, closing = flow(frames[1], frames[0])
+    mouth = (frames[1].expression > 0.9) & (torch.arange(SIZE)[:, None] > SIZE // 2)
+    assert (opening < 0.5)[mouth].float().mean() > (closing < 0.5)[mouth].float().mean() + 0.05
 
 
 def test_no_motion_is_no_flow(identities: Tensor) -> None:
