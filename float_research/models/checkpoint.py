@@ -237,6 +237,11 @@ def read_tensors(path: Path) -> dict[str, Tensor]:
     return {canonical(key): value for key, value in content.items()}
 
 
+def earlier_tensors(path: Path) -> dict[str, Tensor]:
+    """What a training may begin with: a file of weights, or a folder that holds the two Hugging Face models."""
+    return speech_tensors(path) if path.is_dir() else read_tensors(path)
+
+
 def load_model(build: Callable[[], FloatModel], checkpoint: Checkpoint) -> FloatModel:
     """Builds the networks without memory, fills them from `checkpoint`, and returns them ready for inference.
 

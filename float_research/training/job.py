@@ -12,7 +12,7 @@ from lightning.pytorch.loggers import CSVLogger
 from rich.console import Console
 
 from float_research.inference.job import silence_lightning
-from float_research.models.checkpoint import existing, read_tensors
+from float_research.models.checkpoint import earlier_tensors, existing
 from float_research.models.float_model import FloatModel
 from float_research.tracking import record
 from float_research.training.callbacks import Averaging, ExportWeights, Progress, Report
@@ -26,7 +26,8 @@ LAST, WEIGHTS = "last.ckpt", "weights.safetensors"
 
 @dataclass(frozen=True, kw_only=True)
 class TrainingJob:
-    """All parts of one training. `init_from` are files of weights, later ones laid over earlier ones.
+    """All parts of one training. `init_from` are files of weights, or folders with the two Hugging Face models; later
+    ones are laid over earlier ones.
 
     A folder that holds a `last.ckpt` goes on from there, to the same end as if it had never stopped.
     """
@@ -51,7 +52,8 @@ class TrainingJob:
         if not 0 <= self.average_decay < 1:
             raise UserError(f"average_decay={self.average_decay} must lie in [0, 1); 0 is no averaging")
         for file in self.init_from:
-            existing(Path(file), "give the weights.safetensors of an earlier training")
+            if not Path(file).is_dir():
+                existing(Path(file), "give the weights.safetensors of an earlier training")
         silence_lightning()
         for expected in ("Checkpoint directory .* exists and is not empty", r"Found \d+ module\(s\) in eval mode"):
             warnings.filterwarnings("ignore", message=expected)
@@ -81,7 +83,7 @@ class TrainingJob:
         self.objective.prepare(model)
         trained: set[str] = set()
         for file in self.init_from:
-            taken, fresh = carry_over(read_tensors(Path(file)), model, file)
+            taken, fresh = carry_over(earlier_tensors(Path(file)), model, file)
             console.print(f"{len(taken)} tensors from {file}, {fresh} others", soft_wrap=True)
             trained |= taken
         self.objective.begin(model, trained)

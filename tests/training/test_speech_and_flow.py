@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 import torch
 from rich.console import Console
-from safetensors.torch import load_file
+from safetensors.torch import load_file, save_file
 from torch import Tensor
 
 from float_research import compose
@@ -64,6 +64,36 @@ def test_each_stage_trains_and_exports_its_own_networks(
     assert {prefix for prefix in prefixes for name in weights if name.startswith(prefix)} == prefixes
     assert all(name.startswith(tuple(prefixes)) for name in weights)
     assert figure in (tmp_path / "curves" / "version_0" / "metrics.csv").read_text()
+
+
+def test_pretrained_encoders_of_speech_are_taken_from_their_folder(corpus: Path, tmp_path: Path) -> None:
+    state = compose.model_builder(compose.compose_config(["model=tiny"]))().state_dict()
+    for folder, prefix in (
+        ("wav2vec2-base-960h", "audio_encoder."),
+        ("wav2vec-english-speech-emotion-recognition", "emotion_encoder.wav2vec2_for_emotion."),
+    ):
+        (tmp_path / folder).mkdir()
+        tensors = {
+            name.removeprefix(prefix): torch.full_like(value, 0.125)
+            for name, value in state.items()
+            if name.startswith(prefix) and "audio_projection" not in name
+        }
+        save_file(tensors, tmp_path / folder / "model.safetensors")
+    cfg = compose.compose_config(
+        [
+            "model=tiny",
+            "stage=flow",
+            f"data.corpus={corpus}",
+            f"init_from=[{tmp_path}]",
+            f"output_dir={tmp_path / 'run'}",
+        ],
+        "train",
+    )
+    begun = compose.build_training(cfg)._model(Console(quiet=True)).state_dict()
+    for name, value in begun.items():
+        pretrained = name.startswith(("audio_encoder.wav2vec2.", "emotion_encoder.wav2vec2_for_emotion."))
+        if value.is_floating_point() and value.numel() > 1:
+            assert bool((value == 0.125).all()) is pretrained, name
 
 
 def test_workers_make_the_same_batches(corpus: Path, tmp_path: Path) -> None:
