@@ -102,12 +102,16 @@ def test_batches_must_hold_clips(loader: ClipLoader) -> None:
         ClipDataModule([], loader, batch_clips=0)
 
 
-def test_a_toy_portrait_needs_no_detector(tmp_path: Path, loader: ClipLoader, speech: Callable[[float], Path]) -> None:
-    def refuse(image: Image, size_px: int, /) -> tuple[Image, Mapping[str, Any]]:
+class Refusing(NoCrop):
+    """Never finds a face."""
+
+    def __call__(self, image: Image, size_px: int, /) -> tuple[Image, Mapping[str, Any]]:
         raise UserError("no face")
 
+
+def test_a_toy_portrait_needs_no_detector(tmp_path: Path, loader: ClipLoader, speech: Callable[[float], Path]) -> None:
     (file,) = save_portraits(tmp_path, num=1, size_px=64, seed=5)
-    strict = dataclasses.replace(loader, face=refuse)
+    strict = dataclasses.replace(loader, face=Refusing())
     image, face = strict.portrait(Clip(id="a", image=file, audio=speech(1)))
     assert face == {"detector": "toy"}
     assert image.shape == (loader.image_size, loader.image_size, 3)
