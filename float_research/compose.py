@@ -163,6 +163,7 @@ def build_training(cfg: DictConfig) -> TrainingJob:
         warmup_steps=cfg.stage.warmup_steps,
         build_trainer=partial(instantiate, cfg.trainer, _convert_="all"),
         init_from=list(cfg.init_from),
+        frozen=list(cfg.frozen),
         progress=cfg.trainer.enable_progress_bar,
         output_dir=Path(cfg.output_dir),
         config=resolved(cfg),

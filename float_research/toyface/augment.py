@@ -5,6 +5,7 @@ from dataclasses import dataclass
 
 import numpy as np
 from librosa.effects import pitch_shift
+from scipy.fft import irfft, next_fast_len, rfft, rfftfreq
 
 from float_research.toyface.speech import RATE_HZ
 from float_research.types import Waveform
@@ -55,8 +56,8 @@ def reverberate(
     time = np.arange(max(int(seconds * RATE_HZ), 64)) / RATE_HZ
     room = generator.standard_normal(len(time)) * 10 ** (-3 * time / seconds) * (time > 0.002)
     room *= 10 ** (-direct_to_room_db / 20) / np.sqrt(np.square(room).sum())
-    size = len(waveform) + len(room)
-    wet = np.fft.irfft(np.fft.rfft(waveform, size) * np.fft.rfft(room, size), size)[: len(waveform)]
+    size = next_fast_len(len(waveform) + len(room), real=True)
+    wet = irfft(rfft(waveform, size) * rfft(room, size), size)[: len(waveform)]
     return (waveform + wet).astype(np.float32)
 
 
@@ -74,9 +75,9 @@ def shift_speaker(waveform: Waveform, semitones: float) -> Waveform:
 
 
 def _filtered(waveform: Waveform, gain: Callable[[np.ndarray], np.ndarray]) -> Waveform:
-    size = len(waveform) + 2048
-    spectrum = np.fft.rfft(waveform, size)
-    return np.fft.irfft(spectrum * gain(np.fft.rfftfreq(size, 1 / RATE_HZ)), size)[: len(waveform)].astype(np.float32)
+    size = next_fast_len(len(waveform) + 2048, real=True)
+    filtered = irfft(rfft(waveform, size) * gain(rfftfreq(size, 1 / RATE_HZ)), size)
+    return filtered[: len(waveform)].astype(np.float32)
 
 
 def _uniform(ends: Sequence[float], generator: np.random.Generator) -> float:

@@ -10,7 +10,7 @@ from jaxtyping import Bool, Float
 from torch import Tensor
 
 from float_research.models.float_model import FloatModel
-from float_research.models.motion_autoencoder import Level, MotionAutoencoder
+from float_research.models.motion_autoencoder import Features, Level, MotionAutoencoder
 from float_research.training.losses import flow_l1, gradient_l1, multiscale_l1, psnr_db, weighted_l1
 from float_research.training.normalisation import fold, keep_trained, normalise
 from float_research.training.objective import HELD_OUT, TRAINING, BatchKey, Terms
@@ -51,6 +51,7 @@ class AutoencoderObjective:
     taught: float
     perceptual: Perceptual
     adversarial: Adversarial
+    compiled: bool
 
     trains: ClassVar[tuple[str, ...]] = ("motion_autoencoder.", "judge.")
     exports: ClassVar[tuple[str, ...]] = ("motion_autoencoder.",)
@@ -142,14 +143,27 @@ class AutoencoderObjective:
         Where `taught`, the true coordinates drive. Otherwise what the encoder reads does, and gradients flow back.
         """
         images = torch.cat([pairs.source, pairs.driving]).contiguous(memory_format=torch.channels_last)
-        identity, features = model.encode(images)
+        encode, decode = encoded, decoded
+        if self.compiled and model.training:
+            encode, decode = torch.compile(encoded), torch.compile(decoded)
+        identity, features = encode(model, images)
         num = len(pairs.source)
         source_motion, motion = model.coordinates(identity).float().split(num)
         driven = motion
         if taught is not None and pairs.truth is not None:
             driven = torch.where(taught[:, None], self.true_coordinates(pairs.truth.driving_motion, motion), motion)
         latent = identity[:num] + model.dec.direction(driven.to(identity.dtype))
-        return list(model.dec.levels([feature[:num] for feature in features], latent)), source_motion, motion
+        return decode(model, [feature[:num] for feature in features], latent), source_motion, motion
 
     def true_coordinates(self, numbers: Float[Tensor, "b k"], like: Float[Tensor, "b m"]) -> Float[Tensor, "b m"]:
         return F.pad(self.coordinate_scale * numbers, (0, like.shape[1] - numbers.shape[1]))
+
+
+def encoded(model: MotionAutoencoder, images: Float[Tensor, "b 3 h w"]) -> tuple[Float[Tensor, "b d"], Features]:
+    """As one function to compile."""
+    return model.encode(images)
+
+
+def decoded(model: MotionAutoencoder, features: Features, latent: Float[Tensor, "b d"]) -> list[Level]:
+    """All levels, as one function to compile."""
+    return list(model.dec.levels(features, latent))

@@ -75,7 +75,7 @@ class FlowObjective:
         target = model.motion_autoencoder.dec.direction(
             windows.motion[:, windows.num_previous :].flatten(0, 1)
         ).detach()
-        target = target.unflatten(0, (num, -1))
+        target = target.unflatten(0, (num, -1)).float()
         noise = torch.randn(target.shape, generator=generator).to(device)
         t = torch.rand(num, generator=generator).to(device)
         x = torch.lerp(noise, target, t[:, None, None])

@@ -27,7 +27,7 @@ LAST, WEIGHTS = "last.ckpt", "weights.safetensors"
 @dataclass(frozen=True, kw_only=True)
 class TrainingJob:
     """All parts of one training. `init_from` are files of weights, or folders with the two Hugging Face models; later
-    ones are laid over earlier ones.
+    ones are laid over earlier ones. Weights whose names begin with one of `frozen` stand still.
 
     A folder that holds a `last.ckpt` goes on from there, to the same end as if it had never stopped.
     """
@@ -38,6 +38,7 @@ class TrainingJob:
     warmup_steps: int
     build_trainer: Callable[..., lightning.Trainer]
     init_from: Sequence[str]
+    frozen: Sequence[str]
     seed: int
     num_validation: int
     num_workers: int
@@ -57,15 +58,16 @@ class TrainingJob:
         silence_lightning()
         for expected in ("Checkpoint directory .* exists and is not empty", r"Found \d+ module\(s\) in eval mode"):
             warnings.filterwarnings("ignore", message=expected)
-        self.output_dir.mkdir(parents=True, exist_ok=True)
         module = Training(
             model=self._model(console),
             objective=self.objective,
+            frozen=self.frozen,
             optimizer=self.optimizer,
             warmup_steps=self.warmup_steps,
             num_validation=self.num_validation,
             num_workers=self.num_workers,
         )
+        self.output_dir.mkdir(parents=True, exist_ok=True)
         record.write_yaml(self.output_dir / "config.yaml", self.config)
         trainer = self.build_trainer(
             callbacks=self._callbacks(console), logger=CSVLogger(self.output_dir, name="curves")

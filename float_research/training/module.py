@@ -2,7 +2,7 @@
 
 import itertools
 import math
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from functools import partial
 from typing import Any
 
@@ -15,6 +15,7 @@ from torch.utils.data import DataLoader, Dataset, IterableDataset, get_worker_in
 
 from float_research.models.float_model import FloatModel
 from float_research.training.objective import HELD_OUT, TRAINING, BatchKey, Objective
+from float_research.types import UserError
 
 BuildOptimizer = Callable[[list[nn.Parameter]], Optimizer]
 
@@ -61,13 +62,14 @@ def warmup_cosine(step: int, warmup_steps: int, num_steps: int) -> float:
 
 
 class Training(lightning.LightningModule):
-    """Trains what the objective names. The rest of the model stands still, its dropout included."""
+    """Trains what the objective names, but for the `frozen`. The rest of the model stands still, its dropout included."""
 
     def __init__(
         self,
         *,
         model: FloatModel,
         objective: Objective,
+        frozen: Sequence[str] = (),
         optimizer: BuildOptimizer,
         warmup_steps: int,
         num_validation: int,
@@ -77,8 +79,13 @@ class Training(lightning.LightningModule):
         self.model, self.objective = model, objective
         self.build_optimizer, self.warmup_steps = optimizer, warmup_steps
         self.num_validation, self.num_workers = num_validation, num_workers
+        for prefix in frozen:
+            if not any(name.startswith(prefix) for name, _ in model.named_parameters()):
+                raise UserError(
+                    f"frozen={prefix}: no weight's name begins so; names begin with {', '.join(objective.trains)}"
+                )
         for name, parameter in model.named_parameters():
-            parameter.requires_grad_(name.startswith(tuple(objective.trains)))
+            parameter.requires_grad_(name.startswith(tuple(objective.trains)) and not name.startswith(tuple(frozen)))
         for module in model.modules():
             module.training = any(parameter.requires_grad for parameter in module.parameters())
 

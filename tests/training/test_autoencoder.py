@@ -194,10 +194,19 @@ def test_motion_is_read_and_the_weights_go_on(stage: str, prefix: str, tmp_path:
         assert set(weights) < set(after)
 
 
+def test_frozen_weights_stand_still(tmp_path: Path) -> None:
+    before = trained(tmp_path / "before")
+    settings = [f"init_from=[{tmp_path / 'before' / 'weights.safetensors'}]", "frozen=[motion_autoencoder.dec.]"]
+    after = trained(tmp_path / "after", *settings)
+    moved = {name.split(".")[1] for name, value in after.items() if not torch.equal(value, before[name])}
+    assert moved == {"enc"}
+
+
 @pytest.mark.parametrize(
     ("overrides", "message"),
     [
         (["average_decay=1.5"], "must lie in"),
+        (["frozen=[decoder]"], "no weight's name begins so; names begin with motion_autoencoder."),
         (["init_from=[nowhere.safetensors]"], "nowhere.safetensors does not exist"),
     ],
 )
