@@ -62,7 +62,7 @@ def warmup_cosine(step: int, warmup_steps: int, num_steps: int) -> float:
 
 
 class Training(lightning.LightningModule):
-    """Trains what the objective names, but for the `frozen`. The rest of the model stands still, its dropout included."""
+    """Trains what the objective names, but for the `frozen`. The rest stands still, its dropout included."""
 
     def __init__(
         self,

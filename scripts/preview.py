@@ -1,0 +1,27 @@
+"""Pictures of a video, for pages that play none: `python scripts/preview.py VIDEO.mp4`."""
+
+import argparse
+from pathlib import Path
+
+from float_research import cli
+from float_research.video.preview import animation, contact_sheet
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("video", type=Path)
+    parser.add_argument("--output", type=Path, help="folder of the pictures; the video's own if not given")
+    parser.add_argument("--rows", type=int, default=3, help="of the sheet")
+    parser.add_argument("--columns", type=int, default=6, help="of the sheet")
+    parser.add_argument("--every", type=int, default=2, help="the animation shows every n-th frame")
+    parser.add_argument("--quality", type=int, default=80, help="of the animation, 0 to 100")
+    arguments = parser.parse_args()
+    if min(arguments.rows, arguments.columns, arguments.every) < 1:
+        parser.error("--rows, --columns and --every must be positive")
+    target = (arguments.output or arguments.video.parent) / arguments.video.stem
+    print(contact_sheet(arguments.video, target.with_suffix(".png"), rows=arguments.rows, columns=arguments.columns))
+    print(animation(arguments.video, target.with_suffix(".webp"), every=arguments.every, quality=arguments.quality))
+
+
+if __name__ == "__main__":
+    cli.run(main)

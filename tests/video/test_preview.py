@@ -1,0 +1,49 @@
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import pytest
+from PIL import Image
+from video.test_writer import SETTINGS, moving_disc
+
+from float_research.types import UserError
+from float_research.video.preview import GAP_PX, animation, contact_sheet
+from float_research.video.writer import Recording
+
+
+@pytest.fixture
+def video(tmp_path: Path, speech: Callable[[float], Path]) -> Path:
+    path = tmp_path / "disc.mp4"
+    with SETTINGS.open(path, fps=25.0, size_px=64, recording=Recording(speech(1.0))) as writer:
+        writer.write(moving_disc(25))
+    return path
+
+
+def brightest_column(image: np.ndarray) -> float:
+    return float(np.argmax(image[..., 0].astype(float).sum(0)))
+
+
+def test_sheet_shows_frames_in_reading_order(video: Path, tmp_path: Path) -> None:
+    sheet = np.asarray(Image.open(contact_sheet(video, tmp_path / "sheet.png", rows=2, columns=3)))
+    assert sheet.shape == (2 * 64 + GAP_PX, 3 * 64 + 2 * GAP_PX, 3)
+    step = 64 + GAP_PX
+    places = [
+        brightest_column(sheet[r * step : r * step + 64, c * step : c * step + 64]) for r in (0, 1) for c in range(3)
+    ]
+    assert places == sorted(places)
+    assert places[0] < 10
+    assert places[-1] > 50
+
+
+def test_animation_keeps_the_videos_speed(video: Path, tmp_path: Path) -> None:
+    with Image.open(animation(video, tmp_path / "disc.webp", every=2, quality=90)) as picture:
+        assert picture.n_frames == 13
+        picture.seek(5)
+        assert abs(brightest_column(np.asarray(picture.convert("RGB"))) - 60 * 10 / 25) < 6
+        assert picture.info["duration"] == 80
+
+
+def test_no_video_no_picture(tmp_path: Path) -> None:
+    with pytest.raises(UserError, match=r"nothing\.mp4 does not exist"):
+        contact_sheet(tmp_path / "nothing.mp4", tmp_path / "sheet.png", rows=1, columns=1)
+    assert list(tmp_path.iterdir()) == []
