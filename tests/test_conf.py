@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import yaml
 from hydra.utils import get_class
 from omegaconf import DictConfig, OmegaConf
 from rich.console import Console
@@ -113,6 +114,17 @@ def test_every_experiment_says_its_question_and_runs(option: str, tmp_path: Path
     content = compose.build_job(cfg).run(Console(quiet=True))
     assert content is not None
     assert content["totals"]["declared"] == content["totals"]["measured"]
+
+
+@pytest.mark.parametrize("option", [option for option in EXPERIMENTS if option.endswith("_ablation")])
+def test_every_ablation_sweeps_over_what_exists(option: str) -> None:
+    params = yaml.safe_load((CONF / "experiment" / f"{option}.yaml").read_text())["hydra"]["sweeper"]["params"]
+    for name, values in params.items():
+        choices = values.split(",")
+        assert len(choices) > 1
+        for choice in choices:
+            cfg = compose.compose_config([f"experiment={option}", f"{name}={choice}", "output_dir=out"])
+            compose.build_sampler(cfg)
 
 
 @pytest.mark.parametrize("option", TRAININGS)
