@@ -146,6 +146,7 @@ def build_job(cfg: DictConfig) -> Job:
         naming=Naming(pattern=cfg.name, values=naming_values(cfg)),
         output_dir=Path(cfg.output_dir),
         dry_run=cfg.dry_run,
+        overrides=list(HydraConfig.get().overrides.task) if HydraConfig.initialized() else [],
         config=resolved(cfg),
     )
 

@@ -23,7 +23,7 @@ from safetensors.torch import load_file, save_file
 from float_research.video.reader import probe
 
 ROOT = Path(__file__).parents[1]
-TINY = ["model=tiny", "face=none", "trainer.accelerator=cpu"]
+TINY = ["model=tiny", "checkpoint=random", "face=none", "trainer.accelerator=cpu"]
 Script = Callable[..., "Ended"]
 
 
@@ -91,6 +91,10 @@ def test_the_sweep_of_the_readme_measures_what_it_declares(
         assert probe(path.parent / clip["video"]).num_frames == clip["num_frames"] == 55
         seen.append(totals["measured"]["evaluations"])
     assert seen == [2 * 8, 2 * 16] * 3
+    summary = (tmp_path / "summary.csv").read_bytes()
+    (tmp_path / "summary.csv").unlink()
+    assert "6 runs" in script("summary", str(tmp_path)).output
+    assert (tmp_path / "summary.csv").read_bytes() == summary, "the records alone say it all"
 
 
 def test_a_run_ends_with_a_summary_that_says_untrained(
@@ -109,7 +113,7 @@ def test_help_names_every_group(script: Script) -> None:
     assert ended.code == 0
     for group in ("solver:", "budget:", "guidance:", "emotion:", "checkpoint:", "experiment:"):
         assert group in ended.output
-    for other in ("parity", "bench"):
+    for other in ("parity", "bench", "preview", "summary"):
         assert "usage" in script(other, "--help").output
     assert "checkpoint=official" in script("convert", "--help").output
     assert "output=corpus" in script("make_speech", "--help").output

@@ -37,7 +37,7 @@ PHOTO_IN_TOY_WORLD = (
 
 @dataclass(frozen=True, kw_only=True)
 class Job:
-    """All parts of one run. `config` is the resolved config, for the record."""
+    """All parts of one run. `config`, resolved, and the `overrides` that led to it are for the record."""
 
     build_model: Callable[[], FloatModel]
     checkpoint: Checkpoint
@@ -52,6 +52,7 @@ class Job:
     naming: Naming
     output_dir: Path
     dry_run: bool
+    overrides: Sequence[str]
     config: Mapping[str, Any]
 
     def run(self, console: Console) -> dict[str, Any] | None:
@@ -139,6 +140,7 @@ class Job:
             )
         return {
             "signature": record.signature(self.config),
+            "overrides": list(self.overrides),
             "seed": self.sampler.seed,
             "git": record.git_state(),
             "versions": record.versions(),

@@ -5,7 +5,6 @@ current libraries say `parametrizations.weight.original0`, `original1`. Both are
 """
 
 import hashlib
-import os
 import pickle
 import re
 import warnings
@@ -23,6 +22,7 @@ from safetensors.torch import load_file, save_file
 from torch import Tensor
 from torch.nn.utils.parametrize import is_parametrized, remove_parametrizations
 
+from float_research.files import whole
 from float_research.models.float_model import FloatModel
 from float_research.types import UserError
 
@@ -312,11 +312,6 @@ def convert(checkpoint: Checkpoint, build: Callable[[], FloatModel], output: Pat
         infinite = [name for name, value in tensors.items() if not value.isfinite().all()]
         if infinite:
             raise UserError(f"half=true: {shortened(infinite)} is too large for 16-bit floats; convert with half=false")
-    part = output.with_name(f".{output.name}.{os.getpid()}.part")
-    output.parent.mkdir(parents=True, exist_ok=True)
-    try:
+    with whole(output) as part:
         save_file({name: value.contiguous() for name, value in tensors.items()}, part)
-        os.replace(part, output)
-    finally:
-        part.unlink(missing_ok=True)
     return len(tensors)

@@ -1,6 +1,5 @@
 """Toy portraits as image files."""
 
-import os
 from pathlib import Path
 
 import numpy as np
@@ -10,6 +9,7 @@ from PIL import Image as PillowImage
 from PIL.PngImagePlugin import PngInfo
 from torch import Tensor
 
+from float_research.files import whole
 from float_research.toyface.identity import sample_identities
 from float_research.toyface.motion import MOTION
 from float_research.toyface.render import render
@@ -36,12 +36,10 @@ def save_portraits(folder: Path, num: int, size_px: int, seed: int) -> list[Path
         raise UserError(f"num={num} must be positive, and size_px={size_px} from 16 to 2048")
     mark = PngInfo()
     mark.add_text(*TOY_MARK)
-    folder.mkdir(parents=True, exist_ok=True)
     files = []
     for number, person in enumerate(sample_identities(num, torch.Generator().manual_seed(seed))):
         file = folder / f"toy_{seed}_{number}.png"
-        part = file.with_name(f".{file.name}.part")
-        portrait(person, size_px).save(part, format="PNG", pnginfo=mark, optimize=True)
-        os.replace(part, file)
+        with whole(file) as part:
+            portrait(person, size_px).save(part, format="PNG", pnginfo=mark, optimize=True)
         files.append(file)
     return files

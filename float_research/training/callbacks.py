@@ -1,7 +1,6 @@
 """What a training leaves in its folder: pictures of how it comes along, and weights for inference."""
 
 import copy
-import os
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -15,6 +14,7 @@ from rich.console import Console
 from safetensors.torch import save_file
 from torch import Tensor
 
+from float_research.files import whole
 from float_research.models.checkpoint import canonical
 from float_research.training.module import Training
 
@@ -75,11 +75,8 @@ class Report(Callback):
         picture = pl_module.objective.preview(pl_module.model, pl_module.device)
         if picture is not None:
             pixels = ((picture.permute(1, 2, 0).numpy() + 1) * 127.5).astype(np.uint8)
-            path = self.folder / f"{trainer.global_step:07d}.png"
-            path.parent.mkdir(parents=True, exist_ok=True)
-            part = path.with_name(f".{path.name}.part")
-            Image.fromarray(pixels).save(part, format="PNG")
-            os.replace(part, path)
+            with whole(self.folder / f"{trainer.global_step:07d}.png") as part:
+                Image.fromarray(pixels).save(part, format="PNG")
 
     def on_validation_end(self, trainer: lightning.Trainer, pl_module: Any) -> None:
         if trainer.sanity_checking or not trainer.is_global_zero:
@@ -109,6 +106,5 @@ class ExportWeights(Callback):
         pl_module.objective.finish(model)
         state = model.state_dict()
         weights = {canonical(name): value.contiguous().cpu() for name, value in state.items()}
-        part = self.file.with_name(f".{self.file.name}.part")
-        save_file({name: value for name, value in weights.items() if name.startswith(prefixes)}, part)
-        os.replace(part, self.file)
+        with whole(self.file) as part:
+            save_file({name: value for name, value in weights.items() if name.startswith(prefixes)}, part)

@@ -1,12 +1,12 @@
 """Pictures that stand for a video: a sheet of its frames, and an animation without sound."""
 
-import os
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 
 from PIL import Image as Pictures
 from PIL.Image import Image as Picture
 
+from float_research.files import whole
 from float_research.types import UserError
 from float_research.video.reader import probe, read_frames
 
@@ -21,16 +21,18 @@ def contact_sheet(video: Path, path: Path, *, rows: int, columns: int) -> Path:
     for number, frame in enumerate(frames):
         row, column = divmod(number, columns)
         sheet.paste(frame, (column * (width + GAP_PX), row * (height + GAP_PX)))
-    return _whole(path, lambda part: sheet.save(part, format="PNG", optimize=True))
+    with whole(path) as part:
+        sheet.save(part, format="PNG", optimize=True)
+    return path
 
 
 def animation(video: Path, path: Path, *, every: int, quality: int) -> Path:
     """Every `every`-th frame as an endless animated WebP, at the video's speed. `quality`: 0 to 100."""
     frames = _pictures(video)[::every]
     settings = {"duration": round(1000 * every / probe(video).fps), "loop": 0, "quality": quality, "method": 6}
-    return _whole(
-        path, lambda part: frames[0].save(part, format="WEBP", save_all=True, append_images=frames[1:], **settings)
-    )
+    with whole(path) as part:
+        frames[0].save(part, format="WEBP", save_all=True, append_images=frames[1:], **settings)
+    return path
 
 
 def _pictures(video: Path) -> list[Picture]:
@@ -43,15 +45,3 @@ def _evenly(video: Path, num: int) -> Sequence[Picture]:
     """`num` frames at even distances; some come twice where the video has fewer."""
     frames = _pictures(video)
     return [frames[round(i * (len(frames) - 1) / max(num - 1, 1))] for i in range(num)]
-
-
-def _whole(path: Path, write: Callable[[Path], None]) -> Path:
-    """The file appears whole or not at all."""
-    part = path.with_name(f".{path.name}.{os.getpid()}.part")
-    path.parent.mkdir(parents=True, exist_ok=True)
-    try:
-        write(part)
-        os.replace(part, path)
-    finally:
-        part.unlink(missing_ok=True)
-    return path

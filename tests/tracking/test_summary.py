@@ -1,0 +1,101 @@
+"""Summaries are made of records alone."""
+
+import io
+import json
+from pathlib import Path
+
+import pandas as pd
+import pytest
+from rich.console import Console
+
+from float_research.tracking.summary import overridden, report, summarise
+from float_research.types import UserError
+
+
+def put(folder: Path, *overrides: str, evaluations: int, declared: bool = True) -> None:
+    """A record as a run leaves it."""
+    cost = {"evaluations": evaluations, "rows": 3 * evaluations}
+    record = {
+        "signature": f"s{evaluations}",
+        "overrides": list(overrides),
+        "checkpoint": {"trained": True, "hash": "abc"},
+        "device": "cpu",
+        "peak_memory_mb": {"host": 500.0},
+        "totals": {
+            "clips": 1,
+            "frames": 100,
+            "chunks": 2,
+            "declared": cost if declared else None,
+            "measured": cost,
+            "seconds": {"sample": 0.5, "decode": 1.0},
+        },
+        "load_s": 0.1,
+        "wall_s": 2.0,
+        "started": "2026-01-01T00:00:00+00:00",
+        "clips": [{"video": "videos/a.mp4"}],
+    }
+    folder.mkdir(parents=True)
+    (folder / "record.json").write_text(json.dumps(record))
+
+
+@pytest.fixture
+def sweep(tmp_path: Path) -> Path:
+    put(tmp_path / "10", "solver=dopri5", evaluations=44, declared=False)
+    put(tmp_path / "2", "solver=euler", "nfe=20", evaluations=38)
+    put(tmp_path / "0", "solver=euler", "nfe=5", "+extra.flag=true", evaluations=8)
+    return tmp_path
+
+
+def test_one_row_a_run_with_what_it_overrode(sweep: Path) -> None:
+    table, broken = summarise(sweep)
+    assert broken == []
+    assert list(table["run"]) == ["0", "2", "10"], "in the order of their numbers"
+    assert list(table["solver"]) == ["euler", "euler", "dopri5"]
+    assert list(table["nfe"])[:2] == [5, 20]
+    assert pd.isna(table["nfe"][2]), "not overridden, so not there"
+    assert table["extra.flag"][0] in (True, 1)
+    assert list(table["measured_rows"]) == [24, 114, 132]
+    assert pd.isna(table["declared_evaluations"][2]), "the solver decides"
+    assert json.loads(table["videos"][0]) == ["videos/a.mp4"]
+
+
+def test_files_hold_the_same_table(sweep: Path) -> None:
+    console = Console(record=True, width=200, file=io.StringIO())
+    report(sweep, console)
+    table = summarise(sweep)[0]
+    csv, parquet = pd.read_csv(sweep / "summary.csv"), pd.read_parquet(sweep / "summary.parquet")
+    assert list(csv.columns) == list(parquet.columns) == list(table.columns)
+    assert list(csv["measured_evaluations"]) == list(parquet["measured_evaluations"]) == [8, 38, 44]
+    said = console.export_text()
+    assert "3 runs" in said
+    assert "dopri5" in said
+    assert not list(sweep.glob(".*.part"))
+
+
+def test_damaged_records_are_named_and_the_rest_is_shown(sweep: Path) -> None:
+    (sweep / "2" / "record.json").write_text('{"totals": ')
+    (sweep / "10" / "record.json").write_text("[]")
+    console = Console(record=True, width=200, file=io.StringIO())
+    report(sweep, console)
+    said = console.export_text()
+    assert f"{sweep / '2' / 'record.json'} is damaged" in said
+    assert f"{sweep / '10' / 'record.json'} is damaged" in said
+    assert "1 runs" in said
+
+
+def test_an_empty_folder_is_told(tmp_path: Path) -> None:
+    with pytest.raises(UserError, match=r"holds no record\.json"):
+        summarise(tmp_path)
+
+
+def test_values_are_read_as_yaml() -> None:
+    given = ["nfe=8", "a.b=0.5", "solver=euler", "+x=true", "list=[1, 2]", "bad=}{", "schedule@guidance.audio=linear"]
+    assert dict(overridden(given)) == {
+        "nfe": 8,
+        "a.b": 0.5,
+        "solver": "euler",
+        "x": True,
+        "list": "[1, 2]",
+        "bad": "}{",
+        "schedule@guidance.audio": "linear",
+    }
