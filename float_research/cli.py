@@ -7,6 +7,7 @@ import signal
 import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from pathlib import Path
 from types import FrameType
 from typing import NoReturn
 
@@ -15,6 +16,7 @@ from hydra.errors import HydraException, InstantiationException, MissingConfigEx
 from hydra.types import RunMode
 from omegaconf.errors import MissingMandatoryValue, OmegaConfBaseException
 
+from float_research.tracking.record import write_failure
 from float_research.types import UserError
 
 TRACEBACK_SWITCH = "HYDRA_FULL_ERROR"
@@ -45,7 +47,10 @@ def run(main: Callable[[], object]) -> None:
 
 @contextmanager
 def errors() -> Iterator[None]:
-    """Ends the program with one sentence for an exception. Within a Hydra job, before Hydra has a say of its own."""
+    """Ends the program with one sentence for an exception. Within a Hydra job, before Hydra has a say of its own.
+
+    In a sweep it ends the job alone, and leaves the sentence in the job's folder, for the sweep's summary.
+    """
     try:
         yield
     except Stopped as stopped:
@@ -54,14 +59,16 @@ def errors() -> Iterator[None]:
     except Exception as error:
         if WANTS_TRACEBACK:
             raise
-        fail(*sentence(error))
+        message, code = sentence(error)
+        if not (HydraConfig.initialized() and HydraConfig.get().mode == RunMode.MULTIRUN):
+            fail(message, code)
+        job = HydraConfig.get().job
+        print(f"error in job {job.num} ({job.override_dirname}): {message}", file=sys.stderr)
+        write_failure(Path(HydraConfig.get().runtime.output_dir), job.override_dirname, message)
 
 
 def fail(message: str, code: int) -> NoReturn:
-    job = ""
-    if HydraConfig.initialized() and HydraConfig.get().mode == RunMode.MULTIRUN:
-        job = f" in job {HydraConfig.get().job.num} ({HydraConfig.get().job.override_dirname})"
-    print(f"error{job}: {message}", file=sys.stderr)
+    print(f"error: {message}", file=sys.stderr)
     sys.exit(code)
 
 

@@ -1,5 +1,6 @@
 """What a sweep does beyond its runs."""
 
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -11,7 +12,8 @@ from float_research.tracking.summary import report
 
 
 class SweepSummary(Callback):
-    """Sums the sweep up once all of its runs are done: printed, and as files in its folder."""
+    """Sums a sweep up once all of its runs have ended: printed, and as files in its folder. Exits with 1 if any failed."""
 
     def on_multirun_end(self, config: DictConfig, **kwargs: Any) -> None:
-        report(Path(config.hydra.sweep.dir), Console())
+        if report(Path(config.hydra.sweep.dir), Console()):
+            sys.exit(1)

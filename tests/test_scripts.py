@@ -234,10 +234,26 @@ def test_a_folder_that_cannot_be_written_is_one_sentence(script: Script, tmp_pat
 
 def test_ddp_in_a_sweep_in_one_process_is_refused(script: Script, tmp_path: Path) -> None:
     ended = script("infer", "-m", *TINY, f"hydra.sweep.dir={tmp_path}", "nfe=3,4", "trainer.strategy=ddp")
-    assert ended.code == 2
-    assert "trainer.strategy=ddp" in ended.error
+    assert ended.code == 1
+    assert ended.error.count("trainer.strategy=ddp cannot run in a sweep") == 2
+    assert "all 2 runs failed" in ended.output
     assert "Traceback" not in ended.error
     assert not list(tmp_path.rglob("*.mp4"))
+
+
+def test_a_failing_run_does_not_stop_the_others(
+    script: Script, speech: Callable[[float], Path], tmp_path: Path
+) -> None:
+    where = [f"hydra.sweep.dir={tmp_path}", f"data.audio={speech(0.5)}"]
+    ended = script("infer", "-m", *TINY, *where, "nfe=1,3")
+    assert ended.code == 1
+    assert "error in job 0" in ended.error
+    assert "1 runs, 1 failed" in ended.output
+    assert (tmp_path / "0" / "failure.json").is_file()
+    assert (tmp_path / "1" / "record.json").is_file()
+    ended = script("infer", *TINY, f"hydra.run.dir={tmp_path / '0'}", f"data.audio={speech(0.5)}", "nfe=2")
+    assert ended.code == 0
+    assert not (tmp_path / "0" / "failure.json").exists(), "a run that ends well takes back what it said"
 
 
 def test_parity_ends_with_1_when_a_tensor_is_wrong(script: Script, tmp_path: Path) -> None:

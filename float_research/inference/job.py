@@ -98,11 +98,11 @@ class Job:
             "load_s": load_s,
             "wall_s": time.perf_counter() - started,
         }
-        record.write_json(self.output_dir / "record.json", content)
+        record.write_json(self.output_dir / record.RECORD, content)
         console.print(self._summary(content))
         if self.checkpoint.notice:
             console.print(self.checkpoint.notice, style="bold yellow")
-        console.print(f"record: {self.output_dir / 'record.json'}", soft_wrap=True)
+        console.print(f"record: {self.output_dir / record.RECORD}", soft_wrap=True)
         return content
 
     def _warn_of_photos(self, clips: Sequence[Clip], console: Console) -> None:
@@ -126,7 +126,8 @@ class Job:
     def _prepare_folder(self, planned: list[PlannedClip]) -> None:
         """Makes the folder, and clears it of what a former run said of the same clips."""
         (self.output_dir / "videos").mkdir(parents=True, exist_ok=True)
-        (self.output_dir / "record.json").unlink(missing_ok=True)
+        for name in (record.RECORD, record.FAILURE):
+            (self.output_dir / name).unlink(missing_ok=True)
         for item in planned:
             item.video.with_suffix(".json").unlink(missing_ok=True)
 

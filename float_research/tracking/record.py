@@ -16,6 +16,8 @@ import yaml
 from float_research.files import whole
 from float_research.types import ClipResult
 
+RECORD, FAILURE = "record.json", "failure.json"
+"""One of them is in the folder of a run that has ended."""
 PACKAGES = ("float-research", "torch", "torchdiffeq", "transformers", "lightning", "hydra-core", "opencv-python", "av")
 PLACES = frozenset({"output_dir", "dry_run", "name", "time", "batch_clips"})
 PLACES_IN_GROUPS = {
@@ -120,6 +122,11 @@ def write_json(path: Path, content: Mapping[str, Any]) -> None:
 
 def write_yaml(path: Path, content: Mapping[str, Any]) -> None:
     write_text(path, yaml.safe_dump(dict(content), sort_keys=False, allow_unicode=True))
+
+
+def write_failure(folder: Path, overrides: str, error: str) -> None:
+    """Says in a run's folder why there is no record."""
+    write_json(folder / FAILURE, {"overrides": overrides, "error": error})
 
 
 def read_clips(paths: Sequence[Path]) -> list[dict[str, Any]]:

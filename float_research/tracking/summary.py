@@ -8,12 +8,14 @@ from typing import Any
 import pandas as pd
 import yaml
 from rich.console import Console
+from rich.markup import escape
 from rich.table import Table
 
 from float_research.files import whole
+from float_research.tracking.record import FAILURE, RECORD
 from float_research.types import UserError
 
-CSV, PARQUET, RECORD = "summary.csv", "summary.parquet", "record.json"
+CSV, PARQUET = "summary.csv", "summary.parquet"
 PRINTED = {
     "frames": "frames",
     "measured_evaluations": "evaluations",
@@ -35,7 +37,7 @@ def summarise(folder: Path) -> tuple[pd.DataFrame, list[Path]]:
         UserError: there is no record.
     """
     rows, broken = [], []
-    for path in sorted(folder.rglob(RECORD), key=lambda path: _by_number(path.relative_to(folder))):
+    for path in _in_order(folder, RECORD):
         try:
             rows.append(row(path.parent.relative_to(folder), json.loads(path.read_text(encoding="utf-8"))))
         except (ValueError, KeyError, TypeError, AttributeError):
@@ -111,20 +113,46 @@ def printed(table: pd.DataFrame) -> Table:
     return lines
 
 
-def report(folder: Path, console: Console) -> None:
-    """Writes and prints the summary of a folder, and names the records that could not be read."""
+def failures(folder: Path) -> list[tuple[str, str, str]]:
+    """Run, overrides and error of each run under `folder` that failed."""
+    found = []
+    for path in _in_order(folder, FAILURE):
+        try:
+            said = json.loads(path.read_text(encoding="utf-8"))
+            found.append((path.parent.relative_to(folder).as_posix(), str(said["overrides"]), str(said["error"])))
+        except (ValueError, KeyError, TypeError):
+            found.append((path.parent.relative_to(folder).as_posix(), "", f"{FAILURE} is damaged"))
+    return found
+
+
+def report(folder: Path, console: Console) -> int:
+    """Writes and prints the summary of a folder, names records that are damaged, and returns how many runs failed."""
+    failed = failures(folder)
+    if failed:
+        lines = Table("run", "settings", "error", title="failed", title_justify="left")
+        for run in failed:
+            lines.add_row(*map(escape, run))
+        console.print(lines)
+        if not _in_order(folder, RECORD):
+            console.print(f"all {len(failed)} runs failed")
+            return len(failed)
     table, broken = summarise(folder)
     for path in broken:
-        console.print(
-            f"{path} is damaged and left out; run it again", style="bold yellow", soft_wrap=True, markup=False
-        )
+        told = f"{path} is damaged and left out; run it again"
+        console.print(told, style="bold yellow", soft_wrap=True, markup=False)
     if table.empty:
         raise UserError(f"no record under {folder} can be read; run the sweep again")
     files = write(table, folder)
     console.print(printed(table))
-    console.print(f"{len(table)} runs: {', '.join(map(str, files))}", soft_wrap=True, markup=False)
+    count = f"{len(table)} runs" + (f", {len(failed)} failed" if failed else "")
+    console.print(f"{count}: {', '.join(map(str, files))}", soft_wrap=True, markup=False)
+    return len(failed)
+
+
+def _in_order(folder: Path, name: str) -> list[Path]:
+    """The files of that name under a folder, run 10 after run 9."""
+    return sorted(folder.rglob(name), key=lambda path: _by_number(path.relative_to(folder)))
 
 
 def _by_number(path: Path) -> list[tuple[bool, int, str]]:
-    """Run 10 comes after run 9."""
     return [(not part.isdigit(), int(part) if part.isdigit() else 0, part) for part in path.parts]
