@@ -130,7 +130,14 @@ def build_job(cfg: DictConfig) -> Job:
     refuse_replayed_sweep(cfg)
     if "_target_" not in cfg.data:
         raise UserError("this data=… is for scripts/train.py; choose data=pair, data=grid or data=manifest")
-    for name, wanted in {"nfe": int, "seed": int, "batch_clips": int, "dry_run": bool, "name": str}.items():
+    for name, wanted in {
+        "nfe": int,
+        "seed": int,
+        "batch_clips": int,
+        "dry_run": bool,
+        "resume": bool,
+        "name": str,
+    }.items():
         check_type(name, cfg[name], wanted)
     return Job(
         build_model=model_builder(cfg),
@@ -146,6 +153,7 @@ def build_job(cfg: DictConfig) -> Job:
         naming=Naming(pattern=cfg.name, values=naming_values(cfg)),
         output_dir=Path(cfg.output_dir),
         dry_run=cfg.dry_run,
+        resume=cfg.resume,
         overrides=list(HydraConfig.get().overrides.task) if HydraConfig.initialized() else [],
         config=resolved(cfg),
     )

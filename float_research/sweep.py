@@ -12,7 +12,7 @@ from float_research.tracking.summary import report
 
 
 class SweepSummary(Callback):
-    """Sums a sweep up once all of its runs have ended: printed, and as files in its folder. Exits with 1 if any failed."""
+    """Sums a sweep up once all of its runs have ended, printed and in files. Exits with 1 if any failed."""
 
     def on_multirun_end(self, config: DictConfig, **kwargs: Any) -> None:
         if report(Path(config.hydra.sweep.dir), Console()):

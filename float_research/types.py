@@ -112,6 +112,7 @@ class ClipResult:
 
     id: str
     video: str
+    video_sha256: str
     image: str
     audio: str
     image_sha256: str

@@ -1,5 +1,6 @@
 """A run from built parts to its record: plan, load, predict, sum up."""
 
+import json
 import logging
 import time
 import warnings
@@ -16,7 +17,7 @@ from rich.console import Console
 from rich.table import Table
 
 from float_research.conditioning.emotion import EmotionSource
-from float_research.data.clips import TOY, ClipDataModule, ClipLoader, ClipSource
+from float_research.data.clips import TOY, ClipDataModule, ClipLoader, ClipSource, sha256
 from float_research.inference.module import FloatInference, Naming
 from float_research.inference.pipeline import FloatPipeline
 from float_research.inference.plan import PlannedClip, estimate_memory_mb, plan_clips, plan_tables
@@ -52,6 +53,7 @@ class Job:
     naming: Naming
     output_dir: Path
     dry_run: bool
+    resume: bool
     overrides: Sequence[str]
     config: Mapping[str, Any]
 
@@ -68,6 +70,9 @@ class Job:
         if self.dry_run:
             self._print_plan(planned, console)
             return None
+        if self.resume and (finished := self._finished(planned)) is not None:
+            console.print(f"finished before: {self.output_dir / record.RECORD}", soft_wrap=True)
+            return finished
         self._warn_of_photos(clips, console)
         silence_lightning()
         trainer = self.build_trainer()
@@ -104,6 +109,25 @@ class Job:
             console.print(self.checkpoint.notice, style="bold yellow")
         console.print(f"record: {self.output_dir / record.RECORD}", soft_wrap=True)
         return content
+
+    def _finished(self, planned: Sequence[PlannedClip]) -> dict[str, Any] | None:
+        """The record that this very run left earlier: of the same settings, weights and inputs, its videos intact."""
+        try:
+            content = json.loads((self.output_dir / record.RECORD).read_text(encoding="utf-8"))
+            made = {clip["id"]: clip for clip in content["clips"]}
+            same = (
+                content["signature"] == record.signature(self.config)
+                and content["checkpoint"]["hash"] == self.checkpoint.fingerprint()
+                and made.keys() == {item.clip.id for item in planned}
+                and all(
+                    sha256(path) == made[item.clip.id][f"{kind}_sha256"]
+                    for item in planned
+                    for kind, path in (("image", item.clip.image), ("audio", item.clip.audio), ("video", item.video))
+                )
+            )
+        except (OSError, ValueError, KeyError, TypeError):
+            return None
+        return content if same else None
 
     def _warn_of_photos(self, clips: Sequence[Clip], console: Console) -> None:
         """Finds every face before weights load, and says which portraits a toy model cannot know."""

@@ -75,6 +75,7 @@ class FloatInference(lightning.LightningModule):
             ClipResult(
                 id=clip.clip.id,
                 video=str(writer.path.relative_to(self.folder)),
+                video_sha256=sha256(writer.path),
                 image=str(clip.clip.image),
                 audio=str(clip.clip.audio),
                 image_sha256=sha256(clip.clip.image),

@@ -30,7 +30,7 @@ def run(folder: Path, *overrides: str) -> dict[str, Any]:
 
 
 def job(folder: Path, *overrides: str) -> Any:
-    tiny = ["model=tiny", "face=none", "trainer.accelerator=cpu", f"output_dir={folder}"]
+    tiny = ["model=tiny", "checkpoint=random", "face=none", "trainer.accelerator=cpu", f"output_dir={folder}"]
     return compose.build_job(compose.compose_config([*tiny, *overrides]))
 
 
@@ -151,6 +151,41 @@ def test_a_clip_that_fails_leaves_no_record(manifest: Path, tmp_path: Path, monk
     with pytest.raises(OSError, match="No space"):
         run(tmp_path, "data=manifest", f"data.file={manifest}", "nfe=3")
     assert [path.name for path in tmp_path.rglob("*") if path.is_file()] == ["config.yaml"]
+
+
+def changed_at(path: Path) -> int:
+    return path.stat().st_mtime_ns
+
+
+def test_a_finished_run_is_left_alone_and_any_other_is_made_anew(
+    tmp_path: Path, portrait: Path, speech: Callable[[float], Path]
+) -> None:
+    image, audio = tmp_path / "face.png", tmp_path / "speech.wav"
+    image.write_bytes(portrait.read_bytes())
+    audio.write_bytes(speech(0.5).read_bytes())
+    settings = ["resume=true", f"data.image={image}", f"data.audio={audio}"]
+    out = tmp_path / "out"
+    video, record = out / "videos" / "face-speech.mp4", out / "record.json"
+
+    def made_anew(*overrides: str) -> bool:
+        before = changed_at(video) if video.exists() else 0
+        run(out, *settings, *overrides)
+        return changed_at(video) != before
+
+    assert made_anew("nfe=3")
+    assert not made_anew("nfe=3"), "finished"
+    assert made_anew("nfe=4"), "other settings"
+    assert made_anew("nfe=4", "checkpoint.seed=1"), "other weights"
+    assert not made_anew("nfe=4", "checkpoint.seed=1")
+    audio.write_bytes(speech(0.6).read_bytes())
+    assert made_anew("nfe=4", "checkpoint.seed=1"), "other speech"
+    PillowImage.open(image).transpose(PillowImage.Transpose.FLIP_LEFT_RIGHT).save(image)
+    assert made_anew("nfe=4", "checkpoint.seed=1"), "another face"
+    video.write_bytes(video.read_bytes()[:-100])
+    assert made_anew("nfe=4", "checkpoint.seed=1"), "a broken video"
+    record.write_text(record.read_text()[:-100])
+    assert made_anew("nfe=4", "checkpoint.seed=1"), "a broken record"
+    assert not made_anew("nfe=4", "checkpoint.seed=1")
 
 
 def test_demo_weights_warn_of_photos_only(tmp_path: Path, portrait: Path, speech: Callable[[float], Path]) -> None:
