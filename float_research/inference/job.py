@@ -22,7 +22,8 @@ from float_research.inference.module import FloatInference, Naming
 from float_research.inference.pipeline import FloatPipeline
 from float_research.inference.plan import PlannedClip, estimate_memory_mb, plan_clips, plan_tables
 from float_research.inference.progress import ProgressBars
-from float_research.models.checkpoint import Checkpoint, load_model
+from float_research.inference.reuse import loaded_model
+from float_research.models.checkpoint import Checkpoint
 from float_research.models.decoding import Batched
 from float_research.models.float_model import FloatModel
 from float_research.sampling.sampler import Sampler
@@ -82,8 +83,9 @@ class Job:
             )
         self._prepare_folder(planned)
         started, start_time = time.perf_counter(), datetime.now(UTC)
+        model, reused = loaded_model(self.build_model, self.checkpoint, self.config)
         pipeline = FloatPipeline(
-            model=load_model(self.build_model, self.checkpoint),
+            model=model,
             sampler=self.sampler,
             emotion=self.emotion,
             decoding=self.decoding,
@@ -101,6 +103,7 @@ class Job:
         content |= {
             "started": start_time.isoformat(timespec="seconds"),
             "load_s": load_s,
+            "model_reused": reused,
             "wall_s": time.perf_counter() - started,
         }
         record.write_json(self.output_dir / record.RECORD, content)
