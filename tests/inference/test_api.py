@@ -23,7 +23,9 @@ Speech = Callable[[float], Path]
 
 
 def test_three_lines(portrait: Path, speech: Speech, tmp_path: Path) -> None:
-    pipeline = float_research.load(overrides=["model=tiny", "face=none", "solver=midpoint", "nfe=3"])
+    pipeline = float_research.load(
+        overrides=["model=tiny", "checkpoint=random", "face=none", "solver=midpoint", "nfe=3"]
+    )
     result = pipeline(str(portrait), str(speech(1.0)))
     result.save(tmp_path / "out.mp4")
     info = probe(tmp_path / "out.mp4")

@@ -3,7 +3,6 @@
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import pytest
 import torch
 from rich.console import Console
@@ -13,7 +12,6 @@ from float_research import compose
 from float_research.inference import reuse
 from float_research.models.checkpoint import Random, parameter_shapes
 from float_research.types import UserError
-from float_research.video.reader import read_frames
 
 BASE = ("model=tiny", "checkpoint=random", "face=none", "trainer.accelerator=cpu", "output_dir=out")
 
@@ -71,15 +69,16 @@ def test_no_more_models_are_kept_than_said() -> None:
     assert loaded(f"checkpoint.seed={reuse.MAX_MODELS + 1}")[1] is True
 
 
-def test_a_reused_model_computes_the_same(portrait: Path, speech: Any, tmp_path: Path) -> None:
-    def frames(name: str) -> tuple[np.ndarray, bool]:
-        inputs = [f"data.image={portrait}", f"data.audio={speech(0.5)}", "nfe=3", f"output_dir={tmp_path / name}"]
+def test_a_run_leaves_its_model_as_it_was(portrait: Path, speech: Any, tmp_path: Path) -> None:
+    inputs = [f"data.image={portrait}", f"data.audio={speech(0.5)}", "nfe=3", f"output_dir={tmp_path}"]
+    for reused in (False, True):
         content = compose.build_job(compose.compose_config([*BASE[:-1], *inputs])).run(Console(quiet=True))
         assert content is not None
-        return np.stack(list(read_frames(tmp_path / name / content["clips"][0]["video"]))), content["model_reused"]
-
-    fresh, reused = frames("fresh")
-    assert not reused
-    again, reused = frames("again")
-    assert reused
-    assert np.array_equal(again, fresh)
+        assert content["model_reused"] is reused
+    used, _ = loaded()
+    reuse.forget_models()
+    fresh, _ = loaded()
+    for (name, value), (_, original) in zip(used.state_dict().items(), fresh.state_dict().items(), strict=True):
+        assert torch.equal(value, original), name
+    assert used.training is fresh.training is False
+    assert {parameter.requires_grad for parameter in used.parameters()} == {False}
