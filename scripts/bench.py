@@ -47,7 +47,9 @@ def main() -> None:
     command.add_argument("--short-s", type=float, default=10, help="seconds of the short clip")
     command.add_argument("--long-s", type=float, default=600, help="seconds of the long clip")
     command.add_argument("--json", type=Path, help="also write the figures to this file")
-    command.add_argument("overrides", nargs="*", default=["model=tiny", "face=none"], help="settings of both runs")
+    command.add_argument(
+        "overrides", nargs="*", default=["model=tiny", "checkpoint=random", "face=none"], help="settings of both runs"
+    )
     command.set_defaults(measure=memory)
     arguments = parser.parse_args()
     figures = arguments.measure(arguments)

@@ -18,7 +18,7 @@ from float_research.models.checkpoint import Random, load_model
 from float_research.models.float_model import FloatModel
 
 ROOT = Path(__file__).parents[1]
-TINY = ["model=tiny", "face=none"]
+TINY = ["model=tiny", "checkpoint=random", "face=none"]
 
 
 def pytest_runtest_setup(item: pytest.Item) -> None:
