@@ -37,7 +37,8 @@ class MotionReader(nn.Module):
 
 
 def load_reader(file: Path) -> MotionReader:
-    """The reader with the weights of `file`, ready to read; `FILE` are those in this package."""
+    """The reader with the weights that `stage=reader` exported to `file`; `FILE` are those in this package."""
     reader = MotionReader()
-    reader.load_state_dict({name: value.float() for name, value in load_file(file).items()})
+    tensors = load_file(file)
+    reader.load_state_dict({name.removeprefix("reader."): value for name, value in tensors.items()})
     return reader.eval().requires_grad_(False)

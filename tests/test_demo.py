@@ -1,0 +1,72 @@
+"""What the weights in this package can do, a little below what scripts/evaluate_demo.py measured of them."""
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+
+import float_research
+from float_research.data.examples import ASSETS, example
+from float_research.data.image import read_image
+from float_research.evaluation.portraits import reading, reconstruction
+from float_research.evaluation.speaking import JAW, Speaking, correlation, expected_jaw
+from float_research.inference.api import Pipeline
+from float_research.toyface.reader import FILE, MotionReader, load_reader
+from float_research.toyface.recordings import recordings
+
+MAX_MB = 15
+NUM_PAIRS = 32
+
+
+@pytest.fixture(scope="module")
+def demo() -> Pipeline:
+    return float_research.load(overrides=["face=none", "trainer.accelerator=cpu"])
+
+
+@pytest.fixture(scope="module")
+def reader() -> MotionReader:
+    return load_reader(FILE)
+
+
+def test_the_weights_are_small() -> None:
+    assert sum(path.stat().st_size for path in (ASSETS / "demo").iterdir()) < MAX_MB * 1e6
+
+
+def test_unseen_faces_are_carried_into_motion(demo: Pipeline) -> None:
+    with torch.inference_mode():
+        figures = {
+            figure.name: figure.value for figure in reconstruction(demo.parts.model.motion_autoencoder, NUM_PAIRS)
+        }
+    assert figures["gain over copying"] > 6
+    assert figures["loss if somebody else drives"] < 1.5
+
+
+def test_the_reader_reads_jaws(reader: MotionReader) -> None:
+    with torch.inference_mode():
+        figures = {figure.name: figure.value for figure in reading(reader, 64)}
+    assert figures["R² of jaw, read from renders"] > 0.9
+
+
+def test_lips_follow_real_speech(demo: Pipeline, reader: MotionReader) -> None:
+    speaking = Speaking(
+        load=lambda overrides: demo,
+        reader=reader,
+        portrait=read_image(Path(example("portrait")), "black"),
+        recordings=recordings(),
+        synthetic=[],
+    )
+    arctic, other = recordings()[:2]
+    jaw = speaking.read(arctic)[:, JAW]
+    own, foreign = (expected_jaw(speech, len(jaw), demo.loader.fps) for speech in (arctic, other))
+    assert correlation(jaw, own) > 0.4
+    assert correlation(jaw, foreign) < 0.25
+    assert float(jaw.std()) > 0.05
+
+
+def test_frames_move_and_keep_the_person(demo: Pipeline) -> None:
+    frames = np.stack(list(demo(example("portrait"), example("speech")).frames())).astype(np.float32)
+    steps = np.abs(np.diff(frames, axis=0)).mean((1, 2, 3))
+    assert 0.1 < steps.mean() < 10
+    corner = frames[:, :8, :8].reshape(len(frames), -1)
+    assert corner.std(0).max() < 8, "the wall behind stands still"
