@@ -188,6 +188,21 @@ def test_a_finished_run_is_left_alone_and_any_other_is_made_anew(
     assert not made_anew("nfe=4", "checkpoint.seed=1")
 
 
+def test_weights_that_changed_on_disk_make_a_finished_run_anew(
+    tmp_path: Path, portrait: Path, speech: Callable[[float], Path]
+) -> None:
+    with torch.device("meta"):
+        shapes = parameter_shapes(compose.model_builder(compose.compose_config(["model=tiny"]))())
+    file = tmp_path / "weights.safetensors"
+    settings = ["resume=true", "nfe=2", "checkpoint=unified", f"checkpoint.file={file}"]
+    inputs = [f"data.image={portrait}", f"data.audio={speech(0.3)}"]
+    hashes = []
+    for seed in (0, 1):
+        save_file(Random(seed=seed).tensors(shapes), file)
+        hashes.append(run(tmp_path / "out", *settings, *inputs)["checkpoint"]["hash"])
+    assert hashes[0] != hashes[1]
+
+
 def test_demo_weights_warn_of_photos_only(tmp_path: Path, portrait: Path, speech: Callable[[float], Path]) -> None:
     with torch.device("meta"):
         shapes = parameter_shapes(compose.model_builder(compose.compose_config(["model=tiny"]))())
