@@ -12,6 +12,7 @@ import zlib
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from functools import lru_cache
 from pathlib import Path
 from typing import ClassVar
 
@@ -67,12 +68,19 @@ class Checkpoint(ABC):
 
     def fingerprint(self) -> str:
         """SHA-256 of the files' contents; for random weights their seed."""
-        digest = hashlib.sha256()
-        for path in self.files():
-            with path.open("rb") as file:
-                while block := file.read(1 << 22):
-                    digest.update(block)
-        return digest.hexdigest()
+        states = ((path, path.stat()) for path in self.files())
+        return _sha256(tuple((path, state.st_mtime_ns, state.st_size) for path, state in states))
+
+
+@lru_cache(maxsize=16)
+def _sha256(files: tuple[tuple[Path, int, int], ...]) -> str:
+    """SHA-256 of files by path, time of change and size: read once for all runs of a process."""
+    digest = hashlib.sha256()
+    for path, _, _ in files:
+        with path.open("rb") as file:
+            while block := file.read(1 << 22):
+                digest.update(block)
+    return digest.hexdigest()
 
 
 @dataclass(frozen=True, kw_only=True)
