@@ -1,12 +1,13 @@
 """Stage 1: the motion auto-encoder, on two frames of one person (FLOAT section 3.1, after LIA, arXiv 2203.09043)."""
 
+import math
 from collections.abc import Set
 from dataclasses import dataclass
 from typing import ClassVar
 
 import torch
 import torch.nn.functional as F
-from jaxtyping import Bool, Float
+from jaxtyping import Float
 from torch import Tensor
 
 from float_research.models.float_model import FloatModel
@@ -32,9 +33,8 @@ class AutoencoderObjective:
     """L1 on the frame, on all its smaller levels and on its edges; errors at eyes and mouth count `1 + expression`.
 
     Where a world tells the truth, two terms more: the motion coordinates λ learn the true motion numbers times
-    `coordinate_scale`, the spare ones zero, and the flows the true flow, with a weight that falls from `flow` to
-    `flow_floor` over the first `taught` of the training. So long the decoder is also driven by true motion, in a share
-    of the samples that falls from 1 to `teacher_floor`.
+    `coordinate_scale`, the spare ones zero, and the flows the true flow. There, too, only the first `read` of a batch
+    are driven by what the encoder reads, and the others by true motion, which costs no encoding.
     Directions are orthonormal by construction. Two terms more, both off at first, ask for realism.
     """
 
@@ -46,9 +46,7 @@ class AutoencoderObjective:
     coordinates: float
     coordinate_scale: float
     flow: float
-    flow_floor: float
-    teacher_floor: float
-    taught: float
+    read: float
     perceptual: Perceptual
     adversarial: Adversarial
     compiled: bool
@@ -79,11 +77,8 @@ class AutoencoderObjective:
 
     def losses(self, model: FloatModel, batch: BatchKey, progress: float, device: torch.device) -> Terms:
         pairs = self.portraits(batch, device)
-        teaching = max(0.0, 1 - progress / self.taught)
-        chance = torch.rand(len(pairs.source), generator=batch.generator()).to(device)
-        levels, source_motion, motion = self.drive(
-            model.motion_autoencoder, pairs, taught=chance < max(teaching, self.teacher_floor)
-        )
+        num_read = len(pairs.source) if pairs.truth is None else math.ceil(self.read * len(pairs.source))
+        levels, source_motion, motion = self.drive(model.motion_autoencoder, pairs, num_read)
         frames = [level.rgb.float() for level in levels]
         weight = torch.ones_like(pairs.target[:, :1])
         if pairs.expression is not None:
@@ -94,12 +89,12 @@ class AutoencoderObjective:
             "gradient": self.gradient * gradient_l1(frames[-1], pairs.target, weight),
         }
         if pairs.truth is not None:
-            read = F.smooth_l1_loss(motion, self.true_coordinates(pairs.truth.driving_motion, motion), beta=BETA)
+            driving_motion = self.true_coordinates(pairs.truth.driving_motion, motion)
+            read = F.smooth_l1_loss(motion, driving_motion[:num_read], beta=BETA)
             calm = F.smooth_l1_loss(source_motion, self.true_coordinates(pairs.truth.source_motion, motion), beta=BETA)
             flows = [level.flow.float() for level in levels]
-            followed = flow_l1(flows, pairs.truth.grid, weight * pairs.truth.seen)
             terms["coordinates"] = self.coordinates * (read + calm) / 2
-            terms["flow"] = (self.flow_floor + (self.flow - self.flow_floor) * teaching) * followed
+            terms["flow"] = self.flow * flow_l1(flows, pairs.truth.grid, weight * pairs.truth.seen)
         if self.perceptual.file:
             terms["perceptual"] = self.perceptual(frames[-1], pairs.target)
         if self.adversarial.weight:
@@ -110,7 +105,7 @@ class AutoencoderObjective:
 
     def metrics(self, model: FloatModel, batch: BatchKey, device: torch.device) -> Terms:
         pairs = self.portraits(batch, device)
-        levels, _, motion = self.drive(model.motion_autoencoder, pairs, taught=None)
+        levels, _, motion = self.drive(model.motion_autoencoder, pairs, len(pairs.source))
         frame, swapped = levels[-1].rgb.float(), pairs.num_swapped
         quality = psnr_db(frame, pairs.target)
         terms = {
@@ -129,33 +124,33 @@ class AutoencoderObjective:
     def preview(self, model: FloatModel, device: torch.device) -> Float[Tensor, "3 h w"]:
         """Rows of source, driver, frame and target; both ends of a held-out batch, so with and without swaps."""
         pairs = self.portraits(BatchKey(HELD_OUT, 0), device)
-        levels, _, _ = self.drive(model.motion_autoencoder, pairs, taught=None)
+        levels, _, _ = self.drive(model.motion_autoencoder, pairs, len(pairs.source))
         half = min(NUM_PREVIEWED, len(pairs.source)) // 2
         rows = (pairs.source, pairs.driving, levels[-1].rgb.float().clamp(-1, 1), pairs.target)
         chosen = [torch.cat([row[:half], row[len(row) - half :]]) for row in rows]
         return torch.cat([torch.cat(list(row), dim=2) for row in chosen], dim=1).cpu()
 
     def drive(
-        self, model: MotionAutoencoder, pairs: Pairs, taught: Bool[Tensor, " b"] | None
-    ) -> tuple[list[Level], Float[Tensor, "b m"], Float[Tensor, "b m"]]:
-        """The decoder's levels, and the motion coordinates read from source and driver.
+        self, model: MotionAutoencoder, pairs: Pairs, num_read: int
+    ) -> tuple[list[Level], Float[Tensor, "b m"], Float[Tensor, "r m"]]:
+        """The decoder's levels, and the motion coordinates read from the sources and the first `num_read` drivers.
 
-        Where `taught`, the true coordinates drive. Otherwise what the encoder reads does, and gradients flow back.
+        Those drive, and gradients flow back; behind them the true coordinates do.
         """
-        images = torch.cat([pairs.source, pairs.driving]).contiguous(memory_format=torch.channels_last)
+        images = torch.cat([pairs.source, pairs.driving[:num_read]]).contiguous(memory_format=torch.channels_last)
         encode, decode = encoded, decoded
         if self.compiled and model.training:
             encode, decode = torch.compile(encoded), torch.compile(decoded)
         identity, features = encode(model, images)
         num = len(pairs.source)
-        source_motion, motion = model.coordinates(identity).float().split(num)
+        source_motion, motion = model.coordinates(identity).float().split([num, num_read])
         driven = motion
-        if taught is not None and pairs.truth is not None:
-            driven = torch.where(taught[:, None], self.true_coordinates(pairs.truth.driving_motion, motion), motion)
+        if num_read < num and pairs.truth is not None:
+            driven = torch.cat([motion, self.true_coordinates(pairs.truth.driving_motion, motion)[num_read:]])
         latent = identity[:num] + model.dec.direction(driven.to(identity.dtype))
         return decode(model, [feature[:num] for feature in features], latent), source_motion, motion
 
-    def true_coordinates(self, numbers: Float[Tensor, "b k"], like: Float[Tensor, "b m"]) -> Float[Tensor, "b m"]:
+    def true_coordinates(self, numbers: Float[Tensor, "b k"], like: Float[Tensor, "_ m"]) -> Float[Tensor, "b m"]:
         return F.pad(self.coordinate_scale * numbers, (0, like.shape[1] - numbers.shape[1]))
 
 

@@ -27,11 +27,15 @@ class FlowObjective:
     `x_t = (1 - t) x_0 + t x_1`, `v = x_1 - x_0`, noise x_0 ~ N(0, 1), t uniform. Audio, reference and emotion are each
     dropped with their probability, and the frames before the window with theirs, so that guidance can do without them.
     Wav2Vec 2.0 stands still; its projection is trained along, as in the official split.
+
+    Frame i of a window that knows the frames before it counts `1 + seam / 2^i`, so that windows join. The paper has no
+    such weight, which is `seam` 0.
     """
 
     sequences: Sequences
     field: float
     velocity: float
+    seam: float
     drop_audio: float
     drop_reference: float
     drop_emotion: float
@@ -64,14 +68,9 @@ class FlowObjective:
         def kept(drop: float) -> Bool[Tensor, " b"]:
             return (torch.rand(num, generator=generator) >= drop).to(device)
 
-        conditions = self.conditions(
-            model,
-            windows,
-            audio=kept(self.drop_audio),
-            reference=kept(self.drop_reference),
-            emotion=kept(self.drop_emotion),
-            previous=kept(self.drop_previous),
-        )
+        audio, reference, emotion = kept(self.drop_audio), kept(self.drop_reference), kept(self.drop_emotion)
+        known = kept(self.drop_previous) & ~windows.first
+        conditions = self.conditions(model, windows, audio=audio, reference=reference, emotion=emotion, previous=known)
         target = model.motion_autoencoder.dec.direction(
             windows.motion[:, windows.num_previous :].flatten(0, 1)
         ).detach()
@@ -80,8 +79,10 @@ class FlowObjective:
         t = torch.rand(num, generator=generator).to(device)
         x = torch.lerp(noise, target, t[:, None, None])
         field, truth = model.vector_field(t, x, conditions).float(), target - noise
+        nearness = 0.5 ** torch.arange(target.shape[1], device=device)
+        weight = 1 + self.seam * known[:, None, None] * nearness[:, None]
         return {
-            "field": self.field * (field - truth).abs().mean(),
+            "field": self.field * (weight * (field - truth).abs()).mean(),
             "velocity": self.velocity * velocity_l1(field, truth),
         }
 
@@ -90,7 +91,7 @@ class FlowObjective:
         windows = self.sequences(model, batch, device)
         everything = torch.ones(len(windows.motion), dtype=torch.bool, device=device)
         conditions = self.conditions(
-            model, windows, audio=everything, reference=everything, emotion=everything, previous=everything
+            model, windows, audio=everything, reference=everything, emotion=everything, previous=~windows.first
         )
         truth = windows.motion[:, windows.num_previous :]
         shape = (*truth.shape[:2], conditions.reference.shape[1])
@@ -117,7 +118,7 @@ class FlowObjective:
         emotion: Bool[Tensor, " b"],
         previous: Bool[Tensor, " b"],
     ) -> Conditions:
-        """The conditions of the windows, each kept where it says so. The frames before a first window are zeros."""
+        """The conditions of the windows, each kept where it says so and zeros elsewhere."""
 
         def where(keep: Bool[Tensor, " b"], values: Float[Tensor, "b *rest"]) -> Float[Tensor, "b *rest"]:
             return values * keep.reshape(-1, *(1 for _ in values.shape[1:])).to(values.dtype)
@@ -125,13 +126,12 @@ class FlowObjective:
         num_previous, num_frames = windows.num_previous, windows.motion.shape[1]
         heard = model.audio_encoder.audio_projection(windows.speech)
         before = latents(model, windows.motion[:, :num_previous])
-        known = previous & ~windows.first
         return Conditions(
             audio=where(audio, heard[:, num_previous:]),
             reference=where(reference, latents(model, windows.reference)),
             emotion=where(emotion, windows.emotion)[:, None].expand(-1, num_frames, -1),
-            previous_motion=where(known, before),
-            previous_audio=where(known, heard[:, :num_previous]),
+            previous_motion=where(previous, before),
+            previous_audio=where(previous, heard[:, :num_previous]),
         )
 
 
