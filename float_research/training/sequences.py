@@ -127,9 +127,10 @@ class Spoken:
 class ToySequences(Sequences):
     """Performances of a corpus, `takes` of each utterance, in motion numbers: nothing needs to be rendered.
 
-    Stage 1 taught the encoder to read these numbers as coordinates, times `coordinate_scale`. The emotion is the label
-    in half of the windows, and what the emotion encoder hears in the others. What the frozen encoders make of an
-    utterance is kept in memory.
+    Stage 1 taught the encoder to read these numbers as coordinates, times `coordinate_scale`. Even takes have the
+    emotion of the speech, and are told what the emotion encoder hears. Odd ones are told a label, whatever the speech
+    sounds like, and have that, so that a label outweighs the voice. What the frozen encoders make of an utterance is
+    kept in memory.
     """
 
     folder: str
@@ -154,15 +155,16 @@ class ToySequences(Sequences):
     ) -> Performance:
         number = int(generator.integers(len(self.entries[stream])))
         spoken = self.spoken(model, number, stream, device)
-        motion = self.take(model, number, int(generator.integers(self.takes)), stream, device)
-        label = torch.eye(len(model.emotions))[model.emotions.index(self.entries[stream][number].emotion)]
+        take = int(generator.integers(self.takes))
+        motion = self.take(model, number, take, stream, device)
+        label = self.label(model, number, take, stream)
         still = sample_motions(1, torch.Generator().manual_seed(int(generator.integers(1 << 31))))[0]
         spare = model.motion_autoencoder.dec.direction.weight.shape[1] - len(still)
         return Performance(
             speech=spoken.speech,
             motion=self.coordinate_scale * F.pad(motion, (0, spare)),
             reference=self.coordinate_scale * F.pad(self.source_spread * still, (0, spare)),
-            emotion=label if generator.random() < 0.5 else spoken.emotion,
+            emotion=spoken.emotion if label is None else torch.eye(len(model.emotions))[label],
         )
 
     def spoken(self, model: FloatModel, number: int, stream: int, device: torch.device) -> Spoken:
@@ -182,11 +184,17 @@ class ToySequences(Sequences):
         """One performance of an utterance."""
         spoken, entry = self.spoken(model, number, stream, device), self.entries[stream][number]
         if take not in spoken.takes:
+            label = self.label(model, number, take, stream)
+            emotion = entry.emotion if label is None else model.emotions[label]
             generator = BatchKey(stream, number).generator(self.seed, take, 2)
-            spoken.takes[take] = perform(
-                entry.phones, spoken.loudness, entry.emotion, fps=model.fps, generator=generator
-            )
+            spoken.takes[take] = perform(entry.phones, spoken.loudness, emotion, fps=model.fps, generator=generator)
         return spoken.takes[take]
+
+    def label(self, model: FloatModel, number: int, take: int, stream: int) -> int | None:
+        """The number of the emotion that an odd take of an utterance shows; None for an even take."""
+        if take % 2 == 0:
+            return None
+        return BatchKey(stream, number).seed(self.seed, take, 3) % len(model.emotions)
 
 
 @dataclass(frozen=True, kw_only=True)

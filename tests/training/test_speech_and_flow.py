@@ -141,6 +141,9 @@ def test_each_sample_may_have_its_own_flow_time(model: FloatModel) -> None:
         torch.testing.assert_close(both[i], model.vector_field(torch.tensor(t), x, conditions)[i])
 
 
+KEPT = {"drop_audio": 0.0, "drop_reference": 0.0, "drop_emotion": 0.0, "drop_previous": 0.0}
+
+
 def toy_sequences(corpus: Path) -> ToySequences:
     return ToySequences(
         folder=str(corpus), takes=2, batch_size=6, chunking=CHUNKING, coordinate_scale=3.0, source_spread=0.6, seed=0
@@ -177,9 +180,7 @@ def test_a_window_has_zeros_before_the_start_and_the_last_row_past_the_end(seque
 
 
 def test_conditions_are_dropped_sample_by_sample(sequences: ToySequences, model: FloatModel) -> None:
-    objective = FlowObjective(
-        sequences=sequences, field=1.0, velocity=1.0, drop_audio=0, drop_reference=0, drop_emotion=0, drop_previous=0
-    )
+    objective = FlowObjective(sequences=sequences, field=1.0, velocity=1.0, seam=0.0, **KEPT)
     windows = sequences(model, BatchKey(HELD_OUT, 4), CPU)
     keep = torch.tensor([True, False] * 3)
     dropped = objective.conditions(model, windows, audio=keep, reference=keep, emotion=~keep, previous=keep)
@@ -187,15 +188,45 @@ def test_conditions_are_dropped_sample_by_sample(sequences: ToySequences, model:
     assert (dropped.audio[keep] != 0).any()
     assert (dropped.emotion[keep] == 0).all()
     assert (dropped.emotion[~keep].sum(-1) - 1).abs().max() < 1e-5
-    known = keep & ~windows.first
-    assert (dropped.previous_motion[~known] == 0).all()
-    assert (dropped.previous_audio[~known] == 0).all()
+    assert (dropped.previous_motion[~keep] == 0).all()
+    assert (dropped.previous_audio[~keep] == 0).all()
+    assert (dropped.previous_motion[keep & ~windows.first] != 0).any()
+
+
+def test_the_first_frames_of_a_window_count_more_where_it_knows_what_was_before(
+    sequences: ToySequences, model: FloatModel
+) -> None:
+    def loss(seam: float, **drops: float) -> float:
+        objective = FlowObjective(sequences=sequences, field=1.0, velocity=0.0, seam=seam, **{**KEPT, **drops})
+        with torch.no_grad():
+            return float(objective.losses(model, BatchKey(HELD_OUT, 4), 0.0, CPU)["field"])
+
+    assert not sequences(model, BatchKey(HELD_OUT, 4), CPU).first.all()
+    assert loss(8.0) > 1.1 * loss(0.0)
+    assert loss(8.0, drop_previous=1.0) == loss(0.0, drop_previous=1.0)
+
+
+def test_even_takes_feel_as_they_sound_and_odd_ones_as_they_are_told(
+    sequences: ToySequences, model: FloatModel, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    shown = []
+    monkeypatch.setattr(
+        "float_research.training.sequences.perform",
+        lambda phones, loudness, emotion, **rest: (shown.append(emotion), torch.zeros(len(loudness), 16))[1],
+    )
+    number, entry = 0, sequences.entries[TRAINING][0]
+    sequences.take(model, number, 0, TRAINING, CPU)
+    assert sequences.label(model, number, 0, TRAINING) is None
+    told = []
+    for take in range(1, 40, 2):
+        sequences.take(model, number, take, TRAINING, CPU)
+        told.append(model.emotions[sequences.label(model, number, take, TRAINING) or 0])
+    assert shown == [entry.emotion, *told]
+    assert len(set(told)) > 3, "whatever it sounds like"
 
 
 def test_what_a_stage_does_not_train_stands_still(sequences: ToySequences) -> None:
-    objective = FlowObjective(
-        sequences=sequences, field=1.0, velocity=1.0, drop_audio=0, drop_reference=0, drop_emotion=0, drop_previous=0
-    )
+    objective = FlowObjective(sequences=sequences, field=1.0, velocity=1.0, seam=0.0, **KEPT)
     model = compose.model_builder(compose.compose_config(["model=tiny"]))()
     Training(
         model=model, objective=objective, optimizer=torch.optim.Adam, warmup_steps=1, num_validation=1, num_workers=0
@@ -210,9 +241,7 @@ def test_what_a_stage_does_not_train_stands_still(sequences: ToySequences) -> No
 
 def test_an_untrained_field_is_zero(model: FloatModel, sequences: ToySequences) -> None:
     fresh = compose.model_builder(compose.compose_config(["model=tiny"]))().eval()
-    objective = FlowObjective(
-        sequences=sequences, field=2.0, velocity=0.0, drop_audio=0, drop_reference=0, drop_emotion=0, drop_previous=0
-    )
+    objective = FlowObjective(sequences=sequences, field=2.0, velocity=0.0, seam=0.0, **KEPT)
     objective.prepare(fresh)
     windows = sequences(fresh, BatchKey(TRAINING, 0), CPU)
     motion = fresh.motion_autoencoder.dec.direction(windows.motion[:, 5:].flatten(0, 1))
