@@ -5,6 +5,7 @@ import os
 import re
 import signal
 import sys
+import warnings
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -39,6 +40,9 @@ def run(main: Callable[[], object]) -> None:
     HYDRA_FULL_ERROR=1 shows tracebacks.
     """
     os.environ[TRACEBACK_SWITCH] = "1"
+    warnings.filterwarnings(
+        "ignore", message="(?s).*automatic_schema_matching"
+    )  # of launchers, by plugins' own schemas
     for number in STOP_SIGNALS:
         signal.signal(number, _stop)
     with errors():
@@ -85,6 +89,8 @@ def sentence(error: BaseException) -> tuple[str, int]:
         return " ".join(str(error.__cause__).split()), EXIT_USER_ERROR
     if isinstance(error, HydraException) and (unknown := re.match(r"Could not override '(.+?)'", text)):
         return unknown_key(unknown.group(1)), EXIT_USER_ERROR
+    if plugin := re.search(r"Unknown plugin class : 'hydra_plugins\.hydra_([a-z]+)_", text):
+        return f"this launcher is not installed; pip install 'float-research[{plugin[1]}]'", EXIT_USER_ERROR
     if isinstance(error, (HydraException, OmegaConfBaseException)):
         return text, EXIT_USER_ERROR
     if isinstance(error, OSError):

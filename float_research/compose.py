@@ -23,6 +23,7 @@ from float_research.inference.pipeline import FloatPipeline
 from float_research.models.checkpoint import load_model
 from float_research.models.float_model import FloatModel
 from float_research.sampling.sampler import Sampler
+from float_research.tracking.tracker import Tracker
 from float_research.training.job import TrainingJob
 from float_research.types import UserError
 
@@ -154,9 +155,20 @@ def build_job(cfg: DictConfig) -> Job:
         output_dir=Path(cfg.output_dir),
         dry_run=cfg.dry_run,
         resume=cfg.resume,
+        trackers=build_trackers(cfg),
         overrides=list(HydraConfig.get().overrides.task) if HydraConfig.initialized() else [],
+        sweep=Path(HydraConfig.get().sweep.dir).name if in_sweep() else None,
         config=resolved(cfg),
     )
+
+
+def build_trackers(cfg: DictConfig) -> list[Tracker]:
+    """The trackers that `logger` names, which may be several."""
+    return [build(node) for node in cfg.logger.values()]
+
+
+def in_sweep() -> bool:
+    return HydraConfig.initialized() and HydraConfig.get().mode == RunMode.MULTIRUN
 
 
 def build_training(cfg: DictConfig) -> TrainingJob:
@@ -231,7 +243,7 @@ def naming_values(cfg: DictConfig) -> dict[str, Any]:
 
 def refuse_replayed_sweep(cfg: DictConfig) -> None:
     """Refuses `ddp` in a sweep within one process: its extra ranks would start the whole sweep again."""
-    if not HydraConfig.initialized() or HydraConfig.get().mode != RunMode.MULTIRUN:
+    if not in_sweep():
         return
     launcher = HydraConfig.get().launcher._target_.rsplit(".", 1)[-1]
     strategy = str(cfg.trainer.strategy)

@@ -85,6 +85,8 @@ def test_every_file_is_reached(path: Path) -> None:
     folder = path.parent.relative_to(CONF)
     if path.stem.startswith("_"):
         assert any(f"- {path.stem}\n" in other.read_text() for other in path.parent.glob("*.yaml"))
+    elif folder.parts == ("hydra", "launcher"):
+        compose.compose_config([f"hydra/launcher={path.stem}", "output_dir=out"])
     elif folder.parts[:1] == ("hydra",):
         assert any(f"{folder}: {path.stem}\n" in main.read_text() for main in CONF.glob("*.yaml"))
     elif folder == Path():

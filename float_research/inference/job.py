@@ -28,9 +28,12 @@ from float_research.models.decoding import Batched
 from float_research.models.float_model import FloatModel
 from float_research.sampling.sampler import Sampler
 from float_research.tracking import record
+from float_research.tracking.tracker import TrackedRun, Tracker, tell
 from float_research.types import Clip, UserError
+from float_research.video.preview import contact_sheet
 from float_research.video.writer import H264
 
+SHEET_ROWS, SHEET_COLUMNS = 3, 6
 PHOTO_IN_TOY_WORLD = (
     "{image} is no toy portrait, and the demo weights have seen nothing else: expect a smeared, drifting face. "
     "Make toy portraits with scripts/make_portraits.py, or get the official weights (README)."
@@ -39,7 +42,7 @@ PHOTO_IN_TOY_WORLD = (
 
 @dataclass(frozen=True, kw_only=True)
 class Job:
-    """All parts of one run. `config`, resolved, and the `overrides` that led to it are for the record."""
+    """All parts of one run. `config`, resolved, the `overrides` that led to it and its `sweep` are for the record."""
 
     build_model: Callable[[], FloatModel]
     checkpoint: Checkpoint
@@ -55,7 +58,9 @@ class Job:
     output_dir: Path
     dry_run: bool
     resume: bool
+    trackers: Sequence[Tracker]
     overrides: Sequence[str]
+    sweep: str | None
     config: Mapping[str, Any]
 
     def run(self, console: Console) -> dict[str, Any] | None:
@@ -82,6 +87,19 @@ class Job:
                 f"trainer.devices={trainer.num_devices} are more processes than clips ({len(clips)}); use fewer devices"
             )
         self._prepare_folder(planned)
+        try:
+            content = self._make(data, planned, trainer, console)
+        except Exception as error:
+            self._tell(None, " ".join(str(error).split()), console)
+            raise
+        if content is not None:
+            self._tell(content, None, console)
+        return content
+
+    def _make(
+        self, data: ClipDataModule, planned: list[PlannedClip], trainer: lightning.Trainer, console: Console
+    ) -> dict[str, Any] | None:
+        """Loads the model, makes the videos and the record; None in all processes but the first."""
         started, start_time = time.perf_counter(), datetime.now(UTC)
         model, reused = loaded_model(self.build_model, self.checkpoint, self.config)
         pipeline = FloatPipeline(
@@ -92,7 +110,7 @@ class Job:
         )
         load_s = time.perf_counter() - started
         rank_zero_only(record.write_yaml)(self.output_dir / "config.yaml", self.config)
-        with ProgressBars(len(clips), console) as progress:
+        with ProgressBars(len(planned), console) as progress:
             module = FloatInference(
                 pipeline=pipeline, video=self.video, folder=self.output_dir, naming=self.naming, observer=progress
             )
@@ -139,6 +157,28 @@ class Job:
             if self.checkpoint.toy and face["detector"] != TOY:
                 warning = PHOTO_IN_TOY_WORLD.format(image=image)
                 console.print(warning, style="bold yellow", soft_wrap=True, markup=False)
+
+    @rank_zero_only
+    def _tell(self, content: Mapping[str, Any] | None, error: str | None, console: Console) -> None:
+        """Lets the trackers know how the run ended."""
+        for said in tell(self.trackers, lambda tracker: tracker.run(self._tracked(content, error))):
+            console.print(said, soft_wrap=True, markup=False)
+
+    def _tracked(self, content: Mapping[str, Any] | None, error: str | None) -> TrackedRun:
+        sheets = {}
+        for clip in content["clips"] if content else []:
+            video = self.output_dir / clip["video"]
+            sheet = self.output_dir / "sheets" / video.with_suffix(".png").name
+            sheets[clip["id"]] = contact_sheet(video, sheet, rows=SHEET_ROWS, columns=SHEET_COLUMNS)
+        return TrackedRun(
+            folder=self.output_dir,
+            config=self.config,
+            overrides=self.overrides,
+            sweep=self.sweep,
+            record=content,
+            error=error,
+            sheets=sheets,
+        )
 
     def _print_plan(self, planned: list[PlannedClip], console: Console) -> None:
         with torch.device("meta"):

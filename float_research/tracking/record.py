@@ -19,7 +19,7 @@ from float_research.types import ClipResult
 RECORD, FAILURE = "record.json", "failure.json"
 """One of them is in the folder of a run that has ended."""
 PACKAGES = ("float-research", "torch", "torchdiffeq", "transformers", "lightning", "hydra-core", "opencv-python", "av")
-PLACES = frozenset({"output_dir", "dry_run", "resume", "name", "time", "batch_clips"})
+PLACES = frozenset({"output_dir", "dry_run", "resume", "name", "time", "batch_clips", "logger"})
 PLACES_IN_GROUPS = {
     "data": frozenset({"image", "audio", "images", "audios", "file"}),
     "checkpoint": frozenset({"folder", "file"}),

@@ -125,8 +125,11 @@ def failures(folder: Path) -> list[tuple[str, str, str]]:
     return found
 
 
-def report(folder: Path, console: Console) -> int:
-    """Writes and prints the summary of a folder, names records that are damaged, and returns how many runs failed."""
+def report(folder: Path, console: Console) -> tuple[pd.DataFrame, int]:
+    """Writes and prints the summary of a folder and names records that are damaged.
+
+    Returns the summary, which is empty where all runs failed, and how many runs failed.
+    """
     failed = failures(folder)
     if failed:
         lines = Table("run", "settings", "error", title="failed", title_justify="left")
@@ -135,7 +138,7 @@ def report(folder: Path, console: Console) -> int:
         console.print(lines)
         if not _in_order(folder, RECORD):
             console.print(f"all {len(failed)} runs failed")
-            return len(failed)
+            return pd.DataFrame(), len(failed)
     table, broken = summarise(folder)
     for path in broken:
         told = f"{path} is damaged and left out; run it again"
@@ -146,7 +149,7 @@ def report(folder: Path, console: Console) -> int:
     console.print(printed(table))
     count = f"{len(table)} runs" + (f", {len(failed)} failed" if failed else "")
     console.print(f"{count}: {', '.join(map(str, files))}", soft_wrap=True, markup=False)
-    return len(failed)
+    return table, len(failed)
 
 
 def _in_order(folder: Path, name: str) -> list[Path]:

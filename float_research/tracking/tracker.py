@@ -1,0 +1,74 @@
+"""Where runs are told of beyond their records: the trackers' common words."""
+
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, Protocol, runtime_checkable
+
+import pandas as pd
+
+
+@dataclass(frozen=True, kw_only=True)
+class TrackedRun:
+    """A run that has ended: with its record, or with an `error`. `sweep` names the sweep it belongs to."""
+
+    folder: Path
+    config: Mapping[str, Any]
+    overrides: Sequence[str]
+    sweep: str | None
+    record: Mapping[str, Any] | None = None
+    error: str | None = None
+    sheets: Mapping[str, Path] = field(default_factory=dict)
+    """A picture of each clip's frames, by the clip's id."""
+
+    @property
+    def name(self) -> str:
+        """Its settings, which tell it from others."""
+        return " ".join(self.overrides) or self.folder.name
+
+    def clips(self) -> Sequence[Mapping[str, Any]]:
+        return self.record["clips"] if self.record else []
+
+
+@runtime_checkable
+class Tracker(Protocol):
+    """Tells one service of runs and sweeps. May fail: results are complete before it is called."""
+
+    def run(self, run: TrackedRun) -> str | None:
+        """Tells of a run; returns a sentence on where to see it."""
+
+    def sweep(self, folder: Path, table: pd.DataFrame) -> str | None:
+        """Tells of a finished sweep with one row a run, their `videos` below `folder`."""
+
+
+def tell(trackers: Sequence[Tracker], say: Callable[[Tracker], str | None]) -> Iterator[str]:
+    """Lets each tracker speak, and yields what it says, or why it could not."""
+    for tracker in trackers:
+        try:
+            said = say(tracker)
+        except Exception as error:
+            reason = " ".join(str(error).split())
+            said = f"not logged by {type(tracker).__name__} ({reason}); the results on disk are complete without it"
+        if said is not None:
+            yield said
+
+
+def clip_numbers(clip: Mapping[str, Any]) -> dict[str, float]:
+    """The numbers of a clip's record under flat names: `measured/evaluations`, `seconds/decode`, …"""
+    shown = ("num_frames", "num_chunks", "declared", "measured", "emotion", "seconds")
+    return dict(_flat({name: clip[name] for name in shown}))
+
+
+def run_numbers(record: Mapping[str, Any]) -> dict[str, float]:
+    """The sums of a run's record, and the mean of each number over its clips."""
+    sums = dict(_flat({name: record[name] for name in ("totals", "load_s", "wall_s", "peak_memory_mb")}))
+    clips = pd.DataFrame([clip_numbers(clip) for clip in record["clips"]])
+    return sums | {f"mean/{name}": float(value) for name, value in clips.mean().items()}
+
+
+def _flat(values: Mapping[str, Any], prefix: str = "") -> Iterator[tuple[str, float]]:
+    for name, value in values.items():
+        if isinstance(value, Mapping):
+            yield from _flat(value, f"{prefix}{name}/")
+        elif isinstance(value, (int, float)):
+            yield prefix + name, value

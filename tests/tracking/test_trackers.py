@@ -1,0 +1,150 @@
+"""What trackers are told, read back from what they wrote."""
+
+import json
+import subprocess
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+import pytest
+from lightning import Trainer
+from rich.console import Console
+from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
+
+from float_research import compose
+from float_research.tracking.lightning_tracker import LightningTracker
+from float_research.tracking.summary import summarise
+from float_research.tracking.tracker import TrackedRun, tell
+from float_research.tracking.weights_and_biases import WeightsAndBiases
+from float_research.types import UserError
+
+TINY = ["model=tiny", "checkpoint=random", "face=none", "trainer.accelerator=cpu", "nfe=3"]
+Run = Callable[..., Path]
+
+
+@pytest.fixture
+def run(tmp_path: Path, speech: Callable[[float], Path]) -> Run:
+    """`run("logger=csv")`: the folder of a tiny run."""
+
+    def made(*overrides: str) -> Path:
+        settings = [*TINY, f"data.audio={speech(0.5)}", f"output_dir={tmp_path / 'sweep' / '0'}", *overrides]
+        compose.build_job(compose.compose_config(settings)).run(Console(quiet=True))
+        return tmp_path / "sweep" / "0"
+
+    return made
+
+
+def inspected(folder: Path) -> list[dict[str, Any]]:
+    """The records of the one offline run in a folder, as W&B's own command reads them."""
+    (offline,) = folder.glob("wandb/offline-run-*")
+    wandb = Path(sys.executable).parent / "wandb"
+    ended = subprocess.run([wandb, "leet", "inspect", "--json", offline], capture_output=True, text=True, check=True)
+    return [json.loads(line) for line in ended.stdout.splitlines() if line.startswith("{")]
+
+
+def only(records: list[dict[str, Any]], kind: str, *keys: str) -> list[Any]:
+    found = [record[kind] for record in records if record["type"] == kind]
+    for key in keys:
+        found = [item[key] for item in found if key in item]
+    return found
+
+
+def test_wandb_has_settings_numbers_video_sheet_and_inputs(run: Run) -> None:
+    folder = run("logger=wandb", "logger.wandb.mode=offline", "logger.wandb.tags=[a,b]", "logger.wandb.group=g")
+    records = inspected(folder)
+    content = json.loads((folder / "record.json").read_text())
+    (said,) = only(records, "run")
+    assert (said["project"], said["run_group"], said["job_type"], said["tags"]) == (
+        "float-research",
+        "g",
+        "infer",
+        ["a", "b"],
+    )
+    assert said["config"]["update"]["nfe"] == 3
+    (clip,) = only(records, "history", "item")
+    assert clip["clip/measured/evaluations"] == content["totals"]["measured"]["evaluations"] == 2
+    assert clip["clip/seconds/decode"] == pytest.approx(content["clips"][0]["seconds"]["decode"])
+    media = [file["path"] for files in only(records, "files", "files") for file in files]
+    assert [Path(path).name.rsplit("_", 2)[0] for path in media if path.startswith("media")] == [
+        "video",
+        "image",
+        "audio",
+        "contact_sheet",
+    ]
+    copied = next((folder / "wandb").glob("offline-run-*/files/media/videos/*.mp4"))
+    assert copied.read_bytes() == (folder / content["clips"][0]["video"]).read_bytes()
+    summary: dict[str, Any] = {}
+    for update in only(records, "summary", "update"):
+        summary |= update
+    assert summary["totals/measured/rows"] == content["totals"]["measured"]["rows"]
+    assert summary["signature"] == content["signature"]
+    assert only(records, "exit", "exit_code") == [0]
+
+
+def test_a_run_that_breaks_is_finished_as_failed(run: Run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def broken(*arguments: Any, **more: Any) -> None:
+        raise RuntimeError("out of luck")
+
+    monkeypatch.setattr(Trainer, "predict", broken)
+    with pytest.raises(RuntimeError, match="out of luck"):
+        run("logger=wandb", "logger.wandb.mode=offline")
+    records = inspected(tmp_path / "sweep" / "0")
+    assert only(records, "exit", "exit_code") == [1]
+    assert "out of luck" in only(records, "summary", "update", "error")
+
+
+def test_a_sweep_ends_with_a_table_of_its_runs_and_their_videos(run: Run) -> None:
+    folder = run().parent
+    settings = {"project": "p", "entity": None, "group": None, "job_type": "infer", "tags": [], "notes": None}
+    said = WeightsAndBiases(**settings, mode="offline").sweep(folder, summarise(folder)[0])  # type: ignore[arg-type]
+    assert said is not None
+    assert "wandb sync" in said
+    records = inspected(folder)
+    (run_said,) = only(records, "run")
+    assert (run_said["run_group"], run_said["job_type"]) == ("sweep", "sweep")
+    (table,) = only(records, "history", "item")
+    assert table["runs.nrows"] == 1
+    (artifact,) = only(records, "artifact", "manifest")
+    assert sorted(Path(entry["path"]).suffix for entry in artifact["contents"]) == [".json", ".mp4"]
+
+
+def test_csv_and_tensorboard_at_once(run: Run) -> None:
+    folder = run("logger=[csv,tensorboard]")
+    content = json.loads((folder / "record.json").read_text())
+    numbers = pd.read_csv(folder / "csv" / "metrics.csv")
+    assert numbers["clip/num_frames"].dropna().tolist() == [content["totals"]["frames"]]
+    assert numbers["mean/num_frames"].dropna().tolist() == [content["totals"]["frames"]]
+    events = EventAccumulator(str(folder / "tensorboard"))
+    events.Reload()
+    (point,) = events.Scalars("totals/measured/rows")
+    assert point.value == content["totals"]["measured"]["rows"]
+
+
+def test_a_tracker_that_fails_costs_nothing(run: Run, tmp_path: Path) -> None:
+    class Down:
+        def run(self, run: TrackedRun) -> str | None:
+            raise ConnectionError("no such host")
+
+        def sweep(self, folder: Path, table: pd.DataFrame) -> str | None:
+            return "told"
+
+    told = TrackedRun(folder=tmp_path, config={}, overrides=["nfe=3"], sweep=None)
+    (said,) = tell([Down()], lambda tracker: tracker.run(told))
+    assert "no such host" in said
+    assert "complete without it" in said
+    assert list(tell([Down()], lambda tracker: tracker.sweep(tmp_path, pd.DataFrame()))) == ["told"]
+
+
+def test_what_cannot_work_is_said_before_the_run() -> None:
+    with pytest.raises(UserError, match=r"pip install 'float-research\[nowhere\]'"):
+        LightningTracker(build=Trainer, package="nowhere")  # type: ignore[arg-type]
+    with pytest.raises(UserError, match=r"mode=of.* is unknown; choose one of auto, online, offline"):
+        compose.build_trackers(compose.compose_config(["logger=wandb", "logger.wandb.mode=of", "output_dir=out"]))
+    assert compose.build_trackers(compose.compose_config(["output_dir=out"])) == []
+
+
+def test_trackers_do_not_change_the_signature(run: Run) -> None:
+    plain = json.loads((run() / "record.json").read_text())["signature"]
+    assert json.loads((run("logger=csv") / "record.json").read_text())["signature"] == plain
