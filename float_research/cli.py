@@ -24,6 +24,8 @@ TRACEBACK_SWITCH = "HYDRA_FULL_ERROR"
 WANTS_TRACEBACK = os.environ.get(TRACEBACK_SWITCH) == "1"
 EXIT_USER_ERROR, EXIT_CRASH, EXIT_SIGNAL = 2, 1, 128
 STOP_SIGNALS = (signal.SIGINT, signal.SIGTERM)
+# Our launchers are named as those of Hydra's plugins, on purpose. Here, so that worker processes know it too.
+warnings.filterwarnings("ignore", message="(?s).*automatic_schema_matching")
 
 
 class Stopped(BaseException):
@@ -40,9 +42,6 @@ def run(main: Callable[[], object]) -> None:
     HYDRA_FULL_ERROR=1 shows tracebacks.
     """
     os.environ[TRACEBACK_SWITCH] = "1"
-    warnings.filterwarnings(
-        "ignore", message="(?s).*automatic_schema_matching"
-    )  # of launchers, by plugins' own schemas
     for number in STOP_SIGNALS:
         signal.signal(number, _stop)
     with errors():
