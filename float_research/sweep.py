@@ -1,25 +1,78 @@
 """What a sweep does beyond its runs."""
 
+import fcntl
+import json
 import sys
+from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
+from typing import Any, TextIO
 
 from hydra.experimental.callback import Callback
-from omegaconf import DictConfig
+from omegaconf import DictConfig, OmegaConf
 from rich.console import Console
 
-from float_research import compose
+from float_research import cli, compose
+from float_research.tracking.record import PLACES, write_json
 from float_research.tracking.summary import report
 from float_research.tracking.tracker import tell
+from float_research.types import UserError
+
+SWEEP, LOCK = "sweep.json", ".sweep.lock"
+_locks: dict[Path, TextIO] = {}
+"""Of the sweeps of this process. Not in the callback, which travels to other processes."""
 
 
-class SweepSummary(Callback):
-    """Sums a sweep up once all of its runs have ended: printed, in files, to trackers. Exits with 1 if any failed."""
+class Sweep(Callback):
+    """Keeps a sweep's folder to itself, and sums it up once all runs have ended: printed, in files, to trackers.
+
+    Exits with 1 if any run failed.
+    """
+
+    def on_multirun_start(self, config: DictConfig, **kwargs: Any) -> None:
+        try:
+            claim(Path(config.hydra.sweep.dir), identity(config))
+        except UserError as error:
+            cli.fail(str(error), cli.EXIT_USER_ERROR)
 
     def on_multirun_end(self, config: DictConfig, **kwargs: Any) -> None:
         folder, console = Path(config.hydra.sweep.dir), Console()
         table, num_failed = report(folder, console)
         for said in tell(compose.build_trackers(config), lambda tracker: tracker.sweep(folder, table)):
             console.print(said, soft_wrap=True, markup=False)
+        _locks.pop(folder).close()
         if num_failed:
             sys.exit(1)
+
+
+def identity(config: DictConfig) -> dict[str, str]:
+    """What is swept over what: overrides and a sweeper's own parameters by name, places and trackers aside."""
+    swept = {name: value for name, _, value in (text.partition("=") for text in config.hydra.overrides.task)}
+    params = OmegaConf.to_container(config.hydra.sweeper.params or OmegaConf.create(), resolve=False)
+    assert isinstance(params, dict)
+    named = {str(name): str(value) for name, value in params.items()} | swept
+    return {name: value for name, value in sorted(named.items()) if name.split(".")[0] not in PLACES}
+
+
+def claim(folder: Path, identity: Mapping[str, str]) -> None:
+    """Locks a sweep's folder until the sweep ends, or its process does in whatever way.
+
+    Raises:
+        UserError: the folder is another sweep's, or a sweep is at work there.
+    """
+    folder.mkdir(parents=True, exist_ok=True)
+    lock = (folder / LOCK).open("w")
+    try:
+        fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError as error:
+        raise UserError(f"a sweep is at work in {folder}; wait for it, or choose another hydra.sweep.dir") from error
+    place = folder / SWEEP
+    if place.is_file():
+        try:
+            held = dict(json.loads(place.read_text(encoding="utf-8")))
+        except (ValueError, TypeError) as error:
+            raise UserError(f"{place} is damaged; delete it if this is the sweep that was there") from error
+        if held != identity:
+            said = " ".join(f"{name}={value}" for name, value in held.items())
+            raise UserError(f"{folder} holds the sweep {said}; choose another hydra.sweep.dir")
+    write_json(place, identity)
+    _locks[folder] = lock

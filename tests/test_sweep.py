@@ -1,0 +1,61 @@
+"""A sweep's folder belongs to one sweep."""
+
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+from omegaconf import DictConfig, OmegaConf
+
+from float_research import sweep
+from float_research.types import UserError
+
+EULER = {"nfe": "5,10", "solver": "euler"}
+
+
+@pytest.fixture
+def folder(tmp_path: Path) -> Path:
+    """Of a sweep that has ended."""
+    sweep.claim(tmp_path, EULER)
+    sweep._locks.pop(tmp_path).close()
+    return tmp_path
+
+
+def config(*overrides: str, params: dict[str, str] | None = None) -> DictConfig:
+    return OmegaConf.create({"hydra": {"overrides": {"task": list(overrides)}, "sweeper": {"params": params}}})
+
+
+def test_a_sweep_is_known_by_what_it_sweeps_over_not_by_places() -> None:
+    same = sweep.identity(config("solver=euler", "nfe=5,10", "resume=true", "logger=wandb", "logger.wandb.project=x"))
+    assert same == EULER
+    assert sweep.identity(config("solver=euler", params={"nfe": "5,10"})) == EULER
+    assert sweep.identity(config("solver=euler", "nfe=5", params={"nfe": "5,10"})) != EULER
+    assert sweep.identity(config("~emotion")) == {"~emotion": ""}
+
+
+def test_the_same_sweep_goes_on_and_another_is_refused(folder: Path) -> None:
+    with pytest.raises(UserError, match=r"holds the sweep nfe=5,10 solver=euler; choose another hydra\.sweep\.dir"):
+        sweep.claim(folder, EULER | {"nfe": "5,20"})
+    sweep.claim(folder, EULER)
+    sweep._locks.pop(folder).close()
+    (folder / sweep.SWEEP).write_text("[1")
+    with pytest.raises(UserError, match=r"sweep\.json is damaged"):
+        sweep.claim(folder, EULER)
+
+
+def test_two_at_once_are_refused_until_the_first_is_gone(folder: Path) -> None:
+    holding = f"from float_research.sweep import claim; from pathlib import Path; claim(Path({str(folder)!r}), {EULER})"
+    first = subprocess.Popen(
+        [sys.executable, "-c", f"{holding}; print('held', flush=True); input()"],
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        text=True,
+    )
+    assert first.stdout is not None
+    assert first.stdout.readline() == "held\n"
+    with pytest.raises(UserError, match="a sweep is at work in"):
+        sweep.claim(folder, EULER)
+    first.kill()
+    first.wait()
+    sweep.claim(folder, EULER)
+    sweep._locks.pop(folder).close()
