@@ -72,7 +72,9 @@ def reading(reader: MotionReader, num_renders: int) -> Iterator[Figure]:
     for number in range(-(-num_renders // BATCH_SIZE)):
         generator = BatchKey(HELD_OUT, number).generator(SEED, 1)
         motion = sample_motions(BATCH_SIZE, generator)
-        read.append(reader(render(sample_identities(BATCH_SIZE, generator), motion, SIZE_PX).image))
+        people = sample_identities(BATCH_SIZE, generator)
+        moved, neutral = (render(people, pose, SIZE_PX).image for pose in (motion, torch.zeros_like(motion)))
+        read.append(reader(moved, neutral))
         true.append(motion)
     wanted = torch.cat(true)
     determined = 1 - (torch.cat(read) - wanted).square().mean(0) / wanted.var(0, correction=0)

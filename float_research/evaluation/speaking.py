@@ -14,6 +14,7 @@ from jaxtyping import Float
 from torch import Tensor
 
 from float_research.data.audio import normalise, num_video_frames
+from float_research.data.image import to_tensor
 from float_research.evaluation.figure import Figure, Goal
 from float_research.inference.api import Pipeline, Result
 from float_research.toyface.motion import MOTION
@@ -73,7 +74,10 @@ def seam_ratio(motion: Float[Tensor, "t d"], window_frames: int) -> float:
 
 @dataclass(frozen=True, kw_only=True)
 class Speaking:
-    """Lets a portrait speak with the settings of `load`, and reads its frames. `load` gets further overrides."""
+    """Lets a neutral portrait speak with the settings of `load`, and reads its frames.
+
+    `load` gets further overrides.
+    """
 
     load: Callable[[Sequence[str]], Pipeline]
     reader: MotionReader
@@ -101,7 +105,8 @@ class Speaking:
         frames = np.stack(list(self.speak(speech, *overrides, emotion=emotion).frames()))
         with torch.inference_mode():
             batches = torch.from_numpy(frames).permute(0, 3, 1, 2).split(FRAMES_A_BATCH)
-            return torch.cat([self.reader(batch / 127.5 - 1) for batch in batches])
+            neutral = to_tensor(self.portrait, len(self.portrait))[None]
+            return torch.cat([self.reader(batch / 127.5 - 1, neutral) for batch in batches])
 
     def lip_sync(self) -> Iterator[Figure]:
         """Jaws against what the phones ask for, of the same sentence and of another."""

@@ -15,25 +15,32 @@ FILE = Path(__file__).parents[1] / "assets" / "demo" / "reader.safetensors"
 
 
 class MotionReader(nn.Module):
-    """A convolutional regressor of the motion numbers. Frames of any size are brought to its own."""
+    """A convolutional regressor of the motion numbers, from a frame and the same person's neutral portrait.
+
+    Without the portrait nobody could tell a wide mouth from one that is pulled wide, nor high brows from raised ones.
+    """
 
     def __init__(self) -> None:
         super().__init__()
         layers: list[nn.Module] = []
-        channels, size = 3, SIZE_PX
+        channels, size = 6, SIZE_PX
         for wider in (WIDTH, 2 * WIDTH, 4 * WIDTH, 4 * WIDTH):
-            kernel = 5 if channels == 3 else 3
+            kernel = 5 if channels == 6 else 3
             layers += [nn.Conv2d(channels, wider, kernel, stride=2, padding=kernel // 2)]
             layers += [nn.BatchNorm2d(wider), nn.SiLU()]
             channels, size = wider, size // 2
         self.features = nn.Sequential(*layers)
         self.head = nn.Sequential(nn.Linear(channels * size**2, HIDDEN), nn.SiLU(), nn.Linear(HIDDEN, len(MOTION)))
 
-    def forward(self, image: Float[Tensor, "b 3 h w"]) -> Float[Tensor, "b m"]:
-        """Motion numbers of images in [-1, 1], clamped by nothing."""
-        if image.shape[-1] != SIZE_PX:
-            image = F.interpolate(image, size=(SIZE_PX, SIZE_PX), mode="area")
-        return self.head(self.features(image.contiguous(memory_format=torch.channels_last)).flatten(1))
+    def forward(self, image: Float[Tensor, "b 3 h w"], neutral: Float[Tensor, "_ 3 _ _"]) -> Float[Tensor, "b m"]:
+        """Motion numbers of images in [-1, 1], clamped by nothing; both of any size. One portrait serves them all."""
+        pair = torch.cat([sized(image), sized(neutral).expand(len(image), -1, -1, -1)], dim=1)
+        return self.head(self.features(pair.contiguous(memory_format=torch.channels_last)).flatten(1))
+
+
+def sized(image: Float[Tensor, "b 3 _ _"]) -> Float[Tensor, "b 3 h w"]:
+    """At the reader's size."""
+    return image if image.shape[-1] == SIZE_PX else F.interpolate(image, size=(SIZE_PX, SIZE_PX), mode="area")
 
 
 def load_reader(file: Path) -> MotionReader:

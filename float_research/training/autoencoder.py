@@ -30,7 +30,9 @@ CPU = torch.device("cpu")
 
 @dataclass(frozen=True, kw_only=True)
 class AutoencoderObjective:
-    """L1 on the frame, on all its smaller levels and on its edges; errors at eyes and mouth count `1 + expression`.
+    """L1 on the frame, on all its smaller levels and on its edges, and squared error on the frame.
+
+    Errors at eyes and mouth count `1 + expression`.
 
     Where a world tells the truth, two terms more: the motion coordinates λ learn the true motion numbers times
     `coordinate_scale`, the spare ones zero, and the flows the true flow. There, too, only the first `read` of a batch
@@ -40,6 +42,7 @@ class AutoencoderObjective:
 
     portraits: Portraits
     frame: float
+    squared: float
     levels: float
     gradient: float
     expression: float
@@ -85,6 +88,7 @@ class AutoencoderObjective:
             weight = weight + self.expression * pairs.expression
         terms = {
             "frame": self.frame * weighted_l1(frames[-1], pairs.target, weight),
+            "squared": self.squared * (weight * (frames[-1] - pairs.target).square()).mean(),
             "levels": self.levels * multiscale_l1(frames[:-1], pairs.target),
             "gradient": self.gradient * gradient_l1(frames[-1], pairs.target, weight),
         }

@@ -50,8 +50,10 @@ class Reading(ABC):
         return self.trains
 
     @abstractmethod
-    def read(self, model: FloatModel, image: Float[Tensor, "b 3 h w"]) -> Float[Tensor, "b m"]:
-        """The motion numbers, and after them any others, which shall be zero."""
+    def read(
+        self, model: FloatModel, image: Float[Tensor, "b 3 h w"], neutral: Float[Tensor, "b 3 h w"]
+    ) -> Float[Tensor, "b m"]:
+        """The motion numbers, and after them any others, which shall be zero. `neutral`: the people at rest."""
 
     def batch(self, key: BatchKey) -> BatchKey:
         """Nothing ahead: portraits are rendered where the model is."""
@@ -59,17 +61,17 @@ class Reading(ABC):
 
     def losses(self, model: FloatModel, batch: BatchKey, progress: float, device: torch.device) -> Terms:
         generator = batch.generator(self.seed, 1)
-        image, motion = self.portraits(batch, self.batch_size, device)
+        image, neutral, motion = self.portraits(batch, self.batch_size, device)
         softness = torch.rand(len(image), 1, 1, 1, generator=generator).to(device)
         image = torch.lerp(image, F.avg_pool2d(image, 3, stride=1, padding=1, count_include_pad=False), softness)
         image = image + NOISE * torch.randn(image.shape, generator=generator).to(device)
-        read = self.read(model, image)
+        read = self.read(model, image, neutral)
         wanted = F.pad(motion, (0, read.shape[1] - motion.shape[1]))
         return {"reading": F.smooth_l1_loss(read, wanted, beta=BETA)}
 
     def metrics(self, model: FloatModel, batch: BatchKey, device: torch.device) -> Terms:
-        image, motion = self.portraits(batch, HELD_OUT_BATCH, device)
-        read = self.read(model, image)[:, : len(MOTION)]
+        image, neutral, motion = self.portraits(batch, HELD_OUT_BATCH, device)
+        read = self.read(model, image, neutral)[:, : len(MOTION)]
         determined = 1 - (read - motion).square().mean(0) / motion.var(0, correction=0)
         return {f"r2_{name}": value for name, value in zip(MOTION, determined, strict=True)}
 
@@ -78,13 +80,14 @@ class Reading(ABC):
 
     def portraits(
         self, key: BatchKey, num: int, device: torch.device
-    ) -> tuple[Float[Tensor, "b 3 h w"], Float[Tensor, "b m"]]:
-        """Renders of random people in random motion."""
+    ) -> tuple[Float[Tensor, "b 3 h w"], Float[Tensor, "b 3 h w"], Float[Tensor, "b m"]]:
+        """Renders of random people in random motion and at rest, and that motion."""
         generator = key.generator(self.seed)
         people, motion = sample_identities(num, generator).to(device), sample_motions(num, generator).to(device)
         draw = torch.compile(render) if self.compiled and key.stream == TRAINING else render
         with torch.no_grad(), torch.autocast(device.type, enabled=False):
-            return draw(people, motion, self.size_px).image, motion
+            moved, neutral = (draw(people, pose, self.size_px).image for pose in (motion, torch.zeros_like(motion)))
+        return moved, neutral, motion
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -102,8 +105,10 @@ class ReaderObjective(Reading):
     def finish(self, model: FloatModel) -> None:
         """Nothing: weights say it all."""
 
-    def read(self, model: FloatModel, image: Float[Tensor, "b 3 h w"]) -> Float[Tensor, "b m"]:
-        values: Tensor = model.get_submodule("reader")(image).float()
+    def read(
+        self, model: FloatModel, image: Float[Tensor, "b 3 h w"], neutral: Float[Tensor, "b 3 h w"]
+    ) -> Float[Tensor, "b m"]:
+        values: Tensor = model.get_submodule("reader")(image, neutral).float()
         return values
 
 
@@ -119,7 +124,7 @@ class MotionObjective(Reading):
         normalise(model.motion_autoencoder.enc)
 
     def begin(self, model: FloatModel, trained: Set[str]) -> None:
-        image, _ = self.portraits(BatchKey(TRAINING, 0), self.batch_size, CPU)
+        image, _, _ = self.portraits(BatchKey(TRAINING, 0), self.batch_size, CPU)
         keep_trained(model.motion_autoencoder.enc, trained, image)
 
     def finish(self, model: FloatModel) -> None:
@@ -127,7 +132,9 @@ class MotionObjective(Reading):
         keys = (BatchKey(TRAINING, number) for number in range(NUM_FOLDING))
         fold(model.motion_autoencoder.enc, (self.portraits(key, self.batch_size, device)[0] for key in keys))
 
-    def read(self, model: FloatModel, image: Float[Tensor, "b 3 h w"]) -> Float[Tensor, "b m"]:
+    def read(
+        self, model: FloatModel, image: Float[Tensor, "b 3 h w"], neutral: Float[Tensor, "b 3 h w"]
+    ) -> Float[Tensor, "b m"]:
         autoencoder = model.motion_autoencoder
         identity, _ = autoencoder.encode(image.contiguous(memory_format=torch.channels_last))
         return autoencoder.coordinates(identity).float() / self.coordinate_scale
