@@ -10,7 +10,7 @@ from float_research.inference.api import Pipeline
 from float_research.types import Image, Waveform
 
 REFERENCE = ("solver=dopri5", "solver.rtol=1e-9", "solver.atol=1e-9")
-ORDERS = {"euler": (1, (64, 128, 256)), "midpoint": (2, (256, 512, 1024)), "rk4": (4, (256, 512, 1024))}
+ORDERS = {"euler": (1, (64, 128, 256)), "midpoint": (2, (256, 512, 1024)), "rk4": (4, (512, 1024, 2048))}
 """Order, and the evaluations at which it is measured: an order is a limit, and few of them show the field's bends."""
 FLOAT64 = "trainer.precision=64-true"
 SHARE_OF_ORDER = 0.8
