@@ -38,14 +38,15 @@ def test_unseen_faces_are_carried_into_motion(demo: Pipeline) -> None:
         figures = {
             figure.name: figure.value for figure in reconstruction(demo.parts.model.motion_autoencoder, NUM_PAIRS)
         }
-    assert figures["gain over copying"] > 6
-    assert figures["loss if somebody else drives"] < 1.5
+    assert figures["PSNR"] > 25
+    assert figures["gain over copying"] > 8
+    assert figures["loss if somebody else drives"] < 1.0
 
 
 def test_the_reader_reads_jaws(reader: MotionReader) -> None:
     with torch.inference_mode():
         figures = {figure.name: figure.value for figure in reading(reader, 64)}
-    assert figures["R² of jaw, read from renders"] > 0.9
+    assert figures["R² of jaw, read from renders"] > 0.95
 
 
 def test_lips_follow_real_speech(demo: Pipeline, reader: MotionReader) -> None:
@@ -59,7 +60,7 @@ def test_lips_follow_real_speech(demo: Pipeline, reader: MotionReader) -> None:
     arctic, other = recordings()[:2]
     jaw = speaking.read(arctic)[:, JAW]
     own, foreign = (expected_jaw(speech, len(jaw), demo.loader.fps) for speech in (arctic, other))
-    assert correlation(jaw, own) > 0.4
+    assert correlation(jaw, own) > 0.5
     assert correlation(jaw, foreign) < 0.25
     assert float(jaw.std()) > 0.05
 

@@ -21,7 +21,8 @@ SAME = ["run", "solver", "frames", "declared_evaluations", "measured_evaluations
 
 def swept(folder: Path, audio: Path, *overrides: str) -> "subprocess.CompletedProcess[str]":
     command = [sys.executable, str(ROOT / "scripts" / "infer.py"), "-m", *SWEEP, LOSSLESS, f"data.audio={audio}"]
-    environment = {**os.environ, "COLUMNS": "200", "HYDRA_FULL_ERROR": "0"}
+    threads = {"OMP_NUM_THREADS": "1"}  # joblib shares processors out, and sums depend on the number of threads
+    environment = {**os.environ, **threads, "COLUMNS": "200", "HYDRA_FULL_ERROR": "0"}
     return subprocess.run(
         [*command, f"hydra.sweep.dir={folder}", *overrides],
         capture_output=True,
