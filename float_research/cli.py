@@ -63,11 +63,16 @@ def errors() -> Iterator[None]:
         if WANTS_TRACEBACK:
             raise
         message, code = sentence(error)
-        if not (HydraConfig.initialized() and HydraConfig.get().mode == RunMode.MULTIRUN):
+        if not in_sweep():
             fail(message, code)
         job = HydraConfig.get().job
         print(f"error in job {job.num} ({job.override_dirname}): {message}", file=sys.stderr)
         write_failure(Path(HydraConfig.get().runtime.output_dir), job.override_dirname, message)
+
+
+def in_sweep() -> bool:
+    """Whether this is a run of a sweep."""
+    return HydraConfig.initialized() and HydraConfig.get().mode == RunMode.MULTIRUN
 
 
 def fail(message: str, code: int) -> NoReturn:

@@ -9,10 +9,10 @@ from hydra import compose, initialize_config_dir
 from hydra.core.global_hydra import GlobalHydra
 from hydra.core.hydra_config import HydraConfig
 from hydra.errors import InstantiationException
-from hydra.types import RunMode
 from hydra.utils import get_class, instantiate
 from omegaconf import DictConfig, OmegaConf
 
+from float_research.cli import in_sweep
 from float_research.data.clips import ClipLoader
 from float_research.data.examples import asset, example
 from float_research.evaluation.demo import SUBJECTS, Evaluation
@@ -165,10 +165,6 @@ def build_job(cfg: DictConfig) -> Job:
 def build_trackers(cfg: DictConfig) -> list[Tracker]:
     """The trackers that `logger` names, which may be several."""
     return [build(node) for node in cfg.logger.values()]
-
-
-def in_sweep() -> bool:
-    return HydraConfig.initialized() and HydraConfig.get().mode == RunMode.MULTIRUN
 
 
 def build_training(cfg: DictConfig) -> TrainingJob:

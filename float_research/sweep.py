@@ -39,7 +39,7 @@ class Sweep(Callback):
         table, num_failed = report(folder, console)
         for said in tell(compose.build_trackers(config), lambda tracker: tracker.sweep(folder, table)):
             console.print(said, soft_wrap=True, markup=False)
-        _locks.pop(folder).close()
+        release(folder)
         if num_failed:
             sys.exit(1)
 
@@ -76,3 +76,8 @@ def claim(folder: Path, identity: Mapping[str, str]) -> None:
             raise UserError(f"{folder} holds the sweep {said}; choose another hydra.sweep.dir")
     write_json(place, identity)
     _locks[folder] = lock
+
+
+def release(folder: Path) -> None:
+    """Ends a claim."""
+    _locks.pop(folder).close()

@@ -17,7 +17,7 @@ EULER = {"nfe": "5,10", "solver": "euler"}
 def folder(tmp_path: Path) -> Path:
     """Of a sweep that has ended."""
     sweep.claim(tmp_path, EULER)
-    sweep._locks.pop(tmp_path).close()
+    sweep.release(tmp_path)
     return tmp_path
 
 
@@ -37,7 +37,7 @@ def test_the_same_sweep_goes_on_and_another_is_refused(folder: Path) -> None:
     with pytest.raises(UserError, match=r"holds the sweep nfe=5,10 solver=euler; choose another hydra\.sweep\.dir"):
         sweep.claim(folder, EULER | {"nfe": "5,20"})
     sweep.claim(folder, EULER)
-    sweep._locks.pop(folder).close()
+    sweep.release(folder)
     (folder / sweep.SWEEP).write_text("[1")
     with pytest.raises(UserError, match=r"sweep\.json is damaged"):
         sweep.claim(folder, EULER)
@@ -58,4 +58,4 @@ def test_two_at_once_are_refused_until_the_first_is_gone(folder: Path) -> None:
     first.kill()
     first.wait()
     sweep.claim(folder, EULER)
-    sweep._locks.pop(folder).close()
+    sweep.release(folder)

@@ -161,24 +161,22 @@ class Job:
     @rank_zero_only
     def _tell(self, content: Mapping[str, Any] | None, error: str | None, console: Console) -> None:
         """Lets the trackers know how the run ended."""
-        for said in tell(self.trackers, lambda tracker: tracker.run(self._tracked(content, error))):
-            console.print(said, soft_wrap=True, markup=False)
-
-    def _tracked(self, content: Mapping[str, Any] | None, error: str | None) -> TrackedRun:
-        sheets = {}
-        for clip in content["clips"] if content else []:
-            video = self.output_dir / clip["video"]
-            sheet = self.output_dir / "sheets" / video.with_suffix(".png").name
-            sheets[clip["id"]] = contact_sheet(video, sheet, rows=SHEET_ROWS, columns=SHEET_COLUMNS)
-        return TrackedRun(
+        run = TrackedRun(
             folder=self.output_dir,
             config=self.config,
             overrides=self.overrides,
             sweep=self.sweep,
+            sheet=self._sheet,
             record=content,
             error=error,
-            sheets=sheets,
         )
+        for said in tell(self.trackers, lambda tracker: tracker.run(run)):
+            console.print(said, soft_wrap=True, markup=False)
+
+    def _sheet(self, clip: Mapping[str, Any]) -> Path:
+        video = self.output_dir / clip["video"]
+        sheet = self.output_dir / "sheets" / video.with_suffix(".png").name
+        return contact_sheet(video, sheet, rows=SHEET_ROWS, columns=SHEET_COLUMNS)
 
     def _print_plan(self, planned: list[PlannedClip], console: Console) -> None:
         with torch.device("meta"):

@@ -1,7 +1,7 @@
 """Where runs are told of beyond their records: the trackers' common words."""
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Protocol, runtime_checkable
 
@@ -10,16 +10,18 @@ import pandas as pd
 
 @dataclass(frozen=True, kw_only=True)
 class TrackedRun:
-    """A run that has ended: with its record, or with an `error`. `sweep` names the sweep it belongs to."""
+    """A run that has ended: with its record, or with an `error`. `sweep` names the sweep it belongs to.
+
+    `sheet` makes a picture of the frames of a clip, by its record.
+    """
 
     folder: Path
     config: Mapping[str, Any]
     overrides: Sequence[str]
     sweep: str | None
+    sheet: Callable[[Mapping[str, Any]], Path]
     record: Mapping[str, Any] | None = None
     error: str | None = None
-    sheets: Mapping[str, Path] = field(default_factory=dict)
-    """A picture of each clip's frames, by the clip's id."""
 
     @property
     def name(self) -> str:

@@ -50,8 +50,7 @@ class WeightsAndBiases:
                 shown["video"] = wandb.Video(str(run.folder / clip["video"]), caption=clip["id"], format="mp4")
                 shown["image"] = wandb.Image(clip["image"], caption=Path(clip["image"]).name)
                 shown["audio"] = wandb.Audio(clip["audio"], caption=Path(clip["audio"]).name)
-                if clip["id"] in run.sheets:
-                    shown["contact_sheet"] = wandb.Image(str(run.sheets[clip["id"]]), caption=clip["id"])
+                shown["contact_sheet"] = wandb.Image(str(run.sheet(clip)), caption=clip["id"])
                 opened.log(shown, step=step)
             if run.record:
                 opened.summary.update(run_numbers(run.record) | {"signature": run.record["signature"]})

@@ -78,7 +78,7 @@ class AutoencoderObjective:
         """Nothing ahead: portraits are rendered where the model is."""
         return key
 
-    def losses(self, model: FloatModel, batch: BatchKey, progress: float, device: torch.device) -> Terms:
+    def losses(self, model: FloatModel, batch: BatchKey, device: torch.device) -> Terms:
         pairs = self.portraits(batch, device)
         num_read = len(pairs.source) if pairs.truth is None else math.ceil(self.read * len(pairs.source))
         levels, source_motion, motion = self.drive(model.motion_autoencoder, pairs, num_read)

@@ -61,7 +61,7 @@ class FlowObjective:
         """Nothing ahead: windows need the frozen encoders, and what those said is remembered."""
         return key
 
-    def losses(self, model: FloatModel, batch: BatchKey, progress: float, device: torch.device) -> Terms:
+    def losses(self, model: FloatModel, batch: BatchKey, device: torch.device) -> Terms:
         windows, generator = self.sequences(model, batch, device), batch.generator()
         num = len(windows.motion)
 

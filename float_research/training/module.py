@@ -113,7 +113,7 @@ class Training(lightning.LightningModule):
         number, content = batch
         if number != self.global_step:
             raise RuntimeError(f"batch {number} came at step {self.global_step}")
-        terms = self.objective.losses(self.model, content, number / self.trainer.max_steps, self.device)
+        terms = self.objective.losses(self.model, content, self.device)
         total = sum(terms.values(), start=next(iter(terms.values())) * 0)
         self.log("loss", total.detach(), prog_bar=True)
         self.log_dict({f"loss/{name}": term.detach() for name, term in terms.items()})

@@ -53,8 +53,8 @@ class Objective(Protocol):
     def batch(self, key: BatchKey) -> Any:
         """What worker processes make ahead of a step. The same key, the same batch."""
 
-    def losses(self, model: FloatModel, batch: Any, progress: float, device: torch.device) -> Terms:
-        """Weighted terms, whose sum is minimised. `progress` runs from 0 to 1 over the training."""
+    def losses(self, model: FloatModel, batch: Any, device: torch.device) -> Terms:
+        """Weighted terms, whose sum is minimised."""
 
     def metrics(self, model: FloatModel, batch: Any, device: torch.device) -> Terms:
         """Figures on a held-out batch."""

@@ -59,7 +59,7 @@ class Reading(ABC):
         """Nothing ahead: portraits are rendered where the model is."""
         return key
 
-    def losses(self, model: FloatModel, batch: BatchKey, progress: float, device: torch.device) -> Terms:
+    def losses(self, model: FloatModel, batch: BatchKey, device: torch.device) -> Terms:
         generator = batch.generator(self.seed, 1)
         image, neutral, motion = self.portraits(batch, self.batch_size, device)
         softness = torch.rand(len(image), 1, 1, 1, generator=generator).to(device)

@@ -106,7 +106,7 @@ class PhoneObjective:
     def batch(self, key: BatchKey) -> SpeechBatch:
         return self.speech(key)
 
-    def losses(self, model: FloatModel, batch: SpeechBatch, progress: float, device: torch.device) -> Terms:
+    def losses(self, model: FloatModel, batch: SpeechBatch, device: torch.device) -> Terms:
         batch = batch.to(device)
         return {"phones": F.cross_entropy(self.logits(model, batch).flatten(0, 1), batch.phones.flatten())}
 
@@ -145,7 +145,7 @@ class EmotionObjective:
     def batch(self, key: BatchKey) -> SpeechBatch:
         return self.speech(key)
 
-    def losses(self, model: FloatModel, batch: SpeechBatch, progress: float, device: torch.device) -> Terms:
+    def losses(self, model: FloatModel, batch: SpeechBatch, device: torch.device) -> Terms:
         batch = batch.to(device)
         likelihood = model.emotion_encoder(batch.waveform).float().clamp_min(1e-8)
         return {"emotion": F.nll_loss(likelihood.log(), batch.emotion)}

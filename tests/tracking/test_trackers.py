@@ -10,6 +10,7 @@ from typing import Any
 import pandas as pd
 import pytest
 from lightning import Trainer
+from lightning.pytorch.loggers import CSVLogger
 from rich.console import Console
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
@@ -97,8 +98,10 @@ def test_a_run_that_breaks_is_finished_as_failed(run: Run, tmp_path: Path, monke
 
 def test_a_sweep_ends_with_a_table_of_its_runs_and_their_videos(run: Run) -> None:
     folder = run().parent
-    settings = {"project": "p", "entity": None, "group": None, "job_type": "infer", "tags": [], "notes": None}
-    said = WeightsAndBiases(**settings, mode="offline").sweep(folder, summarise(folder)[0])  # type: ignore[arg-type]
+    tracker = WeightsAndBiases(
+        project="p", entity=None, group=None, job_type="infer", tags=[], notes=None, mode="offline"
+    )
+    said = tracker.sweep(folder, summarise(folder)[0])
     assert said is not None
     assert "wandb sync" in said
     records = inspected(folder)
@@ -130,7 +133,7 @@ def test_a_tracker_that_fails_costs_nothing(run: Run, tmp_path: Path) -> None:
         def sweep(self, folder: Path, table: pd.DataFrame) -> str | None:
             return "told"
 
-    told = TrackedRun(folder=tmp_path, config={}, overrides=["nfe=3"], sweep=None)
+    told = TrackedRun(folder=tmp_path, config={}, overrides=["nfe=3"], sweep=None, sheet=lambda clip: tmp_path)
     (said,) = tell([Down()], lambda tracker: tracker.run(told))
     assert "no such host" in said
     assert "complete without it" in said
@@ -139,7 +142,7 @@ def test_a_tracker_that_fails_costs_nothing(run: Run, tmp_path: Path) -> None:
 
 def test_what_cannot_work_is_said_before_the_run() -> None:
     with pytest.raises(UserError, match=r"pip install 'float-research\[nowhere\]'"):
-        LightningTracker(build=Trainer, package="nowhere")  # type: ignore[arg-type]
+        LightningTracker(build=CSVLogger, package="nowhere")
     with pytest.raises(UserError, match=r"mode=of.* is unknown; choose one of auto, online, offline"):
         compose.build_trackers(compose.compose_config(["logger=wandb", "logger.wandb.mode=of", "output_dir=out"]))
     assert compose.build_trackers(compose.compose_config(["output_dir=out"])) == []

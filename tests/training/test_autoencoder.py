@@ -81,7 +81,7 @@ def test_training_lowers_the_loss_and_leaves_the_other_networks_alone(tmp_path: 
     optimizer = torch.optim.Adam(model.motion_autoencoder.parameters(), lr=0.01)
     totals = []
     for _ in range(12):
-        terms = objective.losses(model, BatchKey(TRAINING, 0), 0.0, CPU)
+        terms = objective.losses(model, BatchKey(TRAINING, 0), CPU)
         total = torch.stack(list(terms.values())).sum()
         optimizer.zero_grad()
         total.backward()

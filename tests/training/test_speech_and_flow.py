@@ -199,7 +199,7 @@ def test_the_first_frames_of_a_window_count_more_where_it_knows_what_was_before(
     def loss(seam: float, **drops: float) -> float:
         objective = FlowObjective(sequences=sequences, field=1.0, velocity=0.0, seam=seam, **{**KEPT, **drops})
         with torch.no_grad():
-            return float(objective.losses(model, BatchKey(HELD_OUT, 4), 0.0, CPU)["field"])
+            return float(objective.losses(model, BatchKey(HELD_OUT, 4), CPU)["field"])
 
     assert not sequences(model, BatchKey(HELD_OUT, 4), CPU).first.all()
     assert loss(8.0) > 1.1 * loss(0.0)
@@ -245,7 +245,7 @@ def test_an_untrained_field_is_zero(model: FloatModel, sequences: ToySequences) 
     objective.prepare(fresh)
     windows = sequences(fresh, BatchKey(TRAINING, 0), CPU)
     motion = fresh.motion_autoencoder.dec.direction(windows.motion[:, 5:].flatten(0, 1))
-    terms = objective.losses(fresh, BatchKey(TRAINING, 0), 0.0, CPU)
+    terms = objective.losses(fresh, BatchKey(TRAINING, 0), CPU)
     assert float(terms["velocity"].detach()) == 0.0
     assert 0.5 < float(terms["field"].detach()) / 2 < 0.9 + motion.abs().mean().item(), "E|x1 - x0| of unit noise"
 
