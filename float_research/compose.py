@@ -20,6 +20,7 @@ from float_research.inference.api import Pipeline
 from float_research.inference.job import Job, silence_lightning
 from float_research.inference.module import Naming
 from float_research.inference.pipeline import FloatPipeline
+from float_research.inference.reuse import keep
 from float_research.models.checkpoint import load_model
 from float_research.models.float_model import FloatModel
 from float_research.sampling.sampler import Sampler
@@ -113,6 +114,7 @@ def build_sampler(cfg: DictConfig) -> Sampler:
 def build_loader(cfg: DictConfig) -> ClipLoader:
     """The clip loader with the model's sizes."""
     return ClipLoader(
+        cache=build(cfg.cache),
         face=build(cfg.face),
         background=cfg.background,
         image_size=cfg.model.motion_autoencoder.image_size,
@@ -145,6 +147,7 @@ def build_job(cfg: DictConfig) -> Job:
         checkpoint=build(cfg.checkpoint),
         source=build(cfg.data),
         loader=build_loader(cfg),
+        cache=build(cfg.cache),
         sampler=build_sampler(cfg),
         emotion=build(cfg.emotion),
         decoding=build(cfg.decoding),
@@ -254,17 +257,20 @@ def load(overrides: Sequence[str]) -> Pipeline:
     """The pipeline that `scripts/infer.py` would run with these overrides, its weights loaded."""
     cfg = compose_config(overrides)
     silence_lightning()
-    trainer = build(cfg.trainer)
+    trainer, checkpoint = build(cfg.trainer), build(cfg.checkpoint)
+    settings = {name: resolved(cfg[name]) for name in ("model", "trainer")}
+    model, device = load_model(model_builder(cfg), checkpoint), trainer.strategy.root_device
     parts = FloatPipeline(
-        model=load_model(model_builder(cfg), build(cfg.checkpoint)),
+        model=model,
         sampler=build_sampler(cfg),
         emotion=build(cfg.emotion),
         decoding=build(cfg.decoding),
+        kept=keep(build(cfg.cache), model, checkpoint, settings, device),
     )
     return Pipeline(
         parts=parts,
         loader=build_loader(cfg),
         video=build(cfg.video),
-        device=trainer.strategy.root_device,
+        device=device,
         precision=trainer.precision_plugin,
     )

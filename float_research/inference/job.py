@@ -16,13 +16,15 @@ from lightning.fabric.utilities.rank_zero import rank_zero_only
 from rich.console import Console
 from rich.table import Table
 
+from float_research.cache import Cache
 from float_research.conditioning.emotion import EmotionSource
-from float_research.data.clips import TOY, ClipDataModule, ClipLoader, ClipSource, sha256
+from float_research.data.clips import TOY, ClipDataModule, ClipLoader, ClipSource
+from float_research.files import sha256
 from float_research.inference.module import FloatInference, Naming
 from float_research.inference.pipeline import FloatPipeline
 from float_research.inference.plan import PlannedClip, estimate_memory_mb, plan_clips, plan_tables
 from float_research.inference.progress import ProgressBars
-from float_research.inference.reuse import loaded_model
+from float_research.inference.reuse import keep, loaded_model
 from float_research.models.checkpoint import Checkpoint
 from float_research.models.decoding import Batched
 from float_research.models.float_model import FloatModel
@@ -48,6 +50,7 @@ class Job:
     checkpoint: Checkpoint
     source: ClipSource
     loader: ClipLoader
+    cache: Cache
     sampler: Sampler
     emotion: EmotionSource
     decoding: Batched
@@ -79,6 +82,7 @@ class Job:
         if self.resume and (finished := self._finished(planned)) is not None:
             console.print(f"finished before: {self.output_dir / record.RECORD}", soft_wrap=True)
             return finished
+        started, start_time = time.perf_counter(), datetime.now(UTC)
         self._warn_of_photos(clips, console)
         silence_lightning()
         trainer = self.build_trainer()
@@ -88,7 +92,7 @@ class Job:
             )
         self._prepare_folder(planned)
         try:
-            content = self._make(data, planned, trainer, console)
+            content = self._make(data, planned, trainer, console, started=started, start_time=start_time)
         except Exception as error:
             self._tell(None, " ".join(str(error).split()), console)
             raise
@@ -97,18 +101,26 @@ class Job:
         return content
 
     def _make(
-        self, data: ClipDataModule, planned: list[PlannedClip], trainer: lightning.Trainer, console: Console
+        self,
+        data: ClipDataModule,
+        planned: list[PlannedClip],
+        trainer: lightning.Trainer,
+        console: Console,
+        *,
+        started: float,
+        start_time: datetime,
     ) -> dict[str, Any] | None:
         """Loads the model, makes the videos and the record; None in all processes but the first."""
-        started, start_time = time.perf_counter(), datetime.now(UTC)
+        loading = time.perf_counter()
         model, reused = loaded_model(self.build_model, self.checkpoint, self.config)
         pipeline = FloatPipeline(
             model=model,
             sampler=self.sampler,
             emotion=self.emotion,
             decoding=self.decoding,
+            kept=keep(self.cache, model, self.checkpoint, self.config, trainer.strategy.root_device),
         )
-        load_s = time.perf_counter() - started
+        load_s = time.perf_counter() - loading
         rank_zero_only(record.write_yaml)(self.output_dir / "config.yaml", self.config)
         with ProgressBars(len(planned), console) as progress:
             module = FloatInference(
@@ -125,6 +137,7 @@ class Job:
             "wall_s": time.perf_counter() - started,
         }
         record.write_json(self.output_dir / record.RECORD, content)
+        self.cache.trim()
         console.print(self._summary(content))
         if self.checkpoint.notice:
             console.print(self.checkpoint.notice, style="bold yellow")
@@ -152,7 +165,7 @@ class Job:
 
     def _warn_of_photos(self, clips: Sequence[Clip], console: Console) -> None:
         """Finds every face before weights load, and says which portraits a toy model cannot know."""
-        faces = {clip.image: self.loader.portrait(clip)[1] for clip in clips}
+        faces = {image: self.loader.portrait(image)[1] for image in {clip.image: None for clip in clips}}
         for image, face in faces.items():
             if self.checkpoint.toy and face["detector"] != TOY:
                 warning = PHOTO_IN_TOY_WORLD.format(image=image)

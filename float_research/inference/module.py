@@ -8,7 +8,8 @@ from typing import Any
 
 import lightning
 
-from float_research.data.clips import ClipBatch, file_name, sha256
+from float_research.data.clips import ClipBatch, file_name
+from float_research.files import sha256
 from float_research.inference.pipeline import FloatPipeline
 from float_research.inference.stopwatch import Stopwatch
 from float_research.tracking.record import clip_record, write_json
@@ -91,6 +92,7 @@ class FloatInference(lightning.LightningModule):
                     **watch.seconds,
                     "sample": shared.seconds["sample"] * clip.num_frames / total_frames,
                 },
+                reused=ready.reused,
             )
             for clip, ready, writer, watch, cost, windows in zip(
                 batch, prepared, writers, watches, measured, num_windows, strict=True

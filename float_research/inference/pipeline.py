@@ -1,7 +1,8 @@
 """The FLOAT pipeline in torch: image and speech → conditions → motion → frames. Files and Lightning stay outside."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import torch
 from jaxtyping import Float, UInt8
@@ -9,6 +10,7 @@ from torch import Tensor
 
 from float_research.conditioning.emotion import EmotionSource, Label, Speech
 from float_research.data.audio import normalise
+from float_research.inference.reuse import Kept
 from float_research.inference.stopwatch import Stopwatch
 from float_research.models.decoding import Batched
 from float_research.models.float_model import FloatModel
@@ -19,12 +21,16 @@ from float_research.types import ClipConditions, LoadedClip, MotionChunk
 
 @dataclass(frozen=True, kw_only=True)
 class PreparedClip:
-    """A clip after all that is computed once: the conditions, and the portrait as the decoder needs it."""
+    """A clip after all that is computed once: the conditions, and the portrait as the decoder needs it.
+
+    `reused`: the parts of it that an earlier run had computed.
+    """
 
     conditions: ClipConditions
     identity: Float[Tensor, "1 d"]
     features: Features
     emotion: dict[str, float]
+    reused: Sequence[str]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -35,17 +41,36 @@ class FloatPipeline:
     sampler: Sampler
     emotion: EmotionSource
     decoding: Batched
+    kept: Kept
 
     def prepare(self, clip: LoadedClip, watch: Stopwatch) -> PreparedClip:
-        """Encodes the portrait, the speech and the emotion of a clip."""
+        """Encodes the portrait, the speech and the emotion of a clip, or takes what is kept of earlier runs."""
         model = self.model
         like = model.motion_autoencoder.dec.direction.weight
         waveform = torch.from_numpy(normalise(clip.waveform))[None].to(like.device, like.dtype)
-        with watch.stage("encode_image"):
+        reused = set()
+
+        def kept(network: str, compute: Callable[[], dict[str, Tensor]], **inputs: Any) -> Mapping[str, Tensor]:
+            tensors, found = self.kept.get(network, inputs, compute, like.device)
+            reused.update([network] if found else [])
+            return tensors
+
+        def encode_image() -> dict[str, Tensor]:
             identity, features = model.motion_autoencoder.encode(clip.image[None].to(like.device, like.dtype))
             reference = model.motion_autoencoder.reference_motion(identity)
+            levels = {f"feature_{level:02}": feature for level, feature in enumerate(features)}
+            return {"identity": identity, "reference": reference, **levels}
+
+        def encode_audio() -> dict[str, Tensor]:
+            return {"audio": model.audio_encoder(waveform, clip.num_frames)}
+
+        def predict(heard: Float[Tensor, "b s"]) -> Float[Tensor, "b e"]:
+            return kept("emotion_encoder", lambda: {"emotion": model.emotion_encoder(heard)}, speech=heard)["emotion"]
+
+        with watch.stage("encode_image"):
+            image = kept("motion_autoencoder", encode_image, image=clip.image)
         with watch.stage("encode_audio"):
-            audio = model.audio_encoder(waveform, clip.num_frames)
+            audio = kept("audio_encoder", encode_audio, speech=waveform, num_frames=clip.num_frames)["audio"]
         with watch.stage("emotion"):
             label = clip.clip.emotion
             source = self.emotion if label is None else Label(label=label, emotions=model.emotions)
@@ -55,12 +80,14 @@ class FloatPipeline:
                 fps=model.fps,
                 sampling_rate_hz=model.sampling_rate_hz,
             )
-            emotion = source(speech, model.emotion_encoder)
+            emotion = source(speech, predict)
+        reference = image["reference"][0]
         return PreparedClip(
-            conditions=ClipConditions(id=clip.clip.id, audio=audio[0], reference=reference[0], emotion=emotion),
-            identity=identity,
-            features=features,
+            conditions=ClipConditions(id=clip.clip.id, audio=audio[0], reference=reference, emotion=emotion),
+            identity=image["identity"],
+            features=[image[name] for name in sorted(image) if name.startswith("feature_")],
             emotion=dict(zip(model.emotions, emotion.float().mean(0).tolist(), strict=True)),
+            reused=sorted(reused),
         )
 
     def motion(self, clips: Sequence[PreparedClip]) -> Iterator[MotionChunk]:

@@ -1,12 +1,18 @@
-"""Models stay loaded between the runs of one process, so that a sweep builds and loads them once."""
+"""What runs share: loaded models within a process, and what the networks made of the same inputs."""
 
 import json
 from collections import OrderedDict
 from collections.abc import Callable, Mapping
+from dataclasses import dataclass
 from typing import Any
 
+import torch
+from torch import Tensor
+
+from float_research.cache import Cache, Entry, package_versions, sources
 from float_research.models.checkpoint import Checkpoint, load_model
 from float_research.models.float_model import FloatModel
+from float_research.tracking.record import device_name
 
 MAX_MODELS = 2
 """The official one takes 2.5 GB."""
@@ -34,3 +40,40 @@ def loaded_model(
 def forget_models() -> None:
     """Frees what is kept."""
     _kept.clear()
+
+
+@dataclass(frozen=True)
+class Kept:
+    """A cache of what networks compute.
+
+    `sizes`: each network's settings. `state`: all else that outputs depend on besides the inputs.
+    """
+
+    cache: Cache
+    sizes: Mapping[str, Any]
+    state: Mapping[str, Any]
+
+    def get(
+        self, network: str, inputs: Mapping[str, Any], compute: Callable[[], Mapping[str, Tensor]], device: torch.device
+    ) -> tuple[Mapping[str, Tensor], bool]:
+        """The outputs of a network by name, on `device`, and whether they were known before."""
+        depends = {"sizes": self.sizes[network], "state": self.state, "inputs": inputs}
+        entry, reused = self.cache.get(network, depends, lambda: Entry(tensors=compute()))
+        return {name: tensor.to(device) for name, tensor in entry.tensors.items()}, reused
+
+
+def keep(
+    cache: Cache, model: FloatModel, checkpoint: Checkpoint, config: Mapping[str, Any], device: torch.device
+) -> Kept:
+    """What this model computes on this device, kept by weights, precision, device, code and libraries.
+
+    Other devices, and other numbers of threads, round otherwise; what they computed is not mixed.
+    """
+    state = {
+        "checkpoint": checkpoint.fingerprint(),
+        "precision": config["trainer"]["precision"],
+        "device": device_name(device),
+        "code": sources(*model.modules()),
+        "packages": package_versions(("torch", "transformers")),
+    }
+    return Kept(cache, config["model"], state)

@@ -6,20 +6,20 @@ import platform
 import subprocess
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict
-from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any
 
 import torch
 import yaml
 
+from float_research.cache import package_versions
 from float_research.files import whole
 from float_research.types import ClipResult
 
 RECORD, FAILURE = "record.json", "failure.json"
 """One of them is in the folder of a run that has ended."""
 PACKAGES = ("float-research", "torch", "torchdiffeq", "transformers", "lightning", "hydra-core", "opencv-python", "av")
-PLACES = frozenset({"output_dir", "dry_run", "resume", "name", "time", "batch_clips", "logger"})
+PLACES = frozenset({"output_dir", "dry_run", "resume", "name", "time", "batch_clips", "cache", "logger"})
 PLACES_IN_GROUPS = {
     "data": frozenset({"image", "audio", "images", "audios", "file"}),
     "checkpoint": frozenset({"folder", "file"}),
@@ -60,13 +60,7 @@ def git_state() -> dict[str, Any] | None:
 
 def versions() -> dict[str, str | None]:
     """Versions of Python and of the packages that results depend on."""
-    found: dict[str, str | None] = {"python": platform.python_version()}
-    for name in PACKAGES:
-        try:
-            found[name] = version(name)
-        except PackageNotFoundError:
-            found[name] = None
-    return found
+    return {"python": platform.python_version(), **package_versions(PACKAGES)}
 
 
 def peak_memory_mb(device: torch.device) -> dict[str, float]:

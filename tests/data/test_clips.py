@@ -3,9 +3,11 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 from PIL import Image as PillowImage
 
+from float_research.cache import Cache
 from float_research.data.clips import ClipDataModule, ClipLoader, Grid, Manifest, Pair, file_name
 from float_research.data.face import NoCrop
 from float_research.data.image import is_toy_portrait
@@ -16,7 +18,13 @@ from float_research.types import Clip, Image, UserError
 @pytest.fixture
 def loader() -> ClipLoader:
     return ClipLoader(
-        face=NoCrop(), background="black", image_size=64, sampling_rate_hz=16000, fps=25.0, emotions=("happy", "sad")
+        cache=Cache(folder="unused", memory_mb=1, disk_mb=0),
+        face=NoCrop(),
+        background="black",
+        image_size=64,
+        sampling_rate_hz=16000,
+        fps=25.0,
+        emotions=("happy", "sad"),
     )
 
 
@@ -87,14 +95,12 @@ def test_loading_gives_what_the_model_needs(
 
 
 def test_a_changed_portrait_is_cropped_anew(loader: ClipLoader, tmp_path: Path) -> None:
-    from PIL import Image as PillowImage
-
-    clip = Clip(id="a", image=tmp_path / "a.png", audio=tmp_path / "a.wav")
-    PillowImage.new("RGB", (70, 70), "red").save(clip.image)
-    red = loader.portrait(clip)[0]
-    assert loader.portrait(clip)[0] is red
-    PillowImage.new("RGB", (80, 80), "blue").save(clip.image)
-    assert loader.portrait(clip)[0][0, 0].tolist() == [0, 0, 255]
+    image = tmp_path / "a.png"
+    PillowImage.new("RGB", (70, 70), "red").save(image)
+    red = loader.portrait(image)[0]
+    assert np.shares_memory(loader.portrait(image)[0], red), "found, not made"
+    PillowImage.new("RGB", (80, 80), "blue").save(image)
+    assert loader.portrait(image)[0][0, 0].tolist() == [0, 0, 255]
 
 
 def test_batches_must_hold_clips(loader: ClipLoader) -> None:
@@ -109,14 +115,14 @@ class Refusing(NoCrop):
         raise UserError("no face")
 
 
-def test_a_toy_portrait_needs_no_detector(tmp_path: Path, loader: ClipLoader, speech: Callable[[float], Path]) -> None:
+def test_a_toy_portrait_needs_no_detector(tmp_path: Path, loader: ClipLoader) -> None:
     (file,) = save_portraits(tmp_path, num=1, size_px=64, seed=5)
     strict = dataclasses.replace(loader, face=Refusing())
-    image, face = strict.portrait(Clip(id="a", image=file, audio=speech(1)))
+    image, face = strict.portrait(file)
     assert face == {"detector": "toy"}
     assert image.shape == (loader.image_size, loader.image_size, 3)
     unmarked = tmp_path / "unmarked.png"
     PillowImage.open(file).save(unmarked)
     assert not is_toy_portrait(unmarked)
     with pytest.raises(UserError, match=r"unmarked\.png: no face"):
-        strict.portrait(Clip(id="a", image=unmarked, audio=speech(1)))
+        strict.portrait(unmarked)

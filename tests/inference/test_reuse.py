@@ -1,17 +1,24 @@
 """A wrong reuse is worse than none: whatever a model depends on must make another one."""
 
+import dataclasses
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 import torch
 from rich.console import Console
 from safetensors.torch import save_file
 
-from float_research import compose
+from float_research import cache, compose
+from float_research.cache import Cache
+from float_research.data.examples import example
+from float_research.data.face import Box, Dlib, Mtcnn, NoCrop, Sfd
 from float_research.inference import reuse
+from float_research.inference.api import Pipeline
 from float_research.models.checkpoint import Random, parameter_shapes
-from float_research.types import UserError
+from float_research.types import Image, UserError
 
 BASE = ("model=tiny", "checkpoint=random", "face=none", "trainer.accelerator=cpu", "output_dir=out")
 
@@ -82,3 +89,129 @@ def test_a_run_leaves_its_model_as_it_was(portrait: Path, speech: Any, tmp_path:
         assert torch.equal(value, original), name
     assert used.training is fresh.training is False
     assert {parameter.requires_grad for parameter in used.parameters()} == {False}
+
+
+AUDIO, EMOTION, IMAGE = ALL = ["audio_encoder", "emotion_encoder", "motion_autoencoder"]
+SAMPLING = ("nfe=3", "solver=midpoint", "seed=3", "guidance=none", "noise=independent", "decoding.frames_per_batch=3")
+
+
+@pytest.fixture
+def reused(portrait: Path, speech: Any, tmp_path: Path) -> Callable[..., list[str]]:
+    """What a run in a fresh process, of a cache of its own, would take from the runs before it."""
+    threads, audio = torch.get_num_threads(), speech(0.5)
+    inputs = [f"data.image={portrait}", f"data.audio={audio}", "nfe=2", f"cache.folder={tmp_path / 'cache'}"]
+
+    def run(*overrides: str, num_threads: int = threads) -> list[str]:
+        cache.forget()
+        torch.set_num_threads(num_threads)
+        config = compose.compose_config([*BASE[:-1], *inputs, f"output_dir={tmp_path / 'run'}", *overrides])
+        try:
+            content = compose.build_job(config).run(Console(quiet=True))
+        finally:
+            torch.set_num_threads(threads)
+        assert content is not None
+        return content["clips"][0]["reused"]
+
+    assert run() == []
+    assert run() == ALL
+    return run
+
+
+def test_sampling_settings_share_what_is_computed_once(reused: Callable[..., list[str]]) -> None:
+    for override in SAMPLING:
+        assert reused(override) == ALL, override
+
+
+def test_inputs_that_change_are_computed_anew(reused: Callable[..., list[str]], speech: Any) -> None:
+    assert reused(f"data.audio={speech(0.6)}") == [IMAGE]
+    assert reused(f"data.image={example('portrait')}") == [AUDIO, EMOTION]
+    assert reused("emotion=label", "emotion.label=happy") == [AUDIO, IMAGE]
+    assert reused("emotion=windowed", "emotion.window_s=0.3") == [AUDIO, IMAGE]
+
+
+@pytest.mark.parametrize(
+    ("override", "kept"),
+    [
+        ("checkpoint.seed=1", []),
+        ("trainer.precision=bf16-true", []),
+        ("trainer.precision=bf16-mixed", []),
+        ("model.motion_autoencoder.num_directions=3", [AUDIO, EMOTION]),
+        ("model.audio_encoder.only_last_features=true", [EMOTION, IMAGE]),
+        ("model.emotion_encoder.segment_frames=9", [AUDIO, IMAGE]),
+        ("chunking.attention_window=3", ALL),
+    ],
+)
+def test_what_networks_depend_on_makes_them_compute(
+    override: str, kept: list[str], reused: Callable[..., list[str]]
+) -> None:
+    assert reused(override) == kept
+    assert reused(override) == ALL
+
+
+def test_other_rounding_and_other_code_are_not_mixed(
+    reused: Callable[..., list[str]], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    assert reused(num_threads=torch.get_num_threads() + 1) == []
+    with monkeypatch.context() as patch:
+        patch.setattr(reuse, "sources", lambda *parts: "edited")
+        assert reused() == []
+    with monkeypatch.context() as patch:
+        patch.setattr(reuse, "package_versions", lambda names: {"torch": "0"})
+        assert reused() == []
+    assert reused() == ALL
+
+
+def test_frames_are_the_same_with_and_without(
+    load: Callable[..., Pipeline], portrait: Path, speech: Any, tmp_path: Path
+) -> None:
+    made, audio = [], speech(0.5)
+    for cached in ("cache=none", f"cache.folder={tmp_path}", f"cache.folder={tmp_path}"):
+        cache.forget()
+        result = load(cached, "nfe=3")(portrait, audio)
+        made.append((result.motion, torch.from_numpy(np.stack(list(result.frames())))))
+    assert result.clip.reused == ALL
+    for motion, frames in made[1:]:
+        assert torch.equal(motion, made[0][0])
+        assert torch.equal(frames, made[0][1])
+
+
+class WholeImage(Mtcnn):
+    """Finds one face that is all of the image."""
+
+    def detect(self, image: Image) -> list[Box]:
+        return [Box(0, 0, *image.shape[1::-1], score=1)]
+
+
+def test_a_crop_depends_on_every_setting_of_the_face(portrait: Path, tmp_path: Path) -> None:
+    face = WholeImage(margin=1.6, min_score=0.5, select="first")
+    base = dataclasses.replace(
+        compose.build_loader(compose.compose_config(list(BASE))),
+        cache=Cache(folder=str(tmp_path / "cache"), memory_mb=0, disk_mb=9),
+        face=face,
+    )
+    (tmp_path / "other.png").write_bytes(portrait.read_bytes() + b"0")
+    loaders = [
+        base,
+        dataclasses.replace(base, background="white"),
+        dataclasses.replace(base, image_size=32),
+        dataclasses.replace(base, face=NoCrop()),
+        dataclasses.replace(base, face=dataclasses.replace(face, margin=2.0)),
+        dataclasses.replace(base, face=dataclasses.replace(face, min_score=0.6)),
+        dataclasses.replace(base, face=dataclasses.replace(face, select="largest")),
+    ]
+    for _ in range(2):
+        for loader in loaders:
+            loader.portrait(portrait)
+        base.portrait(tmp_path / "other.png")
+        assert len(list(tmp_path.rglob("*.safetensors"))) == len(loaders) + 1
+
+
+def test_a_crop_depends_on_the_detector_and_its_weights(tmp_path: Path) -> None:
+    settings: dict[str, Any] = {"margin": 1.6, "min_score": 0.5, "select": "first"}
+    weights = tmp_path / "weights"
+    states = [Sfd(**settings, weights=str(weights)).state]
+    for content in (b"1", b"2"):
+        weights.write_bytes(content)
+        states.append(Sfd(**settings, weights=str(weights)).state)
+    states += [Dlib(**settings).state, Mtcnn(**settings).state]
+    assert len({str(state) for state in states}) == 5

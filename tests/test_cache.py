@@ -1,0 +1,193 @@
+"""A wrong reuse is worse than none, and a broken cache must cost no more than its speed."""
+
+import logging
+import multiprocessing
+import os
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+
+from float_research import cache
+from float_research.cache import Cache, Entry, digest, entry_files, sources
+
+VALUE = torch.arange(6.0).reshape(2, 3)
+
+
+@pytest.fixture(autouse=True)
+def fresh_memory() -> Iterator[None]:
+    cache.forget()
+    yield
+    cache.forget()
+
+
+@pytest.fixture
+def kept(tmp_path: Path) -> Cache:
+    return Cache(folder=str(tmp_path / "cache"), memory_mb=1, disk_mb=1)
+
+
+def make() -> Entry:
+    return Entry(tensors={"value": VALUE.clone(), "half": VALUE.bfloat16()}, facts={"who": "me", "score": 0.1})
+
+
+def never() -> Entry:
+    raise AssertionError("it was there already")
+
+
+def get(kept: Cache, name: object = "a") -> bool:
+    """Whether the entry was there; it must be right in any case."""
+    entry, found = kept.get("thing", {"name": name}, make)
+    assert torch.equal(entry.tensors["value"], VALUE)
+    assert torch.equal(entry.tensors["half"], VALUE.bfloat16())
+    assert entry.facts == {"who": "me", "score": 0.1}
+    return found
+
+
+def test_an_entry_is_made_once_for_all_processes(kept: Cache) -> None:
+    assert not get(kept)
+    assert kept.get("thing", {"name": "a"}, never)[1], "from memory"
+    cache.forget()
+    assert kept.get("thing", {"name": "a"}, never)[1], "from its file"
+    assert not get(kept, "b")
+    assert not kept.get("other thing", {"name": "a"}, make)[1]
+
+
+@pytest.mark.parametrize(
+    "other",
+    [
+        {"x": 2},
+        {"x": "1"},
+        {"x": 1.0000000000000002},
+        {"x": True},
+        {"x": None},
+        {"y": 1},
+        {"x": 1, "y": None},
+        {"x": np.ones(1)},
+        {"x": torch.ones(1)},
+    ],
+)
+def test_keys_tell_values_apart(other: dict[str, object]) -> None:
+    assert digest(other) != digest({"x": 1})
+    assert digest(other) == digest(dict(reversed(other.items())))
+
+
+def test_keys_tell_arrays_apart() -> None:
+    a = torch.arange(4.0)
+    others = [a.reshape(2, 2), a.double(), a.int(), a.flip(0), a + 1e-7, a.bfloat16()]
+    assert len({digest(value) for value in [a, *others]}) == 1 + len(others)
+    assert digest(a) == digest(a.numpy()) == digest(torch.arange(8.0)[:4])
+    with pytest.raises(TypeError, match="object cannot be part of a cache key"):
+        digest({"x": object()})
+
+
+@pytest.mark.parametrize("harm", ["flip", "cut", "empty", "text", "folder"])
+def test_a_damaged_file_is_told_and_made_anew(harm: str, kept: Cache, caplog: pytest.LogCaptureFixture) -> None:
+    get(kept)
+    ((path, _, _),) = entry_files(kept.place)
+    content = bytearray(path.read_bytes())
+    content[-1] ^= 1
+    path.unlink()
+    harms = {"flip": bytes(content), "cut": bytes(content[:-5]), "empty": b"", "text": b"{}" * 40}
+    path.mkdir() if harm == "folder" else path.write_bytes(harms[harm])
+    cache.forget()
+    assert not get(kept)
+    assert f"cache entry {path} is damaged" in caplog.text
+    cache.forget()
+    assert get(kept) == (harm != "folder")
+
+
+@pytest.mark.parametrize("obstacle", ["a file in its place", "no space"])
+def test_where_no_file_can_be_written_memory_serves(obstacle: str, tmp_path: Path) -> None:
+    (tmp_path / "file").touch()
+    full = obstacle == "no space"
+    limit = "import resource; resource.setrlimit(resource.RLIMIT_FSIZE, (9, 9))" if full else ""
+    folder = tmp_path / "cache" if full else tmp_path / "file" / "cache"
+    program = f"""
+{limit}
+from float_research.cache import Cache, Entry
+import torch
+kept = Cache(folder={str(folder)!r}, memory_mb=1, disk_mb=1)
+found = [kept.get("thing", {{"name": name}}, lambda: Entry(tensors={{"x": torch.ones(9)}}))[1] for name in "aabb"]
+kept.trim()
+print(found)
+"""
+    ended = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True)
+    assert ended.stdout == "[False, True, False, True]\n"
+    reason = "File too large" if full else "Not a directory"
+    assert ended.stderr == f"the cache {folder} cannot be used ({reason}); going on without its files\n"
+    assert not list(tmp_path.rglob("*.part"))
+
+
+def _write(folder: str, barrier: object) -> None:
+    barrier.wait()  # type: ignore[attr-defined]
+    for name in range(20):
+        get(Cache(folder=folder, memory_mb=0, disk_mb=1), name)
+
+
+def test_writers_at_once_do_no_harm(kept: Cache) -> None:
+    context = multiprocessing.get_context("fork")
+    barrier = context.Barrier(4)
+    writers = [context.Process(target=_write, args=(kept.folder, barrier)) for _ in range(4)]
+    for writer in writers:
+        writer.start()
+    for writer in writers:
+        writer.join()
+    assert [writer.exitcode for writer in writers] == [0] * 4
+    assert len(entry_files(kept.place)) == 20
+    assert all(get(kept, name) for name in range(20))
+    assert not list(kept.place.rglob("*.part"))
+
+
+def test_the_longest_unused_files_go_first(tmp_path: Path) -> None:
+    kept = Cache(folder=str(tmp_path), memory_mb=0, disk_mb=1)
+    entry = Entry(tensors={"x": torch.zeros(100_000)})
+    for name in range(4):
+        kept.get("thing", {"name": name}, lambda: entry)
+    for path, _, _ in entry_files(tmp_path):
+        os.utime(path, (0, 0))
+    kept.get("thing", {"name": 2}, never)
+    half = tmp_path / "thing" / ".x.part"
+    half.touch()
+    os.utime(half, (0, 0))
+    kept.trim()
+    assert sum(size for _, size, _ in entry_files(tmp_path)) <= 1e6
+    assert len(entry_files(tmp_path)) == 2
+    kept.get("thing", {"name": 2}, never)
+    assert not half.exists()
+
+
+def test_memory_keeps_to_its_bound() -> None:
+    kept = Cache(folder="unused", memory_mb=1, disk_mb=0)
+    entry = Entry(tensors={"x": torch.zeros(100_000)})
+    for name in (0, 1, 0, 2):
+        kept.get("thing", {"name": name}, lambda: entry)
+    kept.get("thing", {"name": 0}, never)
+    assert not kept.get("thing", {"name": 1}, lambda: entry)[1], "the longest unused was let go"
+    large = Entry(tensors={"x": torch.zeros(1_000_000)})
+    assert kept.get("thing", {"name": "large"}, lambda: large)[0].num_bytes == 4_000_000
+    assert not kept.get("thing", {"name": "large"}, lambda: large)[1]
+    assert not Path("unused").exists()
+
+
+def test_edited_code_computes_anew(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.syspath_prepend(tmp_path)
+    file = tmp_path / "own_part.py"
+    file.write_text("class Part: ...\n")
+    import own_part  # type: ignore[import-not-found]
+
+    before = sources(own_part.Part())
+    assert before == sources(own_part.Part()) != sources()
+    file.write_text("class Part: ...  # edited\n")
+    os.utime(file, ns=(1, 1))
+    assert sources(own_part.Part()) != before
+
+
+def test_nothing_is_said_while_all_is_well(kept: Cache, caplog: pytest.LogCaptureFixture) -> None:
+    with caplog.at_level(logging.DEBUG):
+        get(kept)
+        kept.trim()
+    assert caplog.text == ""
