@@ -24,7 +24,7 @@ from safetensors import SafetensorError, safe_open
 from safetensors.torch import save
 from torch import Tensor
 
-from float_research.files import whole
+from float_research.files import PARTS, whole
 
 log = logging.getLogger(__name__)
 ABANDONED_S = 3600
@@ -95,7 +95,7 @@ class Cache:
                     break
                 path.unlink(missing_ok=True)
                 excess -= size
-            for part in self.place.rglob(".*.part"):
+            for part in self.place.rglob(PARTS):
                 if time.time() - part.stat().st_mtime > ABANDONED_S:
                     part.unlink(missing_ok=True)
         except OSError as error:

@@ -7,12 +7,20 @@ from contextlib import contextmanager
 from pathlib import Path
 from uuid import uuid4
 
+PARTS = ".*.part"
+"""Names of files that are not whole yet, or were left so by a process that was killed."""
+
+
+def part_of(path: Path) -> Path:
+    """Where to write what shall become `path`: beside it, under a name that no other process takes."""
+    return path.with_name(f".{path.name}.{uuid4().hex}.part")
+
 
 @contextmanager
 def whole(path: Path) -> Iterator[Path]:
     """A place beside `path` to write to. It takes the name `path` at the end, and is gone after an exception."""
     path.parent.mkdir(parents=True, exist_ok=True)
-    part = path.with_name(f".{path.name}.{uuid4().hex}.part")
+    part = part_of(path)
     try:
         yield part
         os.replace(part, path)

@@ -5,18 +5,25 @@ import json
 import subprocess
 import sys
 import tempfile
+import time
+from collections.abc import Callable, Sequence
+from itertools import product
 from pathlib import Path
+from typing import Any
 
 import numpy as np
+import pandas as pd
 import soundfile
 
 from float_research import cli
 from float_research.data.examples import example
 
-ROOT = Path(__file__).parents[1]
+INFER = (sys.executable, str(Path(__file__).with_name("infer.py")))
+STAGES = ("encode_image", "encode_audio", "emotion", "sample", "decode", "write")
+SOLVERS, NFES = ("euler", "midpoint", "heun3", "rk4"), (4, 6, 8, 10, 12, 16)
 
 
-def memory(arguments: argparse.Namespace) -> dict[str, float]:
+def memory(arguments: argparse.Namespace) -> dict[str, Any]:
     """Peak memory of a long clip against a short one, each made by a process of its own."""
     speech, rate_hz = soundfile.read(example("speech"), dtype="float32")
     peaks = {}
@@ -24,10 +31,7 @@ def memory(arguments: argparse.Namespace) -> dict[str, float]:
         for seconds in (arguments.short_s, arguments.long_s):
             audio, output = Path(folder) / f"{seconds}.wav", Path(folder) / str(seconds)
             soundfile.write(audio, np.resize(speech, int(seconds * rate_hz)), rate_hz)
-            command = [sys.executable, str(ROOT / "scripts" / "infer.py"), f"data.audio={audio}"]
-            subprocess.run(
-                [*command, f"hydra.run.dir={output}", *arguments.overrides], check=True, stdout=subprocess.DEVNULL
-            )
+            infer(f"data.audio={audio}", f"hydra.run.dir={output}", *arguments.overrides)
             record = json.loads((output / "record.json").read_text())
             peaks[f"{seconds:g} s"] = record["peak_memory_mb"]["host"]
             frames, wall_s = record["totals"]["frames"], record["wall_s"]
@@ -40,21 +44,59 @@ def memory(arguments: argparse.Namespace) -> dict[str, float]:
     return {**peaks, "difference_mb": long - short}
 
 
+def sweep(arguments: argparse.Namespace) -> dict[str, Any]:
+    """A sweep of 24 settings, from start to end, against its runs' own stages, and against 24 processes that share
+    nothing.
+    """
+    with tempfile.TemporaryDirectory() as folder:
+        places = [f"hydra.sweep.dir={folder}/sweep", f"cache.folder={folder}/cache"]
+        names = [f"solver={','.join(SOLVERS)}", f"nfe={','.join(map(str, NFES))}", "budget=evaluations"]
+        sweep_s = infer("-m", *names, *places, *arguments.overrides)
+        table = pd.read_csv(Path(folder) / "sweep" / "summary.csv")
+        stages_s = float(table[[f"{stage}_s" for stage in STAGES]].to_numpy().sum())
+        settings = [f"solver={solver} nfe={nfe}".split() for solver, nfe in product(SOLVERS, NFES)]
+        alone = ["budget=evaluations", "cache=none", *arguments.overrides]
+        alone_s = sum(
+            infer(*setting, *alone, f"hydra.run.dir={folder}/alone/{place}") for place, setting in enumerate(settings)
+        )
+    device = table["device"][0]
+    print(f"{len(table)} runs as one sweep: {sweep_s:.1f} s on {device}, in a cache that was empty")
+    print(f"their sampling, decoding and encoding: {stages_s:.1f} s; the sweep took {sweep_s / stages_s:.2f} x that")
+    print(f"{len(settings)} processes with cache=none: {alone_s:.1f} s; the sweep took {sweep_s / alone_s:.2f} x that")
+    return {"device": device, "runs": len(table), "sweep_s": sweep_s, "stages_s": stages_s, "alone_s": alone_s}
+
+
+def infer(*arguments: str) -> float:
+    """Seconds that scripts/infer.py takes as a process."""
+    started = time.perf_counter()
+    subprocess.run([*INFER, *arguments], check=True, stdout=subprocess.DEVNULL)
+    return time.perf_counter() - started
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     commands = parser.add_subparsers(required=True, metavar="COMMAND")
-    command = commands.add_parser("memory", help=memory.__doc__, description=memory.__doc__)
-    command.add_argument("--short-s", type=float, default=10, help="seconds of the short clip")
-    command.add_argument("--long-s", type=float, default=600, help="seconds of the long clip")
-    command.add_argument("--json", type=Path, help="also write the figures to this file")
-    command.add_argument(
-        "overrides", nargs="*", default=["model=tiny", "checkpoint=random", "face=none"], help="settings of both runs"
-    )
-    command.set_defaults(measure=memory)
+    tiny = ["model=tiny", "checkpoint=random", "face=none"]
+    long = command(commands, memory, tiny)
+    long.add_argument("--short-s", type=float, default=10, help="seconds of the short clip")
+    long.add_argument("--long-s", type=float, default=600, help="seconds of the long clip")
+    command(commands, sweep, [])
     arguments = parser.parse_args()
     figures = arguments.measure(arguments)
     if arguments.json:
         arguments.json.write_text(json.dumps(figures, indent=1) + "\n")
+
+
+def command(
+    commands: Any, measure: Callable[[argparse.Namespace], dict[str, Any]], overrides: Sequence[str]
+) -> argparse.ArgumentParser:
+    """A sub-command of the function's name."""
+    help_text = " ".join((measure.__doc__ or "").split())
+    parser: argparse.ArgumentParser = commands.add_parser(measure.__name__, help=help_text, description=help_text)
+    parser.add_argument("--json", type=Path, help="also write the figures to this file")
+    parser.add_argument("overrides", nargs="*", default=overrides, help=f"settings of all runs ({' '.join(overrides)})")
+    parser.set_defaults(measure=measure)
+    return parser
 
 
 if __name__ == "__main__":

@@ -19,7 +19,7 @@ from rich.table import Table
 from float_research.cache import Cache
 from float_research.conditioning.emotion import EmotionSource
 from float_research.data.clips import TOY, ClipDataModule, ClipLoader, ClipSource
-from float_research.files import sha256
+from float_research.files import PARTS, sha256
 from float_research.inference.module import FloatInference, Naming
 from float_research.inference.pipeline import FloatPipeline
 from float_research.inference.plan import PlannedClip, estimate_memory_mb, plan_clips, plan_tables
@@ -90,7 +90,7 @@ class Job:
             raise UserError(
                 f"trainer.devices={trainer.num_devices} are more processes than clips ({len(clips)}); use fewer devices"
             )
-        self._prepare_folder(planned)
+        self._prepare_folder(planned, alone=trainer.world_size == 1)
         try:
             content = self._make(data, planned, trainer, console, started=started, start_time=start_time)
         except Exception as error:
@@ -201,9 +201,15 @@ class Job:
         console.print(f"everything goes to {self.output_dir}; nothing was written", soft_wrap=True)
 
     @rank_zero_only
-    def _prepare_folder(self, planned: list[PlannedClip]) -> None:
-        """Makes the folder, and clears it of what a former run said of the same clips."""
-        (self.output_dir / "videos").mkdir(parents=True, exist_ok=True)
+    def _prepare_folder(self, planned: list[PlannedClip], *, alone: bool) -> None:
+        """Makes the folder, and clears it of what a former run said of the same clips.
+
+        What a killed run left half-written goes too, if no process beside this one may be writing there.
+        """
+        videos = self.output_dir / "videos"
+        videos.mkdir(parents=True, exist_ok=True)
+        for part in (*self.output_dir.glob(PARTS), *videos.glob(PARTS)) if alone else ():
+            part.unlink()
         for name in (record.RECORD, record.FAILURE):
             (self.output_dir / name).unlink(missing_ok=True)
         for item in planned:

@@ -14,6 +14,7 @@ from av.audio.resampler import AudioResampler
 from jaxtyping import UInt8
 from torch import Tensor
 
+from float_research.files import part_of
 from float_research.types import UserError, Waveform
 
 
@@ -62,7 +63,7 @@ class VideoWriter:
         self.path, self.rate = path, Fraction(fps).limit_denominator(1001)
         self.num_frames, self.num_samples = 0, 0
         path.parent.mkdir(parents=True, exist_ok=True)
-        self._part = path.with_name(f".{path.name}.{os.getpid()}.part")
+        self._part = part_of(path)
         self._container: Any = av.open(str(self._part), "w", format="mp4", options={"movflags": "+faststart"})
         self._video = self._container.add_stream("libx264", rate=self.rate)
         self._video.width = self._video.height = size_px
