@@ -3,7 +3,7 @@
 from collections.abc import Callable, Iterator, Sequence
 from functools import partial
 from pathlib import Path
-from typing import Any, get_type_hints
+from typing import TYPE_CHECKING, Any, get_type_hints
 
 from hydra import compose, initialize_config_dir
 from hydra.core.global_hydra import GlobalHydra
@@ -15,7 +15,6 @@ from omegaconf import DictConfig, OmegaConf
 from float_research.cli import in_sweep
 from float_research.data.clips import ClipLoader
 from float_research.data.examples import asset, example
-from float_research.evaluation.demo import SUBJECTS, Evaluation
 from float_research.inference.api import Pipeline
 from float_research.inference.job import Job, silence_lightning
 from float_research.inference.module import Naming
@@ -25,8 +24,11 @@ from float_research.models.checkpoint import load_model
 from float_research.models.float_model import FloatModel
 from float_research.sampling.sampler import Sampler
 from float_research.tracking.tracker import Tracker
-from float_research.training.job import TrainingJob
 from float_research.types import UserError
+
+if TYPE_CHECKING:
+    from float_research.evaluation.demo import Evaluation
+    from float_research.training.job import TrainingJob
 
 IN_PROCESS_LAUNCHERS = ("BasicLauncher", "JoblibLauncher")
 
@@ -170,8 +172,10 @@ def build_trackers(cfg: DictConfig) -> list[Tracker]:
     return [build(node) for node in cfg.logger.values()]
 
 
-def build_training(cfg: DictConfig) -> TrainingJob:
+def build_training(cfg: DictConfig) -> "TrainingJob":
     """All parts of a training; nothing is read or made yet."""
+    from float_research.training.job import TrainingJob
+
     wanted = {"seed": int, "num_validation": int, "num_workers": int, "average_decay": float, "checkpoint_every": int}
     for name, kind in wanted.items():
         check_type(name, cfg[name], kind)
@@ -203,8 +207,10 @@ def check_training_data(cfg: DictConfig) -> None:
         )
 
 
-def build_evaluation(cfg: DictConfig) -> Evaluation:
+def build_evaluation(cfg: DictConfig) -> "Evaluation":
     """An evaluation of what `scripts/infer.py` would load with `cfg.overrides`."""
+    from float_research.evaluation.demo import SUBJECTS, Evaluation
+
     check_type("num_pairs", cfg.num_pairs, int)
     unknown = set(cfg.subjects) - set(SUBJECTS)
     if unknown:
