@@ -6,6 +6,7 @@ import platform
 import subprocess
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -41,8 +42,12 @@ def signature(config: Mapping[str, Any]) -> str:
     return hashlib.sha256(json.dumps(kept, sort_keys=True, default=str).encode()).hexdigest()
 
 
+@cache
 def git_state() -> dict[str, Any] | None:
-    """Commit of the source tree and whether it was changed since; None outside a repository."""
+    """Commit of the source tree, and whether files had changed since when the process first asked.
+
+    None outside a repository.
+    """
     root = Path(__file__).parents[2]
     if not (root / ".git").exists():
         return None
@@ -115,7 +120,7 @@ def write_json(path: Path, content: Mapping[str, Any]) -> None:
 
 
 def write_yaml(path: Path, content: Mapping[str, Any]) -> None:
-    write_text(path, yaml.safe_dump(dict(content), sort_keys=False, allow_unicode=True))
+    write_text(path, yaml.dump(dict(content), Dumper=yaml.CSafeDumper, sort_keys=False, allow_unicode=True))
 
 
 def write_failure(folder: Path, overrides: str, error: str) -> None:
