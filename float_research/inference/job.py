@@ -26,7 +26,7 @@ from float_research.inference.plan import PlannedClip, estimate_memory_mb, plan_
 from float_research.inference.progress import ProgressBars
 from float_research.inference.reuse import keep, loaded_model
 from float_research.models.checkpoint import Checkpoint
-from float_research.models.decoding import Batched
+from float_research.models.decoding import Decoding
 from float_research.models.float_model import FloatModel
 from float_research.sampling.sampler import Sampler
 from float_research.tracking import record
@@ -53,7 +53,7 @@ class Job:
     cache: Cache
     sampler: Sampler
     emotion: EmotionSource
-    decoding: Batched
+    decoding: Decoding
     video: H264
     build_trainer: Callable[[], lightning.Trainer]
     batch_clips: int

@@ -19,6 +19,7 @@ from float_research.data.face import Box, crop_face
 from float_research.models.audio_encoder import AudioEncoder
 from float_research.models.checkpoint import UNUSED, Random, canonical, load_model, parameter_shapes
 from float_research.models.emotion_encoder import EmotionEncoder
+from float_research.models.engine import Engine
 from float_research.models.float_model import FloatModel
 from float_research.models.flow_matching_transformer import FlowMatchingTransformer
 from float_research.models.motion_autoencoder import MotionAutoencoder
@@ -34,6 +35,7 @@ SOLVERS: dict[str, Any] = {
 }
 IMAGE_SEED, VECTOR_FIELD_SEED = 3, 5
 TOLERANCE, TOLERANCE_FLOAT16, PIXEL_TOLERANCE = 1e-4, 1e-3, 1e-3
+FRAMES_BY_ENGINE = "frames, by the engine"
 
 
 @dataclass(frozen=True)
@@ -97,6 +99,9 @@ def compare_model(
         if not name.startswith("input."):
             error = relative_error(recomputed[name], golden[name]) if name in recomputed else float("inf")
             yield Comparison(case, name, error, tolerance)
+    if FRAMES_BY_ENGINE in recomputed:
+        error = relative_error(recomputed[FRAMES_BY_ENGINE], golden["frames"])
+        yield Comparison(case, FRAMES_BY_ENGINE, error, tolerance)
 
 
 def relative_error(value: Tensor, golden: Tensor) -> float:
@@ -170,7 +175,12 @@ def recompute(
         first = motion if first is None else first
         yield f"sample.{i}", motion
     if first is not None and "frames" in golden:
-        yield "frames", autoencoder.decode(features, identity + first[0, : len(golden["frames"])])
+        latents = identity + first[0, : len(golden["frames"])]
+        yield "frames", autoencoder.decode(features, latents)
+        yield (
+            FRAMES_BY_ENGINE,
+            torch.cat(list(Engine(autoencoder.dec, torch.float32).frames(features, latents, len(latents)))),
+        )
 
 
 def case_image(opt: Mapping[str, Any], golden: Mapping[str, Tensor]) -> Tensor:

@@ -12,7 +12,7 @@ from float_research.conditioning.emotion import EmotionSource, Label, Speech
 from float_research.data.audio import normalise
 from float_research.inference.reuse import Kept
 from float_research.inference.stopwatch import Stopwatch
-from float_research.models.decoding import Batched
+from float_research.models.decoding import Decoding
 from float_research.models.float_model import FloatModel
 from float_research.models.motion_autoencoder import Features
 from float_research.sampling.sampler import Sampler
@@ -40,7 +40,7 @@ class FloatPipeline:
     model: FloatModel
     sampler: Sampler
     emotion: EmotionSource
-    decoding: Batched
+    decoding: Decoding
     kept: Kept
 
     def prepare(self, clip: LoadedClip, watch: Stopwatch) -> PreparedClip:

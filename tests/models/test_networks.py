@@ -4,11 +4,10 @@ import pytest
 import torch
 
 from float_research.models.audio_encoder import AudioEncoder
-from float_research.models.decoding import Batched, to_uint8
+from float_research.models.decoding import to_uint8
 from float_research.models.float_model import FloatModel
 from float_research.models.layers import ModulatedConv2d, UpsamplingModulatedConv2d
 from float_research.models.wav2vec2 import conv_features
-from float_research.types import UserError
 
 AUDIO = torch.randn(1, 16000 * 3, generator=torch.Generator().manual_seed(0))
 
@@ -32,19 +31,6 @@ def test_directions_are_orthonormal_and_read_back(model: FloatModel) -> None:
     assert torch.allclose(direction.basis.T @ direction.basis, torch.eye(20), atol=1e-5)
     coordinates = torch.randn(3, 20)
     assert torch.allclose(direction(coordinates) @ direction.basis, coordinates, atol=1e-4)
-
-
-@torch.inference_mode()
-def test_a_frame_does_not_depend_on_its_batch(model: FloatModel) -> None:
-    autoencoder = model.motion_autoencoder
-    identity, features = autoencoder.encode(torch.rand(1, 3, 64, 64) * 2 - 1)
-    latents = identity + torch.randn(7, 32)
-    together = torch.cat(list(Batched(frames_per_batch=3)(autoencoder, features, latents)))
-    alone = torch.cat(list(Batched(frames_per_batch=1)(autoencoder, features, latents)))
-    assert together.shape == (7, 64, 64, 3)
-    assert (together.int() - alone.int()).abs().max() <= 1
-    frames = autoencoder.decode(features, latents)
-    assert torch.allclose(frames[4:5], autoencoder.decode(features, latents[4:5]), atol=1e-4)
 
 
 def test_uint8_clamps_and_truncates() -> None:
@@ -122,11 +108,6 @@ def test_the_transformer_takes_any_window(model: FloatModel) -> None:
     assert field(x).shape == (1, previous + window, 32)
     assert difference[20 - reach : 21 + reach].min() > 0
     assert difference[: 20 - reach].max() == difference[21 + reach :].max() == 0
-
-
-def test_frames_per_batch_must_be_positive() -> None:
-    with pytest.raises(UserError, match="frames_per_batch=0"):
-        Batched(frames_per_batch=0)
 
 
 @pytest.mark.gpu
