@@ -23,7 +23,10 @@ def test_every_tensor_agrees(comparisons: list[Comparison]) -> None:
 
 def test_every_tensor_is_compared(comparisons: list[Comparison]) -> None:
     stored = {name for name in load_file(GOLDEN / "tiny.safetensors") if not name.startswith("input.")}
-    assert {row.tensor for row in comparisons if row.case == "tiny"} == stored | {"parameter names, shapes", "frames, by the engine"}
+    assert {row.tensor for row in comparisons if row.case == "tiny"} == stored | {
+        "parameter names, shapes",
+        "frames, by the engine",
+    }
     assert sum(row.case == "crop" for row in comparisons) == 3
 
 
