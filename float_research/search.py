@@ -155,7 +155,7 @@ class Search:
             table.to_csv(part, index=False)
         lines = Table(title="pareto front" if len(self.objective) > 1 else "best", title_justify="left")
         for name in table:
-            lines.add_column(str(name), overflow="fold")
+            lines.add_column(str(name).rpartition("/")[2], overflow="fold")
         for row in front:
             lines.add_row(*(f"{value:.4g}" if isinstance(value, float) else str(value) for value in row.values()))
         console.print(lines)

@@ -30,6 +30,7 @@ from float_research import compose
 from float_research.search import Search, build, distribution, size
 from float_research.tracking.record import write_failure, write_json
 from float_research.types import UserError
+from hydra_plugins import float_research_optuna
 
 SCRIPT = Path(__file__).parents[1] / "scripts" / "infer.py"
 ORDERS = {"euler": 1, "midpoint": 2, "rk4": 4}
@@ -276,6 +277,14 @@ def test_what_cannot_work_is_said_before_any_run(settings: dict[str, Any], sente
     given |= {"sampler": {"seed": 1}, "config": OmegaConf.create(), "hydra_context": HydraContext(None, None)}
     with pytest.raises(UserError, match=sentence):
         build(SimpleNamespace(**given | settings), ["solver=euler"])
+
+
+def test_without_the_extra_its_name_is_said(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(float_research_optuna, "find_spec", lambda name: None)
+    settings = yaml.safe_load((compose.config_folder() / "hydra" / "sweeper" / "optuna.yaml").read_text())
+    sweeper = float_research_optuna.OptunaSweeper(**{name: settings[name] for name in settings if name[0] != "_"})
+    with pytest.raises(UserError, match=r"pip install 'float-research\[optuna\]'"):
+        sweeper.setup(hydra_context=HydraContext(None, None), task_function=lambda cfg: None, config=OmegaConf.create())
 
 
 def test_the_experiment_searches_over_what_exists() -> None:
