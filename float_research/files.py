@@ -1,5 +1,6 @@
-"""Files that appear whole or not at all, and are known by their content."""
+"""Files that appear whole or not at all, and are known by their content; places for one process at a time."""
 
+import fcntl
 import hashlib
 import os
 from collections.abc import Iterator
@@ -32,3 +33,12 @@ def sha256(path: Path) -> str:
     """Hash of a file's content."""
     with path.open("rb") as file:
         return hashlib.file_digest(file, "sha256").hexdigest()
+
+
+@contextmanager
+def alone(path: Path) -> Iterator[None]:
+    """Waits until nobody else is inside by the same file. A process that dies leaves."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    with path.open("w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        yield

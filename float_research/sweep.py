@@ -18,6 +18,8 @@ from float_research.tracking.tracker import tell
 from float_research.types import UserError
 
 SWEEP, LOCK = "sweep.json", ".sweep.lock"
+AIMS = ("objective", "direction")
+"""Settings of a sweeper that make another search, unlike the number of its runs."""
 _locks: dict[Path, TextIO] = {}
 """Of the sweeps of this process. Not in the callback, which travels to other processes."""
 
@@ -45,11 +47,12 @@ class Sweep(Callback):
 
 
 def identity(config: DictConfig) -> dict[str, str]:
-    """What is swept over what: overrides and a sweeper's own parameters by name, places and trackers aside."""
+    """What is swept over what, and what for: overrides and a sweeper's parameters by name, not places and trackers."""
     swept = {name: value for name, _, value in (text.partition("=") for text in config.hydra.overrides.task)}
     params = OmegaConf.to_container(config.hydra.sweeper.params or OmegaConf.create(), resolve=False)
     assert isinstance(params, dict)
     named = {str(name): str(value) for name, value in params.items()} | swept
+    named |= {f"hydra.sweeper.{name}": str(config.hydra.sweeper[name]) for name in AIMS if name in config.hydra.sweeper}
     return {name: value for name, value in sorted(named.items()) if name.split(".")[0] not in PLACES}
 
 

@@ -79,14 +79,21 @@ def test_keys_are_the_arguments_of_the_target(group: str, option: str) -> None:
             assert defaults == [], "defaults live in YAML"
 
 
+@pytest.mark.parametrize("path", sorted(CONF.glob("hydra/sweeper/*.yaml")), ids=lambda path: path.stem)
+def test_keys_are_the_arguments_of_the_sweeper(path: Path) -> None:
+    settings = yaml.safe_load(path.read_text())
+    keys = settings.keys() - {"_target_", "_recursive_", "_convert_"}
+    assert keys == set(inspect.signature(get_class(settings["_target_"])).parameters)
+
+
 @pytest.mark.parametrize("path", sorted(CONF.rglob("*.yaml")), ids=lambda path: str(path.relative_to(CONF)))
 def test_every_file_is_reached(path: Path) -> None:
     """No file lies about unused: each is an option, a main config, Hydra's, or lines that another file includes."""
     folder = path.parent.relative_to(CONF)
     if path.stem.startswith("_"):
         assert any(f"- {path.stem}\n" in other.read_text() for other in path.parent.glob("*.yaml"))
-    elif folder.parts == ("hydra", "launcher"):
-        compose.compose_config([f"hydra/launcher={path.stem}", "output_dir=out"])
+    elif folder.parts in {("hydra", "launcher"), ("hydra", "sweeper")}:
+        compose.compose_config([f"{folder}={path.stem}", "output_dir=out"])
     elif folder.parts[:1] == ("hydra",):
         assert any(f"{folder}: {path.stem}\n" in main.read_text() for main in CONF.glob("*.yaml"))
     elif folder == Path():

@@ -21,8 +21,10 @@ def folder(tmp_path: Path) -> Path:
     return tmp_path
 
 
-def config(*overrides: str, params: dict[str, str] | None = None) -> DictConfig:
-    return OmegaConf.create({"hydra": {"overrides": {"task": list(overrides)}, "sweeper": {"params": params}}})
+def config(*overrides: str, params: dict[str, str] | None = None, **sweeper: object) -> DictConfig:
+    return OmegaConf.create(
+        {"hydra": {"overrides": {"task": list(overrides)}, "sweeper": {"params": params, **sweeper}}}
+    )
 
 
 def test_a_sweep_is_known_by_what_it_sweeps_over_not_by_places() -> None:
@@ -31,6 +33,15 @@ def test_a_sweep_is_known_by_what_it_sweeps_over_not_by_places() -> None:
     assert sweep.identity(config("solver=euler", params={"nfe": "5,10"})) == EULER
     assert sweep.identity(config("solver=euler", "nfe=5", params={"nfe": "5,10"})) != EULER
     assert sweep.identity(config("~emotion")) == {"~emotion": ""}
+
+
+def test_a_search_is_known_by_its_objective_too_and_may_grow() -> None:
+    params = {"nfe": "5,10"}
+    aims = {"objective": ["wall_s"], "direction": "minimize"}
+    search = sweep.identity(config("solver=euler", params=params, **aims, n_trials=8))
+    assert search == sweep.identity(config("solver=euler", params=params, **aims, n_trials=9))
+    assert search != sweep.identity(config("solver=euler", params=params, **aims | {"direction": "maximize"}))
+    assert search != EULER
 
 
 def test_the_same_sweep_goes_on_and_another_is_refused(folder: Path) -> None:

@@ -4,6 +4,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from importlib.util import find_spec
 from pathlib import Path
+from typing import Any
 
 import pandas as pd
 from lightning.pytorch.loggers import Logger
@@ -33,16 +34,23 @@ class LightningTracker:
             )
 
     def run(self, run: TrackedRun) -> str | None:
-        logger = self.build(save_dir=str(run.folder))
+        logger = self.opened(run)
         try:
             logger.log_hyperparams(dict(run.config))
             for step, clip in enumerate(run.clips()):
                 logger.log_metrics({f"clip/{name}": value for name, value in clip_numbers(clip).items()}, step=step)
             if run.record:
                 logger.log_metrics(run_numbers(run.record), step=len(run.clips()) - 1)
+            self.media(logger, run)
         finally:
             logger.finalize("failed" if run.error else "success")
         return None
+
+    def opened(self, run: TrackedRun) -> Any:
+        return self.build(save_dir=str(run.folder))
+
+    def media(self, logger: Any, run: TrackedRun) -> None:
+        """Tells of more than numbers, where the logger takes more."""
 
     def sweep(self, folder: Path, table: pd.DataFrame) -> str | None:
         return None

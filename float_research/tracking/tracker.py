@@ -62,10 +62,12 @@ def clip_numbers(clip: Mapping[str, Any]) -> dict[str, float]:
 
 
 def run_numbers(record: Mapping[str, Any]) -> dict[str, float]:
-    """The sums of a run's record, and the mean of each number over its clips."""
+    """The sums of a run's record, the mean of each number over its clips, and of each metric as `metrics/NAME`."""
     sums = dict(_flat({name: record[name] for name in ("totals", "load_s", "wall_s", "peak_memory_mb")}))
     clips = pd.DataFrame([clip_numbers(clip) for clip in record["clips"]])
-    return sums | {f"mean/{name}": float(value) for name, value in clips.mean().items()}
+    metrics = pd.DataFrame([clip.get("metrics", {}) for clip in record["clips"]])
+    means = {f"mean/{name}": float(value) for name, value in clips.mean().items()}
+    return sums | means | {f"metrics/{name}": float(value) for name, value in metrics.mean().items()}
 
 
 def _flat(values: Mapping[str, Any], prefix: str = "") -> Iterator[tuple[str, float]]:

@@ -11,6 +11,7 @@ import pandas as pd
 import pytest
 from lightning import Trainer
 from lightning.pytorch.loggers import CSVLogger
+from mlflow import MlflowClient
 from rich.console import Console
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
@@ -125,6 +126,23 @@ def test_csv_and_tensorboard_at_once(run: Run) -> None:
     assert point.value == content["totals"]["measured"]["rows"]
 
 
+def test_mlflow_keeps_settings_numbers_and_videos_beside_another_logger(run: Run, tmp_path: Path) -> None:
+    folder = run("logger=[csv,mlflow]", f"logger.mlflow.folder={tmp_path / 'store'}")
+    assert (folder / "csv" / "metrics.csv").is_file()
+    content = json.loads((folder / "record.json").read_text())
+    client = MlflowClient(f"sqlite:///{tmp_path / 'store' / 'mlflow.db'}")
+    experiment = client.get_experiment_by_name("float-research")
+    assert experiment is not None
+    (kept,) = client.search_runs([experiment.experiment_id])
+    assert (kept.info.status, kept.info.run_name) == ("FINISHED", folder.name)
+    assert (kept.data.params["nfe"], kept.data.params["output_dir"]) == ("3", str(folder))
+    assert kept.data.metrics["totals/measured/rows"] == content["totals"]["measured"]["rows"]
+    assert kept.data.metrics["clip/num_frames"] == content["totals"]["frames"]
+    video = folder / content["clips"][0]["video"]
+    (copied,) = client.list_artifacts(kept.info.run_id, "videos")
+    assert Path(client.download_artifacts(kept.info.run_id, copied.path)).read_bytes() == video.read_bytes()
+
+
 def test_a_tracker_that_fails_costs_nothing(run: Run, tmp_path: Path) -> None:
     class Down:
         def run(self, run: TrackedRun) -> str | None:
@@ -138,6 +156,10 @@ def test_a_tracker_that_fails_costs_nothing(run: Run, tmp_path: Path) -> None:
     assert "no such host" in said
     assert "complete without it" in said
     assert list(tell([Down()], lambda tracker: tracker.sweep(tmp_path, pd.DataFrame()))) == ["told"]
+
+
+def test_trackers_are_built_at_a_sweeps_end_where_no_run_is() -> None:
+    compose.build_trackers(compose.compose_config(["logger=[csv,tensorboard,mlflow,wandb]"]))
 
 
 def test_what_cannot_work_is_said_before_the_run() -> None:
