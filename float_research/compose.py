@@ -20,6 +20,7 @@ from float_research.inference.job import Job, silence_lightning
 from float_research.inference.module import Naming
 from float_research.inference.pipeline import FloatPipeline
 from float_research.inference.reuse import keep
+from float_research.metrics.metric import Metric, check_names
 from float_research.models.checkpoint import load_model
 from float_research.models.float_model import FloatModel
 from float_research.sampling.sampler import Sampler
@@ -154,6 +155,7 @@ def build_job(cfg: DictConfig) -> Job:
         emotion=build(cfg.emotion),
         decoding=build(cfg.decoding),
         video=build(cfg.video),
+        metrics=build_metrics(cfg),
         build_trainer=partial(build, cfg.trainer),
         batch_clips=cfg.batch_clips,
         naming=Naming(pattern=cfg.name, values=naming_values(cfg)),
@@ -170,6 +172,13 @@ def build_job(cfg: DictConfig) -> Job:
 def build_trackers(cfg: DictConfig) -> list[Tracker]:
     """The trackers that `logger` names, which may be several."""
     return [build(node) for node in cfg.logger.values()]
+
+
+def build_metrics(cfg: DictConfig) -> list[Metric]:
+    """The metrics that `metrics` names, which may be several."""
+    metrics: list[Metric] = [build(node) for node in cfg.metrics.values()]
+    check_names(metrics)
+    return metrics
 
 
 def build_training(cfg: DictConfig) -> "TrainingJob":

@@ -20,11 +20,13 @@ from float_research.cache import Cache
 from float_research.conditioning.emotion import EmotionSource
 from float_research.data.clips import TOY, ClipDataModule, ClipLoader, ClipSource
 from float_research.files import PARTS, sha256
+from float_research.inference.measuring import MEASURED, Measures, add_run_metrics, motion_key, told_absent
 from float_research.inference.module import FloatInference, Naming
 from float_research.inference.pipeline import FloatPipeline
 from float_research.inference.plan import PlannedClip, estimate_memory_mb, plan_clips, plan_tables
 from float_research.inference.progress import ProgressBars
 from float_research.inference.reuse import keep, loaded_model
+from float_research.metrics.metric import Metric
 from float_research.models.checkpoint import Checkpoint
 from float_research.models.decoding import Batched
 from float_research.models.float_model import FloatModel
@@ -55,6 +57,7 @@ class Job:
     emotion: EmotionSource
     decoding: Batched
     video: H264
+    metrics: Sequence[Metric]
     build_trainer: Callable[[], lightning.Trainer]
     batch_clips: int
     naming: Naming
@@ -122,14 +125,21 @@ class Job:
         )
         load_s = time.perf_counter() - loading
         rank_zero_only(record.write_yaml)(self.output_dir / "config.yaml", self.config)
+        measures = Measures(metrics=self.metrics, motion_key=motion_key(self.config, self.checkpoint))
         with ProgressBars(len(planned), console) as progress:
             module = FloatInference(
-                pipeline=pipeline, video=self.video, folder=self.output_dir, naming=self.naming, observer=progress
+                pipeline=pipeline,
+                measures=measures,
+                video=self.video,
+                folder=self.output_dir,
+                naming=self.naming,
+                observer=progress,
             )
             trainer.predict(module, data, return_predictions=False)
         if not trainer.is_global_zero:
             return None
         content = self._record(planned, trainer.strategy.root_device)
+        add_run_metrics(content, measures, self.output_dir)
         content |= {
             "started": start_time.isoformat(timespec="seconds"),
             "load_s": load_s,
@@ -139,6 +149,8 @@ class Job:
         record.write_json(self.output_dir / record.RECORD, content)
         self.cache.trim()
         console.print(self._summary(content))
+        for line in told_absent(content):
+            console.print(line, soft_wrap=True, markup=False)
         if self.checkpoint.notice:
             console.print(self.checkpoint.notice, style="bold yellow")
         console.print(f"record: {self.output_dir / record.RECORD}", soft_wrap=True)
@@ -213,7 +225,8 @@ class Job:
         for name in (record.RECORD, record.FAILURE):
             (self.output_dir / name).unlink(missing_ok=True)
         for item in planned:
-            item.video.with_suffix(".json").unlink(missing_ok=True)
+            for suffix in (".json", *MEASURED):
+                item.video.with_suffix(suffix).unlink(missing_ok=True)
 
     def _record(self, planned: list[PlannedClip], device: torch.device) -> dict[str, Any]:
         clips = record.read_clips([item.video.with_suffix(".json") for item in planned])
@@ -245,7 +258,8 @@ class Job:
             evaluations = str(cost["evaluations"])
             if declared is not None and declared != cost:
                 evaluations += f" (declared {declared['evaluations']})"
-            rate = clip["num_frames"] / sum(clip["seconds"].values())
+            seconds = sum(spent for stage, spent in clip["seconds"].items() if stage != "metrics")
+            rate = clip["num_frames"] / seconds
             counts = (str(clip["num_frames"]), str(clip["num_chunks"]), evaluations, str(cost["rows"]))
             table.add_row(clip["id"], *counts, f"{rate:.1f}", clip["video"])
         return table

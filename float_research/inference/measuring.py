@@ -1,0 +1,120 @@
+"""Metrics in a run: what they are told of its clips, and what becomes of their findings."""
+
+import time
+from collections import defaultdict
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+
+from float_research.data.clips import TOY
+from float_research.files import sha256, whole
+from float_research.inference.pipeline import FloatPipeline, PreparedClip
+from float_research.inference.solution import ConvergedSolution, Problem
+from float_research.metrics.metric import ClipMetric, Columns, Findings, Metric, RunMetric, Subject
+from float_research.metrics.panel import Panel, reason_of
+from float_research.metrics.track import SUFFIX
+from float_research.models.checkpoint import Checkpoint
+from float_research.tracking.record import APPROXIMATION, signature
+from float_research.types import LoadedClip
+from float_research.video.reader import read_frames, read_frames_at
+
+TRACES, FLOW = "traces", "flow"
+MEASURED = (SUFFIX, f".{TRACES}.parquet", f".{FLOW}.parquet")
+"""Endings of the files that measuring leaves beside a video."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Measures:
+    """The metrics of a run. `motion_key` names the settings and weights that its exact motion depends on."""
+
+    metrics: Sequence[Metric]
+    motion_key: str
+
+    def panel(self, loaded: LoadedClip, ready: PreparedClip, pipeline: FloatPipeline) -> Panel:
+        """The metrics at work on a clip."""
+        problem = Problem(sampler=pipeline.sampler, fmt=pipeline.model.fmt, conditions=ready.conditions)
+        clip = loaded.clip
+        key = clip_key(self.motion_key, clip.id, clip.emotion, sha256(clip.image), sha256(clip.audio))
+        subject = Subject(
+            id=clip.id,
+            num_frames=loaded.num_frames,
+            fps=pipeline.model.fps,
+            toy=loaded.face.get("detector") == TOY,
+            emotions=pipeline.model.emotions,
+            portrait=((loaded.image + 1) * 127.5).round().byte().permute(1, 2, 0).numpy(),
+            waveform=loaded.waveform,
+            sampling_rate_hz=pipeline.model.sampling_rate_hz,
+            solution=ConvergedSolution(key=key, pose=lambda: problem),
+            read=partial(read_frames_at, fps=pipeline.model.fps),
+            missing={},
+        )
+        return Panel(self.of_clips, subject)
+
+    @property
+    def of_clips(self) -> list[ClipMetric]:
+        return [metric for metric in self.metrics if isinstance(metric, ClipMetric)]
+
+    def of_run(self, videos: Sequence[Path]) -> Findings:
+        """What can be said of all videos together. A metric that fails is reported."""
+        found = Findings()
+        for metric in self.metrics:
+            if not isinstance(metric, RunMetric):
+                continue
+            reason = metric.lacks()
+            if reason is None:
+                try:
+                    found.add(metric.compare(videos, read_frames))
+                except Exception as error:
+                    reason = reason_of(error)
+            if reason is not None:
+                found.absent.update(dict.fromkeys(metric.names, reason))
+        return found
+
+
+def motion_key(config: Mapping[str, Any], checkpoint: Checkpoint) -> str:
+    """Names the settings and weights that exact motion depends on: all but those that approximate it."""
+    return f"{signature(config, without=APPROXIMATION)} {checkpoint.fingerprint()}"
+
+
+def clip_key(motion_key: str, id: str, label: str | None, *sha256s: str) -> str:
+    """Names all that the exact motion of a clip depends on."""
+    return " ".join([motion_key, *sha256s, str(label), id])
+
+
+def write_tables(video: Path, found: Findings, fps: float) -> dict[str, str]:
+    """The findings that are no single numbers, one file each beside the video: kind → file name."""
+    tables = dict(found.tables)
+    if found.traces:
+        frames = np.arange(len(next(iter(found.traces.values()))))
+        tables[TRACES] = {"frame": frames, "time_s": frames / fps, **found.traces}
+    return {kind: _write(video.with_suffix(f".{kind}.parquet"), columns).name for kind, columns in tables.items()}
+
+
+def _write(path: Path, columns: Mapping[str, Any] | Columns) -> Path:
+    with whole(path) as part:
+        pd.DataFrame(dict(columns)).to_parquet(part, index=False)
+    return path
+
+
+def add_run_metrics(content: dict[str, Any], measures: Measures, folder: Path) -> None:
+    """Measures all videos of a record together and adds what was found, and the time it took."""
+    started = time.perf_counter()
+    found = measures.of_run([folder / clip["video"] for clip in content["clips"]])
+    content["metrics"], content["absent"] = found.metrics, found.absent
+    seconds = content["totals"]["seconds"]
+    seconds["metrics"] = seconds.get("metrics", 0.0) + time.perf_counter() - started
+
+
+def told_absent(content: Mapping[str, Any]) -> Iterator[str]:
+    """A line for each reason for which something was not measured."""
+    reasons: dict[str, set[str]] = defaultdict(set)
+    for part in (*content["clips"], content):
+        for name, reason in part.get("absent", {}).items():
+            reasons[reason].add(name)
+    for reason, names in reasons.items():
+        yield f"not measured: {', '.join(sorted(names))}: {reason}"

@@ -1,0 +1,88 @@
+"""Metrics in a run: its record, its files, its failures."""
+
+import json
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+import pytest
+import torch
+from rich.console import Console
+
+from float_research import compose
+from float_research.metrics.metric import Findings, Subject
+from float_research.metrics.motion import Motion
+from float_research.metrics.track import MotionTrack, load_track
+from float_research.types import UserError
+
+TINY = ["model=tiny", "checkpoint=random", "face=none", "trainer.accelerator=cpu", "nfe=3"]
+Run = Callable[..., tuple[Path, dict[str, Any]]]
+
+
+@pytest.fixture
+def run(tmp_path: Path, speech: Callable[[float], Path]) -> Run:
+    """`run("metrics=…")`: a tiny run's folder and record."""
+
+    def made(*overrides: str) -> tuple[Path, dict[str, Any]]:
+        settings = [*TINY, f"data.audio={speech(2.4)}", f"output_dir={tmp_path}", *overrides]
+        content = compose.build_job(compose.compose_config(settings)).run(Console(quiet=True))
+        assert content is not None
+        return tmp_path, content
+
+    return made
+
+
+def test_a_run_keeps_its_motion_and_what_was_measured(run: Run) -> None:
+    folder, content = run("metrics=[motion]")
+    clip = content["clips"][0]
+    track = load_track((folder / clip["video"]).with_suffix(".motion.safetensors"))
+    assert track.motion.shape == (60, 32)
+    assert track.chunk_starts.tolist() == [0, 50]
+    torch.testing.assert_close(track.directions.T @ track.directions, torch.eye(20))
+    velocity = track.motion.double().diff(dim=0).norm(dim=1).mean() * 25
+    assert clip["metrics"]["motion_velocity"] == pytest.approx(float(velocity))
+    traces = pd.read_parquet(folder / clip["traces"])
+    assert list(traces.columns[:3]) == ["frame", "time_s", "motion_velocity"]
+    assert traces["frame"].dtype.kind == "i"
+    assert traces["time_s"].iloc[25] == 1
+    assert traces["emotion_happy"].mean() == pytest.approx(clip["emotion"]["happy"], abs=1e-6)
+    assert clip["seconds"]["metrics"] > 0
+    assert (content["metrics"], content["absent"]) == ({}, {})
+
+
+def test_without_metrics_nothing_is_measured(run: Run) -> None:
+    _, content = run("metrics=none")
+    clip = content["clips"][0]
+    assert (clip["metrics"], clip["absent"], clip["traces"], clip["flow"]) == ({}, {}, None, None)
+
+
+def test_other_metrics_leave_a_finished_run_alone(run: Run) -> None:
+    folder, content = run("metrics=none")
+    before = (folder / content["clips"][0]["video"]).stat().st_mtime_ns
+    _, again = run("metrics=[motion]", "resume=true")
+    assert again["signature"] == content["signature"]
+    assert (folder / content["clips"][0]["video"]).stat().st_mtime_ns == before
+
+
+def test_a_metric_that_fails_does_not_lose_the_clip(run: Run, monkeypatch: pytest.MonkeyPatch) -> None:
+    def fail(self: Motion, clip: Subject, track: MotionTrack) -> Findings:
+        raise ZeroDivisionError("by zero")
+
+    monkeypatch.setattr(Motion, "measure", fail)
+    folder, content = run("metrics=[motion]")
+    clip = content["clips"][0]
+    assert clip["metrics"] == {}
+    assert set(clip["absent"]) == set(Motion.names)
+    assert clip["absent"]["motion_jerk"] == "failed with ZeroDivisionError: by zero"
+    assert clip["traces"] is None
+    assert (folder / clip["video"]).is_file()
+    assert "NaN" not in json.dumps(content, default=str)
+
+
+def test_a_motion_file_that_is_none_is_told(tmp_path: Path) -> None:
+    with pytest.raises(UserError, match="cannot be read as motion"):
+        load_track(tmp_path / "a.motion.safetensors")
+    (tmp_path / "a.motion.safetensors").write_bytes(b"text")
+    with pytest.raises(UserError, match="cannot be read as motion"):
+        load_track(tmp_path / "a.motion.safetensors")
