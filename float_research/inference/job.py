@@ -20,7 +20,7 @@ from float_research.cache import Cache
 from float_research.conditioning.emotion import EmotionSource
 from float_research.data.clips import TOY, ClipDataModule, ClipLoader, ClipSource
 from float_research.files import PARTS, sha256
-from float_research.inference.measuring import MEASURED, Measures, add_run_metrics, motion_key, told_absent
+from float_research.inference.measuring import MEASURED, Measures, motion_key, of_run, told_absent
 from float_research.inference.module import FloatInference, Naming
 from float_research.inference.pipeline import FloatPipeline
 from float_research.inference.plan import PlannedClip, estimate_memory_mb, plan_clips, plan_tables
@@ -125,7 +125,8 @@ class Job:
         )
         load_s = time.perf_counter() - loading
         rank_zero_only(record.write_yaml)(self.output_dir / "config.yaml", self.config)
-        measures = Measures(metrics=self.metrics, motion_key=motion_key(self.config, self.checkpoint))
+        key = motion_key(self.config, self.checkpoint.fingerprint())
+        measures = Measures(metrics=self.metrics, motion_key=key)
         with ProgressBars(len(planned), console) as progress:
             module = FloatInference(
                 pipeline=pipeline,
@@ -139,7 +140,7 @@ class Job:
         if not trainer.is_global_zero:
             return None
         content = self._record(planned, trainer.strategy.root_device)
-        add_run_metrics(content, measures, self.output_dir)
+        self._measure_run(content)
         content |= {
             "started": start_time.isoformat(timespec="seconds"),
             "load_s": load_s,
@@ -155,6 +156,13 @@ class Job:
             console.print(self.checkpoint.notice, style="bold yellow")
         console.print(f"record: {self.output_dir / record.RECORD}", soft_wrap=True)
         return content
+
+    def _measure_run(self, content: dict[str, Any]) -> None:
+        """Adds what can be said of all videos together, and the time it takes."""
+        started = time.perf_counter()
+        found = of_run(self.metrics, [self.output_dir / clip["video"] for clip in content["clips"]])
+        content["metrics"], content["absent"] = found.metrics, found.absent
+        content["totals"]["seconds"]["metrics"] += time.perf_counter() - started
 
     def _finished(self, planned: Sequence[PlannedClip]) -> dict[str, Any] | None:
         """The record that this very run left earlier: of the same settings, weights and inputs, its videos intact."""

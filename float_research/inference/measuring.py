@@ -1,6 +1,5 @@
 """Metrics in a run: what they are told of its clips, and what becomes of their findings."""
 
-import time
 from collections import defaultdict
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
@@ -15,12 +14,11 @@ from float_research.data.clips import TOY
 from float_research.files import sha256, whole
 from float_research.inference.pipeline import FloatPipeline, PreparedClip
 from float_research.inference.solution import ConvergedSolution, Problem
-from float_research.metrics.metric import ClipMetric, Columns, Findings, Metric, RunMetric, Subject
-from float_research.metrics.panel import Panel, reason_of
+from float_research.metrics.metric import ClipMetric, Findings, Metric, RunMetric, Subject
+from float_research.metrics.panel import Panel, reported
 from float_research.metrics.track import SUFFIX
-from float_research.models.checkpoint import Checkpoint
 from float_research.tracking.record import APPROXIMATION, signature
-from float_research.types import LoadedClip
+from float_research.types import Clip, LoadedClip, UserError
 from float_research.video.reader import read_frames, read_frames_at
 
 TRACES, FLOW = "traces", "flow"
@@ -39,7 +37,7 @@ class Measures:
         """The metrics at work on a clip."""
         problem = Problem(sampler=pipeline.sampler, fmt=pipeline.model.fmt, conditions=ready.conditions)
         clip = loaded.clip
-        key = clip_key(self.motion_key, clip.id, clip.emotion, sha256(clip.image), sha256(clip.audio))
+        key = clip_key(self.motion_key, clip, sha256(clip.image), sha256(clip.audio))
         subject = Subject(
             id=clip.id,
             num_frames=loaded.num_frames,
@@ -53,37 +51,33 @@ class Measures:
             read=partial(read_frames_at, fps=pipeline.model.fps),
             missing={},
         )
-        return Panel(self.of_clips, subject)
-
-    @property
-    def of_clips(self) -> list[ClipMetric]:
-        return [metric for metric in self.metrics if isinstance(metric, ClipMetric)]
-
-    def of_run(self, videos: Sequence[Path]) -> Findings:
-        """What can be said of all videos together. A metric that fails is reported."""
-        found = Findings()
-        for metric in self.metrics:
-            if not isinstance(metric, RunMetric):
-                continue
-            reason = metric.lacks()
-            if reason is None:
-                try:
-                    found.add(metric.compare(videos, read_frames))
-                except Exception as error:
-                    reason = reason_of(error)
-            if reason is not None:
-                found.absent.update(dict.fromkeys(metric.names, reason))
-        return found
+        return Panel(of_clips(self.metrics), subject)
 
 
-def motion_key(config: Mapping[str, Any], checkpoint: Checkpoint) -> str:
+def of_clips(metrics: Sequence[Metric]) -> list[ClipMetric]:
+    return [metric for metric in metrics if isinstance(metric, ClipMetric)]
+
+
+def of_run(metrics: Sequence[Metric], videos: Sequence[Path]) -> Findings:
+    """What can be said of all videos together. A metric that fails is reported."""
+    found = Findings()
+    for metric in metrics:
+        if isinstance(metric, RunMetric):
+            with reported(found, metric):
+                if reason := metric.lacks():
+                    raise UserError(reason)
+                found.add(metric.compare(videos, read_frames))
+    return found
+
+
+def motion_key(config: Mapping[str, Any], checkpoint_hash: str) -> str:
     """Names the settings and weights that exact motion depends on: all but those that approximate it."""
-    return f"{signature(config, without=APPROXIMATION)} {checkpoint.fingerprint()}"
+    return f"{signature(config, without=APPROXIMATION)} {checkpoint_hash}"
 
 
-def clip_key(motion_key: str, id: str, label: str | None, *sha256s: str) -> str:
+def clip_key(motion_key: str, clip: Clip, image_sha256: str, audio_sha256: str) -> str:
     """Names all that the exact motion of a clip depends on."""
-    return " ".join([motion_key, *sha256s, str(label), id])
+    return f"{motion_key} {image_sha256} {audio_sha256} {clip.emotion} {clip.id}"
 
 
 def write_tables(video: Path, found: Findings, fps: float) -> dict[str, str]:
@@ -95,19 +89,15 @@ def write_tables(video: Path, found: Findings, fps: float) -> dict[str, str]:
     return {kind: _write(video.with_suffix(f".{kind}.parquet"), columns).name for kind, columns in tables.items()}
 
 
-def _write(path: Path, columns: Mapping[str, Any] | Columns) -> Path:
+def _write(path: Path, columns: Mapping[str, Any]) -> Path:
+    """Writes columns, beside or in place of those that the file has for as many rows."""
+    table = pd.DataFrame(dict(columns))
+    if path.is_file():
+        old = pd.read_parquet(path)
+        table = old.assign(**table) if len(old) == len(table) else table
     with whole(path) as part:
-        pd.DataFrame(dict(columns)).to_parquet(part, index=False)
+        table.to_parquet(part, index=False)
     return path
-
-
-def add_run_metrics(content: dict[str, Any], measures: Measures, folder: Path) -> None:
-    """Measures all videos of a record together and adds what was found, and the time it took."""
-    started = time.perf_counter()
-    found = measures.of_run([folder / clip["video"] for clip in content["clips"]])
-    content["metrics"], content["absent"] = found.metrics, found.absent
-    seconds = content["totals"]["seconds"]
-    seconds["metrics"] = seconds.get("metrics", 0.0) + time.perf_counter() - started
 
 
 def told_absent(content: Mapping[str, Any]) -> Iterator[str]:

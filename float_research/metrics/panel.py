@@ -28,13 +28,12 @@ class Panel:
         self._watching: dict[int, tuple[FrameMetric, Watching]] = {}
         self._later: list[MotionMetric] = []
         for number, metric in enumerate(metrics):
-            reason = metric.obstacle(clip)
-            if reason is not None:
-                self._report(metric, reason)
+            if reason := metric.obstacle(clip):
+                self.found.absent.update(dict.fromkeys(metric.names, reason))
             elif isinstance(metric, MotionMetric):
                 self._later.append(metric)
             elif isinstance(metric, FrameMetric):
-                with self._reported(metric):
+                with reported(self.found, metric):
                     watching = metric.watch(clip)
                     next(watching)
                     self._watching[number] = metric, watching
@@ -48,37 +47,32 @@ class Panel:
         frames = Frames(images)
         for number, (metric, watching) in list(self._watching.items()):
             del self._watching[number]
-            with self._reported(metric):
+            with reported(self.found, metric):
                 watching.send(frames)
                 self._watching[number] = metric, watching
 
     def finish(self, track: MotionTrack | None) -> Findings:
         """What all metrics found. `track` may be missing only where the clip says so."""
         for metric, watching in self._watching.values():
-            with self._reported(metric):
+            with reported(self.found, metric):
                 try:
                     watching.send(None)
                 except StopIteration as end:
                     self.found.add(end.value)
         for later in self._later:
             assert track is not None
-            with self._reported(later):
+            with reported(self.found, later):
                 self.found.add(later.measure(self.clip, track))
         self._watching, self._later = {}, []
         return self.found
 
-    @contextmanager
-    def _reported(self, metric: Metric) -> Iterator[None]:
-        try:
-            yield
-        except Exception as error:
-            self._report(metric, reason_of(error))
 
-    def _report(self, metric: Metric, reason: str) -> None:
-        self.found.absent.update(dict.fromkeys(metric.names, reason))
-
-
-def reason_of(error: Exception) -> str:
-    """One line; what our own errors say stands for itself."""
-    text = " ".join(str(error).split())
-    return text if isinstance(error, UserError) else f"failed with {type(error).__name__}: {text}"
+@contextmanager
+def reported(found: Findings, metric: Metric) -> Iterator[None]:
+    """Turns an exception into the reason why a metric found nothing. Our own errors stand for themselves."""
+    try:
+        yield
+    except Exception as error:
+        text = " ".join(str(error).split())
+        reason = text if isinstance(error, UserError) else f"failed with {type(error).__name__}: {text}"
+        found.absent.update(dict.fromkeys(metric.names, reason))

@@ -33,6 +33,11 @@ def run(tmp_path: Path, speech: Callable[[float], Path]) -> Run:
     return made
 
 
+@pytest.fixture
+def references(tmp_path: Path) -> str:
+    return f"metrics.sampling.cache={tmp_path / 'references'}"
+
+
 def test_a_run_keeps_its_motion_and_what_was_measured(run: Run) -> None:
     folder, content = run("metrics=[motion]")
     clip = content["clips"][0]
@@ -86,3 +91,52 @@ def test_a_motion_file_that_is_none_is_told(tmp_path: Path) -> None:
     (tmp_path / "a.motion.safetensors").write_bytes(b"text")
     with pytest.raises(UserError, match="cannot be read as motion"):
         load_track(tmp_path / "a.motion.safetensors")
+
+
+def remeasure(folder: Path, *overrides: str) -> dict[str, Any]:
+    return compose.build_remeasuring(folder, compose.choose_metrics(overrides)).run()
+
+
+def test_metrics_can_be_computed_later_and_keep_each_other_company(run: Run, references: str) -> None:
+    folder, content = run("metrics=[motion,sampling]", references)
+    expected = content["clips"][0]["metrics"]
+    _, bare = run("metrics=none")
+    assert (bare["clips"][0]["metrics"], bare["clips"][0]["traces"]) == ({}, None)
+    remeasure(folder, "metrics=[motion]")
+    again = remeasure(folder, "metrics=[sampling]", references)
+    clip = again["clips"][0]
+    assert clip["metrics"] == pytest.approx(expected, rel=1e-6)
+    assert json.loads((folder / "record.json").read_text()) == again
+    assert json.loads((folder / clip["video"]).with_suffix(".json").read_text()) == clip
+    assert {"motion_velocity", "sampling_error"} <= set(pd.read_parquet(folder / clip["traces"]))
+
+
+def test_converged_motion_is_solved_later_with_the_model_of_the_run(run: Run, tmp_path: Path) -> None:
+    folder, content = run("metrics=[sampling]", f"metrics.sampling.cache={tmp_path / 'first'}")
+    again = remeasure(folder, "metrics=[sampling]", f"metrics.sampling.cache={tmp_path / 'second'}")
+    error = content["clips"][0]["metrics"]["sampling_error"]
+    assert again["clips"][0]["metrics"]["sampling_error"] == pytest.approx(error, rel=1e-4)
+    names = [[path.name for path in (tmp_path / cache).iterdir()] for cache in ("first", "second")]
+    assert names[0] == names[1], "both are filed under the same key"
+    content["checkpoint"]["hash"] = "another"
+    (folder / "record.json").write_text(json.dumps(content))
+    again = remeasure(folder, "metrics=[sampling]", f"metrics.sampling.cache={tmp_path / 'third'}")
+    assert "weights are no longer those of the run" in again["clips"][0]["absent"]["sampling_error"]
+    assert "sampling_error" not in again["clips"][0]["metrics"]
+
+
+def test_what_is_gone_is_told_and_the_rest_is_measured(run: Run, references: str) -> None:
+    folder, content = run("metrics=none")
+    video = folder / content["clips"][0]["video"]
+    video.with_suffix(".motion.safetensors").unlink()
+    clip = remeasure(folder, "metrics=[motion]")["clips"][0]
+    assert set(clip["absent"]) == set(Motion.names)
+    assert "needs motion latents" in clip["absent"]["motion_jerk"]
+    (folder / "record.json").write_text("{")
+    with pytest.raises(UserError, match=r"record\.json cannot be used"):
+        remeasure(folder, "metrics=[motion]")
+    (folder / "config.yaml").unlink()
+    with pytest.raises(UserError, match=r"config\.yaml cannot be used"):
+        remeasure(folder, "metrics=[motion]")
+    with pytest.raises(UserError, match="nfe=3 cannot be changed in a finished run"):
+        remeasure(folder, "nfe=3")
