@@ -124,9 +124,8 @@ class Metric(ABC):
 
     def lacks(self) -> str | None:
         """Why it cannot work on this machine: a package or a file is not there."""
-        for package, extra in self.packages.items():
-            if find_spec(package) is None:
-                return f"needs {package}; pip install 'float-research[{extra}]'"
+        if reason := lacking(self.packages):
+            return reason
         for setting, file in self.files():
             if file is None:
                 return f"needs weights; name their file with {setting}=FILE"
@@ -170,6 +169,12 @@ class RunMetric(Metric):
     @abstractmethod
     def compare(self, videos: Sequence[Path], read: Callable[[Path], Iterator[Image]]) -> Findings:
         """What it finds in the run's videos."""
+
+
+def lacking(packages: Mapping[str, str]) -> str | None:
+    """Which of some packages is not installed, and the extra that brings it."""
+    absent = [package for package in packages if find_spec(package) is None]
+    return f"needs {absent[0]}; pip install 'float-research[{packages[absent[0]]}]'" if absent else None
 
 
 def check_names(metrics: Sequence[Metric]) -> None:
