@@ -21,7 +21,7 @@ DETECTION_PX = 256
 MIN_SHARE = 0.5
 """Of all frames: where fewer show a face, their numbers would not speak for the clip."""
 
-LEFT_EYE, RIGHT_EYE = range(36, 42), range(42, 48)
+LEFT_EYE, RIGHT_EYE, MOUTH = range(36, 42), range(42, 48), range(48, 68)
 INNER_LIPS = ((61, 67), (62, 66), (63, 65))
 """Opposite points of the upper and the lower lip."""
 Landmarks = Float[np.ndarray, "n 68 2"]
