@@ -185,19 +185,19 @@ def build_metrics(cfg: DictConfig) -> list[Metric]:
 
 
 def choose_metrics(overrides: Sequence[str]) -> DictConfig:
-    """The group `metrics` as overrides set it. Raises a UserError for an override of something else."""
-    other = [override for override in overrides if not override.lstrip("+~").startswith("metrics")]
+    """The groups `metrics` and `cache` as overrides set them. Raises a UserError for an override of something else."""
+    other = [override for override in overrides if not override.lstrip("+~").startswith(("metrics", "cache"))]
     if other:
         raise UserError(f"{other[0]} cannot be changed in a finished run; give settings of metrics alone")
-    return compose_config([*overrides, "output_dir=."]).metrics
+    return compose_config([*overrides, "output_dir=."])
 
 
-def build_remeasuring(folder: Path, metrics: DictConfig) -> Remeasuring:
-    """New metrics for the run in `folder`, whose other settings stay. Raises a UserError where it has no config."""
+def build_remeasuring(folder: Path, chosen: DictConfig) -> Remeasuring:
+    """The chosen metrics for the run in `folder`, whose other settings stay. Raises a UserError without its config."""
     try:
         cfg = OmegaConf.load(folder / "config.yaml")
         assert isinstance(cfg, DictConfig)
-        cfg.metrics = metrics
+        cfg.metrics, cfg.cache = chosen.metrics, chosen.cache
         checkpoint, loader = build(cfg.checkpoint), build_loader(cfg)
     except (OSError, YAMLError, AssertionError, OmegaConfBaseException) as error:
         raise UserError(f"{folder / 'config.yaml'} cannot be used ({error}); make the run again") from error
@@ -206,6 +206,7 @@ def build_remeasuring(folder: Path, metrics: DictConfig) -> Remeasuring:
         config=resolved(cfg),
         metrics=build_metrics(cfg),
         loader=loader,
+        cache=loader.cache,
         fingerprint=checkpoint.fingerprint,
         load=partial(load_composed, cfg),
     )

@@ -112,8 +112,8 @@ class ClipResult:
 
     `declared` is None where a solver chooses its own number of evaluations; `reused` names what a cache gave, so that
     the seconds of these stages are those of looking it up. `label`: the clip's own emotion. `metrics`: name → number;
-    `absent`: name → why there is none. `traces`, `flow`: files of what was measured over frames and over flow time, from
-    the run's folder on.
+    `absent`: name → why there is none. `traces`, `flow`: files of what was measured over frames and over flow time,
+    from the run's folder on.
     """
 
     id: str

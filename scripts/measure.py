@@ -22,12 +22,12 @@ def main() -> None:
         "overrides", nargs="*", help="metrics=[…] and their settings; those of conf/infer.yaml if not given"
     )
     arguments = parser.parse_args()
-    metrics = compose.choose_metrics(arguments.overrides)
+    chosen = compose.choose_metrics(arguments.overrides)
     console, num_failed = Console(), 0
     for path in sorted(arguments.folder.rglob(RECORD)):
         run = path.parent
         try:
-            content = compose.build_remeasuring(run, metrics).run()
+            content = compose.build_remeasuring(run, chosen).run()
         except UserError as error:
             num_failed += 1
             console.print(f"{run}: {error}", style="bold yellow", soft_wrap=True, markup=False)

@@ -113,8 +113,6 @@ def test_every_experiment_says_its_question_and_runs(option: str, tmp_path: Path
     assert "?" in (CONF / "experiment" / f"{option}.yaml").read_text().split("defaults:")[0]
     small = ["model=tiny", "checkpoint=random", "face=none", "trainer.accelerator=cpu"]
     cfg = compose.compose_config([f"experiment={option}", *small, f"output_dir={tmp_path}"])
-    if "sampling" in cfg.metrics:
-        cfg.metrics.sampling.cache = str(tmp_path / "references")
     content = compose.build_job(cfg).run(Console(quiet=True))
     assert content is not None
     assert content["totals"]["declared"] == content["totals"]["measured"]

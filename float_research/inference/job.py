@@ -20,7 +20,7 @@ from float_research.cache import Cache
 from float_research.conditioning.emotion import EmotionSource
 from float_research.data.clips import TOY, ClipDataModule, ClipLoader, ClipSource
 from float_research.files import PARTS, sha256
-from float_research.inference.measuring import MEASURED, Measures, motion_key, of_run, told_absent
+from float_research.inference.measuring import MEASURED, Measures, motion_depends, of_run, told_absent
 from float_research.inference.module import FloatInference, Naming
 from float_research.inference.pipeline import FloatPipeline
 from float_research.inference.plan import PlannedClip, estimate_memory_mb, plan_clips, plan_tables
@@ -125,8 +125,8 @@ class Job:
         )
         load_s = time.perf_counter() - loading
         rank_zero_only(record.write_yaml)(self.output_dir / "config.yaml", self.config)
-        key = motion_key(self.config, self.checkpoint.fingerprint())
-        measures = Measures(metrics=self.metrics, motion_key=key)
+        depends = motion_depends(self.config, self.checkpoint.fingerprint())
+        measures = Measures(metrics=self.metrics, motion_depends=depends, cache=self.cache)
         with ProgressBars(len(planned), console) as progress:
             module = FloatInference(
                 pipeline=pipeline,

@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
+from float_research.cache import Cache
 from float_research.data.clips import TOY
 from float_research.files import sha256, whole
 from float_research.inference.pipeline import FloatPipeline, PreparedClip
@@ -28,16 +29,17 @@ MEASURED = (SUFFIX, f".{TRACES}.parquet", f".{FLOW}.parquet")
 
 @dataclass(frozen=True, kw_only=True)
 class Measures:
-    """The metrics of a run. `motion_key` names the settings and weights that its exact motion depends on."""
+    """The metrics of a run. `motion_depends`: the settings and weights that its exact motion depends on."""
 
     metrics: Sequence[Metric]
-    motion_key: str
+    motion_depends: Mapping[str, str]
+    cache: Cache
 
     def panel(self, loaded: LoadedClip, ready: PreparedClip, pipeline: FloatPipeline) -> Panel:
         """The metrics at work on a clip."""
         problem = Problem(sampler=pipeline.sampler, fmt=pipeline.model.fmt, conditions=ready.conditions)
         clip = loaded.clip
-        key = clip_key(self.motion_key, clip, sha256(clip.image), sha256(clip.audio))
+        depends = {**self.motion_depends, **clip_depends(clip, sha256(clip.image), sha256(clip.audio))}
         subject = Subject(
             id=clip.id,
             num_frames=loaded.num_frames,
@@ -47,7 +49,7 @@ class Measures:
             portrait=((loaded.image + 1) * 127.5).round().byte().permute(1, 2, 0).numpy(),
             waveform=loaded.waveform,
             sampling_rate_hz=pipeline.model.sampling_rate_hz,
-            solution=ConvergedSolution(key=key, pose=lambda: problem),
+            solution=ConvergedSolution(cache=self.cache, depends=depends, pose=lambda: problem),
             read=partial(read_frames_at, fps=pipeline.model.fps),
             missing={},
         )
@@ -70,14 +72,14 @@ def of_run(metrics: Sequence[Metric], videos: Sequence[Path]) -> Findings:
     return found
 
 
-def motion_key(config: Mapping[str, Any], checkpoint_hash: str) -> str:
-    """Names the settings and weights that exact motion depends on: all but those that approximate it."""
-    return f"{signature(config, without=APPROXIMATION)} {checkpoint_hash}"
+def motion_depends(config: Mapping[str, Any], checkpoint_hash: str) -> dict[str, str]:
+    """The settings and weights that exact motion depends on: all but those that approximate it."""
+    return {"settings": signature(config, without=APPROXIMATION), "checkpoint": checkpoint_hash}
 
 
-def clip_key(motion_key: str, clip: Clip, image_sha256: str, audio_sha256: str) -> str:
-    """Names all that the exact motion of a clip depends on."""
-    return f"{motion_key} {image_sha256} {audio_sha256} {clip.emotion} {clip.id}"
+def clip_depends(clip: Clip, image_sha256: str, audio_sha256: str) -> dict[str, str | None]:
+    """What else the exact motion of a clip depends on."""
+    return {"id": clip.id, "label": clip.emotion, "image": image_sha256, "audio": audio_sha256}
 
 
 def write_tables(video: Path, found: Findings, fps: float) -> dict[str, str]:

@@ -10,9 +10,11 @@ from typing import Any, TypeVar
 
 import numpy as np
 
-from float_research.data.clips import TOY, ClipLoader, sha256
+from float_research.cache import Cache
+from float_research.data.clips import TOY, ClipLoader
+from float_research.files import sha256
 from float_research.inference.api import Pipeline
-from float_research.inference.measuring import clip_key, motion_key, of_clips, of_run, write_tables
+from float_research.inference.measuring import clip_depends, motion_depends, of_clips, of_run, write_tables
 from float_research.inference.solution import ConvergedSolution, Problem
 from float_research.inference.stopwatch import Stopwatch
 from float_research.metrics.metric import Findings, Metric, Need, Subject
@@ -57,6 +59,7 @@ class Remeasuring:
     config: Mapping[str, Any]
     metrics: Sequence[Metric]
     loader: ClipLoader
+    cache: Cache
     fingerprint: Callable[[], str]
     load: Callable[[], Pipeline]
 
@@ -90,10 +93,13 @@ class Remeasuring:
         missing: dict[Need, str] = {}
         track = found_or_said(missing, Need.MOTION, lambda: load_track(video.with_suffix(SUFFIX)))
         speech = found_or_said(missing, Need.AUDIO, lambda: self.loader.speech(inputs.intact("audio")))
-        portrait = found_or_said(missing, Need.PORTRAIT, lambda: self.loader.portrait(inputs.intact("image")))
+        portrait = found_or_said(missing, Need.PORTRAIT, lambda: self.loader.portrait(inputs.intact("image").image))
         if not video.is_file():
             missing[Need.FRAMES] = f"{video} does not exist"
-        key = clip_key(motion_key(self.config, checkpoint_hash), clip, inputs.image_sha256, inputs.audio_sha256)
+        depends = {
+            **motion_depends(self.config, checkpoint_hash),
+            **clip_depends(clip, inputs.image_sha256, inputs.audio_sha256),
+        }
         subject = Subject(
             id=clip.id,
             num_frames=record["num_frames"],
@@ -103,7 +109,9 @@ class Remeasuring:
             portrait=portrait[0] if portrait else None,
             waveform=speech[0] if speech else None,
             sampling_rate_hz=self.loader.sampling_rate_hz,
-            solution=ConvergedSolution(key=key, pose=partial(self._pose, inputs, checkpoint_hash)),
+            solution=ConvergedSolution(
+                cache=self.cache, depends=depends, pose=partial(self._pose, inputs, checkpoint_hash)
+            ),
             read=partial(read_frames_at, fps=self.loader.fps),
             missing=missing,
         )

@@ -1,21 +1,26 @@
 """The motion that solvers approximate: solved until nothing changes, in 64 bits."""
 
 import copy
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
+from typing import Any
 
 import numpy as np
 import torch
 from jaxtyping import Float
 from torch import Tensor
 
+from float_research.cache import Cache, Entry, package_versions, sources
+from float_research.metrics.precision import computing_in
 from float_research.models.flow_matching_transformer import FlowMatchingTransformer
 from float_research.sampling.budget import GridPoints
 from float_research.sampling.sampler import Sampler
 from float_research.sampling.solver import Dopri5, Solver
 from float_research.sampling.time_grid import Explicit
 from float_research.types import ClipConditions, Conditions, VectorField
+
+CONVERGED = "converged_motion"
+"""How the cache calls it."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -31,14 +36,21 @@ class Problem:
 class ConvergedSolution:
     """Solves anew what `pose` gives, with the weights and conditions of the run, all computed in 64 bits.
 
-    `key` names everything that the converged motion depends on.
+    The motion is kept in the cache; `depends` names everything that it depends on. Conditions may come from any device:
+    in 32 bits they differ by less than solvers do.
     """
 
-    key: str
+    cache: Cache
+    depends: Mapping[str, Any]
     pose: Callable[[], Problem]
 
     def motion(self, *, atol: float, rtol: float) -> Float[Tensor, "t d"]:
-        return _solve(self.pose(), Dopri5(atol=atol, rtol=rtol), (0.0, 1.0))
+        def solve() -> Entry:
+            return Entry(tensors={"motion": _solve(self.pose(), Dopri5(atol=atol, rtol=rtol), (0.0, 1.0))})
+
+        tolerances = {"atol": atol, "rtol": rtol}
+        own = {"code": sources(), "packages": package_versions(("torch", "torchdiffeq", "transformers"))}
+        return self.cache.get(CONVERGED, {**self.depends, **tolerances, **own}, solve)[0].tensors["motion"]
 
     def flow_errors(self, *, atol: float, rtol: float) -> dict[str, Float[np.ndarray, " n"]]:
         """Relative error, over each chunk, of the solver's states at its grid points, each solver on its own past."""
@@ -84,7 +96,7 @@ def _solve(problem: Problem, solver: Solver, points: Sequence[float]) -> Float[T
     device = problem.conditions.reference.device
     if device.type == "mps":
         device = torch.device("cpu")
-    with in_64_bits(device):
+    with computing_in(torch.float64):
         fmt = copy.deepcopy(problem.fmt).to(device, torch.float64)
         given = problem.conditions
         conditions = ClipConditions(
@@ -98,15 +110,3 @@ def _solve(problem: Problem, solver: Solver, points: Sequence[float]) -> Float[T
             return fmt(t, x, conditions)[:, -x.shape[1] :]
 
         return torch.cat([chunk.motion for chunk in sampler(network, [conditions])]).cpu()
-
-
-@contextmanager
-def in_64_bits(device: torch.device) -> Iterator[None]:
-    """Whatever precision a trainer has set, computes in 64 bits and without gradients."""
-    before = torch.get_default_dtype()
-    torch.set_default_dtype(torch.float64)
-    try:
-        with torch.autocast(device.type, enabled=False), torch.inference_mode():
-            yield
-    finally:
-        torch.set_default_dtype(before)

@@ -59,10 +59,7 @@ class Findings:
 
 @runtime_checkable
 class Solution(Protocol):
-    """The motion of a clip, solved until nothing changes, with the same noise. `key` names all it depends on."""
-
-    @property
-    def key(self) -> str: ...
+    """The motion of a clip, solved until nothing changes, with the same noise."""
 
     def motion(self, *, atol: float, rtol: float) -> Float[Tensor, "t d"]:
         """The converged motion."""

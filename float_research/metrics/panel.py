@@ -4,6 +4,7 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 
 import numpy as np
+import torch
 from jaxtyping import UInt8
 
 from float_research.metrics.metric import (
@@ -16,6 +17,7 @@ from float_research.metrics.metric import (
     Subject,
     Watching,
 )
+from float_research.metrics.precision import computing_in
 from float_research.metrics.track import MotionTrack
 from float_research.types import UserError
 
@@ -69,9 +71,13 @@ class Panel:
 
 @contextmanager
 def reported(found: Findings, metric: Metric) -> Iterator[None]:
-    """Turns an exception into the reason why a metric found nothing. Our own errors stand for themselves."""
+    """Lets a metric compute in 32 bits, and turns an exception into the reason why it found nothing.
+
+    Our own errors stand for themselves.
+    """
     try:
-        yield
+        with computing_in(torch.float32):
+            yield
     except Exception as error:
         text = " ".join(str(error).split())
         reason = text if isinstance(error, UserError) else f"failed with {type(error).__name__}: {text}"
