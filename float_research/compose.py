@@ -11,6 +11,8 @@ from hydra.core.hydra_config import HydraConfig
 from hydra.errors import InstantiationException
 from hydra.utils import get_class, instantiate
 from omegaconf import DictConfig, OmegaConf
+from omegaconf.errors import OmegaConfBaseException
+from yaml import YAMLError
 
 from float_research.cli import in_sweep
 from float_research.data.clips import ClipLoader
@@ -19,7 +21,9 @@ from float_research.inference.api import Pipeline
 from float_research.inference.job import Job, silence_lightning
 from float_research.inference.module import Naming
 from float_research.inference.pipeline import FloatPipeline
+from float_research.inference.remeasuring import Remeasuring
 from float_research.inference.reuse import keep
+from float_research.metrics.metric import Metric, check_names
 from float_research.models.checkpoint import load_model
 from float_research.models.float_model import FloatModel
 from float_research.sampling.sampler import Sampler
@@ -154,6 +158,7 @@ def build_job(cfg: DictConfig) -> Job:
         emotion=build(cfg.emotion),
         decoding=build(cfg.decoding),
         video=build(cfg.video),
+        metrics=build_metrics(cfg),
         build_trainer=partial(build, cfg.trainer),
         batch_clips=cfg.batch_clips,
         naming=Naming(pattern=cfg.name, values=naming_values(cfg)),
@@ -170,6 +175,41 @@ def build_job(cfg: DictConfig) -> Job:
 def build_trackers(cfg: DictConfig) -> list[Tracker]:
     """The trackers that `logger` names, which may be several."""
     return [build(node) for node in cfg.logger.values()]
+
+
+def build_metrics(cfg: DictConfig) -> list[Metric]:
+    """The metrics that `metrics` names, which may be several."""
+    metrics: list[Metric] = [build(node) for node in cfg.metrics.values()]
+    check_names(metrics)
+    return metrics
+
+
+def choose_metrics(overrides: Sequence[str]) -> DictConfig:
+    """The groups `metrics` and `cache` as overrides set them. Raises a UserError for an override of something else."""
+    other = [override for override in overrides if not override.lstrip("+~").startswith(("metrics", "cache"))]
+    if other:
+        raise UserError(f"{other[0]} cannot be changed in a finished run; give settings of metrics alone")
+    return compose_config([*overrides, "output_dir=."])
+
+
+def build_remeasuring(folder: Path, chosen: DictConfig) -> Remeasuring:
+    """The chosen metrics for the run in `folder`, whose other settings stay. Raises a UserError without its config."""
+    try:
+        cfg = OmegaConf.load(folder / "config.yaml")
+        assert isinstance(cfg, DictConfig)
+        cfg.metrics, cfg.cache = chosen.metrics, chosen.cache
+        checkpoint, loader = build(cfg.checkpoint), build_loader(cfg)
+    except (OSError, YAMLError, AssertionError, OmegaConfBaseException) as error:
+        raise UserError(f"{folder / 'config.yaml'} cannot be used ({error}); make the run again") from error
+    return Remeasuring(
+        folder=folder,
+        config=resolved(cfg),
+        metrics=build_metrics(cfg),
+        loader=loader,
+        cache=loader.cache,
+        fingerprint=checkpoint.fingerprint,
+        load=partial(load_composed, cfg),
+    )
 
 
 def build_training(cfg: DictConfig) -> "TrainingJob":
@@ -261,7 +301,11 @@ def refuse_replayed_sweep(cfg: DictConfig) -> None:
 
 def load(overrides: Sequence[str]) -> Pipeline:
     """The pipeline that `scripts/infer.py` would run with these overrides, its weights loaded."""
-    cfg = compose_config(overrides)
+    return load_composed(compose_config(overrides))
+
+
+def load_composed(cfg: DictConfig) -> Pipeline:
+    """The pipeline of a config, its weights loaded."""
     silence_lightning()
     trainer, checkpoint = build(cfg.trainer), build(cfg.checkpoint)
     settings = {name: resolved(cfg[name]) for name in ("model", "trainer")}

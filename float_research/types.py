@@ -111,7 +111,9 @@ class ClipResult:
     """What a run says of one clip.
 
     `declared` is None where a solver chooses its own number of evaluations; `reused` names what a cache gave, so that
-    the seconds of these stages are those of looking it up.
+    the seconds of these stages are those of looking it up. `label`: the clip's own emotion. `metrics`: name → number;
+    `absent`: name → why there is none. `traces`, `flow`: files of what was measured over frames and over flow time,
+    from the run's folder on.
     """
 
     id: str
@@ -121,6 +123,7 @@ class ClipResult:
     audio: str
     image_sha256: str
     audio_sha256: str
+    label: str | None
     num_frames: int
     num_chunks: int
     declared: Cost | None
@@ -129,6 +132,10 @@ class ClipResult:
     face: Mapping[str, Any]
     seconds: Mapping[str, float]
     reused: Sequence[str]
+    metrics: Mapping[str, float]
+    absent: Mapping[str, str]
+    traces: str | None
+    flow: str | None
 
 
 @runtime_checkable

@@ -137,11 +137,11 @@ class ClipLoader:
                 f"clip {clip.id}: emotion {clip.emotion!r} is unknown; choose one of {', '.join(self.emotions)}"
             )
         image_files.read_image(clip.image, self.background)
-        return self._speech(clip)[1]
+        return self.speech(clip)[1]
 
     def __call__(self, clip: Clip) -> LoadedClip:
         started = time.perf_counter()
-        waveform, num_frames = self._speech(clip)
+        waveform, num_frames = self.speech(clip)
         read = time.perf_counter()
         crop, face = self.portrait(clip.image)
         return LoadedClip(
@@ -176,7 +176,8 @@ class ClipLoader:
         pixels = torch.from_numpy(np.ascontiguousarray(crop))
         return Entry(tensors={"crop": pixels}, facts={"detector": TOY} if toy else face)
 
-    def _speech(self, clip: Clip) -> tuple[Waveform, int]:
+    def speech(self, clip: Clip) -> tuple[Waveform, int]:
+        """The waveform, and how many frames it lasts."""
         waveform = audio_files.read_audio(clip.audio, self.sampling_rate_hz)
         audio_files.check_waveform(waveform, name=str(clip.audio), sampling_rate_hz=self.sampling_rate_hz, fps=self.fps)
         return waveform, audio_files.num_video_frames(len(waveform), self.sampling_rate_hz, self.fps)

@@ -20,11 +20,13 @@ from float_research.cache import Cache
 from float_research.conditioning.emotion import EmotionSource
 from float_research.data.clips import TOY, ClipDataModule, ClipLoader, ClipSource
 from float_research.files import PARTS, sha256
+from float_research.inference.measuring import MEASURED, Measures, motion_depends, of_run, told_absent
 from float_research.inference.module import FloatInference, Naming
 from float_research.inference.pipeline import FloatPipeline
 from float_research.inference.plan import PlannedClip, estimate_memory_mb, plan_clips, plan_tables
 from float_research.inference.progress import ProgressBars
 from float_research.inference.reuse import keep, loaded_model
+from float_research.metrics.metric import Metric
 from float_research.models.checkpoint import Checkpoint
 from float_research.models.decoding import Decoding
 from float_research.models.float_model import FloatModel
@@ -55,6 +57,7 @@ class Job:
     emotion: EmotionSource
     decoding: Decoding
     video: H264
+    metrics: Sequence[Metric]
     build_trainer: Callable[[], lightning.Trainer]
     batch_clips: int
     naming: Naming
@@ -122,14 +125,22 @@ class Job:
         )
         load_s = time.perf_counter() - loading
         rank_zero_only(record.write_yaml)(self.output_dir / "config.yaml", self.config)
+        depends = motion_depends(self.config, self.checkpoint.fingerprint())
+        measures = Measures(metrics=self.metrics, motion_depends=depends, cache=self.cache)
         with ProgressBars(len(planned), console) as progress:
             module = FloatInference(
-                pipeline=pipeline, video=self.video, folder=self.output_dir, naming=self.naming, observer=progress
+                pipeline=pipeline,
+                measures=measures,
+                video=self.video,
+                folder=self.output_dir,
+                naming=self.naming,
+                observer=progress,
             )
             trainer.predict(module, data, return_predictions=False)
         if not trainer.is_global_zero:
             return None
         content = self._record(planned, trainer.strategy.root_device)
+        self._measure_run(content)
         content |= {
             "started": start_time.isoformat(timespec="seconds"),
             "load_s": load_s,
@@ -139,10 +150,19 @@ class Job:
         record.write_json(self.output_dir / record.RECORD, content)
         self.cache.trim()
         console.print(self._summary(content))
+        for line in told_absent(content):
+            console.print(line, soft_wrap=True, markup=False)
         if self.checkpoint.notice:
             console.print(self.checkpoint.notice, style="bold yellow")
         console.print(f"record: {self.output_dir / record.RECORD}", soft_wrap=True)
         return content
+
+    def _measure_run(self, content: dict[str, Any]) -> None:
+        """Adds what can be said of all videos together, and the time it takes."""
+        started = time.perf_counter()
+        found = of_run(self.metrics, [self.output_dir / clip["video"] for clip in content["clips"]])
+        content["metrics"], content["absent"] = found.metrics, found.absent
+        content["totals"]["seconds"]["metrics"] += time.perf_counter() - started
 
     def _finished(self, planned: Sequence[PlannedClip]) -> dict[str, Any] | None:
         """The record that this very run left earlier: of the same settings, weights and inputs, its videos intact."""
@@ -213,7 +233,8 @@ class Job:
         for name in (record.RECORD, record.FAILURE):
             (self.output_dir / name).unlink(missing_ok=True)
         for item in planned:
-            item.video.with_suffix(".json").unlink(missing_ok=True)
+            for suffix in (".json", *MEASURED):
+                item.video.with_suffix(suffix).unlink(missing_ok=True)
 
     def _record(self, planned: list[PlannedClip], device: torch.device) -> dict[str, Any]:
         clips = record.read_clips([item.video.with_suffix(".json") for item in planned])
@@ -245,7 +266,8 @@ class Job:
             evaluations = str(cost["evaluations"])
             if declared is not None and declared != cost:
                 evaluations += f" (declared {declared['evaluations']})"
-            rate = clip["num_frames"] / sum(clip["seconds"].values())
+            seconds = sum(spent for stage, spent in clip["seconds"].items() if stage != "metrics")
+            rate = clip["num_frames"] / seconds
             counts = (str(clip["num_frames"]), str(clip["num_chunks"]), evaluations, str(cost["rows"]))
             table.add_row(clip["id"], *counts, f"{rate:.1f}", clip["video"])
         return table

@@ -28,8 +28,14 @@ class Solver(ABC):
     couples_clips: ClassVar[bool]
 
     @abstractmethod
+    def trajectory(
+        self, field: VectorField, x: Float[Tensor, "b l d"], grid: Float[Tensor, " n"]
+    ) -> Float[Tensor, "n b l d"]:
+        """The states at the grid's points."""
+
     def solve(self, field: VectorField, x: Float[Tensor, "b l d"], grid: Float[Tensor, " n"]) -> Float[Tensor, "b l d"]:
         """The state at the grid's last point."""
+        return self.trajectory(field, x, grid)[-1]
 
     @abstractmethod
     def evaluation_times(self, grid: Sequence[float]) -> list[float] | None:
@@ -47,8 +53,10 @@ class FixedStep(Solver):
     couples_clips = False
     nodes: ClassVar[tuple[float, ...]]
 
-    def solve(self, field: VectorField, x: Float[Tensor, "b l d"], grid: Float[Tensor, " n"]) -> Float[Tensor, "b l d"]:
-        return odeint(field, x, grid.to(x.device), method=self.method)[-1]
+    def trajectory(
+        self, field: VectorField, x: Float[Tensor, "b l d"], grid: Float[Tensor, " n"]
+    ) -> Float[Tensor, "n b l d"]:
+        return odeint(field, x, grid.to(x.device), method=self.method)
 
     def evaluation_times(self, grid: Sequence[float]) -> list[float] | None:
         return [start + node * (end - start) for start, end in itertools.pairwise(grid) for node in self.nodes]
@@ -107,14 +115,11 @@ class Controlled(Solver):
         if not (self.atol > 0 and self.rtol > 0):
             raise UserError(f"solver.atol={self.atol} and solver.rtol={self.rtol} must be positive, such as 1e-5")
 
-    def points(self, grid: Float[Tensor, " n"]) -> Float[Tensor, " m"]:
-        """The points that the solver is given."""
-        return grid
-
-    def solve(self, field: VectorField, x: Float[Tensor, "b l d"], grid: Float[Tensor, " n"]) -> Float[Tensor, "b l d"]:
-        points = self.points(grid).to(x.device)
+    def trajectory(
+        self, field: VectorField, x: Float[Tensor, "b l d"], grid: Float[Tensor, " n"]
+    ) -> Float[Tensor, "n b l d"]:
         try:
-            return odeint(field, x, points, method=self.method, atol=self.atol, rtol=self.rtol)[-1]
+            return odeint(field, x, grid.to(x.device), method=self.method, atol=self.atol, rtol=self.rtol)
         except AssertionError as error:
             raise UserError(
                 f"solver {self.method} could not reach atol={self.atol}, rtol={self.rtol} ({error}); "
@@ -132,15 +137,15 @@ class ImplicitAdams(Controlled):
 
 
 class Adaptive(Controlled):
-    """Embedded Runge-Kutta pair with step-size control between the grid's end points alone.
+    """Embedded Runge-Kutta pair with step-size control; it solves between the grid's end points alone.
 
     `stages`: evaluations in each attempted step; two more come before the first.
     """
 
     stages: ClassVar[int]
 
-    def points(self, grid: Float[Tensor, " n"]) -> Float[Tensor, " m"]:
-        return grid[[0, -1]]
+    def solve(self, field: VectorField, x: Float[Tensor, "b l d"], grid: Float[Tensor, " n"]) -> Float[Tensor, "b l d"]:
+        return self.trajectory(field, x, grid[[0, -1]])[-1]
 
 
 class Dopri5(Adaptive):

@@ -1,14 +1,18 @@
 """Reads motion numbers from frames: how what a model made of a toy portrait is measured."""
 
+from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
 
+import numpy as np
 import torch
 import torch.nn.functional as F
-from jaxtyping import Float
+from jaxtyping import Float, UInt8
 from safetensors.torch import load_file
 from torch import Tensor, nn
 
 from float_research.toyface.motion import MOTION
+from float_research.types import Image
 
 SIZE_PX, WIDTH, HIDDEN = 96, 24, 128
 FILE = Path(__file__).parents[1] / "assets" / "demo" / "reader.safetensors"
@@ -41,6 +45,28 @@ class MotionReader(nn.Module):
 def sized(image: Float[Tensor, "b 3 _ _"]) -> Float[Tensor, "b 3 h w"]:
     """At the reader's size."""
     return image if image.shape[-1] == SIZE_PX else F.interpolate(image, size=(SIZE_PX, SIZE_PX), mode="area")
+
+
+@dataclass(frozen=True, kw_only=True)
+class ToyMouth:
+    """How far toy mouths are open, 0 to 1, by a reader with the weights of `file`."""
+
+    file: str
+
+    @cached_property
+    def _reader(self) -> MotionReader:
+        return load_reader(Path(self.file))
+
+    def __call__(self, images: UInt8[np.ndarray, "n h w 3"], portrait: Image, /) -> Float[np.ndarray, " n"]:
+        """The jaw in each frame of the person whose neutral portrait is given."""
+        with torch.inference_mode():
+            motion = self._reader(scaled(images), scaled(portrait[None]))
+        return motion[:, MOTION.index("jaw")].double().numpy()
+
+
+def scaled(images: UInt8[np.ndarray, "n h w 3"]) -> Float[Tensor, "n 3 h w"]:
+    """0…255 to [-1, 1]."""
+    return torch.from_numpy(images).permute(0, 3, 1, 2) / 127.5 - 1
 
 
 def load_reader(file: Path) -> MotionReader:

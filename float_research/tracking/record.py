@@ -4,7 +4,7 @@ import hashlib
 import json
 import platform
 import subprocess
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import asdict
 from functools import cache
 from pathlib import Path
@@ -20,24 +20,26 @@ from float_research.types import ClipResult
 RECORD, FAILURE = "record.json", "failure.json"
 """One of them is in the folder of a run that has ended."""
 PACKAGES = ("float-research", "torch", "torchdiffeq", "transformers", "lightning", "hydra-core", "opencv-python", "av")
-PLACES = frozenset({"output_dir", "dry_run", "resume", "name", "time", "batch_clips", "cache", "logger"})
+PLACES = frozenset({"output_dir", "dry_run", "resume", "name", "time", "batch_clips", "cache", "logger", "metrics"})
 PLACES_IN_GROUPS = {
     "data": frozenset({"image", "audio", "images", "audios", "file"}),
     "checkpoint": frozenset({"folder", "file"}),
     "face": frozenset({"weights"}),
     "trainer": frozenset({"accelerator", "devices", "num_nodes", "strategy", "plugins"}),
 }
-"""Settings that say where, when and in what portions a run happens, and not what it computes."""
+"""Settings that say where, when, in what portions and under which eyes a run happens, and not what it computes."""
+APPROXIMATION = frozenset({"solver", "nfe", "budget", "time_grid", "decoding", "video", "data"})
+"""Settings that the motion does not depend on which solvers approximate; clips are named beside it."""
 
 
-def signature(config: Mapping[str, Any]) -> str:
+def signature(config: Mapping[str, Any], without: Collection[str] = ()) -> str:
     """SHA-256 of a resolved config without paths, times and devices: equal for runs that compute the same."""
     kept = {
         group: {key: value for key, value in settings.items() if key not in PLACES_IN_GROUPS.get(group, ())}
         if isinstance(settings, Mapping)
         else settings
         for group, settings in config.items()
-        if group not in PLACES
+        if group not in PLACES and group not in without
     }
     return hashlib.sha256(json.dumps(kept, sort_keys=True, default=str).encode()).hexdigest()
 

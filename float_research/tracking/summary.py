@@ -13,6 +13,7 @@ from rich.table import Table
 
 from float_research.files import whole
 from float_research.tracking.record import FAILURE, RECORD
+from float_research.tracking.tracker import mean_metrics
 from float_research.types import UserError
 
 CSV, PARQUET = "summary.csv", "summary.parquet"
@@ -21,6 +22,8 @@ PRINTED = {
     "measured_evaluations": "evaluations",
     "measured_rows": "rows",
     "sample_s": "sample_s",
+    "sampling_error": "error",
+    "lip_correlation": "lips",
     "decode_s": "decode_s",
     "wall_s": "wall_s",
 }
@@ -31,7 +34,7 @@ def summarise(folder: Path) -> tuple[pd.DataFrame, list[Path]]:
     """One row for each record under `folder`, and the records that cannot be read.
 
     Columns: `run`, the folder; every setting that some run overrode, by its name on the command line; costs, seconds of
-    each stage, places. A run that did not override a setting has none there.
+    each stage, metrics, places. A run that did not override a setting has none there.
 
     Raises:
         UserError: there is no record.
@@ -64,6 +67,7 @@ def row(run: Path, record: Mapping[str, Any]) -> tuple[dict[str, Any], dict[str,
         **{name: totals[name] for name in ("clips", "frames", "chunks")},
         **costs,
         **{f"{stage}_s": value for stage, value in totals["seconds"].items()},
+        **mean_metrics(record),
         "load_s": record["load_s"],
         "wall_s": record["wall_s"],
         **{f"peak_memory_mb_{kind}": value for kind, value in record["peak_memory_mb"].items()},

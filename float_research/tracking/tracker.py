@@ -56,18 +56,23 @@ def tell(trackers: Sequence[Tracker], say: Callable[[Tracker], str | None]) -> I
 
 
 def clip_numbers(clip: Mapping[str, Any]) -> dict[str, float]:
-    """The numbers of a clip's record under flat names: `measured/evaluations`, `seconds/decode`, …"""
-    shown = ("num_frames", "num_chunks", "declared", "measured", "emotion", "seconds")
-    return dict(_flat({name: clip[name] for name in shown}))
+    """The numbers of a clip's record under flat names: `measured/evaluations`, `seconds/decode`, `metrics/NAME`, …"""
+    shown = ("num_frames", "num_chunks", "declared", "measured", "emotion", "seconds", "metrics")
+    return dict(_flat({name: clip.get(name) for name in shown}))
 
 
 def run_numbers(record: Mapping[str, Any]) -> dict[str, float]:
-    """The sums of a run's record, the mean of each number over its clips, and of each metric as `metrics/NAME`."""
+    """The sums of a run's record, the mean of each number over its clips, and its metrics as `metrics/NAME`."""
     sums = dict(_flat({name: record[name] for name in ("totals", "load_s", "wall_s", "peak_memory_mb")}))
-    clips = pd.DataFrame([clip_numbers(clip) for clip in record["clips"]])
-    metrics = pd.DataFrame([clip.get("metrics", {}) for clip in record["clips"]])
+    clips = pd.DataFrame([clip_numbers({**clip, "metrics": {}}) for clip in record["clips"]])
     means = {f"mean/{name}": float(value) for name, value in clips.mean().items()}
-    return sums | means | {f"metrics/{name}": float(value) for name, value in metrics.mean().items()}
+    return sums | means | {f"metrics/{name}": value for name, value in mean_metrics(record).items()}
+
+
+def mean_metrics(record: Mapping[str, Any]) -> dict[str, float]:
+    """The mean of each metric over the clips that have it, and the metrics of the run as a whole."""
+    clips = pd.DataFrame([clip.get("metrics", {}) for clip in record["clips"]])
+    return {str(name): float(value) for name, value in clips.mean().items()} | dict(record.get("metrics", {}))
 
 
 def _flat(values: Mapping[str, Any], prefix: str = "") -> Iterator[tuple[str, float]]:

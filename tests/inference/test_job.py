@@ -61,6 +61,8 @@ def test_a_run_leaves_videos_config_and_record(tmp_path: Path, portrait: Path, s
         "record.json",
         f"videos/{id}.mp4",
         f"videos/{id}.json",
+        f"videos/{id}.motion.safetensors",
+        f"videos/{id}.traces.parquet",
     }
     info = probe(tmp_path / clip["video"])
     assert info.num_frames == clip["num_frames"] == 63
@@ -68,7 +70,7 @@ def test_a_run_leaves_videos_config_and_record(tmp_path: Path, portrait: Path, s
     assert json.loads((tmp_path / "record.json").read_text()) == json.loads(json.dumps(content, default=str))
     assert clip["measured"] == clip["declared"] == {"evaluations": 2 * 3, "rows": 2 * 3 * 3}
     assert set(clip["seconds"]) == {
-        "read", "crop", "encode_image", "encode_audio", "emotion", "sample", "decode", "write",
+        "read", "crop", "encode_image", "encode_audio", "emotion", "sample", "decode", "write", "metrics",
     }  # fmt: skip
     assert all(seconds >= 0 for seconds in clip["seconds"].values())
     assert sum(clip["emotion"].values()) == pytest.approx(1)

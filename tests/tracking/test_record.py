@@ -24,6 +24,7 @@ def signed(*overrides: str) -> str:
         "name=another",
         "time=20300101-000000",
         "face.weights=s3fd.pth",
+        "metrics=none",
     ],
 )
 def test_places_and_devices_do_not_change_the_signature(override: str) -> None:

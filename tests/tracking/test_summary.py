@@ -12,7 +12,7 @@ from float_research.tracking.summary import overridden, report, summarise
 from float_research.types import UserError
 
 
-def put(folder: Path, *overrides: str, evaluations: int, declared: bool = True) -> None:
+def put(folder: Path, *overrides: str, evaluations: int, declared: bool = True, **metrics: float) -> None:
     """A record as a run leaves it."""
     cost = {"evaluations": evaluations, "rows": 3 * evaluations}
     record = {
@@ -34,6 +34,12 @@ def put(folder: Path, *overrides: str, evaluations: int, declared: bool = True) 
         "started": "2026-01-01T00:00:00+00:00",
         "clips": [{"video": "videos/a.mp4"}],
     }
+    if metrics:
+        record["clips"] = [
+            {"video": "videos/a.mp4", "metrics": metrics},
+            {"video": "videos/b.mp4", "metrics": {"ssim": 1}},
+        ]
+        record["metrics"] = {"fid": 12.0}
     folder.mkdir(parents=True)
     (folder / "record.json").write_text(json.dumps(record))
 
@@ -57,6 +63,13 @@ def test_one_row_a_run_with_what_it_overrode(sweep: Path) -> None:
     assert list(table["measured_rows"]) == [24, 114, 132]
     assert pd.isna(table["declared_evaluations"][2]), "the solver decides"
     assert json.loads(table["videos"][0]) == ["videos/a.mp4"]
+
+
+def test_metrics_are_means_over_the_clips_that_have_them(sweep: Path) -> None:
+    put(sweep / "11", evaluations=9, ssim=0.5, motion_jerk=3.0)
+    table = summarise(sweep)[0]
+    assert table[["ssim", "motion_jerk", "fid"]].iloc[3].tolist() == [0.75, 3, 12]
+    assert table[["ssim", "motion_jerk", "fid"]].iloc[:3].isna().all(axis=None), "records of older versions have none"
 
 
 def test_files_hold_the_same_table(sweep: Path) -> None:

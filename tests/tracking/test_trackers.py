@@ -67,6 +67,7 @@ def test_wandb_has_settings_numbers_video_sheet_and_inputs(run: Run) -> None:
     assert said["config"]["update"]["nfe"] == 3
     (clip,) = only(records, "history", "item")
     assert clip["clip/measured/evaluations"] == content["totals"]["measured"]["evaluations"] == 2
+    assert clip["clip/metrics/motion_jerk"] == pytest.approx(content["clips"][0]["metrics"]["motion_jerk"])
     assert clip["clip/seconds/decode"] == pytest.approx(content["clips"][0]["seconds"]["decode"])
     media = [file["path"] for files in only(records, "files", "files") for file in files]
     assert [Path(path).name.rsplit("_", 2)[0] for path in media if path.startswith("media")] == [
@@ -81,6 +82,7 @@ def test_wandb_has_settings_numbers_video_sheet_and_inputs(run: Run) -> None:
     for update in only(records, "summary", "update"):
         summary |= update
     assert summary["totals/measured/rows"] == content["totals"]["measured"]["rows"]
+    assert summary["metrics/motion_jerk"] == pytest.approx(content["clips"][0]["metrics"]["motion_jerk"])
     assert summary["signature"] == content["signature"]
     assert only(records, "exit", "exit_code") == [0]
 

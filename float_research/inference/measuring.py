@@ -1,0 +1,112 @@
+"""Metrics in a run: what they are told of its clips, and what becomes of their findings."""
+
+from collections import defaultdict
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+
+from float_research.cache import Cache
+from float_research.data.clips import TOY
+from float_research.files import sha256, whole
+from float_research.inference.pipeline import FloatPipeline, PreparedClip
+from float_research.inference.solution import ConvergedSolution, Problem
+from float_research.metrics.metric import ClipMetric, Findings, Metric, RunMetric, Subject
+from float_research.metrics.panel import Panel, reported
+from float_research.metrics.track import SUFFIX
+from float_research.tracking.record import APPROXIMATION, signature
+from float_research.types import Clip, LoadedClip, UserError
+from float_research.video.reader import read_frames, read_frames_at
+
+TRACES, FLOW = "traces", "flow"
+MEASURED = (SUFFIX, f".{TRACES}.parquet", f".{FLOW}.parquet")
+"""Endings of the files that measuring leaves beside a video."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Measures:
+    """The metrics of a run. `motion_depends`: the settings and weights that its exact motion depends on."""
+
+    metrics: Sequence[Metric]
+    motion_depends: Mapping[str, str]
+    cache: Cache
+
+    def panel(self, loaded: LoadedClip, ready: PreparedClip, pipeline: FloatPipeline) -> Panel:
+        """The metrics at work on a clip."""
+        problem = Problem(sampler=pipeline.sampler, fmt=pipeline.model.fmt, conditions=ready.conditions)
+        clip = loaded.clip
+        depends = {**self.motion_depends, **clip_depends(clip, sha256(clip.image), sha256(clip.audio))}
+        subject = Subject(
+            id=clip.id,
+            num_frames=loaded.num_frames,
+            fps=pipeline.model.fps,
+            toy=loaded.face.get("detector") == TOY,
+            emotions=pipeline.model.emotions,
+            portrait=((loaded.image + 1) * 127.5).round().byte().permute(1, 2, 0).numpy(),
+            waveform=loaded.waveform,
+            sampling_rate_hz=pipeline.model.sampling_rate_hz,
+            solution=ConvergedSolution(cache=self.cache, depends=depends, pose=lambda: problem),
+            read=partial(read_frames_at, fps=pipeline.model.fps),
+            missing={},
+        )
+        return Panel(of_clips(self.metrics), subject)
+
+
+def of_clips(metrics: Sequence[Metric]) -> list[ClipMetric]:
+    return [metric for metric in metrics if isinstance(metric, ClipMetric)]
+
+
+def of_run(metrics: Sequence[Metric], videos: Sequence[Path]) -> Findings:
+    """What can be said of all videos together. A metric that fails is reported."""
+    found = Findings()
+    for metric in metrics:
+        if isinstance(metric, RunMetric):
+            with reported(found, metric):
+                if reason := metric.lacks():
+                    raise UserError(reason)
+                found.add(metric.compare(videos, read_frames))
+    return found
+
+
+def motion_depends(config: Mapping[str, Any], checkpoint_hash: str) -> dict[str, str]:
+    """The settings and weights that exact motion depends on: all but those that approximate it."""
+    return {"settings": signature(config, without=APPROXIMATION), "checkpoint": checkpoint_hash}
+
+
+def clip_depends(clip: Clip, image_sha256: str, audio_sha256: str) -> dict[str, str | None]:
+    """What else the exact motion of a clip depends on."""
+    return {"id": clip.id, "label": clip.emotion, "image": image_sha256, "audio": audio_sha256}
+
+
+def write_tables(video: Path, found: Findings, fps: float) -> dict[str, str]:
+    """The findings that are no single numbers, one file each beside the video: kind → file name."""
+    tables = dict(found.tables)
+    if found.traces:
+        frames = np.arange(len(next(iter(found.traces.values()))))
+        tables[TRACES] = {"frame": frames, "time_s": frames / fps, **found.traces}
+    return {kind: _write(video.with_suffix(f".{kind}.parquet"), columns).name for kind, columns in tables.items()}
+
+
+def _write(path: Path, columns: Mapping[str, Any]) -> Path:
+    """Writes columns, beside or in place of those that the file has for as many rows."""
+    table = pd.DataFrame(dict(columns))
+    if path.is_file():
+        old = pd.read_parquet(path)
+        table = old.assign(**table) if len(old) == len(table) else table
+    with whole(path) as part:
+        table.to_parquet(part, index=False)
+    return path
+
+
+def told_absent(content: Mapping[str, Any]) -> Iterator[str]:
+    """A line for each reason for which something was not measured."""
+    reasons: dict[str, set[str]] = defaultdict(set)
+    for part in (*content["clips"], content):
+        for name, reason in part.get("absent", {}).items():
+            reasons[reason].add(name)
+    for reason, names in reasons.items():
+        yield f"not measured: {', '.join(sorted(names))}: {reason}"

@@ -1,0 +1,161 @@
+"""Measuring a run again, from what it left: record, videos, motion. Nothing is sampled but converged motion."""
+
+import itertools
+import json
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from functools import cached_property, partial
+from pathlib import Path
+from typing import Any, TypeVar
+
+import numpy as np
+
+from float_research.cache import Cache
+from float_research.data.clips import TOY, ClipLoader
+from float_research.files import sha256
+from float_research.inference.api import Pipeline
+from float_research.inference.measuring import clip_depends, motion_depends, of_clips, of_run, write_tables
+from float_research.inference.solution import ConvergedSolution, Problem
+from float_research.inference.stopwatch import Stopwatch
+from float_research.metrics.metric import Findings, Metric, Need, Subject
+from float_research.metrics.panel import Panel
+from float_research.metrics.track import SUFFIX, load_track
+from float_research.tracking.record import RECORD, write_json
+from float_research.types import Clip, Image, UserError
+from float_research.video.reader import read_frames, read_frames_at
+
+T = TypeVar("T")
+FRAMES_A_BATCH = 16
+
+
+@dataclass(frozen=True, kw_only=True)
+class Inputs:
+    """A clip, and what its files were when it was made."""
+
+    clip: Clip
+    image_sha256: str
+    audio_sha256: str
+
+    def intact(self, *kinds: str) -> Clip:
+        """The clip; a UserError where its image or audio, as asked for, is gone or another one now."""
+        for kind in kinds:
+            path = getattr(self.clip, kind)
+            if not path.is_file():
+                raise UserError(f"{path} does not exist")
+            if sha256(path) != getattr(self, f"{kind}_sha256"):
+                raise UserError(f"{path} is no longer the file of the run")
+        return self.clip
+
+
+@dataclass(frozen=True, kw_only=True)
+class Remeasuring:
+    """A finished run and new metrics for it.
+
+    `load` gives the run's pipeline and `fingerprint` names its weights of today; only converged motion asks for them.
+    A new finding takes the place of an older one of the same name, be it a number or the reason why there is none.
+    """
+
+    folder: Path
+    config: Mapping[str, Any]
+    metrics: Sequence[Metric]
+    loader: ClipLoader
+    cache: Cache
+    fingerprint: Callable[[], str]
+    load: Callable[[], Pipeline]
+
+    def run(self) -> dict[str, Any]:
+        """Measures, writes the findings into the records, and returns the run's.
+
+        Raises:
+            UserError: there is no record, or it is damaged.
+        """
+        path = self.folder / RECORD
+        try:
+            content = json.loads(path.read_text(encoding="utf-8"))
+            for clip in content["clips"]:
+                self._measure(clip, content["checkpoint"]["hash"])
+                write_json((self.folder / clip["video"]).with_suffix(".json"), clip)
+        except (OSError, ValueError, KeyError, TypeError) as error:
+            if isinstance(error, UserError):
+                raise
+            raise UserError(f"{path} cannot be used ({type(error).__name__}: {error}); make the run again") from error
+        videos = [self.folder / clip["video"] for clip in content["clips"]]
+        update(content, of_run(self.metrics, [video for video in videos if video.is_file()]))
+        write_json(path, content)
+        return content
+
+    def _measure(self, record: dict[str, Any], checkpoint_hash: str) -> None:
+        video = self.folder / record["video"]
+        clip = Clip(
+            id=record["id"], image=Path(record["image"]), audio=Path(record["audio"]), emotion=record.get("label")
+        )
+        inputs = Inputs(clip=clip, image_sha256=record["image_sha256"], audio_sha256=record["audio_sha256"])
+        missing: dict[Need, str] = {}
+        track = found_or_said(missing, Need.MOTION, lambda: load_track(video.with_suffix(SUFFIX)))
+        speech = found_or_said(missing, Need.AUDIO, lambda: self.loader.speech(inputs.intact("audio")))
+        portrait = found_or_said(missing, Need.PORTRAIT, lambda: self.loader.portrait(inputs.intact("image").image))
+        if not video.is_file():
+            missing[Need.FRAMES] = f"{video} does not exist"
+        depends = {
+            **motion_depends(self.config, checkpoint_hash),
+            **clip_depends(clip, inputs.image_sha256, inputs.audio_sha256),
+        }
+        subject = Subject(
+            id=clip.id,
+            num_frames=record["num_frames"],
+            fps=self.loader.fps,
+            toy=record["face"].get("detector") == TOY,
+            emotions=self.loader.emotions,
+            portrait=portrait[0] if portrait else None,
+            waveform=speech[0] if speech else None,
+            sampling_rate_hz=self.loader.sampling_rate_hz,
+            solution=ConvergedSolution(
+                cache=self.cache, depends=depends, pose=partial(self._pose, inputs, checkpoint_hash)
+            ),
+            read=partial(read_frames_at, fps=self.loader.fps),
+            missing=missing,
+        )
+        panel = Panel(of_clips(self.metrics), subject)
+        if panel.wants_frames:
+            for images in batches(read_frames(video)):
+                panel.see(images)
+        found = panel.finish(track)
+        update(record, found)
+        for kind, name in write_tables(video, found, subject.fps).items():
+            record[kind] = str(Path(record["video"]).with_name(name))
+
+    def _pose(self, inputs: Inputs, checkpoint_hash: str) -> Problem:
+        """The clip as the run sampled it; a UserError where its inputs or weights are no longer what they were."""
+        if self.fingerprint() != checkpoint_hash:
+            raise UserError("the weights are no longer those of the run; run it again")
+        pipeline, clip = self._pipeline, inputs.intact("image", "audio")
+        with pipeline.computing():
+            ready = pipeline.parts.prepare(pipeline.loader(clip), Stopwatch(pipeline.device))
+        return Problem(sampler=pipeline.parts.sampler, fmt=pipeline.parts.model.fmt, conditions=ready.conditions)
+
+    @cached_property
+    def _pipeline(self) -> Pipeline:
+        return self.load()
+
+
+def found_or_said(missing: dict[Need, str], need: Need, find: Callable[[], T]) -> T | None:
+    """What `find` finds, or None and its reason in `missing`."""
+    try:
+        return find()
+    except UserError as error:
+        missing[need] = str(error)
+        return None
+
+
+def update(record: dict[str, Any], found: Findings) -> None:
+    """Puts findings into a record in place of older ones."""
+    names = found.metrics.keys() | found.absent.keys()
+    for kind, new in (("metrics", found.metrics), ("absent", found.absent)):
+        kept = {name: value for name, value in record.get(kind, {}).items() if name not in names}
+        record[kind] = kept | new
+
+
+def batches(frames: Iterator[Image]) -> Iterator[np.ndarray]:
+    """A few frames at a time."""
+    while batch := list(itertools.islice(frames, FRAMES_A_BATCH)):
+        yield np.stack(batch)

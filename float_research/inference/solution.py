@@ -1,0 +1,112 @@
+"""The motion that solvers approximate: solved until nothing changes, in 64 bits."""
+
+import copy
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from typing import Any
+
+import numpy as np
+import torch
+from jaxtyping import Float
+from torch import Tensor
+
+from float_research.cache import Cache, Entry, package_versions, sources
+from float_research.metrics.precision import computing_in
+from float_research.models.flow_matching_transformer import FlowMatchingTransformer
+from float_research.sampling.budget import GridPoints
+from float_research.sampling.sampler import Sampler
+from float_research.sampling.solver import Dopri5, Solver
+from float_research.sampling.time_grid import Explicit
+from float_research.types import ClipConditions, Conditions, VectorField
+
+CONVERGED = "converged_motion"
+"""How the cache calls it."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Problem:
+    """What a clip's motion is sampled from."""
+
+    sampler: Sampler
+    fmt: FlowMatchingTransformer
+    conditions: ClipConditions
+
+
+@dataclass(frozen=True, kw_only=True)
+class ConvergedSolution:
+    """Solves anew what `pose` gives, with the weights and conditions of the run, all computed in 64 bits.
+
+    The motion is kept in the cache; `depends` names everything that it depends on. Conditions may come from any device:
+    in 32 bits they differ by less than solvers do.
+    """
+
+    cache: Cache
+    depends: Mapping[str, Any]
+    pose: Callable[[], Problem]
+
+    def motion(self, *, atol: float, rtol: float) -> Float[Tensor, "t d"]:
+        def solve() -> Entry:
+            return Entry(tensors={"motion": _solve(self.pose(), Dopri5(atol=atol, rtol=rtol), (0.0, 1.0))})
+
+        tolerances = {"atol": atol, "rtol": rtol}
+        own = {"code": sources(), "packages": package_versions(("torch", "torchdiffeq", "transformers"))}
+        return self.cache.get(CONVERGED, {**self.depends, **tolerances, **own}, solve)[0].tensors["motion"]
+
+    def flow_errors(self, *, atol: float, rtol: float) -> dict[str, Float[np.ndarray, " n"]]:
+        """Relative error, over each chunk, of the solver's states at its grid points, each solver on its own past."""
+        problem = self.pose()
+        grid = problem.sampler.grid(torch.float64)
+        own, exact = Traced(solver=problem.sampler.solver), Traced(solver=Dopri5(atol=atol, rtol=rtol))
+        for traced in (own, exact):
+            _solve(problem, traced, grid.tolist())
+        pairs = list(zip(own.states, exact.states, strict=True))
+        error = torch.stack([(a - b).flatten(1).norm(dim=1) / b.flatten(1).norm(dim=1) for a, b in pairs])
+        num_chunks, num_points = error.shape
+        return {
+            "chunk": np.repeat(np.arange(num_chunks, dtype=float), num_points),
+            "step": np.tile(np.arange(num_points, dtype=float), num_chunks),
+            "flow_time": np.tile(grid.numpy(), num_chunks),
+            "error": error.flatten().cpu().numpy(),
+        }
+
+
+@dataclass(frozen=True, kw_only=True)
+class Traced(Solver):
+    """Another solver, whose states at all grid points are kept: one trajectory a chunk."""
+
+    solver: Solver
+    states: list[Float[Tensor, "n b l d"]] = field(default_factory=list)
+
+    method, order, couples_clips = "traced", 0, True
+
+    def trajectory(
+        self, field: VectorField, x: Float[Tensor, "b l d"], grid: Float[Tensor, " n"]
+    ) -> Float[Tensor, "n b l d"]:
+        self.states.append(self.solver.trajectory(field, x, grid))
+        return self.states[-1]
+
+    def evaluation_times(self, grid: object) -> list[float] | None:
+        return None
+
+
+def _solve(problem: Problem, solver: Solver, points: Sequence[float]) -> Float[Tensor, "t d"]:
+    """The clip's motion by `solver` on a time grid of these points, on the CPU."""
+    grid = Explicit(points=points)
+    sampler = replace(problem.sampler, solver=solver, nfe=len(points), budget=GridPoints(), time_grid=grid)
+    device = problem.conditions.reference.device
+    if device.type == "mps":
+        device = torch.device("cpu")
+    with computing_in(torch.float64):
+        fmt = copy.deepcopy(problem.fmt).to(device, torch.float64)
+        given = problem.conditions
+        conditions = ClipConditions(
+            id=given.id,
+            audio=given.audio.to(device, torch.float64),
+            reference=given.reference.to(device, torch.float64),
+            emotion=given.emotion.to(device, torch.float64),
+        )
+
+        def network(t: Tensor, x: Tensor, conditions: Conditions) -> Tensor:
+            return fmt(t, x, conditions)[:, -x.shape[1] :]
+
+        return torch.cat([chunk.motion for chunk in sampler(network, [conditions])]).cpu()

@@ -1,0 +1,98 @@
+"""One clip in the making: its video, its motion, its metrics, and what the record will say."""
+
+import contextlib
+from collections.abc import Callable
+from pathlib import Path
+from types import TracebackType
+
+import torch
+from jaxtyping import UInt8
+from torch import Tensor
+
+from float_research.files import sha256
+from float_research.inference.measuring import Measures, write_tables
+from float_research.inference.pipeline import FloatPipeline
+from float_research.inference.stopwatch import Stopwatch
+from float_research.metrics.track import SUFFIX, MotionTrack
+from float_research.types import ClipResult, Cost, LoadedClip, MotionChunk
+from float_research.video.writer import VideoWriter
+
+
+class Take(contextlib.AbstractContextManager["Take"]):
+    """Prepares a clip, then takes its chunks and frames. Ends with a video, or with nothing after an exception."""
+
+    def __init__(
+        self,
+        clip: LoadedClip,
+        *,
+        pipeline: FloatPipeline,
+        measures: Measures,
+        open_video: Callable[[], VideoWriter],
+        device: torch.device,
+    ) -> None:
+        self.clip, self.pipeline, self.watch = clip, pipeline, Stopwatch(device)
+        self.ready = pipeline.prepare(clip, self.watch)
+        with self.watch.stage("metrics"):
+            self.panel = measures.panel(clip, self.ready, pipeline)
+        self.num_windows = pipeline.sampler.num_windows(clip.num_frames)
+        self.chunks: list[MotionChunk] = []
+        self.writer = open_video()
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.writer.__exit__(kind, error, trace)
+
+    @property
+    def id(self) -> str:
+        return self.clip.clip.id
+
+    def write(self, frames: UInt8[Tensor, "n h w 3"]) -> None:
+        """Encodes frames and shows them to the metrics."""
+        frames = frames.cpu()
+        with self.watch.stage("write"):
+            self.writer.write(frames)
+        if self.panel.wants_frames:
+            with self.watch.stage("metrics"):
+                self.panel.see(frames.numpy())
+
+    def close(self) -> None:
+        """Finishes the video, keeps the motion, and lets the metrics say what they found."""
+        track = MotionTrack(
+            motion=torch.cat([chunk.motion for chunk in self.chunks]).cpu(),
+            directions=self.pipeline.model.motion_autoencoder.dec.direction.basis.cpu(),
+            emotion=self.ready.conditions.emotion.cpu(),
+            chunk_starts=torch.tensor([chunk.start for chunk in self.chunks]),
+        )
+        with self.watch.stage("write"):
+            self.writer.close()
+            track.save(self.writer.path.with_suffix(SUFFIX))
+        with self.watch.stage("metrics"):
+            self.found = self.panel.finish(track)
+            self.tables = write_tables(self.writer.path, self.found, self.pipeline.model.fps)
+
+    def result(self, folder: Path, sample_s: float) -> ClipResult:
+        clip, place = self.clip.clip, self.writer.path.parent.relative_to(folder)
+        tables = {kind: str(place / name) for kind, name in self.tables.items()}
+        return ClipResult(
+            id=clip.id,
+            video=str(self.writer.path.relative_to(folder)),
+            video_sha256=sha256(self.writer.path),
+            image=str(clip.image),
+            audio=str(clip.audio),
+            image_sha256=sha256(clip.image),
+            audio_sha256=sha256(clip.audio),
+            label=clip.emotion,
+            num_frames=self.writer.num_frames,
+            num_chunks=self.num_windows,
+            declared=self.pipeline.sampler.declared_cost(self.clip.num_frames),
+            measured=sum((chunk.cost for chunk in self.chunks), Cost()),
+            emotion=self.ready.emotion,
+            face=self.clip.face,
+            seconds={**self.clip.seconds, **self.watch.seconds, "sample": sample_s},
+            reused=self.ready.reused,
+            metrics=self.found.metrics,
+            absent=self.found.absent,
+            traces=tables.get("traces"),
+            flow=tables.get("flow"),
+        )

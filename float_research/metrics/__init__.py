@@ -1,0 +1,1 @@
+"""What can be measured of a clip or of a run, one metric a file."""

@@ -1,0 +1,81 @@
+"""CSIM: likeness to the portrait in the eyes of ArcFace."""
+
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+
+import cv2
+import numpy as np
+import torch
+from jaxtyping import Float
+from torch import Tensor
+
+from float_research.metrics.landmarks import LEFT_EYE, PACKAGES, RIGHT_EYE, Landmarks, few_faces, landmarks
+from float_research.metrics.metric import Findings, FrameMetric, Frames, Need, Subject, Watching
+from float_research.metrics.networks import device, scripted
+from float_research.types import Image, UserError
+
+SIZE_PX = 112
+PLACES = np.array([(38.2946, 51.6963), (73.5318, 51.5014), (56.0252, 71.7366), (41.5493, 92.3655), (70.7299, 92.2041)])
+"""Where ArcFace wants eyes, tip of the nose and corners of the mouth (InsightFace's template)."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Csim(FrameMetric):
+    """`csim`: mean cosine between ArcFace's embeddings (arXiv 1801.07698) of the frames and of the portrait.
+
+    `network`: a TorchScript file, called with aligned RGB faces `(n, 3, 112, 112)` in [-1, 1].
+    """
+
+    network: str | None
+
+    names = ("csim",)
+    needs = frozenset({Need.FRAMES, Need.PORTRAIT})
+    packages = PACKAGES
+
+    def files(self) -> Iterable[tuple[str, str | None]]:
+        return [("metrics.csim.network", self.network)]
+
+    @cached_property
+    def _network(self) -> Callable[..., Tensor]:
+        assert self.network is not None
+        return scripted(Path(self.network))
+
+    def watch(self, clip: Subject) -> Watching:
+        assert clip.portrait is not None
+        own = self._embeddings(Frames(clip.portrait[None]))
+        if not torch.isfinite(own).all():
+            raise UserError("no face was found in the portrait")
+        parts = [torch.zeros(0)]
+        while (frames := (yield)) is not None:
+            parts.append(torch.nn.functional.cosine_similarity(self._embeddings(frames), own))
+        cosine = torch.cat(parts).double().numpy()
+        if reason := few_faces(cosine):
+            raise UserError(reason)
+        return Findings(metrics={"csim": float(np.nanmean(cosine))}, traces={"csim": cosine})
+
+    def _embeddings(self, frames: Frames) -> Float[Tensor, "n k"]:
+        """One row a frame, NaN without a face."""
+        points = landmarks(frames)
+        seen = np.isfinite(points).all((1, 2))
+        faces = [aligned(image, face) for image, face in zip(frames.images[seen], points[seen], strict=True)]
+        if not faces:
+            return torch.full((len(points), 1), torch.nan)
+        pixels = torch.from_numpy(np.stack(faces)).permute(0, 3, 1, 2) / 127.5 - 1
+        made = self._network(pixels.to(device())).float().cpu()
+        rows = torch.full((len(points), made.shape[1]), torch.nan)
+        rows[torch.from_numpy(seen)] = made
+        return rows
+
+
+def five_points(points: Landmarks) -> Float[np.ndarray, "n 5 2"]:
+    """Centres of the eyes, tip of the nose, corners of the mouth."""
+    eyes = [points[:, LEFT_EYE].mean(1), points[:, RIGHT_EYE].mean(1)]
+    return np.stack([*eyes, points[:, 30], points[:, 48], points[:, 54]], axis=1)
+
+
+def aligned(image: Image, points: Float[np.ndarray, "68 2"]) -> Image:
+    """The face turned, scaled and moved to where ArcFace wants it."""
+    to_template, _ = cv2.estimateAffinePartial2D(five_points(points[None])[0], PLACES, method=cv2.LMEDS)
+    return cv2.warpAffine(image, to_template, (SIZE_PX, SIZE_PX))

@@ -1,0 +1,27 @@
+"""How far apart the motions of several runs lie, such as those of several seeds."""
+
+import itertools
+from collections.abc import Sequence
+
+import torch
+from jaxtyping import Float
+from torch import Tensor
+
+from float_research.types import UserError
+
+
+def diversity(motions: Sequence[Float[Tensor, "t d"]]) -> float:
+    """Mean pairwise distance `‖r_i - r_j‖` over the mean norm about their mean frame: 0 for equal motions, about √2
+    for unrelated ones.
+
+    Raises:
+        UserError: fewer than two motions, or of different shapes.
+    """
+    shapes = {tuple(motion.shape) for motion in motions}
+    if len(motions) < 2 or len(shapes) > 1:
+        said = f"of shapes {', '.join(map(str, sorted(shapes)))}" if shapes else ""
+        raise UserError(f"diversity compares two or more motions of one shape, not {len(motions)} {said}".strip())
+    pairs = itertools.combinations([motion.double() for motion in motions], 2)
+    apart = torch.stack([(a - b).norm() for a, b in pairs]).mean()
+    size = torch.stack([(motion.double() - motion.double().mean(0)).norm() for motion in motions]).mean()
+    return float(apart / size) if apart > 0 else 0.0

@@ -1,0 +1,83 @@
+"""What a face does: mouth, eyes, head, by landmarks."""
+
+from dataclasses import dataclass
+
+import numpy as np
+from jaxtyping import Float
+
+from float_research.metrics.head_pose import head_pose_deg
+from float_research.metrics.landmarks import INNER_LIPS, LEFT_EYE, PACKAGES, RIGHT_EYE, Landmarks, few_faces, landmarks
+from float_research.metrics.metric import Findings, FrameMetric, Need, Subject, Trace, Watching
+from float_research.types import UserError
+
+ANGLES = ("yaw", "pitch", "roll")
+RANGE = (5, 95)
+"""Percentiles: a landmark that slips once does not turn a head."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Face(FrameMetric):
+    """`mouth_aspect_mean`, `mouth_aspect_std`: gap between the inner lips over their width. `blinks_per_min`: how often
+    the eyes' aspect ratio (Soukupová and Čech, 2016) falls below `closed` of its median. `yaw_range_deg` and so on:
+    between the 5th and the 95th percentile. `face_share`: of the frames that show a face.
+    """
+
+    closed: float
+
+    names = (
+        "mouth_aspect_mean", "mouth_aspect_std", "blinks_per_min", *(f"{a}_range_deg" for a in ANGLES), "face_share",
+    )  # fmt: skip
+    needs = frozenset({Need.FRAMES})
+    packages = PACKAGES
+
+    def __post_init__(self) -> None:
+        if not 0 < self.closed < 1:
+            raise UserError(f"metrics.face.closed={self.closed} must lie between 0 and 1, such as 0.6")
+
+    def watch(self, clip: Subject) -> Watching:
+        parts, angles = [], []
+        while (frames := (yield)) is not None:
+            parts.append(landmarks(frames))
+            angles += [head_pose_deg(points, frames.images.shape[2]) for points in parts[-1]]
+        mouth = np.concatenate([mouth_aspect(points) for points in parts])
+        eyes = np.concatenate([eye_aspect(points) for points in parts])
+        if reason := few_faces(mouth):
+            raise UserError(reason)
+        pose = np.stack(angles) - np.nanmedian(angles, axis=0)
+        low, high = np.nanpercentile(pose, RANGE, axis=0)
+        metrics = {
+            "mouth_aspect_mean": float(np.nanmean(mouth)),
+            "mouth_aspect_std": float(np.nanstd(mouth)),
+            "blinks_per_min": blinks(eyes, self.closed) / (np.isfinite(eyes).sum() / clip.fps / 60),
+            "face_share": float(np.isfinite(mouth).mean()),
+        }
+        traces = {"mouth_aspect": mouth, "eye_aspect": eyes}
+        for k, name in enumerate(ANGLES):
+            metrics[f"{name}_range_deg"] = float(high[k] - low[k])
+            traces[f"{name}_deg"] = pose[:, k]
+        return Findings(metrics=metrics, traces=traces)
+
+
+def _distance(points: Landmarks, a: int, b: int) -> Float[np.ndarray, " n"]:
+    return np.linalg.norm(points[:, a] - points[:, b], axis=-1)
+
+
+def mouth_aspect(points: Landmarks) -> Float[np.ndarray, " n"]:
+    """Mean gap between the inner lips over the distance of their corners."""
+    return np.mean([_distance(points, *pair) for pair in INNER_LIPS], axis=0) / _distance(points, 60, 64)
+
+
+def eye_aspect(points: Landmarks) -> Float[np.ndarray, " n"]:
+    """Height over width of the eyes, mean of both."""
+    ratios = []
+    for eye in (LEFT_EYE, RIGHT_EYE):
+        height = (_distance(points, eye[1], eye[5]) + _distance(points, eye[2], eye[4])) / 2
+        ratios.append(height / _distance(points, eye[0], eye[3]))
+    return np.mean(ratios, axis=0)
+
+
+def blinks(eyes: Trace, closed: float) -> int:
+    """How often eyes close; a frame without a face ends nothing and begins nothing."""
+    seen = eyes[np.isfinite(eyes)]
+    shut = np.concatenate([[False], seen < closed * np.median(seen)])
+    return int((shut[1:] & ~shut[:-1]).sum())

@@ -1,0 +1,58 @@
+"""How far a face's landmarks lie from those of another video."""
+
+import itertools
+from dataclasses import dataclass
+
+import numpy as np
+from jaxtyping import Float
+
+from float_research.metrics.landmarks import MOUTH, PACKAGES, Landmarks, face_size, few_faces, landmarks
+from float_research.metrics.metric import Findings, FrameMetric, Frames, Need, Subject, Trace, Watching
+from float_research.metrics.reference import not_given, reference_frames
+from float_research.types import UserError
+
+
+@dataclass(frozen=True, kw_only=True)
+class LandmarkDistance(FrameMetric):
+    """Mean distance of landmarks to those of `reference`, in distances between the eyes (LMD, arXiv 1803.10404).
+
+    `landmark_distance`: of all 68, both faces centred. `mouth_landmark_distance`: of the mouth's, both mouths centred.
+    Frames are compared in order as far as both videos last.
+    """
+
+    reference: str | None
+
+    names = ("landmark_distance", "mouth_landmark_distance")
+    needs = frozenset({Need.FRAMES})
+    packages = PACKAGES
+
+    def lacks(self) -> str | None:
+        return not_given(self.reference, "metrics.landmark_distance.reference") or super().lacks()
+
+    def watch(self, clip: Subject) -> Watching:
+        assert self.reference is not None
+        others = reference_frames(self.reference, "metrics.landmark_distance.reference", clip)
+        parts: dict[str, list[Trace]] = {name: [] for name in self.names}
+        while (frames := (yield)) is not None:
+            true = list(itertools.islice(others, len(frames.images)))
+            if true:
+                made, wanted = landmarks(frames)[: len(true)], landmarks(Frames(np.stack(true)))
+                parts["landmark_distance"].append(apart(made, wanted, range(68)))
+                parts["mouth_landmark_distance"].append(apart(made, wanted, MOUTH))
+        found = Findings()
+        for name, values in parts.items():
+            distance = np.concatenate([*values, np.zeros(0)])
+            if reason := few_faces(distance):
+                raise UserError(f"{reason} of both videos")
+            found.metrics[name] = float(np.nanmean(distance))
+            found.traces[name] = np.append(distance, np.full(clip.num_frames - len(distance), np.nan))
+        return found
+
+
+def apart(made: Landmarks, true: Landmarks, part: range) -> Float[np.ndarray, " n"]:
+    """Mean distance of some landmarks, each face in its own units and centred on those landmarks."""
+    own, other = (
+        (points[:, part] - points[:, part].mean(1, keepdims=True)) / face_size(points)[:, None, None]
+        for points in (made, true)
+    )
+    return np.linalg.norm(own - other, axis=-1).mean(1)

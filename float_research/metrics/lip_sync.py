@@ -1,0 +1,93 @@
+"""Whether the mouth follows the sound."""
+
+from dataclasses import dataclass
+from typing import Protocol, runtime_checkable
+
+import numpy as np
+from jaxtyping import Float, UInt8
+
+from float_research.metrics.landmarks import PACKAGES, few_faces, landmarks, mouth_opening
+from float_research.metrics.metric import Findings, FrameMetric, Frames, Need, Subject, Trace, Watching, lacking
+from float_research.types import Image, UserError, Waveform
+
+
+@runtime_checkable
+class MouthReader(Protocol):
+    """Reads how far the mouth is open in frames of the person whose neutral portrait is given."""
+
+    def __call__(self, images: UInt8[np.ndarray, "n h w 3"], portrait: Image, /) -> Float[np.ndarray, " n"]: ...
+
+
+@dataclass(frozen=True, kw_only=True)
+class LipSync(FrameMetric):
+    """Pearson correlation of the mouth's opening with the loudness of the recording.
+
+    `lip_correlation`: frame by frame. `lip_lag_frames`: by how many frames, up to `max_lag_frames`, the mouth is late
+    where they correlate best; negative where it is early. `lip_correlation_at_lag`: that correlation. `toy_mouth` reads
+    toy faces, landmarks all others.
+    """
+
+    toy_mouth: MouthReader
+    max_lag_frames: int
+
+    names = ("lip_correlation", "lip_correlation_at_lag", "lip_lag_frames")
+    needs = frozenset({Need.FRAMES, Need.AUDIO, Need.PORTRAIT})
+
+    def obstacle(self, clip: Subject) -> str | None:
+        return super().obstacle(clip) or (None if clip.toy else lacking(PACKAGES))
+
+    def watch(self, clip: Subject) -> Watching:
+        parts: list[Trace] = []
+        while (frames := (yield)) is not None:
+            parts.append(self._opening(frames, clip))
+        opening = np.concatenate([*parts, np.zeros(0)])
+        assert clip.waveform is not None
+        level = audio_level(clip.waveform, len(opening), clip.fps, clip.sampling_rate_hz)
+        found = Findings(traces={"mouth_opening": opening, "audio_level": level})
+        try:
+            by_lag = correlations(opening, level, self.max_lag_frames)
+        except UserError as error:
+            return Findings(absent=dict.fromkeys(self.names, str(error)), traces=found.traces)
+        best = max(by_lag, key=lambda lag: by_lag[lag])
+        found.metrics.update(
+            {"lip_correlation": by_lag[0], "lip_correlation_at_lag": by_lag[best], "lip_lag_frames": float(best)}
+        )
+        return found
+
+    def _opening(self, frames: Frames, clip: Subject) -> Trace:
+        if clip.toy:
+            assert clip.portrait is not None
+            return self.toy_mouth(frames.images, clip.portrait)
+        return mouth_opening(landmarks(frames))
+
+
+def audio_level(waveform: Waveform, num_frames: int, fps: float, sampling_rate_hz: int) -> Trace:
+    """Root mean square of the samples that belong to each frame; 0 past the recording's end."""
+    edges = np.round(np.arange(num_frames + 1) * sampling_rate_hz / fps).astype(int)
+    power = np.concatenate([[0.0], np.cumsum(np.square(waveform, dtype=np.float64))])[edges.clip(0, len(waveform))]
+    return np.sqrt(np.diff(power).clip(0) / np.diff(edges))
+
+
+def correlations(opening: Trace, level: Trace, max_lag_frames: int) -> dict[int, float]:
+    """Correlation by lag, of the frames in which a mouth is seen and there is sound.
+
+    Raises:
+        UserError: too few frames show a mouth, or it stands still, or the sound does.
+    """
+    if reason := few_faces(opening):
+        raise UserError(reason)
+    most = min(max_lag_frames, len(opening) // 2 - 1)
+    if most < 0:
+        raise UserError(f"needs two frames, and the clip has {len(opening)}")
+    return {lag: _correlation(opening, level, lag) for lag in range(-most, most + 1)}
+
+
+def _correlation(opening: Trace, level: Trace, lag: int) -> float:
+    late, early = opening[max(lag, 0) :], level[max(-lag, 0) :]
+    length = min(len(late), len(early))
+    pair = np.stack([late[:length], early[:length]])
+    pair = pair[:, np.isfinite(pair[0])]
+    for name, values in zip(("mouth", "sound"), pair, strict=True):
+        if len(values) < 2 or np.ptp(values) == 0:
+            raise UserError(f"the {name} stands still")
+    return float(np.corrcoef(pair)[0, 1])

@@ -1,0 +1,182 @@
+"""The metrics' common words.
+
+A metric says what it `needs` and the `names` of all that it may find. It finds numbers, traces over the frames, or a
+reason why there is no number; never a zero in place of one.
+"""
+
+from abc import ABC, abstractmethod
+from collections.abc import Callable, Generator, Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from enum import StrEnum
+from functools import cached_property
+from importlib.util import find_spec
+from pathlib import Path
+from typing import Any, ClassVar, Protocol, TypeVar, runtime_checkable
+
+import cv2
+import numpy as np
+from jaxtyping import Float, UInt8
+from torch import Tensor
+
+from float_research.metrics.track import MotionTrack
+from float_research.types import Image, UserError, Waveform
+
+T = TypeVar("T")
+Trace = Float[np.ndarray, " t"]
+Columns = Mapping[str, Float[np.ndarray, " n"]]
+
+
+class Need(StrEnum):
+    """What a metric works on."""
+
+    MOTION = "motion latents"
+    FRAMES = "video frames"
+    AUDIO = "the recording"
+    PORTRAIT = "the portrait"
+    SOLUTION = "the model and its settings"
+
+
+@dataclass(frozen=True, kw_only=True)
+class Findings:
+    """Numbers by name; why others are absent; traces, one value a frame, NaN where there is none; other tables."""
+
+    metrics: dict[str, float] = field(default_factory=dict)
+    absent: dict[str, str] = field(default_factory=dict)
+    traces: dict[str, Trace] = field(default_factory=dict)
+    tables: dict[str, Columns] = field(default_factory=dict)
+
+    def add(self, found: "Findings") -> None:
+        """Takes in more findings; a number that is not finite counts as absent."""
+        for name, value in found.metrics.items():
+            if np.isfinite(value):
+                self.metrics[name] = float(value)
+            else:
+                self.absent[name] = f"came out as {value}"
+        self.absent.update(found.absent)
+        self.traces.update(found.traces)
+        self.tables.update(found.tables)
+
+
+@runtime_checkable
+class Solution(Protocol):
+    """The motion of a clip, solved until nothing changes, with the same noise."""
+
+    def motion(self, *, atol: float, rtol: float) -> Float[Tensor, "t d"]:
+        """The converged motion."""
+
+    def flow_errors(self, *, atol: float, rtol: float) -> Columns:
+        """`chunk`, `step`, `flow_time`, `error`: the relative error of the run's solver at its grid points."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Subject:
+    """What is known of a clip before its first frame. `missing` says why something is not there.
+
+    `portrait`: the crop that the model saw. `toy`: it shows a face of the toy world. `read`: the frames of another
+    video at this clip's rate.
+    """
+
+    id: str
+    num_frames: int
+    fps: float
+    toy: bool
+    emotions: Sequence[str]
+    portrait: Image | None
+    waveform: Waveform | None
+    sampling_rate_hz: int
+    solution: Solution | None
+    read: Callable[[Path], Iterator[Image]]
+    missing: Mapping[Need, str]
+
+
+class Frames:
+    """Consecutive frames of a clip, and what several metrics want to know of them, computed once."""
+
+    def __init__(self, images: UInt8[np.ndarray, "n h w 3"]) -> None:
+        self.images = images
+        self._made: dict[Any, Any] = {}
+
+    @cached_property
+    def grey(self) -> UInt8[np.ndarray, "n h w"]:
+        """Luma after ITU-R BT.601."""
+        return np.stack([cv2.cvtColor(image, cv2.COLOR_RGB2GRAY) for image in self.images])
+
+    def shared(self, key: Any, make: Callable[[UInt8[np.ndarray, "n h w 3"]], T]) -> T:
+        """What `make` made of the images for the first that asked under this key."""
+        if key not in self._made:
+            self._made[key] = make(self.images)
+        return self._made[key]
+
+
+class Metric(ABC):
+    """Something to measure. `packages`: what it imports, by the extra that brings it."""
+
+    names: ClassVar[tuple[str, ...]]
+    needs: ClassVar[frozenset[Need]]
+    packages: ClassVar[Mapping[str, str]] = {}
+
+    def files(self) -> Iterable[tuple[str, str | None]]:
+        """Settings that name weights, and the files they name."""
+        return ()
+
+    def lacks(self) -> str | None:
+        """Why it cannot work on this machine: a package or a file is not there."""
+        if reason := lacking(self.packages):
+            return reason
+        for setting, file in self.files():
+            if file is None:
+                return f"needs weights; name their file with {setting}=FILE"
+            if not Path(file).is_file():
+                return f"needs weights, and {setting}={file} does not exist"
+        return None
+
+
+class ClipMetric(Metric):
+    """A metric of a single clip."""
+
+    def obstacle(self, clip: Subject) -> str | None:
+        """Why it cannot measure this clip."""
+        missing = [f"needs {need}, and {clip.missing[need]}" for need in sorted(self.needs) if need in clip.missing]
+        return missing[0] if missing else self.lacks()
+
+
+class MotionMetric(ClipMetric):
+    """Measures the motion latents of a whole clip."""
+
+    @abstractmethod
+    def measure(self, clip: Subject, track: MotionTrack) -> Findings:
+        """What it finds. A UserError says why it finds nothing."""
+
+
+Watching = Generator[None, Frames | None, Findings]
+"""A metric at work: it is sent frames as they are written, then None, and returns what it found."""
+
+
+class FrameMetric(ClipMetric):
+    """Measures frames as they come by."""
+
+    @abstractmethod
+    def watch(self, clip: Subject) -> Watching:
+        """Begins to watch a clip: `while (frames := (yield)) is not None: …`, then `return Findings(…)`."""
+
+
+class RunMetric(Metric):
+    """Measures all videos of a run together."""
+
+    @abstractmethod
+    def compare(self, videos: Sequence[Path], read: Callable[[Path], Iterator[Image]]) -> Findings:
+        """What it finds in the run's videos."""
+
+
+def lacking(packages: Mapping[str, str]) -> str | None:
+    """Which of some packages is not installed, and the extra that brings it."""
+    absent = [package for package in packages if find_spec(package) is None]
+    return f"needs {absent[0]}; pip install 'float-research[{packages[absent[0]]}]'" if absent else None
+
+
+def check_names(metrics: Sequence[Metric]) -> None:
+    """Raises a UserError where two metrics go by one name."""
+    names = [name for metric in metrics for name in metric.names]
+    twice = [name for name in names if names.count(name) > 1]
+    if twice:
+        raise UserError(f"two metrics are called {twice[0]}; give each of them once")

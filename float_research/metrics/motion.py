@@ -1,0 +1,69 @@
+"""How the motion latents move."""
+
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from jaxtyping import Float, Int
+from torch import Tensor
+
+from float_research.metrics.metric import Findings, MotionMetric, Need, Subject
+from float_research.metrics.track import MotionTrack
+
+DERIVATIVES = ("motion_velocity", "motion_acceleration", "motion_jerk")
+STILL = "the motion stands still"
+
+
+@dataclass(frozen=True, kw_only=True)
+class Motion(MotionMetric):
+    """Amplitude, derivatives, and jumps between chunks, in units of the latent and seconds.
+
+    `motion_amplitude`: `sqrt(mean_τ ‖r_τ - mean r‖²)`. Velocity, acceleration, jerk: mean norms of the first to third
+    difference times fps, fps², fps³. `seam_jump`: mean step into a new chunk over the median step, 1 where seams do not
+    show. `off_directions`: `‖r - r Q Qᵀ‖ / ‖r‖`, the share of the motion that the decoder's directions do not span.
+    """
+
+    names = ("motion_amplitude", *DERIVATIVES, "seam_jump", "off_directions")
+    needs = frozenset({Need.MOTION})
+
+    def measure(self, clip: Subject, track: MotionTrack) -> Findings:
+        motion, basis = track.motion.double(), track.directions.double()
+        found = Findings()
+        found.metrics["motion_amplitude"] = float((motion - motion.mean(0)).square().sum(1).mean().sqrt())
+        steps = motion
+        for order, name in enumerate(DERIVATIVES, 1):
+            steps = steps.diff(dim=0) * clip.fps
+            if len(steps):
+                found.metrics[name] = float(steps.norm(dim=1).mean())
+            else:
+                found.absent[name] = f"needs more than {order} frames, and the clip has {len(motion)}"
+        _seams(found, motion, track.chunk_starts)
+        coordinates, length = motion @ basis, motion.norm()
+        if length > 0:
+            found.metrics["off_directions"] = float((motion - coordinates @ basis.T).norm() / length)
+        else:
+            found.absent["off_directions"] = STILL
+        found.traces.update(_traces(clip, track, coordinates))
+        return found
+
+
+def _seams(found: Findings, motion: Float[Tensor, "t d"], chunk_starts: Int[Tensor, " c"]) -> None:
+    steps = motion.diff(dim=0).norm(dim=1)
+    if len(chunk_starts) < 2:
+        found.absent["seam_jump"] = "the clip is one chunk"
+    elif not steps.median() > 0:
+        found.absent["seam_jump"] = STILL
+    else:
+        found.metrics["seam_jump"] = float(steps[chunk_starts[1:] - 1].mean() / steps.median())
+
+
+def _traces(clip: Subject, track: MotionTrack, coordinates: Float[Tensor, "t m"]) -> dict[str, Float[np.ndarray, " t"]]:
+    """Velocity into each frame, its chunk, its coordinates along the directions, its emotion."""
+    num_frames = len(track.motion)
+    velocity = np.full(num_frames, np.nan)
+    velocity[1:] = track.motion.double().diff(dim=0).norm(dim=1).numpy() * clip.fps
+    chunk = torch.searchsorted(track.chunk_starts, torch.arange(num_frames), right=True) - 1
+    traces = {"motion_velocity": velocity, "chunk": chunk.double().numpy()}
+    traces |= {f"direction_{k:02}": column.numpy() for k, column in enumerate(coordinates.unbind(1))}
+    emotion = track.emotion.double()
+    return traces | {f"emotion_{name}": emotion[:, k].numpy() for k, name in enumerate(clip.emotions)}

@@ -1,0 +1,84 @@
+"""All metrics of one clip at work. One that fails is reported and costs nothing else."""
+
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+
+import numpy as np
+import torch
+from jaxtyping import UInt8
+
+from float_research.metrics.metric import (
+    ClipMetric,
+    Findings,
+    FrameMetric,
+    Frames,
+    Metric,
+    MotionMetric,
+    Subject,
+    Watching,
+)
+from float_research.metrics.precision import computing_in
+from float_research.metrics.track import MotionTrack
+from float_research.types import UserError
+
+
+class Panel:
+    """Hands a clip's frames and motion to its metrics."""
+
+    def __init__(self, metrics: Sequence[ClipMetric], clip: Subject) -> None:
+        self.clip, self.found = clip, Findings()
+        self._watching: dict[int, tuple[FrameMetric, Watching]] = {}
+        self._later: list[MotionMetric] = []
+        for number, metric in enumerate(metrics):
+            if reason := metric.obstacle(clip):
+                self.found.absent.update(dict.fromkeys(metric.names, reason))
+            elif isinstance(metric, MotionMetric):
+                self._later.append(metric)
+            elif isinstance(metric, FrameMetric):
+                with reported(self.found, metric):
+                    watching = metric.watch(clip)
+                    next(watching)
+                    self._watching[number] = metric, watching
+
+    @property
+    def wants_frames(self) -> bool:
+        return bool(self._watching)
+
+    def see(self, images: UInt8[np.ndarray, "n h w 3"]) -> None:
+        """Shows the next frames to the metrics that watch."""
+        frames = Frames(images)
+        for number, (metric, watching) in list(self._watching.items()):
+            del self._watching[number]
+            with reported(self.found, metric):
+                watching.send(frames)
+                self._watching[number] = metric, watching
+
+    def finish(self, track: MotionTrack | None) -> Findings:
+        """What all metrics found. `track` may be missing only where the clip says so."""
+        for metric, watching in self._watching.values():
+            with reported(self.found, metric):
+                try:
+                    watching.send(None)
+                except StopIteration as end:
+                    self.found.add(end.value)
+        for later in self._later:
+            assert track is not None
+            with reported(self.found, later):
+                self.found.add(later.measure(self.clip, track))
+        self._watching, self._later = {}, []
+        return self.found
+
+
+@contextmanager
+def reported(found: Findings, metric: Metric) -> Iterator[None]:
+    """Lets a metric compute in 32 bits, and turns an exception into the reason why it found nothing.
+
+    Our own errors stand for themselves.
+    """
+    try:
+        with computing_in(torch.float32):
+            yield
+    except Exception as error:
+        text = " ".join(str(error).split())
+        reason = text if isinstance(error, UserError) else f"failed with {type(error).__name__}: {text}"
+        found.absent.update(dict.fromkeys(metric.names, reason))

@@ -1,0 +1,18 @@
+"""Computing in a precision of one's own, whatever a trainer has set."""
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+import torch
+
+
+@contextmanager
+def computing_in(dtype: torch.dtype) -> Iterator[None]:
+    """New tensors are of this type, nothing is cast on the way, and no gradients are kept."""
+    before = torch.get_default_dtype()
+    torch.set_default_dtype(dtype)
+    try:
+        with torch.autocast("cpu", enabled=False), torch.autocast("cuda", enabled=False), torch.inference_mode():
+            yield
+    finally:
+        torch.set_default_dtype(before)

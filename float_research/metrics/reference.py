@@ -1,0 +1,35 @@
+"""The video that a clip is compared with."""
+
+import json
+from collections.abc import Iterator
+from pathlib import Path
+
+from float_research.metrics.metric import Subject
+from float_research.types import Image, UserError
+
+GIVE = "give a video, the folder of a run, or a folder of videos named after clips"
+
+
+def not_given(reference: str | None, setting: str) -> str | None:
+    """Why nothing can be compared."""
+    return f"needs a video to compare with: {setting}=PATH; {GIVE}" if reference is None else None
+
+
+def reference_frames(reference: str, setting: str, clip: Subject) -> Iterator[Image]:
+    """The frames of the clip's counterpart: `reference` itself, if it is a file.
+
+    In the folder of a run it is the video of the clip of the same id, in another folder the MP4 file named after it.
+
+    Raises:
+        UserError: there is none.
+    """
+    place = Path(reference)
+    record = place / "record.json"
+    if record.is_file():
+        videos = {clip["id"]: place / clip["video"] for clip in json.loads(record.read_text(encoding="utf-8"))["clips"]}
+        found = videos.get(clip.id, place)
+    else:
+        found = place / f"{clip.id}.mp4" if place.is_dir() else place
+    if not found.is_file():
+        raise UserError(f"{setting}={reference} holds no video of clip {clip.id}; {GIVE}")
+    return clip.read(found)

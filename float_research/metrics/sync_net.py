@@ -1,0 +1,157 @@
+"""LSE-C and LSE-D: how well SyncNet finds that lips and sound belong together (Wav2Lip, arXiv 2008.10010)."""
+
+from collections import deque
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+
+import cv2
+import numpy as np
+import torch
+from jaxtyping import Float
+from torch import Tensor
+
+from float_research.metrics.landmarks import PACKAGES, detect
+from float_research.metrics.metric import Findings, FrameMetric, Need, Subject, Watching
+from float_research.metrics.mfcc import mfcc
+from float_research.metrics.networks import device, fill
+from float_research.metrics.sync_network import (
+    HOP_ROWS,
+    SIZE_PX,
+    WINDOW_FRAMES,
+    WINDOW_ROWS,
+    SyncNetwork,
+    distances,
+)
+from float_research.types import Image, UserError, Waveform
+
+FPS, RATE_HZ = 25, 16000
+MAX_SHIFT = 15
+BATCH = 20
+CROP_SCALE, BORDER, REACH = 0.4, 110, 6
+"""Of the published pipeline: margin of the crop, grey outside the frame, frames on either side that smooth the crop."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class SyncNet(FrameMetric):
+    """SyncNet's judgement by joonson's protocol (github.com/joonson/syncnet_python), faces found by dlib for S3FD.
+
+    `lse_d`: the least mean distance over shifts of up to 15 frames. `lse_c`: the median over shifts less that. It is
+    found at `sync_offset_frames`, positive where lips are late. `weights`: syncnet_v2.model, or its safetensors.
+    """
+
+    weights: str | None
+
+    names = ("lse_c", "lse_d", "sync_offset_frames")
+    needs = frozenset({Need.FRAMES, Need.AUDIO})
+    packages = PACKAGES
+
+    def files(self) -> Iterable[tuple[str, str | None]]:
+        return [("metrics.sync_net.weights", self.weights)]
+
+    def obstacle(self, clip: Subject) -> str | None:
+        if (clip.fps, clip.sampling_rate_hz) != (FPS, RATE_HZ):
+            return f"is defined for {FPS} frames/s and {RATE_HZ} Hz, not {clip.fps:g} and {clip.sampling_rate_hz}"
+        return super().obstacle(clip)
+
+    @cached_property
+    def _network(self) -> SyncNetwork:
+        assert self.weights is not None
+        network = fill(SyncNetwork(), Path(self.weights))
+        assert isinstance(network, SyncNetwork)
+        return network
+
+    def watch(self, clip: Subject) -> Watching:
+        assert clip.waveform is not None
+        track, windows = FaceTrack(), Windows()
+        lips: list[Float[Tensor, "b 1024"]] = []
+        while (frames := (yield)) is not None:
+            lips += [self._network.lips(batch) for batch in windows.add(track.add(frames.images))]
+        lips += [self._network.lips(batch) for batch in windows.add(track.end(), last=True)]
+        if not lips:
+            raise UserError(f"needs more than {WINDOW_FRAMES} frames, and the clip has {clip.num_frames}")
+        sound = torch.cat([self._network.sound(batch) for batch in heard(clip.waveform, sum(map(len, lips)))])
+        found = distances(torch.cat(lips)[: len(sound)], sound, MAX_SHIFT).cpu()
+        mean = found.mean(0)
+        least, best = mean.min(0)
+        confidence = np.full(clip.num_frames, np.nan)
+        confidence[: len(found)] = (mean.median() - found[:, best]).numpy()
+        return Findings(
+            metrics={
+                "lse_d": float(least),
+                "lse_c": float(mean.median() - least),
+                "sync_offset_frames": float(MAX_SHIFT - best),
+            },
+            traces={"sync_confidence": confidence},
+        )
+
+
+def heard(waveform: Waveform, num_windows: int) -> Iterator[Float[Tensor, "b 1 13 20"]]:
+    """The windows of sound that belong to the first windows of lips, as far as the recording lasts."""
+    rows = torch.from_numpy(mfcc(waveform, RATE_HZ).T.astype(np.float32))
+    windows = rows.unfold(1, WINDOW_ROWS, HOP_ROWS).permute(1, 0, 2)[:num_windows, None]
+    if not len(windows):
+        raise UserError(f"needs {WINDOW_FRAMES / FPS:g} s of sound")
+    for batch in windows.split(BATCH):
+        yield batch.to(device())
+
+
+class Windows:
+    """Faces to batches of windows of five, one window a frame. The last frames begin none, as in the published code."""
+
+    def __init__(self) -> None:
+        self.faces: list[Image] = []
+
+    def add(self, faces: Iterable[Image], *, last: bool = False) -> Iterator[Float[Tensor, "b 3 5 224 224"]]:
+        self.faces += faces
+        while len(self.faces) >= BATCH + WINDOW_FRAMES or (last and len(self.faces) > WINDOW_FRAMES):
+            num = min(BATCH, len(self.faces) - WINDOW_FRAMES)
+            pixels = np.stack(self.faces[: num + WINDOW_FRAMES - 1])[..., ::-1].astype(np.float32)
+            windows = torch.from_numpy(pixels).unfold(0, WINDOW_FRAMES, 1)
+            yield windows.permute(0, 3, 4, 1, 2).to(device())
+            del self.faces[:num]
+
+
+class FaceTrack:
+    """Frames to faces of 224 pixels: squares around dlib's box, its size and place each the median of 13 frames."""
+
+    def __init__(self) -> None:
+        self.boxes: list[Float[np.ndarray, 3]] = []
+        self.waiting: deque[Image] = deque()
+
+    def add(self, images: Iterable[Image]) -> Iterator[Image]:
+        for image in images:
+            self.boxes.append(measured(image))
+            self.waiting.append(image)
+            if len(self.waiting) > REACH:
+                yield self._next()
+
+    def end(self) -> Iterator[Image]:
+        while self.waiting:
+            yield self._next()
+
+    def _next(self) -> Image:
+        number = len(self.boxes) - len(self.waiting)
+        near = np.stack(self.boxes[max(0, number - REACH) : number + REACH + 1])
+        if not np.isfinite(near).any():
+            raise UserError(f"no face was found around frame {number}")
+        return cut(self.waiting.popleft(), *np.nanmedian(near, axis=0))
+
+
+def measured(image: Image) -> Float[np.ndarray, "3"]:
+    """Centre x, centre y and half side of a face; NaN where there is none."""
+    box = detect(image)
+    if box is None:
+        return np.full(3, np.nan)
+    half = max(box.right() - box.left(), box.bottom() - box.top()) / 2
+    return np.array([(box.left() + box.right()) / 2, (box.top() + box.bottom()) / 2, half])
+
+
+def cut(image: Image, x: float, y: float, half: float) -> Image:
+    """From one half side above the centre to 1.8 below it, and 1.4 to the left and to the right."""
+    border = int(half * (1 + 2 * CROP_SCALE))
+    padded = np.pad(image, ((border, border), (border, border), (0, 0)), constant_values=BORDER)
+    x, y, wide = x + border, y + border, half * (1 + CROP_SCALE)
+    face = padded[int(y - half) : int(y + half * (1 + 2 * CROP_SCALE)), int(x - wide) : int(x + wide)]
+    return cv2.resize(face, (SIZE_PX, SIZE_PX))

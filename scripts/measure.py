@@ -1,0 +1,44 @@
+"""Measures finished runs again, without sampling: `python scripts/measure.py outputs/sweep/FOLDER metrics=[motion]`."""
+
+import argparse
+import sys
+from pathlib import Path
+
+from rich.console import Console
+
+from float_research import cli, compose
+from float_research.inference.measuring import told_absent
+from float_research.tracking.record import RECORD
+from float_research.tracking.summary import report
+from float_research.types import UserError
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, epilog=compose.parts(["metrics"]))
+    parser.add_argument(
+        "folder", type=Path, help="of a run or a sweep; every record.json under it is brought up to date"
+    )
+    parser.add_argument(
+        "overrides", nargs="*", help="metrics=[…] and their settings; those of conf/infer.yaml if not given"
+    )
+    arguments = parser.parse_args()
+    chosen = compose.choose_metrics(arguments.overrides)
+    console, num_failed = Console(), 0
+    for path in sorted(arguments.folder.rglob(RECORD)):
+        run = path.parent
+        try:
+            content = compose.build_remeasuring(run, chosen).run()
+        except UserError as error:
+            num_failed += 1
+            console.print(f"{run}: {error}", style="bold yellow", soft_wrap=True, markup=False)
+            continue
+        console.print(f"{run}: measured", soft_wrap=True, markup=False)
+        for line in told_absent(content):
+            console.print(f"  {line}", soft_wrap=True, markup=False)
+    report(arguments.folder, console)
+    if num_failed:
+        sys.exit(1)
+
+
+if __name__ == "__main__":
+    cli.run(main)

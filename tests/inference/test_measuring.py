@@ -1,0 +1,152 @@
+"""Metrics in a run: its record, its files, its failures."""
+
+import json
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+import pytest
+import torch
+from rich.console import Console
+
+from float_research import cache, compose
+from float_research.metrics.metric import Findings, Subject
+from float_research.metrics.motion import Motion
+from float_research.metrics.track import MotionTrack, load_track
+from float_research.types import UserError
+
+TINY = ["model=tiny", "checkpoint=random", "face=none", "trainer.accelerator=cpu", "nfe=3"]
+Run = Callable[..., tuple[Path, dict[str, Any]]]
+
+
+@pytest.fixture
+def run(tmp_path: Path, speech: Callable[[float], Path]) -> Run:
+    """`run("metrics=…")`: a tiny run's folder and record."""
+
+    def made(*overrides: str) -> tuple[Path, dict[str, Any]]:
+        settings = [*TINY, f"data.audio={speech(2.4)}", f"output_dir={tmp_path}", *overrides]
+        content = compose.build_job(compose.compose_config(settings)).run(Console(quiet=True))
+        assert content is not None
+        return tmp_path, content
+
+    return made
+
+
+def test_a_run_keeps_its_motion_and_what_was_measured(run: Run) -> None:
+    folder, content = run("metrics=[motion]")
+    clip = content["clips"][0]
+    track = load_track((folder / clip["video"]).with_suffix(".motion.safetensors"))
+    assert track.motion.shape == (60, 32)
+    assert track.chunk_starts.tolist() == [0, 50]
+    torch.testing.assert_close(track.directions.T @ track.directions, torch.eye(20))
+    velocity = track.motion.double().diff(dim=0).norm(dim=1).mean() * 25
+    assert clip["metrics"]["motion_velocity"] == pytest.approx(float(velocity))
+    traces = pd.read_parquet(folder / clip["traces"])
+    assert list(traces.columns[:3]) == ["frame", "time_s", "motion_velocity"]
+    assert traces["frame"].dtype.kind == "i"
+    assert traces["time_s"].iloc[25] == 1
+    assert traces["emotion_happy"].mean() == pytest.approx(clip["emotion"]["happy"], abs=1e-6)
+    assert clip["seconds"]["metrics"] > 0
+    assert (content["metrics"], content["absent"]) == ({}, {})
+
+
+@pytest.mark.parametrize("precision", ["64-true", "bf16-true", "bf16-mixed"])
+def test_metrics_compute_in_32_bits_whatever_the_networks_do(precision: str, run: Run) -> None:
+    _, content = run(f"trainer.precision={precision}", "metrics=[motion,lip_sync,sampling]")
+    clip = content["clips"][0]
+    assert clip["absent"] == {}
+    assert 0 < clip["metrics"]["sampling_error"] < 1
+    assert -1 < clip["metrics"]["lip_correlation"] < 1
+
+
+def test_without_metrics_nothing_is_measured(run: Run) -> None:
+    _, content = run("metrics=none")
+    clip = content["clips"][0]
+    assert (clip["metrics"], clip["absent"], clip["traces"], clip["flow"]) == ({}, {}, None, None)
+
+
+def test_other_metrics_leave_a_finished_run_alone(run: Run) -> None:
+    folder, content = run("metrics=none")
+    before = (folder / content["clips"][0]["video"]).stat().st_mtime_ns
+    _, again = run("metrics=[motion]", "resume=true")
+    assert again["signature"] == content["signature"]
+    assert (folder / content["clips"][0]["video"]).stat().st_mtime_ns == before
+
+
+def test_a_metric_that_fails_does_not_lose_the_clip(run: Run, monkeypatch: pytest.MonkeyPatch) -> None:
+    def fail(self: Motion, clip: Subject, track: MotionTrack) -> Findings:
+        raise ZeroDivisionError("by zero")
+
+    monkeypatch.setattr(Motion, "measure", fail)
+    folder, content = run("metrics=[motion]")
+    clip = content["clips"][0]
+    assert clip["metrics"] == {}
+    assert set(clip["absent"]) == set(Motion.names)
+    assert clip["absent"]["motion_jerk"] == "failed with ZeroDivisionError: by zero"
+    assert clip["traces"] is None
+    assert (folder / clip["video"]).is_file()
+    assert "NaN" not in json.dumps(content, default=str)
+
+
+def test_a_motion_file_that_is_none_is_told(tmp_path: Path) -> None:
+    with pytest.raises(UserError, match="cannot be read as motion"):
+        load_track(tmp_path / "a.motion.safetensors")
+    (tmp_path / "a.motion.safetensors").write_bytes(b"text")
+    with pytest.raises(UserError, match="cannot be read as motion"):
+        load_track(tmp_path / "a.motion.safetensors")
+
+
+def remeasure(folder: Path, *overrides: str) -> dict[str, Any]:
+    return compose.build_remeasuring(folder, compose.choose_metrics(overrides)).run()
+
+
+def test_metrics_can_be_computed_later_and_keep_each_other_company(run: Run) -> None:
+    folder, content = run("metrics=[motion,sampling]")
+    expected = content["clips"][0]["metrics"]
+    _, bare = run("metrics=none")
+    assert (bare["clips"][0]["metrics"], bare["clips"][0]["traces"]) == ({}, None)
+    remeasure(folder, "metrics=[motion]")
+    again = remeasure(folder, "metrics=[sampling]")
+    clip = again["clips"][0]
+    assert clip["metrics"] == pytest.approx(expected, rel=1e-6)
+    assert json.loads((folder / "record.json").read_text()) == again
+    assert json.loads((folder / clip["video"]).with_suffix(".json").read_text()) == clip
+    assert {"motion_velocity", "sampling_error"} <= set(pd.read_parquet(folder / clip["traces"]))
+
+
+def test_converged_motion_is_solved_later_with_the_model_of_the_run(run: Run, tmp_path: Path) -> None:
+    def entries(name: str) -> list[str]:
+        return [path.name for path in (tmp_path / name).glob("converged_motion/*/*")]
+
+    caches = {name: f"cache.folder={tmp_path / name}" for name in ("first", "second")}
+    cache.forget()
+    folder, content = run("metrics=[sampling]", caches["first"])
+    error = content["clips"][0]["metrics"]["sampling_error"]
+    cache.forget()
+    again = remeasure(folder, "metrics=[sampling]", caches["second"])
+    assert again["clips"][0]["metrics"]["sampling_error"] == pytest.approx(error, rel=1e-4)
+    assert entries("first") == entries("second") != [], "both are filed under the same key"
+    cache.forget()
+    content["checkpoint"]["hash"] = "another"
+    (folder / "record.json").write_text(json.dumps(content))
+    again = remeasure(folder, "metrics=[sampling]", caches["second"])
+    assert "weights are no longer those of the run" in again["clips"][0]["absent"]["sampling_error"]
+    assert "sampling_error" not in again["clips"][0]["metrics"]
+
+
+def test_what_is_gone_is_told_and_the_rest_is_measured(run: Run) -> None:
+    folder, content = run("metrics=none")
+    video = folder / content["clips"][0]["video"]
+    video.with_suffix(".motion.safetensors").unlink()
+    clip = remeasure(folder, "metrics=[motion]")["clips"][0]
+    assert set(clip["absent"]) == set(Motion.names)
+    assert "needs motion latents" in clip["absent"]["motion_jerk"]
+    (folder / "record.json").write_text("{")
+    with pytest.raises(UserError, match=r"record\.json cannot be used"):
+        remeasure(folder, "metrics=[motion]")
+    (folder / "config.yaml").unlink()
+    with pytest.raises(UserError, match=r"config\.yaml cannot be used"):
+        remeasure(folder, "metrics=[motion]")
+    with pytest.raises(UserError, match="nfe=3 cannot be changed in a finished run"):
+        remeasure(folder, "nfe=3")

@@ -1,0 +1,114 @@
+"""Mouths that follow a sound, late or early."""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from subjects import subject, watched
+
+from float_research.data.examples import asset, example
+from float_research.data.image import read_image
+from float_research.metrics import landmarks
+from float_research.metrics.lip_sync import LipSync, audio_level
+from float_research.metrics.metric import Findings
+from float_research.toyface.identity import sample_identities
+from float_research.toyface.motion import MOTION
+from float_research.toyface.reader import ToyMouth
+from float_research.toyface.render import render
+from float_research.types import Image
+
+FPS, RATE_HZ = 25.0, 16000
+
+
+@dataclass(frozen=True)
+class Grey:
+    """A mouth that is as far open as the frame is bright."""
+
+    def __call__(self, images: np.ndarray, portrait: Image, /) -> np.ndarray:
+        return images[:, 0, 0, 0] / 255
+
+
+def sound(levels: np.ndarray) -> np.ndarray:
+    """A tone with these levels in consecutive frames."""
+    samples = int(RATE_HZ / FPS)
+    return (np.repeat(levels, samples) * np.sin(np.arange(len(levels) * samples) * 0.4)).astype(np.float32)
+
+
+def spoken(levels: np.ndarray, late: int = 0, toy: bool = True) -> Findings:
+    """A mouth that opens with the level of `late` frames before."""
+    opening = np.roll(levels, late)
+    images = [np.full((8, 8, 3), round(255 * value), dtype=np.uint8) for value in opening]
+    clip = subject(len(levels), waveform=sound(levels), toy=toy)
+    return watched(LipSync(toy_mouth=Grey(), max_lag_frames=5), images, clip)
+
+
+LEVELS = np.random.default_rng(0).random(100)
+
+
+@pytest.mark.parametrize("late", [-4, -1, 0, 2, 5])
+def test_a_shifted_sound_gives_its_lag(late: int) -> None:
+    found = spoken(LEVELS, late).metrics
+    assert found["lip_lag_frames"] == late
+    assert found["lip_correlation_at_lag"] > 0.99
+    assert (found["lip_correlation"] > 0.99) is (late == 0)
+
+
+def test_the_level_is_the_root_mean_square_of_each_frame() -> None:
+    level = audio_level(sound(np.array([0.0, 1.0, 0.5])), 5, FPS, RATE_HZ)
+    assert level == pytest.approx([0, 1 / np.sqrt(2), 0.5 / np.sqrt(2), 0, 0], abs=0.01)
+    assert spoken(LEVELS).traces["audio_level"] == pytest.approx(LEVELS / np.sqrt(2), abs=0.01)
+
+
+def test_what_stands_still_correlates_with_nothing() -> None:
+    assert spoken(np.full(50, 0.5)).absent["lip_correlation"] == "the mouth stands still"
+    assert set(spoken(np.full(50, 0.5)).traces) == {"mouth_opening", "audio_level"}
+    assert spoken(np.array([0.3])).absent["lip_lag_frames"] == "needs two frames, and the clip has 1"
+
+
+def test_a_face_that_nobody_finds_is_told() -> None:
+    assert spoken(LEVELS, toy=False).absent["lip_correlation"] == "a face was found in 0 of 100 frames"
+
+
+def test_landmarks_see_a_mouth_open(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A real photo whose landmarks are moved by hand: the lag that was planted is found through them."""
+    photo = read_image(Path(example("photo")), "black")[:256, 96:352]
+    still = landmarks.points(photo)
+    opened = np.roll(LEVELS, 2)
+    monkeypatch.setattr(landmarks, "_landmarks", _moving(still, opened))
+    clip = subject(100, waveform=sound(LEVELS))
+    found = watched(LipSync(toy_mouth=Grey(), max_lag_frames=5), [photo] * 100, clip)
+    assert found.metrics["lip_lag_frames"] == 2
+    assert found.metrics["lip_correlation_at_lag"] > 0.98
+
+
+def _moving(still: np.ndarray, opened: np.ndarray) -> Callable[[np.ndarray], np.ndarray]:
+    """Lower lips that drop with `opened`, frame after frame."""
+    remaining = iter(opened)
+
+    def found(images: np.ndarray) -> np.ndarray:
+        made = []
+        for _ in images:
+            made.append(still.copy())
+            made[-1][65:68, 1] += 20 * next(remaining)
+        return np.stack(made)
+
+    return found
+
+
+def test_the_toy_mouth_reads_what_a_toy_face_says() -> None:
+    """A drawn head whose jaw moves and whose head turns."""
+    generator = torch.Generator().manual_seed(0)
+    motion = torch.zeros(100, len(MOTION))
+    motion[:, MOTION.index("jaw")] = torch.from_numpy(np.roll(LEVELS, 3)).float()
+    motion[:, MOTION.index("yaw")] = torch.linspace(-0.5, 0.5, 100)
+    person = sample_identities(1, generator).expand(100, -1)
+    images = ((render(person, motion, 96).image + 1) * 127.5).byte().permute(0, 2, 3, 1).numpy()
+    neutral = ((render(person[:1], motion[:1] * 0, 96).image[0] + 1) * 127.5).byte().permute(1, 2, 0).numpy()
+    clip = subject(100, waveform=sound(LEVELS), toy=True, portrait=neutral)
+    metric = LipSync(toy_mouth=ToyMouth(file=asset("demo/reader.safetensors")), max_lag_frames=5)
+    found = watched(metric, list(images), clip)
+    assert found.metrics["lip_lag_frames"] == 3
+    assert found.metrics["lip_correlation_at_lag"] > 0.9

@@ -1,0 +1,121 @@
+"""Metrics at work side by side: needs, failures, and what becomes of numbers that are none."""
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import ClassVar
+
+import numpy as np
+import pytest
+import torch
+from subjects import subject, track
+
+from float_research.metrics.metric import (
+    Findings,
+    FrameMetric,
+    Frames,
+    MotionMetric,
+    Need,
+    Subject,
+    Watching,
+    check_names,
+)
+from float_research.metrics.motion import Motion
+from float_research.metrics.panel import Panel
+from float_research.metrics.track import MotionTrack
+from float_research.types import UserError
+
+
+@dataclass(frozen=True, kw_only=True)
+class Counter(FrameMetric):
+    """Counts frames, and calls `at` with each batch."""
+
+    at: Callable[[Frames], object]
+    weights: str | None = "somewhere"
+
+    names = ("count", "half")
+    needs = frozenset({Need.FRAMES, Need.AUDIO})
+
+    def watch(self, clip: Subject) -> Watching:
+        count = 0
+        while (frames := (yield)) is not None:
+            self.at(frames)
+            count += len(frames.images)
+        return Findings(metrics={"count": count, "half": count / 2}, traces={"ones": np.ones(count)})
+
+
+@dataclass(frozen=True, kw_only=True)
+class Odd(MotionMetric):
+    """Finds nothing but NaN."""
+
+    names = ("odd",)
+    needs = frozenset({Need.MOTION})
+
+    def measure(self, clip: Subject, track: MotionTrack) -> Findings:
+        return Findings(metrics={"odd": float("nan")})
+
+
+IMAGES = np.zeros((5, 8, 8, 3), dtype=np.uint8)
+
+
+def found(*metrics: FrameMetric | MotionMetric, clip: Subject | None = None) -> Findings:
+    panel = Panel(metrics, clip or subject(10))
+    panel.see(IMAGES)
+    panel.see(IMAGES)
+    return panel.finish(track(torch.zeros(10, 4)))
+
+
+def fail(frames: Frames) -> None:
+    raise RuntimeError("no\nluck")
+
+
+def test_frames_and_motion_reach_their_metrics() -> None:
+    made = found(Counter(at=lambda frames: None), Motion())
+    assert (made.metrics["count"], made.metrics["half"]) == (10, 5)
+    assert {"ones", "motion_velocity"} <= set(made.traces)
+
+
+def test_a_metric_that_fails_is_reported_and_costs_no_other() -> None:
+    made = found(Counter(at=fail), Odd(), Motion())
+    assert made.absent["count"] == made.absent["half"] == "failed with RuntimeError: no luck"
+    assert made.absent["odd"] == "came out as nan"
+    assert made.metrics["motion_amplitude"] == 0
+
+
+def test_what_is_missing_is_said_and_nothing_is_watched() -> None:
+    clip = subject(10, missing={Need.AUDIO: "a.wav does not exist"})
+    panel = Panel([Counter(at=fail)], clip)
+    assert not panel.wants_frames
+    assert set(panel.finish(None).absent.values()) == {"needs the recording, and a.wav does not exist"}
+
+
+def test_packages_and_weights_that_are_not_there_are_named() -> None:
+    class Packaged(Counter):
+        packages: ClassVar[Mapping[str, str]] = {"nowhere": "faces"}
+
+    class Weighted(Counter):
+        def files(self) -> list[tuple[str, str | None]]:
+            return [("metrics.counter.weights", self.weights)]
+
+    def lacks(metric: FrameMetric) -> str | None:
+        return metric.obstacle(subject())
+
+    assert lacks(Packaged(at=fail)) == "needs nowhere; pip install 'float-research[faces]'"
+    assert lacks(Weighted(at=fail, weights=None)) == "needs weights; name their file with metrics.counter.weights=FILE"
+    assert lacks(Weighted(at=fail, weights="a.pt")) == "needs weights, and metrics.counter.weights=a.pt does not exist"
+    assert lacks(Weighted(at=fail, weights=__file__)) is None
+
+
+def test_what_several_metrics_share_is_computed_once() -> None:
+    calls = []
+
+    def share(frames: Frames) -> None:
+        frames.shared("faces", lambda images: calls.append(len(images)))
+
+    found(Counter(at=share), Counter(at=share))
+    assert calls == [5, 5], "once a batch"
+
+
+def test_names_are_unique() -> None:
+    check_names([Motion(), Odd()])
+    with pytest.raises(UserError, match="two metrics are called motion_amplitude"):
+        check_names([Motion(), Odd(), Motion()])
