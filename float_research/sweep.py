@@ -13,11 +13,12 @@ from rich.console import Console
 
 from float_research import cli, compose
 from float_research.tracking.record import PLACES, write_json
+from float_research.tracking.runs import SWEEP
 from float_research.tracking.summary import report
 from float_research.tracking.tracker import tell
 from float_research.types import UserError
 
-SWEEP, LOCK = "sweep.json", ".sweep.lock"
+LOCK = ".sweep.lock"
 AIMS = ("objective", "direction")
 """Settings of a sweeper that make another search, unlike the number of its runs."""
 _locks: dict[Path, TextIO] = {}

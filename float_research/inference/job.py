@@ -124,7 +124,7 @@ class Job:
             kept=keep(self.cache, model, self.checkpoint, self.config, trainer.strategy.root_device),
         )
         load_s = time.perf_counter() - loading
-        rank_zero_only(record.write_yaml)(self.output_dir / "config.yaml", self.config)
+        rank_zero_only(record.write_yaml)(self.output_dir / record.CONFIG, self.config)
         depends = motion_depends(self.config, self.checkpoint.fingerprint())
         measures = Measures(metrics=self.metrics, motion_depends=depends, cache=self.cache)
         with ProgressBars(len(planned), console) as progress:
@@ -250,7 +250,12 @@ class Job:
             "seed": self.sampler.seed,
             "git": record.git_state(),
             "versions": record.versions(),
-            "checkpoint": {"trained": self.checkpoint.trained, "hash": self.checkpoint.fingerprint()},
+            "checkpoint": {
+                "trained": self.checkpoint.trained,
+                "toy": self.checkpoint.toy,
+                "notice": self.checkpoint.notice,
+                "hash": self.checkpoint.fingerprint(),
+            },
             "device": record.device_name(device),
             "peak_memory_mb": record.peak_memory_mb(device),
             "totals": record.totals(clips),

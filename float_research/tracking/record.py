@@ -17,8 +17,8 @@ from float_research.cache import package_versions
 from float_research.files import whole
 from float_research.types import ClipResult
 
-RECORD, FAILURE = "record.json", "failure.json"
-"""One of them is in the folder of a run that has ended."""
+CONFIG, RECORD, FAILURE = "config.yaml", "record.json", "failure.json"
+"""In a run's folder: the first from its beginning, one of the others from its end."""
 PACKAGES = ("float-research", "torch", "torchdiffeq", "transformers", "lightning", "hydra-core", "opencv-python", "av")
 PLACES = frozenset({"output_dir", "dry_run", "resume", "name", "time", "batch_clips", "cache", "logger", "metrics"})
 PLACES_IN_GROUPS = {

@@ -3,6 +3,7 @@
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from statistics import fmean
 from typing import Any, Protocol, runtime_checkable
 
 import pandas as pd
@@ -71,8 +72,35 @@ def run_numbers(record: Mapping[str, Any]) -> dict[str, float]:
 
 def mean_metrics(record: Mapping[str, Any]) -> dict[str, float]:
     """The mean of each metric over the clips that have it, and the metrics of the run as a whole."""
-    clips = pd.DataFrame([clip.get("metrics", {}) for clip in record["clips"]])
-    return {str(name): float(value) for name, value in clips.mean().items()} | dict(record.get("metrics", {}))
+    clips = [clip.get("metrics") or {} for clip in record["clips"]]
+    names = dict.fromkeys(name for metrics in clips for name in metrics)
+    means = {name: fmean(metrics[name] for metrics in clips if name in metrics) for name in names}
+    return means | dict(record.get("metrics") or {})
+
+
+def run_words(record: Mapping[str, Any]) -> dict[str, Any]:
+    """What a run's record says in words, under the flat names of its numbers."""
+    named = {name: record[name] for name in ("signature", "overrides", "seed", "device", "started")}
+    words = {f"checkpoint/{name}": value for name, value in record["checkpoint"].items()}
+    return named | words | {f"absent/{name}": reason for name, reason in record.get("absent", {}).items()}
+
+
+def clip_words(clip: Mapping[str, Any]) -> dict[str, Any]:
+    """What a clip's record says in words, under the flat names of its numbers."""
+    named = {name: clip[name] for name in ("id", "image", "audio")}
+    return named | {f"absent/{name}": reason for name, reason in clip.get("absent", {}).items()}
+
+
+def nested(values: Mapping[str, Any]) -> dict[str, Any]:
+    """`{"seconds/decode": 1}` → `{"seconds": {"decode": 1}}`: a record from its flat names."""
+    tree: dict[str, Any] = {}
+    for name, value in values.items():
+        *groups, key = name.split("/")
+        node = tree
+        for group in groups:
+            node = node.setdefault(group, {})
+        node[key] = value
+    return tree
 
 
 def _flat(values: Mapping[str, Any], prefix: str = "") -> Iterator[tuple[str, float]]:

@@ -1,7 +1,11 @@
-"""Runs and sweeps told to Weights & Biases. The one module that imports wandb."""
+"""Runs and sweeps told to Weights & Biases, and read back from there. The one module that imports wandb."""
 
 import json
-from collections.abc import Sequence
+import os
+import subprocess
+import sys
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from pathlib import Path
@@ -9,7 +13,8 @@ from typing import Any
 
 import pandas as pd
 
-from float_research.tracking.tracker import TrackedRun, clip_numbers, run_numbers
+from float_research.tracking.runs import Found, Run
+from float_research.tracking.tracker import TrackedRun, clip_numbers, clip_words, nested, run_numbers, run_words
 from float_research.types import UserError
 
 MODES = ("auto", "online", "offline")
@@ -46,14 +51,14 @@ class WeightsAndBiases:
         with self._opened(run.folder, run.name, run.sweep, self.job_type, dict(run.config)) as opened:
             for step, clip in enumerate(run.clips()):
                 shown: dict[str, Any] = {f"clip/{name}": value for name, value in clip_numbers(clip).items()}
-                shown["clip/id"] = clip["id"]
+                shown |= {f"clip/{name}": value for name, value in clip_words(clip).items()}
                 shown["video"] = wandb.Video(str(run.folder / clip["video"]), caption=clip["id"], format="mp4")
                 shown["image"] = wandb.Image(clip["image"], caption=Path(clip["image"]).name)
                 shown["audio"] = wandb.Audio(clip["audio"], caption=Path(clip["audio"]).name)
                 shown["contact_sheet"] = wandb.Image(str(run.sheet(clip)), caption=clip["id"])
                 opened.log(shown, step=step)
             if run.record:
-                opened.summary.update(run_numbers(run.record) | {"signature": run.record["signature"]})
+                opened.summary.update(run_numbers(run.record) | run_words(run.record))
             if run.error:
                 opened.summary["error"] = run.error
                 opened.finish(exit_code=1)
@@ -108,3 +113,101 @@ def _where(run: Any) -> str:
     if run.settings.mode == "online":
         return f"W&B: {run.url}"
     return f"W&B, offline: {run.settings.sync_dir}; wandb sync uploads it"
+
+
+def find_offline(folder: Path) -> Found:
+    """The runs that were told to W&B without a network, from its own files anywhere under a folder."""
+    places = sorted(path for path in folder.rglob("offline-run-*") if path.is_dir())
+    with ThreadPoolExecutor(os.cpu_count()) as pool:
+        read = list(pool.map(inspect, places))
+    told = [
+        _Told(name=place.name, folder=str(place / "files"), **run)
+        for place, run in zip(places, read, strict=True)
+        if run
+    ]
+    damaged = [place for place, run in zip(places, read, strict=True) if not run]
+    return _found(told, damaged)
+
+
+def find_project(project: str) -> Found:
+    """The runs of a W&B project, ENTITY/PROJECT. Their videos are at W&B.
+
+    Raises:
+        UserError: W&B does not answer, or knows no such project.
+    """
+    import wandb
+
+    try:
+        told = [
+            _Told(
+                name=run.id,
+                folder=f"{run.url}/files",
+                job_type=run.job_type or "",
+                config=dict(run.config),
+                summary=dict(run.summary),
+                history=list(run.scan_history()),
+            )
+            for run in wandb.Api().runs(project)
+        ]
+    except (wandb.errors.Error, ValueError, OSError) as error:
+        reason = " ".join(str(error).split())
+        raise UserError(f"wandb:{project} cannot be read ({reason}); run wandb login, or name a folder") from error
+    return _found(told, [])
+
+
+@dataclass(frozen=True, kw_only=True)
+class _Told:
+    """What W&B knows of a run."""
+
+    name: str
+    folder: str
+    job_type: str
+    config: Mapping[str, Any]
+    summary: Mapping[str, Any]
+    history: Sequence[Mapping[str, Any]]
+
+    def record(self) -> dict[str, Any]:
+        """As on disk, as far as it was told."""
+        clips = []
+        for step in self.history:
+            told = {name.removeprefix("clip/"): value for name, value in step.items() if name.startswith("clip/")}
+            video = step.get("video.path") or (step.get("video") or {}).get("path")
+            clips.append({**nested(told), "video": video, "traces": None})
+        return {**nested({name: value for name, value in self.summary.items() if value is not None}), "clips": clips}
+
+
+def _found(told: Iterable[_Told], damaged: Sequence[Path]) -> Found:
+    runs, failed = [], []
+    for run in told:
+        if run.job_type == SWEEP:
+            continue
+        if "error" in run.summary:
+            failed.append((run.name, "", str(run.summary["error"])))
+        else:
+            runs.append(Run(name=run.name, folder=run.folder, config=run.config, record=run.record()))
+    return Found(runs=runs, damaged=damaged, failed=failed)
+
+
+def inspect(place: Path) -> dict[str, Any] | None:
+    """Config, summary and steps of an offline run; None where W&B cannot read it."""
+    command = [sys.executable, "-m", "wandb", "leet", "inspect", "--json", str(place)]
+    ended = subprocess.run(command, capture_output=True, text=True, check=False)
+    job_type, history = "", []
+    config: dict[str, Any] = {}
+    summary: dict[str, Any] = {}
+    for kind, content in _entries(ended.stdout):
+        if kind == "run":
+            job_type = content.get("job_type", "")
+            config |= content["config"]["update"]
+        elif kind == "summary":
+            summary |= content.get("update", {})
+        elif kind == "history":
+            history.append(content["item"])
+    return {"job_type": job_type, "config": config, "summary": summary, "history": history} if config else None
+
+
+def _entries(text: str) -> Iterator[tuple[str, dict[str, Any]]]:
+    for line in text.splitlines():
+        if line.startswith("{"):
+            entry = json.loads(line)
+            yield entry["type"], entry.get(entry["type"], {})

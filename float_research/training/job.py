@@ -68,7 +68,7 @@ class TrainingJob:
             num_workers=self.num_workers,
         )
         self.output_dir.mkdir(parents=True, exist_ok=True)
-        record.write_yaml(self.output_dir / "config.yaml", self.config)
+        record.write_yaml(self.output_dir / record.CONFIG, self.config)
         trainer = self.build_trainer(
             callbacks=self._callbacks(console), logger=CSVLogger(self.output_dir, name="curves")
         )

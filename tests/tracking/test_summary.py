@@ -8,7 +8,8 @@ import pandas as pd
 import pytest
 from rich.console import Console
 
-from float_research.tracking.summary import overridden, report, summarise
+from float_research.tracking.runs import find, overridden
+from float_research.tracking.summary import report, summarise
 from float_research.types import UserError
 
 
@@ -53,8 +54,9 @@ def sweep(tmp_path: Path) -> Path:
 
 
 def test_one_row_a_run_with_what_it_overrode(sweep: Path) -> None:
-    table, broken = summarise(sweep)
-    assert broken == []
+    found = find(sweep)
+    table = summarise(found)
+    assert found.notes() == []
     assert list(table["run"]) == ["0", "2", "10"], "in the order of their numbers"
     assert list(table["solver"]) == ["euler", "euler", "dopri5"]
     assert list(table["nfe"])[:2] == [5, 20]
@@ -75,7 +77,7 @@ def test_metrics_are_means_over_the_clips_that_have_them(sweep: Path) -> None:
 def test_files_hold_the_same_table(sweep: Path) -> None:
     console = Console(record=True, width=200, file=io.StringIO())
     report(sweep, console)
-    table = summarise(sweep)[0]
+    table = summarise(find(sweep))
     csv, parquet = pd.read_csv(sweep / "summary.csv"), pd.read_parquet(sweep / "summary.parquet")
     assert list(csv.columns) == list(parquet.columns) == list(table.columns)
     assert list(csv["measured_evaluations"]) == list(parquet["measured_evaluations"]) == [8, 38, 44]
@@ -98,7 +100,7 @@ def test_damaged_records_are_named_and_the_rest_is_shown(sweep: Path) -> None:
 
 def test_an_empty_folder_is_told(tmp_path: Path) -> None:
     with pytest.raises(UserError, match=r"holds no record\.json"):
-        summarise(tmp_path)
+        report(tmp_path, Console(quiet=True))
 
 
 def test_values_are_read_as_yaml() -> None:

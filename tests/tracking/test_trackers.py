@@ -17,6 +17,7 @@ from tensorboard.backend.event_processing.event_accumulator import EventAccumula
 
 from float_research import compose
 from float_research.tracking.lightning_tracker import LightningTracker
+from float_research.tracking.runs import find
 from float_research.tracking.summary import summarise
 from float_research.tracking.tracker import TrackedRun, tell
 from float_research.tracking.weights_and_biases import WeightsAndBiases
@@ -104,7 +105,7 @@ def test_a_sweep_ends_with_a_table_of_its_runs_and_their_videos(run: Run) -> Non
     tracker = WeightsAndBiases(
         project="p", entity=None, group=None, job_type="infer", tags=[], notes=None, mode="offline"
     )
-    said = tracker.sweep(folder, summarise(folder)[0])
+    said = tracker.sweep(folder, summarise(find(folder)))
     assert said is not None
     assert "wandb sync" in said
     records = inspected(folder)

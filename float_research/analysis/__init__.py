@@ -1,0 +1,1 @@
+"""Logged runs as data frames, plots, and a page that compares them."""

@@ -1,0 +1,184 @@
+"""Finished runs as data frames: one row a run, a clip or a frame, wherever the runs were told of."""
+
+import json
+import warnings
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from statistics import fmean
+from typing import Any
+
+import pandas as pd
+
+from float_research.tracking.runs import Found, Run, find, refuse_empty, word
+from float_research.tracking.summary import facts
+from float_research.tracking.weights_and_biases import find_offline, find_project
+from float_research.types import UserError
+
+WANDB = "wandb:"
+SETTINGS, METRICS, NOTES = "settings", "metrics", "notes"
+"""Keys of a frame's `attrs`: the names of its columns that hold settings or metrics, and what is to be told."""
+Row = tuple[Mapping[str, Any], Mapping[str, Any], Mapping[str, Any]]
+"""Settings, facts and metrics of a run or clip."""
+RUN_FACTS = ("load_s", "wall_s", "device", "trained", "started", "signature")
+
+
+def find_runs(source: str | Path) -> Found:
+    """What there is in a folder of runs, in a folder of offline W&B runs alone, or in `wandb:ENTITY/PROJECT`.
+
+    Raises:
+        UserError: there is no run that can be read.
+    """
+    if str(source).startswith(WANDB):
+        found = find_project(str(source).removeprefix(WANDB))
+        if not found.runs:
+            raise UserError(f"{source} holds no finished run; check the project's name")
+        return found
+    folder = Path(source)
+    if not folder.is_dir():
+        raise UserError(
+            f"{folder} is no folder; name that of a run or of a sweep, or a W&B project as {WANDB}ENTITY/NAME"
+        )
+    found = find(folder)
+    if not (found.runs or found.damaged or found.failed or found.unfinished):
+        offline = find_offline(folder)
+        found = offline if offline.runs else found
+    refuse_empty(found, folder)
+    return found
+
+
+def load_runs(source: str | Path) -> pd.DataFrame:
+    """One row a run: `run`, all its settings, costs, metrics (means over its clips), and places.
+
+    `attrs` names the columns of settings and metrics. What was left out is warned of, and in `attrs["notes"]`.
+    """
+    return _told(run_table(find_runs(source)))
+
+
+def load_clips(source: str | Path) -> pd.DataFrame:
+    """One row a clip: `run`, `clip`, settings, costs, metrics, the reasons of `absent` ones, and places.
+
+    `video_path` and `traces_path` begin at the root; None where a clip has none. Notes as in `load_runs`.
+    """
+    return _told(clip_table(find_runs(source)))
+
+
+def run_table(found: Found) -> pd.DataFrame:
+    """The frame of `load_runs`, without a warning."""
+    rows = [
+        (run.settings(), {**facts(run), "notice": notice(run), "folder": run.folder}, _run_metrics(run.record))
+        for run in found.runs
+    ]
+    return _frame(found, rows)
+
+
+def clip_table(found: Found) -> pd.DataFrame:
+    """The frame of `load_clips`, without a warning."""
+    return _frame(found, [row for run in found.runs for row in _clip_rows(run)])
+
+
+def load_traces(clips: pd.DataFrame) -> pd.DataFrame:
+    """One row a frame of clips from `load_clips`: `run`, `clip`, `frame`, `time_s`, and all that was traced.
+
+    Clips without traces are left out with a warning.
+    """
+    tables, without = [], 0
+    for clip in clips.to_dict("records"):
+        path = clip.get("traces_path")
+        if not isinstance(path, str) or not Path(path).is_file():
+            without += 1
+            continue
+        table = pd.read_parquet(path)
+        table.insert(0, "clip", clip["clip"])
+        table.insert(0, "run", clip["run"])
+        tables.append(table)
+    if without:
+        warnings.warn(f"{without} of {len(clips)} clips have no traces", stacklevel=2)
+    return pd.concat(tables, ignore_index=True) if tables else pd.DataFrame(columns=["run", "clip", "frame", "time_s"])
+
+
+def varying(frame: pd.DataFrame) -> list[str]:
+    """The settings in which rows differ. One that only some options have differs where those rows do."""
+    return [name for name in frame.attrs[SETTINGS] if frame[name].dropna().astype(str).nunique() > 1]
+
+
+def notice(run: Run) -> str | None:
+    """What must be said of a run's frames; told by the weights' word where an older record does not say it."""
+    checkpoint = run.record.get("checkpoint") or {}
+    if "notice" in checkpoint:
+        return checkpoint["notice"]
+    from float_research.models import checkpoint as kinds
+
+    told = {word(kind.__name__): kind.notice for kind in (kinds.Demo, kinds.Random)}
+    return told.get(str(run.settings().get("checkpoint")))
+
+
+def _frame(found: Found, rows: Sequence[Row]) -> pd.DataFrame:
+    """Identifiers, settings by name, facts and metrics, with a column for whatever some row has."""
+    told, known, measured = (list(dict.fromkeys(name for row in rows for name in row[part])) for part in range(3))
+    settings = sorted(set(told) - set(known) - set(measured))
+    metrics = [name for name in measured if name not in known]
+    identifiers = [name for name in ("run", "clip") if name in known]
+    rest = [name for name in known if name not in identifiers]
+    table = pd.DataFrame(
+        [{**row[0], **row[2], **row[1]} for row in rows], columns=[*identifiers, *settings, *rest, *metrics]
+    )
+    notes = [*found.notes(), *_missing_videos(found.runs)]
+    table.attrs = {SETTINGS: settings, METRICS: metrics, NOTES: notes}
+    return table
+
+
+def _told(table: pd.DataFrame) -> pd.DataFrame:
+    if table.attrs[NOTES]:
+        warnings.warn("; ".join(table.attrs[NOTES]), stacklevel=3)
+    return table
+
+
+def _run_metrics(record: Mapping[str, Any]) -> dict[str, float]:
+    measured = [clip.get("metrics") or {} for clip in record["clips"]]
+    names = dict.fromkeys(name for clip in measured for name in clip)
+    return {
+        **{name: fmean(clip[name] for clip in measured if name in clip) for name in names},
+        **(record.get("metrics") or {}),
+    }
+
+
+def _clip_rows(run: Run) -> list[Row]:
+    settings, of_run, record = run.settings(), facts(run), run.record
+    shared = {name: value for name, value in of_run.items() if name in RUN_FACTS or name.startswith("peak_memory")}
+    rows: list[Row] = []
+    for clip in record["clips"]:
+        absent = {**(record.get("absent") or {}), **(clip.get("absent") or {})}
+        costs = {
+            f"{kind}_{unit}": (clip.get(kind) or {}).get(unit)
+            for kind in ("declared", "measured")
+            for unit in ("evaluations", "rows")
+        }
+        known = {
+            "run": run.name,
+            "clip": clip.get("id"),
+            "frames": clip.get("num_frames"),
+            "chunks": clip.get("num_chunks"),
+            **costs,
+            **{f"{stage}_s": value for stage, value in (clip.get("seconds") or {}).items()},
+            **{f"emotion_{name}": value for name, value in (clip.get("emotion") or {}).items()},
+            **shared,
+            "notice": notice(run),
+            "absent": json.dumps(absent, ensure_ascii=False),
+            **{f"{name}_path": clip.get(name) for name in ("image", "audio")},
+            **{f"{name}_path": _place(run.folder, clip.get(name)) for name in ("video", "traces")},
+            "folder": run.folder,
+        }
+        rows.append((settings, known, {**(record.get("metrics") or {}), **(clip.get("metrics") or {})}))
+    return rows
+
+
+def _place(folder: str, name: object) -> str | None:
+    return f"{folder}/{name}" if isinstance(name, str) else None
+
+
+def _missing_videos(runs: Sequence[Run]) -> list[str]:
+    """Counts videos that are not where their records say; those at W&B are not looked for."""
+    here = [run for run in runs if "://" not in run.folder]
+    places = [_place(run.folder, clip.get("video")) for run in here for clip in run.record["clips"]]
+    missing = sum(place is None or not Path(place).is_file() for place in places)
+    return [f"{missing} of {len(places)} videos are missing"] if missing else []

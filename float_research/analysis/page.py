@@ -1,0 +1,237 @@
+"""The comparison page of a sweep: one static folder that a browser opens from disk, its videos and traces beside it."""
+
+import html
+import json
+import math
+import os
+import re
+import shutil
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+
+from float_research.analysis.convergence import slopes
+from float_research.analysis.load import METRICS, NOTES, SETTINGS, clip_table, find_runs, varying
+from float_research.data.clips import file_name
+from float_research.data.examples import asset
+from float_research.tracking.record import write_text
+from float_research.types import UserError
+
+PAGE, MARK = "index.html", '<meta name="generator" content="float-research">'
+VIDEOS, TRACES = "videos", "traces"
+STYLE, SCRIPTS = "page.css", ("data.js", "table.js", "plot.js", "traces.js", "player.js", "grid.js", "main.js")
+COSTS = ("frames", "chunks", "measured_evaluations", "measured_rows", "declared_evaluations")
+HIGHER_IS_BETTER = re.compile(r"psnr|ssim|correlation|cosine|csim|lse_c|frames_per_s")
+LOWER_IS_BETTER = re.compile(r"error|jump|distance|_l2|fid|fvd|lse_d|flicker|_s$|evaluations|rows|memory")
+"""By their names. Of other metrics, such as an amplitude, neither end is the better one."""
+SHOWN_COSTS = frozenset({"measured_evaluations", "sample_s", "wall_s"})
+FALLBACK_FPS = 25.0
+
+
+@dataclass(frozen=True, kw_only=True)
+class Page:
+    """What was written, and what it lacks."""
+
+    path: Path
+    num_runs: int
+    num_clips: int
+    num_videos: int
+    notes: Sequence[str]
+    slopes: pd.DataFrame
+
+
+def write_page(source: str | Path, output: Path, title: str) -> Page:
+    """Writes the page of all runs that `source` holds into the folder `output`, over an earlier page if there is one.
+
+    Videos are linked where the file system allows it, copied elsewhere.
+
+    Raises:
+        UserError: there is no run, or `output` holds other files.
+    """
+    clips = clip_table(find_runs(source))
+    _claim(output)
+    videos = [_place_video(clip, index, output / VIDEOS) for index, clip in enumerate(_records(clips))]
+    traced, extent = _write_traces(clips, output / TRACES)
+    measured = slopes(clips)
+    content = {
+        "title": title,
+        "made": datetime.now(UTC).isoformat(timespec="minutes"),
+        "notes": clips.attrs[NOTES],
+        "notices": _notices(clips),
+        "slopes": _records(measured),
+        "extent": extent,
+        **_table(clips),
+        "clips": [
+            {"video": video, "traces": has_traces, "fps": fps, "absent": absent}
+            for video, has_traces, fps, absent in zip(videos, traced, _fps(clips), _absent(clips), strict=True)
+        ],
+        "reasons": _reasons(clips),
+    }
+    write_text(output / PAGE, _fill(title, content))
+    return Page(
+        path=output / PAGE,
+        num_runs=clips["run"].nunique(),
+        num_clips=len(clips),
+        num_videos=sum(video is not None for video in videos),
+        notes=clips.attrs[NOTES],
+        slopes=measured,
+    )
+
+
+def embedded(content: Any) -> str:
+    """JSON that is safe inside an HTML element, whatever its texts hold."""
+    text = json.dumps(content, ensure_ascii=False, separators=(",", ":"), allow_nan=False)
+    for sign in "<>&\u2028\u2029":
+        text = text.replace(sign, f"\\u{ord(sign):04x}")
+    return text
+
+
+def _fill(title: str, content: Mapping[str, Any]) -> str:
+    """The page from its parts. The data come last, so that nothing in them is taken for a placeholder."""
+    parts = {
+        "title": html.escape(title),
+        "mark": MARK,
+        "style": _asset(STYLE),
+        "script": "\n".join(_asset(name) for name in SCRIPTS),
+        "data": embedded(content),
+    }
+    return re.sub(r"\{\{(\w+)\}\}", lambda found: parts[found[1]], _asset("page.html"))
+
+
+def _asset(name: str) -> str:
+    return Path(asset(f"page/{name}")).read_text(encoding="utf-8")
+
+
+def _claim(output: Path) -> None:
+    """Makes the folder, and clears it of an earlier page."""
+    if output.is_dir() and any(output.iterdir()):
+        earlier = output / PAGE
+        if not (earlier.is_file() and MARK in earlier.read_text(encoding="utf-8", errors="replace")[:2000]):
+            raise UserError(f"--output {output} holds other files; name a new folder")
+        earlier.unlink()
+        for name in (VIDEOS, TRACES):
+            shutil.rmtree(output / name, ignore_errors=True)
+    output.mkdir(parents=True, exist_ok=True)
+
+
+def _inside(path: object, folder: str) -> Path | None:
+    """A file that a record names, if it is there and in the run's own folder."""
+    if not isinstance(path, str):
+        return None
+    place = Path(path).resolve()
+    return place if place.is_file() and place.is_relative_to(Path(folder).resolve()) else None
+
+
+def _place_video(clip: Mapping[str, Any], index: int, folder: Path) -> str | None:
+    video = _inside(clip["video_path"], clip["folder"])
+    if video is None:
+        return None
+    folder.mkdir(exist_ok=True)
+    words = file_name(f"{clip['run']}-{clip['clip']}")[:80]
+    name = f"{index:04d}-{words}.{file_name(video.suffix)}"
+    try:
+        os.link(video, folder / name)
+    except OSError:
+        shutil.copyfile(video, folder / name)
+    return name
+
+
+def _write_traces(clips: pd.DataFrame, folder: Path) -> tuple[list[bool], dict[str, list[float]]]:
+    """One script a clip, which the page loads when the clip comes into view; and the extent of each trace in all."""
+    extent: dict[str, list[float]] = {}
+    written = []
+    for index, clip in enumerate(_records(clips)):
+        columns = _traces(_inside(clip["traces_path"], clip["folder"]))
+        written.append(bool(columns))
+        if not columns:
+            continue
+        for name, values in columns.items():
+            known = [value for value in values if value is not None]
+            if known:
+                low, high = extent.setdefault(name, [known[0], known[0]])
+                extent[name] = [min(low, *known), max(high, *known)]
+        write_text(folder / f"{index:04d}.js", f"addTraces({index},{embedded(columns)});\n")
+    return written, extent
+
+
+def _traces(path: Path | None) -> dict[str, list[float | None]]:
+    if path is None:
+        return {}
+    try:
+        table = pd.read_parquet(path).select_dtypes("number")
+    except (OSError, ValueError):
+        return {}
+    return {
+        str(name): [float(f"{value:.4g}") if math.isfinite(value) else None for value in table[name]] for name in table
+    }
+
+
+def _table(clips: pd.DataFrame) -> dict[str, Any]:
+    """Columns and rows of what differs between the clips, and the settings that are the same for all."""
+    settings, metrics = varying(clips), clips.attrs[METRICS]
+    costs = [
+        name for name in clips if name in COSTS or (re.search(r"_s$|^peak_memory", str(name)) and name not in metrics)
+    ]
+    names = [*(["clip"] if clips["clip"].nunique() > 1 else []), *settings, *costs, *metrics]
+    columns = [
+        {
+            "name": name,
+            "kind": "metric" if name in metrics else "cost" if name in costs else "setting",
+            "shown": name not in costs or name in SHOWN_COSTS,
+            "better": "high" if HIGHER_IS_BETTER.search(name) else "low" if LOWER_IS_BETTER.search(name) else None,
+        }
+        for name in names
+    ]
+    same = {name: _plain(clips[name].iloc[0]) for name in clips.attrs[SETTINGS] if name not in settings}
+    details = ["run", "clip", "device", "started", "signature", "folder"]
+    return {
+        "columns": columns,
+        "rows": _rows(clips[names]),
+        "details": {"names": details, "rows": _rows(clips[details])},
+        "same": same,
+    }
+
+
+def _rows(table: pd.DataFrame) -> list[list[Any]]:
+    return [[_plain(value) for value in values] for values in table.itertuples(index=False, name=None)]
+
+
+def _records(table: pd.DataFrame) -> list[dict[str, Any]]:
+    return [{str(name): _plain(value) for name, value in row.items()} for row in table.to_dict("records")]
+
+
+def _plain(value: Any) -> Any:
+    """A value as JSON has it: missing ones are null, and infinity is the text ∞."""
+    if isinstance(value, bool | str):
+        return value
+    if value is None or pd.isna(value):
+        return None
+    number = float(value)
+    if math.isinf(number):
+        return "∞" if number > 0 else "-∞"
+    return int(number) if number.is_integer() and abs(number) < 2**53 else float(f"{number:.6g}")
+
+
+def _fps(clips: pd.DataFrame) -> Iterator[float]:
+    for value in clips.get("chunking.fps", pd.Series([None] * len(clips))):
+        yield float(value) if isinstance(value, int | float) and value > 0 else FALLBACK_FPS
+
+
+def _reasons(clips: pd.DataFrame) -> list[str]:
+    """All reasons of absent metrics, each once."""
+    return list(dict.fromkeys(reason for told in clips["absent"] for reason in map(str, json.loads(told).values())))
+
+
+def _absent(clips: pd.DataFrame) -> list[dict[str, int]]:
+    number = {reason: index for index, reason in enumerate(_reasons(clips))}
+    return [{name: number[str(reason)] for name, reason in json.loads(told).items()} for told in clips["absent"]]
+
+
+def _notices(clips: pd.DataFrame) -> list[dict[str, Any]]:
+    """What must be said of the frames, and of how many of the clips."""
+    counts = clips["notice"].dropna().value_counts(sort=False)
+    return [{"text": str(text), "clips": int(count)} for text, count in counts.items()]

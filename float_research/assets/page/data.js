@@ -1,0 +1,148 @@
+"use strict";
+// What the page is about, which runs are shown and selected, and who is told when that changes.
+const data = JSON.parse(document.getElementById("data").textContent);
+const columnNumber = new Map(data.columns.map((column, number) => [column.name, number]));
+const detailNumber = new Map(data.details.names.map((name, number) => [name, number]));
+const all = data.rows.map((_, index) => index);
+const selected = new Set();
+const state = { shown: all, filter: "", only: false, listeners: [] };
+
+const $ = (id) => document.getElementById(id);
+
+/** An element with properties (`on…` handlers, `data-…` and `aria-…` attributes among them) and children or texts. */
+function make(tag, properties = {}, ...children) {
+  const element = tag.startsWith("svg:")
+    ? document.createElementNS("http://www.w3.org/2000/svg", tag.slice(4))
+    : document.createElement(tag);
+  for (const [name, value] of Object.entries(properties)) {
+    if (name.startsWith("on")) element.addEventListener(name.slice(2), value);
+    else if (name.includes("-") || tag.startsWith("svg:") || name === "role" || name === "for") element.setAttribute(name, value);
+    else element[name] = value;
+  }
+  element.append(...children.filter((child) => child !== null));
+  return element;
+}
+
+function number(value) {
+  if (value === "∞") return Infinity;
+  if (value === "-∞") return -Infinity;
+  return typeof value === "number" ? value : NaN;
+}
+
+function value(index, name) {
+  if (detailNumber.has(name)) return data.details.rows[index][detailNumber.get(name)];
+  return columnNumber.has(name) ? data.rows[index][columnNumber.get(name)] : null;
+}
+
+function text(value) {
+  if (value === null) return "–";
+  if (typeof value !== "number") return String(value);
+  if (Number.isInteger(value)) return String(value);
+  const size = Math.abs(value);
+  return size >= 1e-3 && size < 1e5 ? String(Number(value.toPrecision(4))) : value.toExponential(2);
+}
+
+const isNumeric = new Map();
+/** Whether a column holds numbers alone, missing ones apart. */
+function numeric(name) {
+  if (!isNumeric.has(name)) {
+    const known = all.map((index) => value(index, name)).filter((item) => item !== null);
+    isNumeric.set(name, known.length > 0 && known.every((item) => !Number.isNaN(number(item))));
+  }
+  return isNumeric.get(name);
+}
+
+/** The distinct values of a setting among some clips: numbers by size, the rest as they come, missing ones last. */
+function levels(name, indices = all) {
+  const found = [...new Set(indices.map((index) => value(index, name)))];
+  if (found.every((item) => item === null || typeof item === "number")) found.sort((a, b) => a - b);
+  return found.sort((a, b) => (a === null) - (b === null));
+}
+
+const several = levels("clip").length > 1;
+function label(index) {
+  return several ? `${value(index, "run")} · ${value(index, "clip")}` : String(value(index, "run"));
+}
+
+const settings = data.columns.filter((column) => column.kind === "setting").map((column) => column.name);
+const metrics = data.columns.filter((column) => column.kind === "metric").map((column) => column.name);
+
+/** The settings of a clip in one line. */
+function described(index) {
+  return settings.filter((name) => name !== "clip").map((name) => `${name} ${text(value(index, name))}`).join(", ");
+}
+
+const COMPARISONS = {
+  "=": (a, b) => a === b,
+  "!=": (a, b) => a !== b,
+  "<": (a, b) => a < b,
+  "<=": (a, b) => a <= b,
+  ">": (a, b) => a > b,
+  ">=": (a, b) => a >= b,
+};
+const haystacks = new Map();
+function haystack(index) {
+  if (!haystacks.has(index)) {
+    haystacks.set(index, [label(index), ...data.rows[index].map(text)].join("\n").toLowerCase());
+  }
+  return haystacks.get(index);
+}
+
+/** A test of clips from the words of a filter: all must hold. */
+function parseFilter(filter) {
+  const tests = (filter.match(/\S+/g) ?? []).map((word) => {
+    const found = word.match(/^(.+?)(<=|>=|!=|=|<|>)(.*)$/);
+    if (found && (columnNumber.has(found[1]) || detailNumber.has(found[1]))) {
+      const [, name, sign, wanted] = found;
+      const compare = COMPARISONS[sign];
+      const asNumber = wanted === "" ? NaN : Number(wanted);
+      return (index) => {
+        const held = value(index, name);
+        if (held === null) return sign === "!=";
+        if (!Number.isNaN(asNumber) && !Number.isNaN(number(held))) return compare(number(held), asNumber);
+        return compare(String(held).toLowerCase(), wanted.toLowerCase());
+      };
+    }
+    return (index) => haystack(index).includes(word.toLowerCase());
+  });
+  return (index) => tests.every((test) => test(index));
+}
+
+/** Works out anew what is shown, and tells everyone. */
+function refilter() {
+  const passes = parseFilter(state.filter);
+  state.shown = all.filter((index) => passes(index) && (!state.only || selected.has(index)));
+  tell("shown");
+}
+
+function tell(what) {
+  for (const listener of state.listeners) listener(what);
+}
+
+function select(indices, on) {
+  for (const index of indices) on ? selected.add(index) : selected.delete(index);
+  const narrowed = state.only;
+  if (selected.size === 0) state.only = false;
+  narrowed ? refilter() : tell("selected");
+}
+
+function toggle(index) {
+  select([index], !selected.has(index));
+}
+
+const PALETTE = ["#3a86c8", "#d97b29", "#2a9d76", "#c0508f", "#8a6cc4", "#a98a1f", "#4fb0c6", "#8b9199"];
+/** A colour for each value of a setting: distinct ones for words, from blue to orange for many numbers. */
+function colours(name) {
+  const found = levels(name);
+  const ramp = numeric(name) && found.length > 4;
+  return new Map(
+    found.map((item, place) => {
+      const share = found.length > 1 ? place / (found.length - 1) : 0;
+      return [item, ramp || found.length > PALETTE.length ? `hsl(${220 - 190 * share} 60% 55%)` : PALETTE[place]];
+    }),
+  );
+}
+
+function option(name, value = name) {
+  return make("option", { value, textContent: name });
+}

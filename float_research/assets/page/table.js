@@ -1,0 +1,171 @@
+// The table: sort by any column, select by row, a hundred rows a page.
+const PER_PAGE = 100;
+const table = { sort: null, down: false, page: 0, columns: null };
+
+function sortedRows() {
+  if (table.sort === null) return state.shown;
+  const sign = table.down ? -1 : 1;
+  const asNumbers = numeric(table.sort);
+  const compare = new Intl.Collator(undefined, { numeric: true }).compare;
+  return [...state.shown].sort((a, b) => {
+    const [x, y] = [value(a, table.sort), value(b, table.sort)];
+    if (x === null || y === null) return (x === null) - (y === null);
+    return sign * (asNumbers ? number(x) - number(y) : compare(String(x), String(y))) || a - b;
+  });
+}
+
+function sortBy(name) {
+  if (table.sort !== name) [table.sort, table.down] = [name, false];
+  else if (!table.down) table.down = true;
+  else table.sort = null;
+  table.page = 0;
+  drawTable();
+  $("table").querySelector(`th[data-name="${CSS.escape(name)}"] button`)?.focus();
+}
+
+/** The best value of each shown metric that has a better end, for what is shown. */
+function bests(names) {
+  const found = new Map();
+  for (const name of names.filter((name) => metrics.includes(name))) {
+    const { better } = data.columns[columnNumber.get(name)];
+    if (better === null) continue;
+    const values = state.shown.map((index) => number(value(index, name))).filter((item) => !Number.isNaN(item));
+    if (new Set(values).size > 1) found.set(name, values.reduce((a, b) => ((better === "high") === (a > b) ? a : b)));
+  }
+  return found;
+}
+
+function absentReason(index, name) {
+  const reason = data.clips[index].absent[name];
+  return reason === undefined ? null : data.reasons[reason];
+}
+
+function tableCell(index, name, best) {
+  const held = value(index, name);
+  const classes = numeric(name) ? ["number"] : [];
+  if (best.has(name) && number(held) === best.get(name)) classes.push("best");
+  const reason = held === null ? absentReason(index, name) : null;
+  const content = reason ? make("span", { className: "missing", title: reason }, "absent") : text(held);
+  return make("td", { className: classes.join(" "), title: reason ? "" : text(held) }, content);
+}
+
+function drawTable() {
+  const names = ["run", ...data.columns.filter((column) => table.columns.has(column.name)).map((column) => column.name)];
+  const rows = sortedRows();
+  const last = Math.max(0, Math.ceil(rows.length / PER_PAGE) - 1);
+  table.page = Math.min(table.page, last);
+  const onPage = rows.slice(table.page * PER_PAGE, (table.page + 1) * PER_PAGE);
+  const best = bests(names);
+  const every = make("input", {
+    type: "checkbox",
+    checked: rows.length > 0 && rows.every((index) => selected.has(index)),
+    "aria-label": "Select all that are shown",
+    onchange: (event) => select(rows, event.target.checked),
+  });
+  const head = names.map((name) => {
+    const sorted = table.sort === name;
+    const arrow = sorted ? (table.down ? " ↓" : " ↑") : "";
+    const button = make("button", { type: "button", className: "plain", onclick: () => sortBy(name) }, name + arrow);
+    const cell = make("th", { scope: "col", className: numeric(name) ? "number" : "", "data-name": name }, button);
+    if (sorted) cell.setAttribute("aria-sort", table.down ? "descending" : "ascending");
+    return cell;
+  });
+  const body = onPage.map((index) => {
+    const box = make("input", {
+      type: "checkbox",
+      checked: selected.has(index),
+      "aria-label": `Select run ${label(index)}`,
+      onchange: () => toggle(index),
+    });
+    const name = make("button", { type: "button", className: "plain", onclick: () => showDetails(index) }, String(value(index, "run")));
+    const cells = names.slice(1).map((column) => tableCell(index, column, best));
+    return make("tr", { "data-index": index, "aria-selected": selected.has(index) }, make("td", {}, box), make("td", {}, name), ...cells);
+  });
+  const held = $("table");
+  const [top, left, focused] = [held.scrollTop, held.scrollLeft, document.activeElement?.closest?.("#table tr")?.dataset.index];
+  held.replaceChildren(
+    make("table", {}, make("thead", {}, make("tr", {}, make("th", {}, every), ...head)), make("tbody", {}, ...body)),
+  );
+  if (rows.length === 0) held.append(make("p", { className: "quiet" }, "No run passes the filter."));
+  [held.scrollTop, held.scrollLeft] = [top, left];
+  if (focused !== undefined) held.querySelector(`tr[data-index="${focused}"] input`)?.focus({ preventScroll: true });
+  drawPages(rows.length, last);
+}
+
+function drawPages(count, last) {
+  const go = (step) => () => {
+    table.page += step;
+    drawTable();
+    $("table").scrollTop = 0;
+  };
+  $("pages").replaceChildren(
+    ...(last === 0
+      ? []
+      : [
+          make("button", { type: "button", disabled: table.page === 0, onclick: go(-1), "aria-label": "Previous page" }, "‹"),
+          `${table.page * PER_PAGE + 1}–${Math.min(count, (table.page + 1) * PER_PAGE)} of ${count}`,
+          make("button", { type: "button", disabled: table.page === last, onclick: go(1), "aria-label": "Next page" }, "›"),
+        ]),
+  );
+}
+
+/** Marks selected rows, without building the table anew. */
+function markTable() {
+  for (const row of $("table").querySelectorAll("tbody tr")) {
+    const on = selected.has(Number(row.dataset.index));
+    row.setAttribute("aria-selected", on);
+    row.querySelector("input").checked = on;
+  }
+  const every = $("table").querySelector("thead input");
+  if (every) every.checked = state.shown.length > 0 && state.shown.every((index) => selected.has(index));
+}
+
+function startTable() {
+  const known = data.columns.filter((column) => all.some((index) => value(index, column.name) !== null || absentReason(index, column.name)));
+  table.columns = new Set(known.filter((column) => column.shown).map((column) => column.name));
+  $("columns").append(
+    ...known.map((column) =>
+      make(
+        "label",
+        { className: "check" },
+        make("input", {
+          type: "checkbox",
+          checked: table.columns.has(column.name),
+          onchange: (event) => {
+            event.target.checked ? table.columns.add(column.name) : table.columns.delete(column.name);
+            drawTable();
+          },
+        }),
+        ` ${column.name}`,
+      ),
+    ),
+  );
+  fillList($("same"), Object.entries(data.same));
+  $("same-box").hidden = Object.keys(data.same).length === 0;
+  const counted = new Map();
+  data.clips.forEach((clip) => {
+    for (const [name, reason] of Object.entries(clip.absent)) {
+      const said = `${name}: ${data.reasons[reason]}`;
+      counted.set(said, (counted.get(said) ?? 0) + 1);
+    }
+  });
+  $("absent-box").hidden = counted.size === 0;
+  $("absent").append(...[...counted].map(([said, count]) => make("li", {}, `${said} (${count} of ${all.length} clips)`)));
+  state.listeners.push((what) => (what === "selected" ? markTable() : what === "shown" && drawTable()));
+}
+
+function fillList(list, entries) {
+  list.replaceChildren(
+    ...entries.flatMap(([name, held]) => [make("dt", {}, name), make("dd", {}, held instanceof Node ? held : text(held))]),
+  );
+}
+
+/** All that is known of a run, in a dialog. */
+function showDetails(index) {
+  $("dialog-title").textContent = `Run ${label(index)}`;
+  const own = data.columns.map((column) => [column.name, value(index, column.name) ?? absentReason(index, column.name)]);
+  const details = data.details.names.map((name) => [name, value(index, name)]);
+  const seen = new Set(details.map(([name]) => name));
+  fillList($("dialog-list"), [...own.filter(([name, held]) => held !== null && !seen.has(name)), ...details, ...Object.entries(data.same)]);
+  $("dialog").showModal();
+}

@@ -1,0 +1,177 @@
+"""Runs as they are found on disk: records with their settings, and what is damaged, failed or not finished."""
+
+import json
+import os
+import re
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+from float_research.tracking.record import CONFIG, FAILURE, PLACES, PLACES_IN_GROUPS, RECORD
+from float_research.types import UserError
+
+SWEEP, SUMMARY = "sweep.json", "summary.csv"
+"""In a sweep's folder from its beginning, and from its end."""
+NOT_RUNS = frozenset({".hydra", "wandb"})
+NO_SETTINGS = frozenset({*PLACES, "model", "metrics", "hydra"})
+"""Beyond places: a model's sizes are named by one word, and metrics and Hydra's settings change no result."""
+SECTIONS = ("totals", "checkpoint", "peak_memory_mb", "metrics", "absent")
+"""Parts of a record that are mappings where they are there at all."""
+Value = bool | int | float | str | None
+
+
+@dataclass(frozen=True, kw_only=True)
+class Run:
+    """A run that ended well. `name` tells it from others found with it; its paths begin at `folder`.
+
+    `config` is empty where only the record is left.
+    """
+
+    name: str
+    folder: str
+    config: Mapping[str, Any]
+    record: Mapping[str, Any]
+
+    def settings(self) -> dict[str, Value]:
+        """Every setting by its name on the command line, parts by the word that chooses them; places left out."""
+        overrides = self.record.get("overrides")
+        told = {
+            name.split("@")[-1]: value for name, value in overridden(overrides if isinstance(overrides, list) else [])
+        }
+        return {name: value for name, value in {**dict(_leaves(self.config)), **told}.items() if _is_setting(name)}
+
+
+@dataclass(frozen=True, kw_only=True)
+class Found:
+    """What is in a folder. `failed`: run, settings, error; `unfinished`: runs that began; `ended`: whether a sweep did.
+
+    `more` are notes of what else was seen.
+    """
+
+    runs: Sequence[Run] = ()
+    damaged: Sequence[Path] = ()
+    failed: Sequence[tuple[str, str, str]] = ()
+    unfinished: Sequence[str] = ()
+    ended: bool = True
+    more: Sequence[str] = ()
+
+    def notes(self) -> list[str]:
+        """A sentence for each thing that a reader of the runs must know."""
+        said = [f"{path} is damaged and left out; run it again" for path in self.damaged]
+        said += [f"run {run} failed: {error}" for run, _, error in self.failed]
+        if self.unfinished:
+            said.append(f"{len(self.unfinished)} not finished: run {', '.join(self.unfinished)}")
+        if not self.ended:
+            said.append(f"the sweep has not ended: {len(self.runs)} of its runs are finished")
+        return [*said, *self.more]
+
+
+def find(folder: Path) -> Found:
+    """All runs under a folder, run 10 after run 9. What is no record of a run is told as damaged."""
+    runs, damaged, failed, unfinished = [], [], [], []
+    for place, files in _run_folders(folder):
+        name = place.relative_to(folder).as_posix()
+        if RECORD in files:
+            record = _read_record(place / RECORD)
+            if record is None:
+                damaged.append(place / RECORD)
+            else:
+                runs.append(Run(name=name, folder=str(place), config=_read_config(place / CONFIG), record=record))
+        elif FAILURE in files:
+            failed.append((name, *_read_failure(place / FAILURE)))
+        elif CONFIG in files and "solver" in _read_config(place / CONFIG):
+            unfinished.append(name)
+    ended = (folder / SUMMARY).is_file() or not (folder / SWEEP).is_file()
+    return Found(runs=runs, damaged=damaged, failed=failed, unfinished=unfinished, ended=ended)
+
+
+def refuse_empty(found: Found, folder: Path) -> None:
+    """Raises a UserError where there is no run to show, which says what there is instead."""
+    if found.runs:
+        return
+    if found.damaged:
+        raise UserError(f"no record under {folder} can be read; run the sweep again")
+    if found.failed or found.unfinished:
+        begun = f"{len(found.failed)} runs failed, {len(found.unfinished)} have not finished"
+        raise UserError(f"no run under {folder} has a {RECORD} ({begun}); go on with the sweep by resume=true")
+    raise UserError(f"{folder} holds no {RECORD}; name the folder of a run or of a sweep")
+
+
+def overridden(overrides: Sequence[str]) -> Iterator[tuple[str, Value]]:
+    """`nfe=8` → ("nfe", 8), as YAML reads the value; a key that was added or forced keeps its bare name."""
+    for override in overrides:
+        name, _, value = str(override).partition("=")
+        try:
+            read = yaml.load(value, yaml.CSafeLoader)
+        except yaml.YAMLError:
+            read = value
+        yield name.lstrip("+~"), read if isinstance(read, (bool, int, float, str)) else value
+
+
+def word(target: str) -> str:
+    """`…solver.AdaptiveHeun` → adaptive_heun and `…face.NoCrop` → none: the file in `conf/` that names the class."""
+    name = target.rsplit(".", 1)[-1]
+    return "none" if re.match("No[A-Z]", name) else re.sub(r"(?<!^)(?=[A-Z])", "_", name).lower()
+
+
+def _leaves(node: Mapping[Any, Any], prefix: str = "") -> Iterator[tuple[str, Value]]:
+    """Leaves of a resolved config under dotted names. A part has its own name: the word of its class."""
+    for key, value in node.items():
+        name = f"{prefix}{key}"
+        if key == "_target_":
+            yield prefix.rstrip("."), word(str(value))
+        elif isinstance(value, Mapping):
+            yield from _leaves(value, f"{name}.")
+        elif value is None or isinstance(value, (bool, int, float, str)):
+            yield name, value
+        else:
+            yield name, json.dumps(value, default=str, ensure_ascii=False)
+
+
+def _is_setting(name: str) -> bool:
+    group, _, key = name.partition(".")
+    outside = group in NO_SETTINGS or group.startswith("hydra/")
+    return name == "model" or not (outside or key in PLACES_IN_GROUPS.get(group, ()))
+
+
+def _run_folders(folder: Path) -> list[tuple[Path, set[str]]]:
+    found = []
+    for place, folders, files in os.walk(folder):
+        folders[:] = [name for name in folders if name not in NOT_RUNS and not (name == "videos" and RECORD in files)]
+        found.append((Path(place), set(files)))
+    return sorted(found, key=lambda item: _by_number(item[0].relative_to(folder)))
+
+
+def _by_number(path: Path) -> list[tuple[bool, int, str]]:
+    return [(not part.isdigit(), int(part) if part.isdigit() else 0, part) for part in path.parts]
+
+
+def _read_record(path: Path) -> dict[str, Any] | None:
+    """The record, or None for what is none: only its clips are asked for, so records of older versions are read."""
+    try:
+        record = json.loads(path.read_text(encoding="utf-8"))
+    except (OSError, ValueError):
+        return None
+    if not isinstance(record, dict) or not isinstance(record.get("clips"), list):
+        return None
+    sections = all(isinstance(record.get(name) or {}, dict) for name in SECTIONS)
+    return record if sections and all(isinstance(clip, dict) for clip in record["clips"]) else None
+
+
+def _read_config(path: Path) -> dict[str, Any]:
+    try:
+        config = yaml.load(path.read_text(encoding="utf-8"), yaml.CSafeLoader)
+    except (OSError, ValueError, yaml.YAMLError):
+        return {}
+    return config if isinstance(config, dict) else {}
+
+
+def _read_failure(path: Path) -> tuple[str, str]:
+    try:
+        said = json.loads(path.read_text(encoding="utf-8"))
+        return str(said["overrides"]), str(said["error"])
+    except (OSError, ValueError, KeyError, TypeError):
+        return "", f"{path.name} is damaged"

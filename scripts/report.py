@@ -1,0 +1,38 @@
+"""The comparison page of a sweep, to be opened in a browser: `python scripts/report.py outputs/sweep/FOLDER`."""
+
+import argparse
+from pathlib import Path
+
+from rich.console import Console
+from rich.table import Table
+
+from float_research import cli
+from float_research.analysis.load import WANDB
+from float_research.analysis.page import write_page
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("sweep", help=f"folder of runs, or of offline W&B runs; {WANDB}ENTITY/PROJECT for its numbers")
+    parser.add_argument("--output", type=Path, help="folder of the page; SWEEP/report if not given")
+    arguments = parser.parse_args()
+    online = arguments.sweep.startswith(WANDB)
+    title = arguments.sweep.removeprefix(WANDB) if online else Path(arguments.sweep).resolve().name
+    page = write_page(
+        arguments.sweep, arguments.output or Path("outputs" if online else arguments.sweep) / "report", title
+    )
+    console = Console()
+    for note in page.notes:
+        console.print(note, style="bold yellow", soft_wrap=True, markup=False)
+    measured = page.slopes.dropna(subset=["slope"])
+    if not measured.empty:
+        table = Table(*map(str, measured.columns), title="measured convergence", title_justify="left")
+        for row in measured.itertuples(index=False):
+            table.add_row(*(f"{value:.3g}" if isinstance(value, float) else str(value) for value in row))
+        console.print(table)
+    counts = f"{page.num_runs} runs, {page.num_clips} clips, {page.num_videos} videos"
+    console.print(f"{counts}: open {page.path} in a browser", soft_wrap=True, markup=False)
+
+
+if __name__ == "__main__":
+    cli.run(main)

@@ -1,0 +1,81 @@
+"""A small sweep with metrics and traces as runs leave them."""
+
+import json
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+from rich.console import Console
+
+from float_research import compose
+
+TINY = ["model=tiny", "checkpoint=random", "face=none", "trainer.accelerator=cpu"]
+ORDERS = {"euler": 1, "midpoint": 2}
+EVALUATIONS = (4, 8, 16)
+SETTINGS = [
+    *([f"solver={solver}", f"nfe={nfe}"] for solver in ORDERS for nfe in EVALUATIONS),
+    *([f"guidance.audio.scale={a}", f"guidance.emotion.scale={e}"] for a in (1, 3) for e in (0, 2)),
+    ["emotion=label", "emotion.label=happy"],
+    ["chunking.previous_frames=0"],
+]
+"""Two solvers at three budgets, two scales of each guidance, another emotion, another number of previous frames."""
+
+
+def make_sweep(folder: Path, audio: Path) -> Path:
+    """Runs all settings. Errors fall exactly as the solvers' orders say."""
+    for number, overrides in enumerate(SETTINGS):
+        place = folder / str(number)
+        told = [*TINY, "budget=evaluations", "nfe=4", f"data.audio={audio}", f"output_dir={place}", *overrides]
+        compose.build_job(compose.compose_config(told)).run(Console(quiet=True))
+        change(place, overrides=overrides)
+        measure(place)
+    return folder
+
+
+def change(run: Path, **parts: Any) -> None:
+    """Rewrites parts of the record of a run."""
+    path = run / "record.json"
+    path.write_text(json.dumps(json.loads(path.read_text()) | parts))
+
+
+def measure(run: Path) -> None:
+    """Gives the clips of a run metrics, reasons of absent ones, and traces."""
+    record = json.loads((run / "record.json").read_text())
+    settings = dict(text.split("=") for text in record["overrides"])
+    (run / "traces").mkdir()
+    for clip in record["clips"]:
+        error = 3.0 * clip["measured"]["evaluations"] ** -ORDERS[settings.get("solver", "euler")]
+        clip["metrics"] = {"sampling_error": error, "motion_amplitude": 0.5, "seam_jump": 1.5}
+        clip["absent"] = {"psnr_db": "needs a reference video"}
+        clip["traces"] = f"traces/{clip['id']}.parquet"
+        traced(clip["num_frames"]).to_parquet(run / clip["traces"])
+    change(run, clips=record["clips"])
+
+
+def traced(num_frames: int) -> pd.DataFrame:
+    frame = np.arange(num_frames)
+    columns = {
+        "frame": frame,
+        "time_s": frame / 25,
+        "chunk": frame // 50,
+        "motion_velocity": np.abs(np.sin(frame / 5)),
+        "mouth_opening": np.abs(np.sin(frame / 3)),
+        "audio_level": np.abs(np.sin(frame / 3.1)),
+        **{f"direction_{number:02d}": np.sin(frame / 9 + number) for number in range(3)},
+        **{f"emotion_{name}": np.full(num_frames, 0.5) for name in ("happy", "sad")},
+    }
+    return pd.DataFrame(columns)
+
+
+def synthetic(template: Path, folder: Path, count: int) -> Path:
+    """Many runs from the record and config of one, without videos."""
+    record = json.loads((template / "record.json").read_text())
+    config = (template / "config.yaml").read_text()
+    for number in range(count):
+        place = folder / str(number)
+        place.mkdir(parents=True)
+        overrides = [f"solver={('euler', 'midpoint')[number % 2]}", f"nfe={2 + number % 20}", f"seed={number}"]
+        (place / "record.json").write_text(json.dumps(record | {"overrides": overrides}))
+        (place / "config.yaml").write_text(config)
+    return folder

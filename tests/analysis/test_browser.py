@@ -1,0 +1,338 @@
+"""The comparison page in a real browser, opened from disk."""
+
+import json
+import re
+import shutil
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import pytest
+from playwright.sync_api import Browser, Page, sync_playwright
+from small_sweep import change, synthetic
+
+from float_research.analysis.page import write_page
+
+NAMES = ("chromium", "chromium-browser", "google-chrome", "google-chrome-stable")
+FRAME_S = 1 / 25
+PLAYED_S, EVERY_MS = 5, 100
+
+
+@pytest.fixture(scope="module")
+def browser() -> Iterator[Browser]:
+    found = [place for name in NAMES if (place := shutil.which(name))]
+    if not found:
+        pytest.skip(f"needs a Chromium, and none of {', '.join(NAMES)} is there; apt-get install chromium")
+    with sync_playwright() as playwright:
+        opened = playwright.chromium.launch(executable_path=found[0])
+        yield opened
+        opened.close()
+
+
+@dataclass
+class Seen:
+    """An open page, and what it said and asked for."""
+
+    page: Page
+    said: list[str] = field(default_factory=list)
+    asked: list[str] = field(default_factory=list)
+
+    def count(self) -> str:
+        return self.page.inner_text("#count")
+
+    def column(self, name: str) -> list[str]:
+        """A column of the table as it is shown."""
+        heads = self.page.locator("#table thead th").all_inner_texts()
+        place = next(number for number, head in enumerate(heads) if re.fullmatch(rf"{re.escape(name)}( [↑↓])?", head))
+        return self.page.locator(f"#table tbody td:nth-child({place + 1})").all_inner_texts()
+
+    def filtered(self, text: str) -> str:
+        """What the page counts once the filter has acted."""
+        before = self.page.evaluate("state.filter")
+        self.page.fill("#filter", text)
+        if before != text:
+            for _ in range(50):
+                self.page.wait_for_timeout(50)
+                if self.page.evaluate("state.filter") == text:
+                    break
+        return self.count()
+
+    def spread(self) -> None:
+        """A cell for each run."""
+        for control in ("#grid-rows", "#grid-columns"):
+            self.page.locator(control).select_option("")
+
+    def wait_for_videos(self, at_least: int) -> None:
+        """Until so many videos can show a frame."""
+        ready = "[...document.querySelectorAll('video')].filter((video) => video.readyState >= 2).length"
+        for _ in range(100):
+            if self.page.evaluate(ready) >= at_least:
+                return
+            self.page.wait_for_timeout(100)
+        raise AssertionError("the videos do not load")
+
+
+Open = Callable[..., Seen]
+
+
+@pytest.fixture
+def show(browser: Browser, tmp_path: Path) -> Iterator[Open]:
+    """`show(sweep, width=…)`: the page of a sweep in a window of its own. At the end nothing was said or fetched."""
+    opened: list[Seen] = []
+
+    def act(sweep: Path, *, title: str = "small", width: int = 1500, height: int = 1200, scheme: Any = "light") -> Seen:
+        made = write_page(sweep, tmp_path / f"page{len(opened)}", title)
+        page = browser.new_page(viewport={"width": width, "height": height}, color_scheme=scheme)
+        seen = Seen(page)
+        page.on("console", lambda message: seen.said.append(message.text))
+        page.on("pageerror", lambda error: seen.said.append(str(error)))
+        page.on("request", lambda request: seen.asked.append(request.url))
+        page.goto(made.path.as_uri())
+        opened.append(seen)
+        return seen
+
+    yield act
+    for seen in opened:
+        assert seen.said == []
+        assert [url for url in seen.asked if not url.startswith(("file:", "data:"))] == []
+        seen.page.close()
+
+
+def frame(time_s: float) -> int:
+    """The number of the frame that is seen at a time."""
+    return int(time_s / FRAME_S + 1e-6)
+
+
+def test_all_videos_play_in_step(made: Path, show: Open) -> None:
+    seen = show(made, height=2400)
+    page = seen.page
+    seen.spread()
+    seen.wait_for_videos(12)
+    page.keyboard.press("m")
+    page.keyboard.press("Space")
+    page.wait_for_timeout(600)  # in which all have started
+    times = page.evaluate(
+        """async ([seconds, every]) => {
+          const seen = [], end = performance.now() + 1000 * seconds;
+          while (performance.now() < end) {
+            await new Promise((done) => setTimeout(done, every));
+            const times = [...document.querySelectorAll("video")].map((video) => video.currentTime);
+            seen.push([times.length, Math.min(...times), Math.max(...times), player.time, player.audio.media.currentTime]);
+          }
+          return seen;
+        }""",
+        [PLAYED_S, EVERY_MS],
+    )
+    assert len(times) > 10
+    assert {count for count, *_ in times} == {12}
+    assert times[-1][1] > times[0][1] + 0.8 * PLAYED_S, "all went on"
+    assert max(frame(last) - frame(first) for _, first, last, _, _ in times) <= 1
+    assert max(abs(clock - first) for _, first, _, clock, _ in times) <= 2 * FRAME_S
+    assert max(abs(clock - sound) for *_, clock, sound in times[5:]) <= 3 * FRAME_S
+    assert page.evaluate("[...document.querySelectorAll('video')].every((video) => video.muted)"), "one sound alone"
+    page.keyboard.press("Space")
+    assert page.evaluate("[...document.querySelectorAll('video')].every((video) => video.paused)")
+
+
+def test_frames_are_stepped_and_scrubbed_together(made: Path, show: Open) -> None:
+    seen = show(made, height=2400)
+    page = seen.page
+    seen.spread()
+    seen.wait_for_videos(12)
+    page.locator("#scrub").fill("60")
+    page.locator("body").click(position={"x": 2, "y": 2})
+    for key in ("ArrowRight", "ArrowRight", "ArrowLeft"):
+        page.keyboard.press(key)
+    assert "frame 61" in page.inner_text("#clock")
+    page.wait_for_timeout(500)
+    frames = page.evaluate("[...document.querySelectorAll('video')].map((video) => Math.floor(video.currentTime * 25))")
+    assert set(frames) == {61}
+    cursors = page.locator(".trace i").evaluate_all("found => found.map((cursor) => cursor.style.transform)")
+    assert {round(float(text.removeprefix("translateX(").removesuffix("%)"))) for text in cursors} == {41}
+    page.keyboard.press("Home")
+    assert "frame 0" in page.inner_text("#clock")
+
+
+def test_table_sorts_and_filters(made: Path, show: Open) -> None:
+    seen = show(made)
+    page = seen.page
+    seen.spread()
+    assert seen.column("run") == [str(number) for number in range(12)]
+    page.get_by_role("button", name="sampling_error", exact=True).click()
+    errors = [float(text) for text in seen.column("sampling_error")]
+    assert errors == sorted(errors)
+    page.keyboard.press("Enter")
+    assert [float(text) for text in seen.column("sampling_error")] == sorted(errors, reverse=True)
+    assert page.locator("th[aria-sort]").get_attribute("aria-sort") == "descending"
+    page.keyboard.press("Enter")
+    assert seen.column("run")[:3] == ["0", "1", "2"]
+    assert seen.filtered("midpoint nfe>=8") == "2 of 12 shown"
+    assert seen.column("run") == ["4", "5"]
+    assert page.locator(".cell").count() == 2
+    assert page.locator("#plot circle").count() == 2
+    assert seen.filtered("nfe!=4 solver=euler") == "2 of 12 shown"
+    assert seen.filtered("no-such-word") == "0 of 12 shown"
+    assert "No run passes" in page.inner_text("#grid")
+    assert seen.filtered("") == "12 shown"
+    page.get_by_text("Columns", exact=True).click()
+    page.get_by_role("checkbox", name="measured_rows").check()
+    assert len(seen.column("measured_rows")) == 12
+
+
+def test_selection_is_shared_by_table_plot_and_videos(made: Path, show: Open) -> None:
+    seen = show(made, height=2400)
+    page = seen.page
+    seen.spread()
+    seen.wait_for_videos(5)
+    page.locator("#table").get_by_label("Select run 4").check()
+    assert page.locator("#plot circle.chosen").evaluate_all("found => found.map((mark) => mark.dataset.index)") == ["4"]
+    page.locator("#plot circle[data-index='5']").click()
+    assert seen.count() == "12 shown, 2 selected"
+    page.get_by_label("only selected").check()
+    assert seen.column("run") == ["4", "5"]
+    assert page.locator(".cell.chosen").count() == 2
+    page.keyboard.press("Escape")
+    assert seen.count() == "12 shown"
+    box = page.locator("#plot svg").bounding_box()
+    assert box is not None
+    page.mouse.move(box["x"] + 2, box["y"] + 2)
+    page.mouse.down()
+    page.mouse.move(box["x"] + box["width"] - 2, box["y"] + box["height"] - 2)
+    page.mouse.up()
+    assert seen.count() == "12 shown, 12 selected"
+    page.get_by_role("button", name="Clear selection").click()
+    page.locator("#plot svg").focus()
+    page.keyboard.press("ArrowRight")
+    page.keyboard.press("Enter")
+    assert seen.count() == "12 shown, 1 selected"
+    assert "Run 3: sampling_error 0.02083 at measured_evaluations 12." in page.inner_text("#plot-said")
+
+
+def test_grid_has_any_two_settings_and_stacks_the_rest(made: Path, show: Open) -> None:
+    seen = show(made)
+    page = seen.page
+    assert page.locator("#grid tbody th").all_inner_texts() == ["solver euler", "solver midpoint"]
+    assert page.locator("#grid thead th").all_inner_texts() == ["nfe 4", "nfe 8", "nfe 16"]
+    cell = page.locator(".cell").first
+    assert "run 0" in cell.inner_text()
+    assert "1/7" in cell.inner_text()
+    cell.get_by_label("Next run").click()
+    assert "run 6" in cell.inner_text()
+    seen.spread()
+    assert page.locator(".cell").count() == 12
+    page.locator("#trace").select_option("emotion")
+    assert "emotion_happy" in page.inner_text("#legend")
+    drawn = "canvas => canvas.getContext('2d').getImageData(0, 0, canvas.width, canvas.height).data.some((x) => x > 0)"
+    cell.scroll_into_view_if_needed()
+    page.wait_for_timeout(500)
+    assert page.locator(".trace canvas").first.evaluate(drawn)
+
+
+def test_what_is_missing_is_said(sweep: Path, show: Open) -> None:
+    next((sweep / "0" / "videos").glob("*.mp4")).unlink()
+    shutil.rmtree(sweep / "1" / "traces")
+    (sweep / "3" / "record.json").write_text("{")
+    clips = json.loads((sweep / "4" / "record.json").read_text())["clips"]
+    change(sweep / "4", clips=[clips[0] | {"metrics": {"psnr_db": 30.0}, "absent": {"seam_jump": "one window only"}}])
+    seen = show(sweep, height=2400)
+    page = seen.page
+    notices = page.inner_text("#notices")
+    assert "untrained" in notices
+    assert "1 of 11 videos are missing" in notices
+    assert "record.json is damaged" in notices
+    seen.spread()
+    page.wait_for_timeout(500)
+    assert page.get_by_text("video missing").count() == 1
+    assert page.get_by_text("no traces").count() == 1
+    page.get_by_text("What was not measured").click()
+    told = page.locator("#absent li").all_inner_texts()
+    assert told == ["psnr_db: needs a reference video (10 of 11 clips)", "seam_jump: one window only (1 of 11 clips)"]
+    assert page.locator("#table .missing[title='one window only']").count() == 1
+
+
+HOSTILE = '<img src=x onerror="window.hurt=1">\'&amp;</script><script>window.hurt=1</script>'
+
+
+def test_hostile_names_are_texts(sweep: Path, show: Open) -> None:
+    run = (sweep / "0").rename(sweep / "<img src=x onerror=window.hurt=1>")
+    clips = json.loads((run / "record.json").read_text())["clips"]
+    change(
+        run,
+        overrides=[f"emotion.label={HOSTILE}", "solver=<b>bold</b>"],
+        device=HOSTILE,
+        checkpoint={"notice": HOSTILE},
+        clips=[clips[0] | {"id": HOSTILE, "metrics": {f"<i>{HOSTILE}": 1.0}, "absent": {HOSTILE: HOSTILE}}],
+    )
+    seen = show(sweep, title=HOSTILE, height=2400)
+    page = seen.page
+    seen.spread()
+    seen.wait_for_videos(5)
+    assert page.inner_text("#title") == HOSTILE
+    assert HOSTILE in page.inner_text("#notices")
+    assert page.title().startswith(HOSTILE)
+    page.locator("#table").get_by_text("<img src=x onerror=window.hurt=1>", exact=True).click()
+    assert HOSTILE in page.inner_text("#dialog-list")
+    page.get_by_label("Close").click()
+    for control in ("#grid-rows", "#grid-columns", "#plot-colour"):
+        page.locator(control).select_option("clip")
+    page.locator("#plot-y").select_option(f"<i>{HOSTILE}")
+    page.wait_for_timeout(300)
+    assert page.evaluate("window.hurt") is None
+    assert page.locator("img, i b, td b b").count() == 0
+
+
+@pytest.mark.parametrize(("width", "scheme"), [(390, "light"), (820, "dark"), (2200, "light")])
+def test_it_fits_phones_and_walls_in_light_and_dark(made: Path, show: Open, width: int, scheme: str) -> None:
+    seen = show(made, width=width, height=900, scheme=scheme)
+    page = seen.page
+    page.locator("#videos").scroll_into_view_if_needed()
+    seen.wait_for_videos(2)
+    assert page.evaluate("document.documentElement.scrollWidth") <= width
+    back = "getComputedStyle(document.documentElement).backgroundColor"
+    dark = sum(map(int, re.findall(r"\d+", page.evaluate(back))[:3])) < 200
+    assert dark == (scheme == "dark")
+    page.locator("#theme").click()
+    page.locator("#theme").click()
+    assert page.inner_text("#theme") == "Theme: dark"
+    assert page.evaluate(back) == "rgb(18, 21, 24)"
+
+
+def test_keys_work_and_leave_typing_alone(made: Path, show: Open) -> None:
+    seen = show(made, height=2400)
+    page = seen.page
+    seen.spread()
+    seen.wait_for_videos(5)
+    page.keyboard.press("/")
+    page.keyboard.type("m 4")
+    assert page.input_value("#filter") == "m 4"
+    assert page.inner_text("#sound") == "Sound off"
+    page.keyboard.press("Escape")
+    page.keyboard.press("m")
+    assert page.inner_text("#sound").startswith("Sound: ")
+    page.keyboard.press("?")
+    assert "play or pause" in page.inner_text("#dialog-list")
+    page.keyboard.press("Escape")
+    assert not page.evaluate("document.getElementById('dialog').open")
+
+
+def test_a_thousand_runs_load_few_videos(made: Path, show: Open, tmp_path: Path) -> None:
+    many = synthetic(made / "0", tmp_path / "many", 1000)
+    video = next((made / "0" / "videos").glob("*.mp4"))
+    for run in many.iterdir():
+        (run / "videos").mkdir()
+        (run / "videos" / video.name).hardlink_to(video)
+    seen = show(many)
+    page = seen.page
+    assert seen.count() == "1000 shown"
+    assert page.locator("#table tbody tr").count() == 100
+    page.get_by_label("Next page").click()
+    assert seen.column("run")[0] == "100"
+    seen.spread()
+    for _ in range(5):
+        page.mouse.wheel(0, 3000)
+        page.wait_for_timeout(200)
+    assert page.locator(".cell").count() == 1000
+    assert 0 < page.locator("video").count() <= 48
+    assert seen.filtered("nfe=7 euler") == "0 of 1000 shown"
+    assert seen.filtered("nfe=7 midpoint") == "50 of 1000 shown"
