@@ -14,7 +14,7 @@ def made(tmp_path_factory: pytest.TempPathFactory, speech: Callable[[float], Pat
     """Not to be changed. One thread: small networks are no faster with more, and far slower where cores are shared."""
     threads = torch.get_num_threads()
     torch.set_num_threads(1)
-    folder = make_sweep(tmp_path_factory.mktemp("sweep"), speech(6))
+    folder = make_sweep(tmp_path_factory.mktemp("sweep"), speech(2.2))
     torch.set_num_threads(threads)
     return folder
 

@@ -6,9 +6,11 @@ from typing import Any
 
 import numpy as np
 import pandas as pd
+import torch
 from rich.console import Console
 
 from float_research import compose
+from float_research.video.writer import H264, Recording
 
 TINY = ["model=tiny", "checkpoint=random", "face=none", "trainer.accelerator=cpu"]
 ORDERS = {"euler": 1, "midpoint": 2}
@@ -31,6 +33,23 @@ def make_sweep(folder: Path, audio: Path) -> Path:
         change(place, overrides=overrides)
         measure(place)
     return folder
+
+
+def lengthen(sweep: Path, audio: Path, num_frames: int) -> Path:
+    """Gives all runs of a sweep one longer video, whose frames grow brighter, and traces as long."""
+    levels = torch.linspace(0, 255, num_frames).byte()
+    settings = H264(crf=20, preset="veryfast", audio_rate_hz=48000, audio_bitrate_bps=96000)
+    video = sweep / "video.mp4"
+    with settings.open(video, fps=25.0, size_px=64, recording=Recording(audio)) as writer:
+        writer.write(levels[:, None, None, None].expand(num_frames, 64, 64, 3))
+    for path in sweep.glob("*/record.json"):
+        clips = json.loads(path.read_text())["clips"]
+        for clip in clips:
+            (path.parent / clip["video"]).unlink()
+            (path.parent / clip["video"]).hardlink_to(video)
+            traced(num_frames).to_parquet(path.parent / clip["traces"])
+        change(path.parent, clips=[clip | {"num_frames": num_frames} for clip in clips])
+    return sweep
 
 
 def change(run: Path, **parts: Any) -> None:

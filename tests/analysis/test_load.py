@@ -28,8 +28,8 @@ def test_a_row_has_settings_costs_metrics_and_places(made: Path) -> None:
     assert (first["solver"], first["budget"], first["guidance.audio"], first["face"]) == (
         "euler", "evaluations", "constant", "none",
     )  # fmt: skip
-    assert (first["nfe"], first["guidance.audio.scale"], first["measured_evaluations"]) == (4, 2, 12)
-    assert first["sampling_error"] == 3 / 12
+    assert (first["nfe"], first["guidance.audio.scale"], first["measured_evaluations"]) == (4, 2, 8)
+    assert first["sampling_error"] == 3 / 8
     assert (Path(first["folder"]) / json.loads(first["videos"])[0]).is_file()
     assert "untrained" in first["notice"]
     assert varying(runs) == [
@@ -39,7 +39,7 @@ def test_a_row_has_settings_costs_metrics_and_places(made: Path) -> None:
     assert not {"output_dir", "data.audio", "model.fps"} & set(runs.columns), "places and sizes are no settings"
     clips = load_clips(made)
     assert list(clips["clip"].unique()) == [Path(clips["video_path"][0]).stem]
-    assert clips["frames"].unique() == [150]
+    assert clips["frames"].unique() == [55]
     assert json.loads(clips["absent"][0]) == {"psnr_db": "needs a reference video"}
     assert clips.attrs[SETTINGS] == runs.attrs[SETTINGS]
     assert clips.attrs[NOTES] == []
@@ -48,9 +48,9 @@ def test_a_row_has_settings_costs_metrics_and_places(made: Path) -> None:
 def test_traces_are_long_frames(made: Path) -> None:
     traces = load_traces(load_clips(made).head(2))
     assert list(traces.columns[:4]) == ["run", "clip", "frame", "time_s"]
-    assert len(traces) == 2 * 150
+    assert len(traces) == 2 * 55
     assert set(traces["run"]) == {"0", "1"}
-    assert traces["time_s"].max() == 149 / 25
+    assert traces["time_s"].max() == 54 / 25
 
 
 def test_slopes_are_the_orders(made: Path) -> None:
