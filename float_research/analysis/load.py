@@ -114,14 +114,12 @@ def notice(run: Run) -> str | None:
 
 def _frame(found: Found, rows: Sequence[Row]) -> pd.DataFrame:
     """Identifiers, settings by name, facts and metrics, with a column for whatever some row has."""
-    told, known, measured = (list(dict.fromkeys(name for row in rows for name in row[part])) for part in range(3))
-    settings = sorted(set(told) - set(known) - set(measured))
-    metrics = [name for name in measured if name not in known]
-    identifiers = [name for name in ("run", "clip") if name in known]
-    rest = [name for name in known if name not in identifiers]
-    table = pd.DataFrame(
-        [{**row[0], **row[2], **row[1]} for row in rows], columns=[*identifiers, *settings, *rest, *metrics]
-    )
+    told, known, metrics = (list(dict.fromkeys(name for row in rows for name in row[part])) for part in range(3))
+    settings = sorted(set(told) - set(known) - set(metrics))
+    rest = [name for name in known if name not in metrics]
+    table = pd.DataFrame([{**row[0], **row[1], **row[2]} for row in rows])
+    table = table[[*(name for name in ("run", "clip") if name in rest), *settings, *rest, *metrics]]
+    table = table.loc[:, ~table.columns.duplicated()].copy()
     notes = [*found.notes(), *_missing_videos(found.runs)]
     table.attrs = {SETTINGS: settings, METRICS: metrics, NOTES: notes}
     return table

@@ -173,7 +173,10 @@ class _Told:
             told = {name.removeprefix("clip/"): value for name, value in step.items() if name.startswith("clip/")}
             video = step.get("video.path") or (step.get("video") or {}).get("path")
             clips.append({**nested(told), "video": video, "traces": None})
-        return {**nested({name: value for name, value in self.summary.items() if value is not None}), "clips": clips}
+        record = nested({name: value for name, value in self.summary.items() if value is not None})
+        of_clips = {name for clip in clips for name in clip.get("metrics", {})}
+        metrics = {name: value for name, value in record.get("metrics", {}).items() if name not in of_clips}
+        return {**record, "metrics": metrics, "clips": clips}
 
 
 def _found(told: Iterable[_Told], damaged: Sequence[Path]) -> Found:

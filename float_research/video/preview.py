@@ -15,7 +15,7 @@ GAP_PX = 2
 
 def contact_sheet(video: Path, path: Path, *, rows: int, columns: int) -> Path:
     """`rows × columns` frames at even distances, first and last included, in reading order."""
-    frames = _evenly(video, rows * columns)
+    frames = evenly(video, rows * columns)
     width, height = frames[0].size
     sheet = Pictures.new("RGB", (columns * (width + GAP_PX) - GAP_PX, rows * (height + GAP_PX) - GAP_PX), "white")
     for number, frame in enumerate(frames):
@@ -41,7 +41,7 @@ def _pictures(video: Path) -> list[Picture]:
     return [Pictures.fromarray(frame) for frame in read_frames(video)]
 
 
-def _evenly(video: Path, num: int) -> Sequence[Picture]:
-    """`num` frames at even distances; some come twice where the video has fewer."""
+def evenly(video: Path, num: int) -> Sequence[Picture]:
+    """`num` frames at even distances, first and last included; some come twice where the video has fewer."""
     frames = _pictures(video)
     return [frames[round(i * (len(frames) - 1) / max(num - 1, 1))] for i in range(num)]

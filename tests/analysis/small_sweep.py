@@ -62,7 +62,7 @@ def measure(run: Path) -> None:
     """Gives the clips of a run metrics, reasons of absent ones, and traces."""
     record = json.loads((run / "record.json").read_text())
     settings = dict(text.split("=") for text in record["overrides"])
-    (run / "traces").mkdir()
+    (run / "traces").mkdir(exist_ok=True)
     for clip in record["clips"]:
         error = 3.0 * clip["measured"]["evaluations"] ** -ORDERS[settings.get("solver", "euler")]
         clip["metrics"] = {"sampling_error": error, "motion_amplitude": 0.5, "seam_jump": 1.5}

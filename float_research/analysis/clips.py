@@ -1,0 +1,163 @@
+"""Figures of clips over time: traces, seams, frames."""
+
+from collections.abc import Iterable, Sequence
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+
+from float_research.analysis.plots import COLOURS, FAINT, names, need
+from float_research.types import UserError
+from float_research.video.preview import evenly
+
+VELOCITY, CHUNK = "motion_velocity", "chunk"
+DIRECTION, EMOTION = "direction_", "emotion_"
+MAX_LINES = 8
+
+
+def seams(traces: pd.DataFrame, *, trace: str = VELOCITY, around_frames: int = 10) -> Figure:
+    """A trace over time, a row a clip, with the beginnings of its windows; and beside it the mean around a beginning.
+
+    A seam that does not show leaves no peak at 0.
+    """
+    clips = _clips(traces, trace, CHUNK)
+    figure = Figure(figsize=(9, 0.8 + 1.1 * len(clips)), layout="constrained")
+    grid = np.reshape(figure.subplots(len(clips), 2, sharex="col", sharey="row", width_ratios=[3, 1]), (len(clips), 2))
+    for colour, (name, clip), (over_time, around) in zip(_colours(len(clips)), clips, grid, strict=True):
+        over_time.plot(clip["time_s"], clip[trace], color=colour)
+        _boundaries(over_time, clip)
+        over_time.set_title(name, fontsize="small", loc="left")
+        offsets, mean = _around(clip[trace].to_numpy(dtype=float), _starts(clip), around_frames)
+        around.plot(offsets, mean, color=colour)
+        around.axvline(0, color=FAINT, linestyle=":")
+    grid[-1, 0].set(xlabel="seconds")
+    grid[-1, 1].set(xlabel="frames from a window's first")
+    figure.suptitle(f"{trace}: dotted where a window begins", fontsize="medium")
+    return figure
+
+
+def coordinates(traces: pd.DataFrame, *, directions: Sequence[int] | None = None) -> Figure:
+    """The motion coordinates of one clip over time, one line each, with windows' beginnings and a band of its emotions.
+
+    Without `directions` the eight that move most.
+    """
+    clips = _clips(traces, CHUNK)
+    if len(clips) > 1:
+        raise UserError("coordinates are drawn of one clip; choose it, as by traces[traces.run == '0']")
+    name, clip = clips[0]
+    known = [column for column in clip if str(column).startswith(DIRECTION) and clip[column].notna().any()]
+    if not known:
+        raise UserError("the clip has no traces of its motion coordinates; measure the motion first")
+    moving = clip[known].std().sort_values(ascending=False).index[:MAX_LINES]
+    wanted = sorted(moving) if directions is None else [f"{DIRECTION}{number:02d}" for number in directions]
+    need(clip, *wanted)
+    bands = [column for column in clip if str(column).startswith(EMOTION) and clip[column].notna().any()]
+    heights = [1.0] * len(wanted) + [1.2] * bool(bands)
+    figure = Figure(figsize=(9, 0.8 + 0.6 * len(heights)), layout="constrained")
+    rows = np.ravel(figure.subplots(len(heights), 1, sharex=True, height_ratios=heights))
+    for colour, axes, column in zip(_colours(len(wanted)), rows, wanted, strict=False):
+        axes.plot(clip["time_s"], clip[column], color=colour)
+        axes.set_ylabel(column.removeprefix(DIRECTION), rotation=0, ha="right", va="center")
+        axes.spines[["top", "right"]].set_visible(False)
+        _boundaries(axes, clip)
+    if bands:
+        shares = clip[bands].clip(lower=0).to_numpy(dtype=float).T
+        labels = [str(column).removeprefix(EMOTION) for column in bands]
+        rows[-1].stackplot(clip["time_s"], shares / shares.sum(0), labels=labels, colors=_colours(len(bands)))
+        rows[-1].set(ylim=(0, 1), yticks=[])
+        rows[-1].set_ylabel("emotion", rotation=0, ha="right", va="center")
+        rows[-1].legend(loc="upper left", bbox_to_anchor=(1, 1.4), frameon=False, fontsize="x-small")
+    rows[-1].set(xlabel="seconds", xlim=(clip["time_s"].min(), clip["time_s"].max()))
+    figure.suptitle(f"{name}: motion coordinates", fontsize="medium")
+    return figure
+
+
+def over_time(traces: pd.DataFrame, columns: Sequence[str]) -> Figure:
+    """Traces of several clips over each other, a row a trace."""
+    shown = [name for name in columns if name in traces and traces[name].notna().any()]
+    if not shown:
+        raise UserError(f"no clip has a trace of {', '.join(columns)}; measure them first")
+    clips = _clips(traces)
+    figure = Figure(figsize=(9, 0.8 + 1.5 * len(shown)), layout="constrained")
+    rows = np.ravel(figure.subplots(len(shown), 1, sharex=True))
+    for axes, column in zip(rows, shown, strict=True):
+        for colour, (name, clip) in zip(_colours(len(clips)), clips, strict=True):
+            axes.plot(clip["time_s"], clip[column], color=colour, label=name, alpha=0.85)
+        axes.set_title(column, fontsize="small", loc="left")
+        axes.spines[["top", "right"]].set_visible(False)
+    rows[0].legend(frameon=False, fontsize="x-small", loc="upper left", bbox_to_anchor=(1, 1))
+    rows[-1].set(xlabel="seconds")
+    return figure
+
+
+def strips(clips: pd.DataFrame, *, num_frames: int = 8) -> Figure:
+    """Frames at the same moments side by side, a row a clip. Clips whose video is missing have an empty row."""
+    if clips.empty:
+        raise UserError("there is no clip to show")
+    figure = Figure(figsize=(1.1 * num_frames + 1.5, 1.15 * len(clips)), layout="constrained")
+    grid = np.reshape(figure.subplots(len(clips), num_frames), (len(clips), num_frames))
+    for row, name, path in zip(grid, names(clips), clips["video_path"], strict=True):
+        row[0].set_ylabel(name, rotation=0, ha="right", va="center", fontsize="small")
+        _show(row, path, num_frames)
+    return figure
+
+
+def sheet(clips: pd.DataFrame, *, rows: int = 3, columns: int = 6) -> Figure:
+    """A contact sheet of one clip: frames at even distances, in reading order."""
+    if len(clips) != 1:
+        raise UserError(f"a contact sheet shows one clip, and these are {len(clips)}; choose it, as by clips.head(1)")
+    figure = Figure(figsize=(1.3 * columns, 1.3 * rows + 0.4), layout="constrained")
+    grid = np.ravel(figure.subplots(rows, columns))
+    figure.suptitle(names(clips)[0], fontsize="medium")
+    _show(grid, clips["video_path"].iloc[0], rows * columns)
+    return figure
+
+
+def _show(grid: Iterable[Axes], video: object, num_frames: int) -> None:
+    places = list(grid)
+    found = isinstance(video, str) and Path(video).is_file()
+    if not found:
+        places[0].text(0, 0.5, "video missing", transform=places[0].transAxes, color=FAINT)
+    pictures = evenly(Path(str(video)), num_frames) if found else []
+    for axes in places:
+        axes.set(xticks=[], yticks=[])
+        axes.spines[:].set_visible(False)
+    for axes, picture in zip(places, pictures, strict=False):
+        axes.imshow(picture)
+
+
+def _clips(traces: pd.DataFrame, *columns: str) -> list[tuple[str, pd.DataFrame]]:
+    """The traces of each clip by its name."""
+    if traces.empty:
+        raise UserError("no clip has traces; measure the runs first")
+    need(traces, *columns)
+    several = traces.groupby("run")["clip"].nunique().max() > 1
+    groups = traces.groupby(["run", "clip"], sort=False)
+    return [(f"run {run}" + (f", {clip}" if several else ""), group) for (run, clip), group in groups]
+
+
+def _starts(clip: pd.DataFrame) -> list[int]:
+    """Places of the first frames of all windows but the first."""
+    chunk = clip[CHUNK].to_numpy()
+    return [int(place) + 1 for place in np.flatnonzero(np.diff(chunk))]
+
+
+def _boundaries(axes: Axes, clip: pd.DataFrame) -> None:
+    for place in _starts(clip):
+        axes.axvline(clip["time_s"].iloc[place], color=FAINT, linestyle=":")
+
+
+def _around(values: np.ndarray, starts: Sequence[int], width: int) -> tuple[np.ndarray, np.ndarray]:
+    """Offsets and the mean of the values at them from each start; NaN where no clip reaches."""
+    offsets = np.arange(-width, width + 1)
+    places = np.add.outer(np.array(starts, dtype=int), offsets)
+    inside = (places >= 0) & (places < len(values))
+    taken = np.where(inside, values[np.clip(places, 0, len(values) - 1)], np.nan)
+    counts = np.isfinite(taken).sum(0)
+    return offsets, np.where(counts > 0, np.nansum(taken, 0) / np.maximum(counts, 1), np.nan)
+
+
+def _colours(count: int) -> list[str]:
+    return [COLOURS[number % len(COLOURS)] for number in range(count)]

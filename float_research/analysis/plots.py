@@ -1,0 +1,169 @@
+"""Figures of sweeps, from the frames that `load` gives. All return matplotlib figures and draw nowhere else."""
+
+from collections.abc import Callable, Iterable, Sequence
+from typing import Any
+
+import numpy as np
+import pandas as pd
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+
+from float_research.analysis.convergence import ERROR, EVALUATIONS, slopes
+from float_research.analysis.load import varying
+from float_research.types import UserError
+
+COLOURS = (
+    *("#3a86c8", "#d97b29", "#2a9d76", "#c0508f", "#8a6cc4", "#a98a1f", "#4fb0c6", "#8b9199"),
+    *("#1f4e79", "#8c4a10", "#145c45", "#6e2450"),
+)
+FAINT = "#9aa4ad"
+AUDIO_SCALE, EMOTION_SCALE = "guidance.audio.scale", "guidance.emotion.scale"
+STAGES = ("load", "read", "crop", "encode_image", "encode_audio", "emotion", "sample", "decode", "write", "metrics")
+"""In the order in which a run goes through them."""
+
+
+def attempt(plot: Callable[..., Figure], *arguments: Any, **settings: Any) -> Figure | None:
+    """The figure, or one printed sentence on why these runs give none."""
+    try:
+        return plot(*arguments, **settings)
+    except UserError as error:
+        print(f"no figure: {error}")
+        return None
+
+
+def pareto(
+    runs: pd.DataFrame, *, error: str = ERROR, cost: str = EVALUATIONS, by: str = "solver", title: str | None = None
+) -> Figure:
+    """Error against cost on logarithmic axes, a line for each value of `by`, with measured slopes and declared orders.
+
+    Grey steps: the least error for at most that cost. Where several runs share a cost the line goes through their mean.
+    """
+    need(runs, error, cost, by)
+    known = runs[(runs[error] > 0) & (runs[cost] > 0)]
+    if known.empty:
+        raise UserError(f"no run has a positive {error} and {cost}")
+    figure, axes = _figure(6.4, 4.2)
+    told = slopes(runs, error, cost) if by == "solver" else None
+    for colour, (value, group) in zip(_endless(), known.groupby(by, sort=False), strict=False):
+        line = group.groupby(cost)[error].mean().sort_index()
+        axes.plot(line.index, line, "-", color=colour, alpha=0.7)
+        axes.plot(group[cost], group[error], "o", color=colour, label=f"{value}{_slope_of(told, value)}")
+    best = known.sort_values([cost, error])
+    best = best[best[error] == best[error].cummin()]
+    axes.step(best[cost], best[error], where="post", color=FAINT, linestyle=":", label="best so far", zorder=0)
+    axes.set(xscale="log", yscale="log", xlabel=cost, ylabel=error, title=title or f"{error} against {cost}")
+    ticks = sorted(known[cost].unique())
+    if len(ticks) <= 12:
+        axes.set_xticks(ticks, [f"{tick:g}" for tick in ticks], minor=False)
+        axes.set_xticks([], minor=True)
+    axes.legend(title=by, frameon=False, fontsize="small")
+    return figure
+
+
+def guidance_map(runs: pd.DataFrame, metric: str, *, rows: str = EMOTION_SCALE, columns: str = AUDIO_SCALE) -> Figure:
+    """A metric over two settings, such as both guidance scales, as colour and number; means where runs share both."""
+    need(runs, metric, rows, columns)
+    table = runs.pivot_table(index=rows, columns=columns, values=metric, aggfunc="mean").sort_index(ascending=False)
+    if table.size < 2:
+        raise UserError(f"{rows} and {columns} do not vary among runs with {metric}; sweep over them")
+    figure, axes = _figure(1.6 + 0.9 * table.shape[1], 1.3 + 0.6 * table.shape[0])
+    values = table.to_numpy(dtype=float)
+    image = axes.imshow(values, aspect="auto", cmap="cividis")
+    middle = (np.nanmin(values) + np.nanmax(values)) / 2
+    for (row, column), value in np.ndenumerate(values):
+        said = "–" if np.isnan(value) else f"{value:.3g}"
+        axes.text(column, row, said, ha="center", va="center", color="white" if value < middle else "black")
+    axes.set(xlabel=columns, ylabel=rows, title=metric)
+    axes.set_xticks(range(table.shape[1]), [_short(value) for value in table.columns])
+    axes.set_yticks(range(table.shape[0]), [_short(value) for value in table.index])
+    figure.colorbar(image, ax=axes)
+    return figure
+
+
+def by_setting(runs: pd.DataFrame, metrics: Sequence[str], setting: str) -> Figure:
+    """Metrics by the values of one setting: a dot a run, a line through means. Metrics that no run has are left out."""
+    need(runs, setting)
+    shown = [name for name in metrics if name in runs and runs[name].notna().any()]
+    if not shown:
+        raise UserError(f"the runs have none of {', '.join(metrics)}; measure them first")
+    figure = Figure(figsize=(3.4 * len(shown), 3.2), layout="constrained")
+    levels = list(dict.fromkeys(runs.sort_values(setting)[setting].dropna()))
+    for colour, axes, name in zip(_endless(), np.ravel(figure.subplots(1, len(shown))), shown, strict=False):
+        place = [levels.index(value) if value in levels else np.nan for value in runs[setting]]
+        axes.plot(place, runs[name], "o", color=colour, alpha=0.5)
+        means = runs.groupby(setting)[name].mean().reindex(levels)
+        axes.plot(range(len(levels)), means, "-", color=colour)
+        axes.set_xticks(range(len(levels)), [_short(value) for value in levels], rotation=30 if len(levels) > 4 else 0)
+        axes.set(xlabel=setting, title=name)
+        _plain(axes)
+    return figure
+
+
+def timing(runs: pd.DataFrame) -> Figure:
+    """Seconds of each stage of each run, stacked; what the wall clock saw beyond them is grey."""
+    stages = [stage for stage in STAGES if f"{stage}_s" in runs and runs[f"{stage}_s"].notna().any()]
+    if not stages:
+        raise UserError("the runs have no seconds of stages, which older records lack; run them again")
+    figure, axes = _figure(7.5, 1.4 + 0.28 * len(runs))
+    start = np.zeros(len(runs))
+    labels = names(runs)
+    for colour, stage in zip(_endless(), stages, strict=False):
+        spent = runs[f"{stage}_s"].fillna(0).to_numpy(dtype=float)
+        axes.barh(labels, spent, left=start, color=colour, label=stage)
+        start += spent
+    if "wall_s" in runs:
+        rest = (runs["wall_s"].fillna(0) - start).clip(lower=0)
+        axes.barh(labels, rest, left=start, color="#d5d9dc", label="rest")
+    axes.invert_yaxis()
+    axes.set(xlabel="seconds", title="where the time goes")
+    axes.legend(
+        frameon=False, fontsize="small", ncols=5, loc="upper center", bbox_to_anchor=(0.5, -0.12 - 0.6 / len(runs))
+    )
+    return figure
+
+
+def names(runs: pd.DataFrame) -> list[str]:
+    """A short label for each row: the run, and the settings in which rows differ."""
+    settings = varying(runs)
+    return [
+        f"{row['run']}: {' '.join(_short(row[name]) for name in settings)}" if settings else f"run {row['run']}"
+        for row in runs.to_dict("records")
+    ]
+
+
+def need(frame: pd.DataFrame, *columns: str) -> None:
+    """Raises a UserError for a column that no row has."""
+    for name in columns:
+        if name not in frame or frame[name].isna().all():
+            raise UserError(f"no run has {name}; it was not set, or not measured")
+
+
+def _figure(width: float, height: float) -> tuple[Figure, Axes]:
+    figure = Figure(figsize=(width, height), layout="constrained")
+    axes = figure.subplots()
+    _plain(axes)
+    return figure, axes
+
+
+def _plain(axes: Axes) -> None:
+    axes.spines[["top", "right"]].set_visible(False)
+
+
+def _slope_of(told: pd.DataFrame | None, solver: object) -> str:
+    """`, slope 1.02 (order 1)` of a solver whose slope is known once."""
+    if told is None:
+        return ""
+    rows = told[(told["solver"] == solver) & told["slope"].notna()]
+    if len(rows) != 1:
+        return ""
+    order = rows["order"].iloc[0]
+    return f", slope {rows['slope'].iloc[0]:.2f}" + ("" if pd.isna(order) else f" (order {order:.0f})")
+
+
+def _short(value: object) -> str:
+    return f"{value:g}" if isinstance(value, float) else str(value)
+
+
+def _endless() -> Iterable[str]:
+    while True:
+        yield from COLOURS

@@ -1,0 +1,142 @@
+"""Figures show the numbers they are given, and say why there is nothing to show."""
+
+import io
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import pytest
+from matplotlib.figure import Figure
+
+from float_research.analysis import clips as over_clips
+from float_research.analysis import plots
+from float_research.analysis.load import SETTINGS, load_clips, load_runs, load_traces
+from float_research.types import UserError
+
+
+@pytest.fixture(scope="module")
+def runs(made: Path) -> pd.DataFrame:
+    return load_runs(made)
+
+
+@pytest.fixture(scope="module")
+def clips(made: Path) -> pd.DataFrame:
+    return load_clips(made)
+
+
+@pytest.fixture(scope="module")
+def traces(clips: pd.DataFrame) -> pd.DataFrame:
+    return load_traces(clips)
+
+
+def drawn(figure: Figure) -> int:
+    """Bytes of the picture: it can be drawn."""
+    buffer = io.BytesIO()
+    figure.savefig(buffer, format="png", dpi=40)
+    return len(buffer.getvalue())
+
+
+def texts(figure: Figure) -> list[str]:
+    return [text.get_text() for axes in figure.axes for text in axes.texts]
+
+
+def test_pareto_has_a_line_a_solver_and_says_its_slope(runs: pd.DataFrame) -> None:
+    figure = plots.pareto(runs.head(6))
+    (axes,) = figure.axes
+    assert (axes.get_xscale(), axes.get_yscale()) == ("log", "log")
+    legend = axes.get_legend()
+    assert legend is not None
+    assert [text.get_text() for text in legend.get_texts()] == [
+        "euler, slope 1.00 (order 1)",
+        "midpoint, slope 2.00 (order 2)",
+        "best so far",
+    ]
+    assert list(axes.lines[0].get_xdata()) == [8, 16, 32]
+    assert np.allclose(axes.lines[0].get_ydata(), [3 / 8, 3 / 16, 3 / 32])
+    assert drawn(figure)
+
+
+def test_guidance_map_has_a_number_a_place(runs: pd.DataFrame) -> None:
+    scaled = runs.assign(lips=runs["guidance.audio.scale"] + 10 * runs["guidance.emotion.scale"])
+    figure = plots.guidance_map(scaled.iloc[6:10], "lips")
+    assert texts(figure) == ["21", "23", "1", "3"], "the greater emotion scale on top"
+    assert [label.get_text() for label in figure.axes[0].get_xticklabels()] == ["1", "3"]
+    assert drawn(figure)
+
+
+def test_bars_are_the_seconds_of_stages(runs: pd.DataFrame) -> None:
+    (axes,) = plots.timing(runs.head(2)).axes
+    widths = {str(bars.get_label()): bars[1].get_width() for bars in axes.containers}
+    assert widths["decode"] == pytest.approx(runs["decode_s"][1])
+    assert sum(widths.values()) == pytest.approx(max(runs["wall_s"][1], sum(widths.values())))
+    assert [label.get_text() for label in axes.get_yticklabels()] == ["0: 4", "1: 8"]
+
+
+def test_settings_stand_in_their_order(runs: pd.DataFrame) -> None:
+    figure = plots.by_setting(runs.head(6), ["sampling_error", "not_there"], "nfe")
+    (axes,) = figure.axes
+    assert [label.get_text() for label in axes.get_xticklabels()] == ["4", "8", "16"]
+    means = (3 / 8 + 3 / 64) / 2, (3 / 16 + 3 / 256) / 2, (3 / 32 + 3 / 1024) / 2
+    assert np.allclose(axes.lines[-1].get_ydata(), means)
+
+
+def test_a_planted_seam_is_seen_at_zero(traces: pd.DataFrame) -> None:
+    one = traces[traces["run"] == "0"].assign(motion_velocity=0.0)
+    one.loc[one["frame"] == 50, "motion_velocity"] = 7.0
+    over_time, around = over_clips.seams(one, around_frames=3).axes
+    assert [line.get_xdata()[0] for line in over_time.lines[1:]] == [2.0], "the window begins at 2 s"
+    assert list(around.lines[0].get_ydata()) == [0, 0, 0, 7, 0, 0, 0]
+
+
+def test_coordinates_have_windows_and_bands(traces: pd.DataFrame) -> None:
+    figure = over_clips.coordinates(traces[traces["run"] == "0"], directions=[2, 0])
+    *rows, bands = figure.axes
+    assert [axes.get_ylabel() for axes in rows] == ["02", "00"]
+    assert all(axes.lines[1].get_xdata()[0] == 2.0 for axes in rows)
+    assert len(bands.collections) == 2
+    assert drawn(figure)
+    with pytest.raises(UserError, match="of one clip; choose it"):
+        over_clips.coordinates(traces)
+
+
+def test_strips_show_the_same_moments_and_miss_what_is_missing(clips: pd.DataFrame) -> None:
+    shown = clips.head(2).copy()
+    shown.attrs = clips.attrs
+    shown.loc[1, "video_path"] = "/nowhere.mp4"
+    figure = over_clips.strips(shown, num_frames=3)
+    images = [axes.images for axes in figure.axes]
+    assert [len(found) for found in images] == [1, 1, 1, 0, 0, 0]
+    assert images[0][0].get_array().shape == (64, 64, 3)
+    assert texts(figure) == ["video missing"]
+    sheet = over_clips.sheet(clips.head(1), rows=2, columns=2)
+    assert sum(len(axes.images) for axes in sheet.axes) == 4
+    assert drawn(sheet)
+
+
+def test_traces_lie_over_each_other(traces: pd.DataFrame) -> None:
+    figure = over_clips.over_time(traces[traces["run"].isin(["0", "1"])], ["mouth_opening", "not_there"])
+    (axes,) = figure.axes
+    assert [line.get_label() for line in axes.lines] == ["run 0", "run 1"]
+
+
+BARE = pd.DataFrame({"run": ["0"], "nfe": [4]})
+BARE.attrs = {SETTINGS: ["nfe"]}
+NOTHING: dict[str, tuple[Callable[[], Figure], str]] = {
+    "pareto": (lambda: plots.pareto(BARE), "no run has sampling_error"),
+    "map": (lambda: plots.guidance_map(BARE.assign(x=1.0, y=1, z=2), "x", rows="y", columns="z"), "do not vary"),
+    "timing": (lambda: plots.timing(BARE), "no seconds of stages"),
+    "setting": (lambda: plots.by_setting(BARE, ["a", "b"], "nfe"), "none of a, b"),
+    "seams": (lambda: over_clips.seams(pd.DataFrame()), "no clip has traces"),
+    "strips": (lambda: over_clips.strips(pd.DataFrame()), "no clip to show"),
+}
+
+
+@pytest.mark.parametrize(("plot", "said"), NOTHING.values(), ids=NOTHING)
+def test_nothing_to_show_is_one_sentence(
+    plot: Callable[[], Figure], said: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    with pytest.raises(UserError, match=said):
+        plot()
+    assert plots.attempt(plot) is None
+    assert said in capsys.readouterr().out

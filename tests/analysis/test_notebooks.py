@@ -1,0 +1,83 @@
+"""Every notebook runs top to bottom on a small sweep, with metrics and without, and is kept without outputs."""
+
+import json
+import shutil
+from pathlib import Path
+from typing import Any
+
+import nbformat
+import pytest
+from nbclient import NotebookClient
+from small_sweep import change
+
+NOTEBOOKS = sorted((Path(__file__).parents[2] / "notebooks").glob("*.ipynb"))
+FRESH = "%reset -f"
+
+
+def read(path: Path) -> Any:
+    return nbformat.read(path, as_version=4)
+
+
+@pytest.mark.parametrize("path", NOTEBOOKS, ids=lambda path: path.stem)
+def test_a_notebook_is_text(path: Path) -> None:
+    notebook = read(path)
+    nbformat.validate(notebook)
+    prose = [cell.source for cell in notebook.cells if cell.cell_type == "markdown"]
+    assert "**Demo weights**" in prose[0], "what they show and do not show"
+    for cell in notebook.cells:
+        if cell.cell_type == "code":
+            assert cell.outputs == []
+            assert cell.execution_count is None
+
+
+@pytest.fixture(scope="module")
+def bare(made: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The same sweep as an older version would have left it: no metrics, no traces, no videos, fewer facts."""
+    folder = Path(shutil.copytree(made, tmp_path_factory.mktemp("bare") / "sweep"))
+    for run in folder.iterdir():
+        shutil.rmtree(run / "videos")
+        shutil.rmtree(run / "traces")
+        record = json.loads((run / "record.json").read_text())
+        clips = [clip | {"metrics": {}, "absent": {}, "traces": None} for clip in record["clips"]]
+        change(run, clips=clips, metrics={}, absent={}, peak_memory_mb=None)
+    return folder
+
+
+@pytest.fixture(scope="module")
+def executed(made: Path, bare: Path) -> dict[tuple[str, str], list[Any]]:
+    """The outputs of each notebook on both sweeps, all run in one kernel that forgets in between."""
+    cells: list[Any] = []
+    for sweep in (made, bare):
+        for path in NOTEBOOKS:
+            code = [cell.source for cell in read(path).cells if cell.cell_type == "code"]
+            of = {"of": ("bare" if sweep == bare else "made", path.stem)}
+            sources = [FRESH, f"%env FLOAT_SWEEP={sweep}", *code]
+            cells += [nbformat.v4.new_code_cell(source, metadata=of) for source in sources]
+    notebook = nbformat.v4.new_notebook(cells=cells)
+    NotebookClient(notebook, kernel_name="python3", timeout=120).execute()
+    found: dict[tuple[str, str], list[Any]] = {}
+    for cell in notebook.cells:
+        found.setdefault(tuple(cell.metadata.of), []).extend(cell.outputs)
+    return found
+
+
+def pictures(outputs: list[Any]) -> int:
+    return sum("image/png" in output.get("data", {}) for output in outputs)
+
+
+def printed(outputs: list[Any]) -> str:
+    return "".join(output.get("text", "") for output in outputs)
+
+
+@pytest.mark.parametrize("path", NOTEBOOKS, ids=lambda path: path.stem)
+def test_it_draws_what_there_is(path: Path, executed: dict[tuple[str, str], list[Any]]) -> None:
+    outputs = executed["made", path.stem]
+    assert pictures(outputs) >= 3
+    assert "untrained" in printed(outputs)
+
+
+@pytest.mark.parametrize("path", NOTEBOOKS, ids=lambda path: path.stem)
+def test_it_says_what_there_is_not(path: Path, executed: dict[tuple[str, str], list[Any]]) -> None:
+    said = printed(executed["bare", path.stem])
+    assert "12 of 12 videos are missing" in said
+    assert path.stem == "overview" or "no figure: " in said
