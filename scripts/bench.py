@@ -2,6 +2,8 @@
 
 import argparse
 import json
+import os
+import shutil
 import subprocess
 import sys
 import tempfile
@@ -16,7 +18,10 @@ import pandas as pd
 import soundfile
 
 from float_research import cli
+from float_research.analysis.load import load_runs
+from float_research.analysis.page import write_page
 from float_research.data.examples import example
+from float_research.tracking.record import write_json
 
 INFER = (sys.executable, str(Path(__file__).with_name("infer.py")))
 STAGES = ("encode_image", "encode_audio", "emotion", "sample", "decode", "write")
@@ -64,6 +69,44 @@ def sweep(arguments: argparse.Namespace) -> dict[str, Any]:
     print(f"their sampling, decoding and encoding: {stages_s:.1f} s; the sweep took {sweep_s / stages_s:.2f} x that")
     print(f"{len(settings)} processes with cache=none: {alone_s:.1f} s; the sweep took {sweep_s / alone_s:.2f} x that")
     return {"device": device, "runs": len(table), "sweep_s": sweep_s, "stages_s": stages_s, "alone_s": alone_s}
+
+
+def analysis(arguments: argparse.Namespace) -> dict[str, Any]:
+    """Time to load many runs as a data frame, to write their comparison page, and to open it in a browser."""
+    with tempfile.TemporaryDirectory() as place:
+        folder = Path(place) / "sweep"
+        infer(f"hydra.run.dir={folder / '0'}", *arguments.overrides)
+        record = json.loads((folder / "0" / "record.json").read_text())
+        for number in range(1, arguments.runs):
+            shutil.copytree(folder / "0", folder / str(number), copy_function=os.link)
+            varied = [f"solver={SOLVERS[number % len(SOLVERS)]}", f"nfe={2 + number % 20}", f"seed={number}"]
+            write_json(folder / str(number) / "record.json", {**record, "overrides": [*record["overrides"], *varied]})
+        figures = {"load_runs_s": timed(lambda: load_runs(folder))}
+        figures["write_page_s"] = timed(lambda: write_page(folder, folder / "report", "bench"))
+        if browser := shutil.which("chromium"):
+            figures["open_page_s"] = opened(browser, folder / "report" / "index.html")
+    for name, seconds in figures.items():
+        print(f"{name.removesuffix('_s').replace('_', ' ')}, {arguments.runs} runs: {seconds:.2f} s")
+    return figures
+
+
+def timed(act: Callable[[], object]) -> float:
+    started = time.perf_counter()
+    act()
+    return time.perf_counter() - started
+
+
+def opened(browser: str, page: Path) -> float:
+    """Seconds from asking for a page to its table and its first video."""
+    from playwright.sync_api import sync_playwright
+
+    with sync_playwright() as playwright:
+        window = playwright.chromium.launch(executable_path=browser).new_page(viewport={"width": 1500, "height": 1500})
+        started = time.perf_counter()
+        window.goto(page.as_uri())
+        window.locator("#table tbody tr").first.wait_for()
+        window.locator("video").first.wait_for()
+        return time.perf_counter() - started
 
 
 def infer(*arguments: str) -> float:
