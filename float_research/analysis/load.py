@@ -4,13 +4,13 @@ import json
 import warnings
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from statistics import fmean
 from typing import Any
 
 import pandas as pd
 
 from float_research.tracking.runs import Found, Run, find, refuse_empty, word
 from float_research.tracking.summary import facts
+from float_research.tracking.tracker import mean_metrics
 from float_research.tracking.weights_and_biases import find_offline, find_project
 from float_research.types import UserError
 
@@ -65,7 +65,7 @@ def load_clips(source: str | Path) -> pd.DataFrame:
 def run_table(found: Found) -> pd.DataFrame:
     """The frame of `load_runs`, without a warning."""
     rows = [
-        (run.settings(), {**facts(run), "notice": notice(run), "folder": run.folder}, _run_metrics(run.record))
+        (run.settings(), {**facts(run), "notice": notice(run), "folder": run.folder}, mean_metrics(run.record))
         for run in found.runs
     ]
     return _frame(found, rows)
@@ -113,8 +113,9 @@ def notice(run: Run) -> str | None:
 
 
 def _frame(found: Found, rows: Sequence[Row]) -> pd.DataFrame:
-    """Identifiers, settings by name, facts and metrics, with a column for whatever some row has."""
+    """Identifiers, settings, facts and metrics, these and settings by name, with a column for whatever some row has."""
     told, known, metrics = (list(dict.fromkeys(name for row in rows for name in row[part])) for part in range(3))
+    metrics.sort()
     settings = sorted(set(told) - set(known) - set(metrics))
     rest = [name for name in known if name not in metrics]
     table = pd.DataFrame([{**row[0], **row[1], **row[2]} for row in rows])
@@ -129,15 +130,6 @@ def _told(table: pd.DataFrame) -> pd.DataFrame:
     if table.attrs[NOTES]:
         warnings.warn("; ".join(table.attrs[NOTES]), stacklevel=3)
     return table
-
-
-def _run_metrics(record: Mapping[str, Any]) -> dict[str, float]:
-    measured = [clip.get("metrics") or {} for clip in record["clips"]]
-    names = dict.fromkeys(name for clip in measured for name in clip)
-    return {
-        **{name: fmean(clip[name] for clip in measured if name in clip) for name in names},
-        **(record.get("metrics") or {}),
-    }
 
 
 def _clip_rows(run: Run) -> list[Row]:

@@ -69,7 +69,7 @@ def test_one_row_a_run_with_what_it_overrode(sweep: Path) -> None:
 
 def test_metrics_are_means_over_the_clips_that_have_them(sweep: Path) -> None:
     put(sweep / "11", evaluations=9, ssim=0.5, motion_jerk=3.0)
-    table = summarise(sweep)[0]
+    table = summarise(find(sweep))
     assert table[["ssim", "motion_jerk", "fid"]].iloc[3].tolist() == [0.75, 3, 12]
     assert table[["ssim", "motion_jerk", "fid"]].iloc[:3].isna().all(axis=None), "records of older versions have none"
 
