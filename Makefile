@@ -26,5 +26,5 @@ $(VENV)/installed: pyproject.toml constraints.txt
 	touch $@
 
 $(VENV)/installed-dev: $(VENV)/installed
-	$(PIP) --editable '.[dev,faces,joblib,mlflow,optuna,submitit,tensorboard]'
+	$(PIP) --editable '.[dev,faces,joblib,mlflow,optuna,ray,submitit,tensorboard]'
 	touch $@

@@ -1,5 +1,6 @@
 """The one module that sees configs: composes them and builds the parts they name."""
 
+import os
 from collections.abc import Callable, Iterator, Sequence
 from functools import partial
 from pathlib import Path
@@ -33,8 +34,6 @@ from float_research.types import UserError
 if TYPE_CHECKING:
     from float_research.evaluation.demo import Evaluation
     from float_research.training.job import TrainingJob
-
-IN_PROCESS_LAUNCHERS = ("BasicLauncher", "JoblibLauncher")
 
 
 def config_folder() -> Path:
@@ -136,7 +135,6 @@ def model_builder(cfg: DictConfig) -> Callable[[], FloatModel]:
 
 def build_job(cfg: DictConfig) -> Job:
     """All parts of a run, cheap ones only: nothing reads weights or media yet."""
-    refuse_replayed_sweep(cfg)
     if "_target_" not in cfg.data:
         raise UserError("this data=… is for scripts/train.py; choose data=pair, data=grid or data=manifest")
     for name, wanted in {
@@ -164,9 +162,10 @@ def build_job(cfg: DictConfig) -> Job:
         naming=Naming(pattern=cfg.name, values=naming_values(cfg)),
         output_dir=Path(cfg.output_dir),
         dry_run=cfg.dry_run,
-        resume=cfg.resume,
+        resume=cfg.resume or requeued(),
         trackers=build_trackers(cfg),
         overrides=list(HydraConfig.get().overrides.task) if HydraConfig.initialized() else [],
+        num_tasks=num_tasks(),
         sweep=Path(HydraConfig.get().sweep.dir).name if in_sweep() else None,
         config=resolved(cfg),
     )
@@ -286,17 +285,15 @@ def naming_values(cfg: DictConfig) -> dict[str, Any]:
     }
 
 
-def refuse_replayed_sweep(cfg: DictConfig) -> None:
-    """Refuses `ddp` in a sweep within one process: its extra ranks would start the whole sweep again."""
-    if not in_sweep():
-        return
-    launcher = HydraConfig.get().launcher._target_.rsplit(".", 1)[-1]
-    strategy = str(cfg.trainer.strategy)
-    if launcher in IN_PROCESS_LAUNCHERS and strategy.startswith("ddp") and not strategy.endswith(("_spawn", "_fork")):
-        raise UserError(
-            f"trainer.strategy={strategy} cannot run in a sweep of the {launcher}: each extra process would replay the "
-            "sweep; use trainer.strategy=ddp_spawn, or run the settings one by one"
-        )
+def num_tasks() -> int:
+    """How many processes the launcher starts for this run."""
+    launcher = HydraConfig.get().launcher if in_sweep() else {}
+    return int(launcher.get("tasks_per_node", 1) * launcher.get("nodes", 1))
+
+
+def requeued() -> bool:
+    """Whether SLURM started this job before: its time was up, or its node was wanted or lost."""
+    return int(os.environ.get("SLURM_RESTART_COUNT", "0")) > 0
 
 
 def load(overrides: Sequence[str]) -> Pipeline:

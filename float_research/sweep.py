@@ -1,9 +1,13 @@
 """What a sweep does beyond its runs."""
 
+import atexit
 import fcntl
 import json
+import os
+import signal
 import sys
 from collections.abc import Mapping
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Any, TextIO
 
@@ -32,10 +36,14 @@ class Sweep(Callback):
     """
 
     def on_multirun_start(self, config: DictConfig, **kwargs: Any) -> None:
+        folder, launcher = Path(config.hydra.sweep.dir), config.hydra.launcher
         try:
-            claim(Path(config.hydra.sweep.dir), identity(config))
+            claim(folder, identity(config))
         except UserError as error:
             cli.fail(str(error), cli.EXIT_USER_ERROR)
+        atexit.register(leave, folder, outlived="submitit" in launcher._target_)
+        if "ray" in launcher and find_spec("ray"):
+            start_ray(**compose.resolved(launcher.ray.init))
 
     def on_multirun_end(self, config: DictConfig, **kwargs: Any) -> None:
         folder, console = Path(config.hydra.sweep.dir), Console()
@@ -45,6 +53,15 @@ class Sweep(Callback):
         release(folder)
         if num_failed:
             sys.exit(1)
+
+
+def start_ray(**settings: Any) -> None:
+    """Starts Ray before its launcher would: it takes SIGTERM for itself, which is to end a sweep as SIGINT does."""
+    import ray
+
+    os.environ["RAY_USAGE_STATS_ENABLED"] = "0"
+    ray.init(**settings)
+    signal.signal(signal.SIGTERM, signal.getsignal(signal.SIGINT))
 
 
 def identity(config: DictConfig) -> dict[str, str]:
@@ -80,6 +97,18 @@ def claim(folder: Path, identity: Mapping[str, str]) -> None:
             raise UserError(f"{folder} holds the sweep {said}; choose another hydra.sweep.dir")
     write_json(place, identity)
     _locks[folder] = lock
+
+
+def leave(folder: Path, *, outlived: bool) -> None:
+    """Tidies up after the workers of a sweep that ended early, or says that they outlive it."""
+    if folder not in _locks:
+        return
+    if outlived:
+        print(f"runs that were submitted go on, and write to {folder}", file=sys.stderr)
+    else:
+        for part in folder.rglob(".*.part"):
+            part.unlink(missing_ok=True)
+    release(folder)
 
 
 def release(folder: Path) -> None:

@@ -117,6 +117,7 @@ class ClipResult:
     """
 
     id: str
+    run: str
     video: str
     video_sha256: str
     image: str

@@ -1,6 +1,9 @@
 """What all tests share: a tiny model with seeded weights and short speech."""
 
+import functools
 import os
+import socket
+import subprocess
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
@@ -25,6 +28,20 @@ TINY = ["model=tiny", "checkpoint=random", "face=none"]
 def pytest_runtest_setup(item: pytest.Item) -> None:
     if item.get_closest_marker("gpu") and not torch.cuda.is_available():
         pytest.skip("needs a CUDA device, and this machine has none")
+    if item.get_closest_marker("slurm") and (reason := slurm_is_missing()):
+        pytest.skip(reason)
+
+
+@functools.cache
+def slurm_is_missing() -> str | None:
+    """Why tests cannot use SLURM here. That of a cluster is left alone."""
+    remedy = "needs a SLURM of this machine alone, which .ci/slurm starts"
+    try:
+        said = subprocess.run(["sinfo", "--noheader", "--format=%n"], check=True, capture_output=True, timeout=30)
+    except (OSError, subprocess.SubprocessError) as error:
+        return f"{remedy}: {error}"
+    nodes = said.stdout.decode().split()
+    return None if nodes == [socket.gethostname().split(".")[0]] else f"{remedy}, and not one of the nodes {nodes}"
 
 
 @pytest.fixture(autouse=True)

@@ -9,7 +9,7 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -37,9 +37,8 @@ class Ended:
 
 
 @pytest.fixture
-def script(monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]) -> Iterator[Script]:
+def script(monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]) -> Script:
     """`script("infer", …)` runs scripts/infer.py in this process."""
-    handlers = {kind: signal.getsignal(kind) for kind in (signal.SIGINT, signal.SIGTERM)}
     monkeypatch.setenv("HYDRA_FULL_ERROR", "0")
     monkeypatch.setenv("COLUMNS", "200")
 
@@ -53,9 +52,7 @@ def script(monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]) -
             code = int(end.code or 0)
         return Ended(code, *capfd.readouterr())
 
-    yield run
-    for kind, handler in handlers.items():
-        signal.signal(kind, handler)
+    return run
 
 
 def files(folder: Path) -> set[str]:
@@ -269,7 +266,7 @@ def test_parity_ends_with_1_when_a_tensor_is_wrong(script: Script, tmp_path: Pat
     assert script("parity", str(tmp_path / "nowhere")).code == 2
 
 
-@pytest.mark.parametrize("kind", [signal.SIGINT, signal.SIGTERM])
+@pytest.mark.parametrize("kind", [signal.SIGINT, signal.SIGTERM, signal.SIGUSR2])
 def test_an_interrupted_run_leaves_no_half_written_video(
     kind: signal.Signals, speech: Callable[[float], Path], tmp_path: Path
 ) -> None:

@@ -13,6 +13,8 @@ from typing import Any
 import lightning
 import torch
 from lightning.fabric.utilities.rank_zero import rank_zero_only
+from lightning.pytorch.strategies import ParallelStrategy
+from lightning.pytorch.strategies.launchers import _SubprocessScriptLauncher
 from rich.console import Console
 from rich.table import Table
 
@@ -46,7 +48,10 @@ PHOTO_IN_TOY_WORLD = (
 
 @dataclass(frozen=True, kw_only=True)
 class Job:
-    """All parts of one run. `config`, resolved, the `overrides` that led to it and its `sweep` are for the record."""
+    """All parts of one run, for which its launcher started `num_tasks` processes.
+
+    `config`, resolved, the `overrides` that led to it and its `sweep` are for the record.
+    """
 
     build_model: Callable[[], FloatModel]
     checkpoint: Checkpoint
@@ -66,6 +71,7 @@ class Job:
     resume: bool
     trackers: Sequence[Tracker]
     overrides: Sequence[str]
+    num_tasks: int
     sweep: str | None
     config: Mapping[str, Any]
 
@@ -74,7 +80,6 @@ class Job:
         if not self.dry_run:
             self.checkpoint.files()
         clips = self.source.clips()
-        data = ClipDataModule(clips, self.loader, self.batch_clips)
         planned = plan_clips(clips, self.loader, self.sampler, self.naming, self.output_dir)
         doubled = {item.video for item in planned}
         if len(doubled) < len(planned):
@@ -82,20 +87,21 @@ class Job:
         if self.dry_run:
             self._print_plan(planned, console)
             return None
-        if self.resume and (finished := self._finished(planned)) is not None:
+        run = f"{record.signature(self.config)} {self.checkpoint.fingerprint()}"
+        kept = [item for item in planned if _is_made(item, run)] if self.resume else []
+        if len(kept) == len(planned) and (finished := self._finished(planned, run)) is not None:
             console.print(f"finished before: {self.output_dir / record.RECORD}", soft_wrap=True)
             return finished
         started, start_time = time.perf_counter(), datetime.now(UTC)
         self._warn_of_photos(clips, console)
         silence_lightning()
         trainer = self.build_trainer()
-        if trainer.world_size > len(clips):
-            raise UserError(
-                f"trainer.devices={trainer.num_devices} are more processes than clips ({len(clips)}); use fewer devices"
-            )
-        self._prepare_folder(planned, alone=trainer.world_size == 1)
+        self._check_processes(trainer, len(clips))
+        kept = kept[: len(clips) - trainer.world_size]  # for each process has to have one
+        missing = [item for item in planned if item not in kept]
+        self._prepare_folder(missing, alone=trainer.world_size == 1)
         try:
-            content = self._make(data, planned, trainer, console, started=started, start_time=start_time)
+            content = self._make(planned, missing, run, trainer, console, started=started, start_time=start_time)
         except Exception as error:
             self._tell(None, " ".join(str(error).split()), console)
             raise
@@ -105,15 +111,16 @@ class Job:
 
     def _make(
         self,
-        data: ClipDataModule,
         planned: list[PlannedClip],
+        missing: list[PlannedClip],
+        run: str,
         trainer: lightning.Trainer,
         console: Console,
         *,
         started: float,
         start_time: datetime,
     ) -> dict[str, Any] | None:
-        """Loads the model, makes the videos and the record; None in all processes but the first."""
+        """Loads the model, makes the missing videos and the record; None in all processes but the first."""
         loading = time.perf_counter()
         model, reused = loaded_model(self.build_model, self.checkpoint, self.config)
         pipeline = FloatPipeline(
@@ -127,13 +134,15 @@ class Job:
         rank_zero_only(record.write_yaml)(self.output_dir / record.CONFIG, self.config)
         depends = motion_depends(self.config, self.checkpoint.fingerprint())
         measures = Measures(metrics=self.metrics, motion_depends=depends, cache=self.cache)
-        with ProgressBars(len(planned), console) as progress:
+        data = ClipDataModule([item.clip for item in missing], self.loader, self.batch_clips)
+        with ProgressBars(len(missing), console) as progress:
             module = FloatInference(
                 pipeline=pipeline,
                 measures=measures,
                 video=self.video,
                 folder=self.output_dir,
                 naming=self.naming,
+                run=run,
                 observer=progress,
             )
             trainer.predict(module, data, return_predictions=False)
@@ -145,6 +154,7 @@ class Job:
             "started": start_time.isoformat(timespec="seconds"),
             "load_s": load_s,
             "model_reused": reused,
+            "clips_kept": len(planned) - len(missing),
             "wall_s": time.perf_counter() - started,
         }
         record.write_json(self.output_dir / record.RECORD, content)
@@ -164,24 +174,39 @@ class Job:
         content["metrics"], content["absent"] = found.metrics, found.absent
         content["totals"]["seconds"]["metrics"] += time.perf_counter() - started
 
-    def _finished(self, planned: Sequence[PlannedClip]) -> dict[str, Any] | None:
-        """The record that this very run left earlier: of the same settings, weights and inputs, its videos intact."""
+    def _finished(self, planned: Sequence[PlannedClip], run: str) -> dict[str, Any] | None:
+        """The record that this very run left earlier, of these clips."""
         try:
             content = json.loads((self.output_dir / record.RECORD).read_text(encoding="utf-8"))
-            made = {clip["id"]: clip for clip in content["clips"]}
-            same = (
-                content["signature"] == record.signature(self.config)
-                and content["checkpoint"]["hash"] == self.checkpoint.fingerprint()
-                and made.keys() == {item.clip.id for item in planned}
-                and all(
-                    sha256(path) == made[item.clip.id][f"{kind}_sha256"]
-                    for item in planned
-                    for kind, path in (("image", item.clip.image), ("audio", item.clip.audio), ("video", item.video))
-                )
-            )
+            same = f"{content['signature']} {content['checkpoint']['hash']}" == run
+            ids = [clip["id"] for clip in content["clips"]]
         except (OSError, ValueError, KeyError, TypeError):
             return None
-        return content if same else None
+        return content if same and ids == [item.clip.id for item in planned] else None
+
+    def _check_processes(self, trainer: lightning.Trainer, num_clips: int) -> None:
+        """Raises a UserError for processes that would have no clip, make all clips, or replay a sweep."""
+        if trainer.world_size > num_clips:
+            raise UserError(
+                f"trainer.devices={trainer.num_devices} are more processes than clips ({num_clips}); use fewer devices"
+            )
+        if self.sweep is None:
+            return
+        strategy, named = trainer.strategy, f"trainer.strategy={self.config['trainer']['strategy']}"
+        environment = strategy.cluster_environment if isinstance(strategy, ParallelStrategy) else None
+        by_cluster = environment is not None and environment.creates_processes_externally
+        if isinstance(strategy.launcher, _SubprocessScriptLauncher) and not by_cluster:
+            raise UserError(
+                f"{named} cannot run in a sweep: each further process would replay the sweep; "
+                "use trainer.strategy=ddp_spawn, run the settings one by one, or let SLURM start the processes "
+                f"(hydra/launcher=submitit_slurm hydra.launcher.tasks_per_node={trainer.num_devices})"
+            )
+        wanted = trainer.num_devices * trainer.num_nodes if by_cluster else 1
+        if self.num_tasks != wanted:
+            raise UserError(
+                f"hydra.launcher.tasks_per_node × nodes is {self.num_tasks}, but {named} on trainer.devices="
+                f"{trainer.num_devices} wants {wanted}: clips would be made twice, or on fewer devices"
+            )
 
     def _warn_of_photos(self, clips: Sequence[Clip], console: Console) -> None:
         """Finds every face before weights load, and says which portraits a toy model cannot know."""
@@ -221,8 +246,8 @@ class Job:
         console.print(f"everything goes to {self.output_dir}; nothing was written", soft_wrap=True)
 
     @rank_zero_only
-    def _prepare_folder(self, planned: list[PlannedClip], *, alone: bool) -> None:
-        """Makes the folder, and clears it of what a former run said of the same clips.
+    def _prepare_folder(self, missing: list[PlannedClip], *, alone: bool) -> None:
+        """Makes the folder, and clears it of what a former run said of the clips to make.
 
         What a killed run left half-written goes too, if no process beside this one may be writing there.
         """
@@ -232,7 +257,7 @@ class Job:
             part.unlink()
         for name in (record.RECORD, record.FAILURE):
             (self.output_dir / name).unlink(missing_ok=True)
-        for item in planned:
+        for item in missing:
             for suffix in (".json", *MEASURED):
                 item.video.with_suffix(suffix).unlink(missing_ok=True)
 
@@ -278,8 +303,21 @@ class Job:
         return table
 
 
+def _is_made(item: PlannedClip, run: str) -> bool:
+    """Whether this run finished a clip before, of the same inputs, and its video is intact."""
+    clip = item.clip
+    try:
+        made = json.loads(item.video.with_suffix(".json").read_text(encoding="utf-8"))
+        files = {"image": clip.image, "audio": clip.audio, "video": item.video}
+        hashes = {f"{kind}_sha256": sha256(path) for kind, path in files.items()}
+        return {"run": run, "id": clip.id, "label": clip.emotion, **hashes}.items() <= made.items()
+    except (OSError, ValueError, AttributeError):
+        return False
+
+
 def silence_lightning() -> None:
-    """Drops Lightning's tips, its device report, and its advice on worker processes, which a run does not need."""
+    """Drops Lightning's tips, its device report, and its advice on workers and SLURM, which a run does not need."""
     logging.getLogger("lightning.pytorch").setLevel(logging.WARNING)
     warnings.filterwarnings("ignore", message=".*does not have many workers.*")
+    warnings.filterwarnings("ignore", message="The `srun` command is available")
     warnings.filterwarnings("ignore", message=".*LeafSpec.*deprecated.*")

@@ -39,7 +39,10 @@ class Naming:
 
 
 class FloatInference(lightning.LightningModule):
-    """Makes the videos of a batch of clips. Frames go straight to the writers, facts to a record beside each video."""
+    """Makes the videos of a batch of clips. Frames go straight to the writers, facts to a record beside each video.
+
+    `run` names the settings and weights in these records.
+    """
 
     def __init__(
         self,
@@ -49,12 +52,13 @@ class FloatInference(lightning.LightningModule):
         video: H264,
         folder: Path,
         naming: Naming,
+        run: str,
         observer: Observer,
     ) -> None:
         super().__init__()
         self.model = pipeline.model
         self.pipeline, self.measures, self.video, self.folder = pipeline, measures, video, folder
-        self.naming, self.observer = naming, observer
+        self.naming, self.run, self.observer = naming, run, observer
 
     def predict_step(self, clip_batch: ClipBatch, batch_idx: int) -> list[ClipResult]:
         shared = Stopwatch(self.device)
@@ -72,7 +76,7 @@ class FloatInference(lightning.LightningModule):
                     take.close()
                     self.observer.clip_finished(take.id)
         second_a_frame = shared.seconds["sample"] / sum(take.clip.num_frames for take in takes)
-        results = [take.result(self.folder, sample_s=second_a_frame * take.clip.num_frames) for take in takes]
+        results = [take.result(self.folder, self.run, second_a_frame * take.clip.num_frames) for take in takes]
         for result in results:
             write_json((self.folder / result.video).with_suffix(".json"), clip_record(result))
         return results

@@ -71,11 +71,12 @@ class Take(contextlib.AbstractContextManager["Take"]):
             self.found = self.panel.finish(track)
             self.tables = write_tables(self.writer.path, self.found, self.pipeline.model.fps)
 
-    def result(self, folder: Path, sample_s: float) -> ClipResult:
+    def result(self, folder: Path, run: str, sample_s: float) -> ClipResult:
         clip, place = self.clip.clip, self.writer.path.parent.relative_to(folder)
         tables = {kind: str(place / name) for kind, name in self.tables.items()}
         return ClipResult(
             id=clip.id,
+            run=run,
             video=str(self.writer.path.relative_to(folder)),
             video_sha256=sha256(self.writer.path),
             image=str(clip.image),

@@ -190,6 +190,30 @@ def test_a_finished_run_is_left_alone_and_any_other_is_made_anew(
     assert not made_anew("nfe=4", "checkpoint.seed=1")
 
 
+def test_a_requeued_run_keeps_the_clips_it_finished(
+    manifest: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    settings = ["data=manifest", f"data.file={manifest}", "nfe=2"]
+    before = run(tmp_path, *settings)
+    made = {clip["id"]: tmp_path / clip["video"] for clip in before["clips"]}
+    times = {id: changed_at(video) for id, video in made.items()}
+    (tmp_path / "record.json").unlink()
+    made["short"].write_bytes(made["short"].read_bytes()[:-100])
+    monkeypatch.setenv("SLURM_RESTART_COUNT", "1")
+    after = run(tmp_path, *settings)
+    assert {id for id, video in made.items() if changed_at(video) != times[id]} == {"short"}
+    assert (before["clips_kept"], after["clips_kept"]) == (0, 2)
+    assert after["totals"]["measured"] == before["totals"]["measured"], "kept ones count"
+    rows = manifest.read_text().replace(",long,", ",long,happy")
+    (tmp_path / "other.csv").write_text(rows)
+    again = run(tmp_path, "data=manifest", f"data.file={tmp_path / 'other.csv'}", "nfe=2")
+    assert again["clips_kept"] == 2, "another emotion of one clip"
+    assert again["clips"][1]["emotion"]["happy"] == 1
+    assert run(tmp_path, *settings, "seed=1")["clips_kept"] == 0, "other settings"
+    monkeypatch.setenv("SLURM_RESTART_COUNT", "0")
+    assert not job(tmp_path).resume
+
+
 def test_weights_that_changed_on_disk_make_a_finished_run_anew(
     tmp_path: Path, portrait: Path, speech: Callable[[float], Path]
 ) -> None:
