@@ -145,10 +145,13 @@ def sentence(error: BaseException) -> tuple[str, int]:
 
 def missing_option(error: MissingConfigException) -> str:
     """`solver=eulr` → what there is instead, the likeliest first."""
-    group, _, option = (error.missing_cfg_file or "").rpartition("/")
-    if not group or not error.options:
+    from float_research.compose import options_of
+
+    in_a_list = re.search(r"Could not load '(.+?)'", str(error))
+    group, _, option = (error.missing_cfg_file or (in_a_list[1] if in_a_list else "")).rpartition("/")
+    options = options_of(group)
+    if not group or not options:
         return " ".join(str(error).split())
-    options = sorted(name for name in error.options if not name.startswith("_"))
     return f"{group}={option} is unknown{guess(option, options)}; choose one of {', '.join(options)}"
 
 

@@ -43,12 +43,13 @@ def config_folder() -> Path:
 
 
 def parts(groups: Sequence[str]) -> str:
-    """The options of config groups, one group a line, for help texts. Files that begin with `_` are shared lines."""
-    lines = []
-    for group in groups:
-        options = sorted(path.stem for path in (config_folder() / group).glob("[!_]*.yaml"))
-        lines.append(f"  {group + ':':<12}{', '.join(options)}")
-    return "\n".join(lines)
+    """The options of config groups, one group a line, for help texts."""
+    return "\n".join(f"  {group + ':':<12}{', '.join(options_of(group))}" for group in groups)
+
+
+def options_of(group: str) -> list[str]:
+    """The options of a config group. Files that begin with `_` are lines that several share."""
+    return sorted(path.stem for path in (config_folder() / group).glob("[!_]*.yaml"))
 
 
 OmegaConf.register_new_resolver("asset", asset, replace=True)

@@ -109,6 +109,18 @@ def opened(browser: str, page: Path) -> float:
         return time.perf_counter() - started
 
 
+def metrics(arguments: argparse.Namespace) -> dict[str, Any]:
+    """Time spent in metrics against all else that a run does, its start and the loading of packages aside."""
+    with tempfile.TemporaryDirectory() as folder:
+        infer(f"hydra.run.dir={folder}", "cache=none", *arguments.overrides)
+        record = json.loads((Path(folder) / "record.json").read_text())
+    metrics_s, frames = record["totals"]["seconds"]["metrics"], record["totals"]["frames"]
+    share = metrics_s / (record["wall_s"] - metrics_s)
+    print(f"{frames} frames on {record['device']}: {record['wall_s']:.2f} s, of them {metrics_s:.2f} s in metrics")
+    print(f"metrics take {share:.1%} of the time of all else")
+    return {"device": record["device"], "wall_s": record["wall_s"], "metrics_s": metrics_s, "share": share}
+
+
 def infer(*arguments: str) -> float:
     """Seconds that scripts/infer.py takes as a process."""
     started = time.perf_counter()
@@ -124,6 +136,9 @@ def main() -> None:
     long.add_argument("--short-s", type=float, default=10, help="seconds of the short clip")
     long.add_argument("--long-s", type=float, default=600, help="seconds of the long clip")
     command(commands, sweep, [])
+    command(commands, metrics, [])
+    many = command(commands, analysis, tiny)
+    many.add_argument("--runs", type=int, default=1000, help="how many")
     arguments = parser.parse_args()
     figures = arguments.measure(arguments)
     if arguments.json:

@@ -110,7 +110,7 @@ def test_help_names_every_group(script: Script) -> None:
     assert ended.code == 0
     for group in ("solver:", "budget:", "guidance:", "emotion:", "checkpoint:", "experiment:"):
         assert group in ended.output
-    for other in ("parity", "bench", "cache", "preview", "summary"):
+    for other in ("parity", "bench", "cache", "measure", "preview", "summary"):
         assert "usage" in script(other, "--help").output
     assert "checkpoint=official" in script("convert", "--help").output
     assert "output=corpus" in script("make_speech", "--help").output
@@ -127,6 +127,7 @@ BAD_SETTINGS = {
     "data.audio=nowhere.wav": "audio nowhere.wav does not exist",
     "solver=eulr": "did you mean euler?",
     "emotion=angri": "choose one of audio, blend, keyframes",
+    "metrics=[motoin]": "metrics=motoin is unknown (did you mean motion?)",
     "nfee=3": "nfee is no setting (did you mean nfe?)",
     "guidance.audoi.scale=3": "did you mean guidance.audio",
     "nfe=1": "nfe=1",
@@ -251,6 +252,29 @@ def test_a_failing_run_does_not_stop_the_others(
     ended = script("infer", *TINY, f"hydra.run.dir={tmp_path / '0'}", f"data.audio={speech(0.5)}", "nfe=2")
     assert ended.code == 0
     assert not (tmp_path / "0" / "failure.json").exists(), "a run that ends well takes back what it said"
+
+
+def test_a_sweep_is_measured_again_as_far_as_its_runs_allow(
+    script: Script, speech: Callable[[float], Path], tmp_path: Path
+) -> None:
+    where = [f"hydra.sweep.dir={tmp_path}", f"data.audio={speech(0.5)}", "metrics=none"]
+    assert script("infer", "-m", *TINY, *where, "nfe=2,3").code == 0
+    assert "motion_jerk" not in (tmp_path / "summary.csv").read_text()
+    ended = script("measure", str(tmp_path), "metrics=[motion,csim]")
+    assert ended.code == 0
+    assert "not measured: seam_jump: the clip is one chunk" in ended.output
+    assert "not measured: csim: needs weights; name their file with metrics.csim.network=FILE" in ended.output
+    with (tmp_path / "summary.csv").open() as file:
+        assert all(float(row["motion_jerk"]) > 0 for row in csv.DictReader(file))
+    (tmp_path / "0" / "config.yaml").unlink()
+    ended = script("measure", str(tmp_path), "metrics=[sharpness]")
+    assert ended.code == 1
+    assert "config.yaml cannot be used" in ended.output
+    assert "2 runs" in ended.output
+    ended = script("measure", str(tmp_path), "nfe=3")
+    assert ended.code == 2
+    assert ended.error == "error: nfe=3 cannot be changed in a finished run; give settings of metrics alone\n"
+    assert "choose one of csim, e_fid" in script("measure", str(tmp_path), "metrics=[sharp]").error
 
 
 def test_parity_ends_with_1_when_a_tensor_is_wrong(script: Script, tmp_path: Path) -> None:

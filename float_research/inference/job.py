@@ -22,7 +22,7 @@ from float_research.cache import Cache
 from float_research.conditioning.emotion import EmotionSource
 from float_research.data.clips import TOY, ClipDataModule, ClipLoader, ClipSource
 from float_research.files import PARTS, sha256
-from float_research.inference.measuring import MEASURED, Measures, motion_depends, of_run, told_absent
+from float_research.inference.measuring import MEASURED, Measures, motion_depends, of_run, told_absent, unmeasured
 from float_research.inference.module import FloatInference, Naming
 from float_research.inference.pipeline import FloatPipeline
 from float_research.inference.plan import PlannedClip, estimate_memory_mb, plan_clips, plan_tables
@@ -91,6 +91,9 @@ class Job:
         kept = [item for item in planned if _is_made(item, run)] if self.resume else []
         if len(kept) == len(planned) and (finished := self._finished(planned, run)) is not None:
             console.print(f"finished before: {self.output_dir / record.RECORD}", soft_wrap=True)
+            if names := unmeasured(finished, self.metrics):
+                told = f"not measured then: {', '.join(names)}; scripts/measure.py {self.output_dir} adds them"
+                console.print(told, soft_wrap=True, markup=False)
             return finished
         started, start_time = time.perf_counter(), datetime.now(UTC)
         self._warn_of_photos(clips, console)

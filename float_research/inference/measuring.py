@@ -102,6 +102,14 @@ def _write(path: Path, columns: Mapping[str, Any]) -> Path:
     return path
 
 
+def unmeasured(content: Mapping[str, Any], metrics: Sequence[Metric]) -> list[str]:
+    """What some metrics would find and a record says nothing of."""
+    said: set[str] = set()
+    for part in (*content["clips"], content):
+        said |= part.get("metrics", {}).keys() | part.get("absent", {}).keys()
+    return [name for metric in metrics for name in metric.names if name not in said]
+
+
 def told_absent(content: Mapping[str, Any]) -> Iterator[str]:
     """A line for each reason for which something was not measured."""
     reasons: dict[str, set[str]] = defaultdict(set)

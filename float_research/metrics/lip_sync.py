@@ -1,5 +1,6 @@
 """Whether the mouth follows the sound."""
 
+import itertools
 from dataclasses import dataclass
 from typing import Protocol, runtime_checkable
 
@@ -64,8 +65,8 @@ class LipSync(FrameMetric):
 def audio_level(waveform: Waveform, num_frames: int, fps: float, sampling_rate_hz: int) -> Trace:
     """Root mean square of the samples that belong to each frame; 0 past the recording's end."""
     edges = np.round(np.arange(num_frames + 1) * sampling_rate_hz / fps).astype(int)
-    power = np.concatenate([[0.0], np.cumsum(np.square(waveform, dtype=np.float64))])[edges.clip(0, len(waveform))]
-    return np.sqrt(np.diff(power).clip(0) / np.diff(edges))
+    power = [np.square(waveform[start:end], dtype=np.float64).sum() for start, end in itertools.pairwise(edges)]
+    return np.sqrt(np.array(power) / np.diff(edges))
 
 
 def correlations(opening: Trace, level: Trace, max_lag_frames: int) -> dict[int, float]:

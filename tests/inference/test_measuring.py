@@ -1,5 +1,6 @@
 """Metrics in a run: its record, its files, its failures."""
 
+import io
 import json
 from collections.abc import Callable
 from pathlib import Path
@@ -17,6 +18,7 @@ from float_research.metrics.track import MotionTrack, load_track
 from float_research.types import UserError
 
 TINY = ["model=tiny", "checkpoint=random", "face=none", "trainer.accelerator=cpu", "nfe=3"]
+QUIET = Console(quiet=True)
 Run = Callable[..., tuple[Path, dict[str, Any]]]
 
 
@@ -24,9 +26,9 @@ Run = Callable[..., tuple[Path, dict[str, Any]]]
 def run(tmp_path: Path, speech: Callable[[float], Path]) -> Run:
     """`run("metrics=…")`: a tiny run's folder and record."""
 
-    def made(*overrides: str) -> tuple[Path, dict[str, Any]]:
+    def made(*overrides: str, console: Console = QUIET) -> tuple[Path, dict[str, Any]]:
         settings = [*TINY, f"data.audio={speech(2.4)}", f"output_dir={tmp_path}", *overrides]
-        content = compose.build_job(compose.compose_config(settings)).run(Console(quiet=True))
+        content = compose.build_job(compose.compose_config(settings)).run(console)
         assert content is not None
         return tmp_path, content
 
@@ -69,8 +71,10 @@ def test_without_metrics_nothing_is_measured(run: Run) -> None:
 def test_other_metrics_leave_a_finished_run_alone(run: Run) -> None:
     folder, content = run("metrics=none")
     before = (folder / content["clips"][0]["video"]).stat().st_mtime_ns
-    _, again = run("metrics=[motion]", "resume=true")
+    console = Console(record=True, width=300, file=io.StringIO())
+    _, again = run("metrics=[motion]", "resume=true", console=console)
     assert again["signature"] == content["signature"]
+    assert "not measured then: motion_amplitude, motion_velocity" in console.export_text()
     assert (folder / content["clips"][0]["video"]).stat().st_mtime_ns == before
 
 
