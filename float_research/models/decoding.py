@@ -49,7 +49,8 @@ class Framewise:
 
 @dataclass(frozen=True, kw_only=True)
 class Batched:
-    """Up to `frames_per_batch` frames at a time: on a CPU by the prepared engine, elsewhere by the modules.
+    """Up to `frames_per_batch` frames at a time: on a CPU by the prepared engine, elsewhere, and
+    in 64 bits, by the modules.
 
     `precision`: float32, bfloat16 or float16; null is the trainer's.
     """
@@ -69,7 +70,7 @@ class Batched:
         kind, weights = latents.device.type, autoencoder.dec.direction.weight.dtype
         of_trainer = torch.get_autocast_dtype(kind) if torch.is_autocast_enabled(kind) else weights
         dtype = of_trainer if self.precision is None else PRECISIONS[self.precision]
-        if kind == "cpu":
+        if kind == "cpu" and dtype in PRECISIONS.values():
             engines = _engines.setdefault(autoencoder, {})
             if (dtype, weights) not in engines:
                 engines[dtype, weights] = Engine(autoencoder.dec, dtype)

@@ -1,5 +1,6 @@
 """Engines against the plain modules."""
 
+import copy
 import dataclasses
 from collections.abc import Sequence
 
@@ -73,6 +74,16 @@ def test_the_trainers_precision_is_the_default(case: Case) -> None:
         assert torch.equal(frames(None), frames("bfloat16"))
         assert not torch.equal(frames("float32"), frames("bfloat16"))
     assert torch.equal(frames(None), frames("float32"))
+
+
+@torch.inference_mode()
+def test_64_bits_are_computed_by_the_modules(case: Case) -> None:
+    autoencoder, features, latents = case
+    double = copy.deepcopy(autoencoder).double()
+    wide = [feature.double() for feature in features], latents.double()
+    frames = torch.cat(list(Batched(frames_per_batch=3, precision=None)(double, *wide)))
+    assert torch.equal(frames, decoding.to_uint8(double.decode(*wide)))
+    assert double not in decoding._engines
 
 
 @torch.inference_mode()
