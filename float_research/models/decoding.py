@@ -49,7 +49,7 @@ class Framewise:
 
 @dataclass(frozen=True, kw_only=True)
 class Batched:
-    """Up to `frames_per_batch` frames at a time: on a CPU by the prepared engine, elsewhere and in 64 bits by the modules.
+    """At most `frames_per_batch` at a time: on a CPU by the prepared engine, elsewhere and in 64 bits by the modules.
 
     `precision`: float32, bfloat16 or float16; null is the trainer's.
     """
