@@ -28,6 +28,8 @@ COSTS = ("frames", "chunks", "measured_evaluations", "measured_rows", "declared_
 HIGHER_IS_BETTER = re.compile(r"psnr|ssim|correlation|cosine|csim|lse_c|frames_per_s")
 LOWER_IS_BETTER = re.compile(r"error|jump|distance|_l2|fid|fvd|lse_d|flicker|_s$|evaluations|rows|memory")
 """By their names. Of other metrics, such as an amplitude, neither end is the better one."""
+HEADLINES = ("sampling_error", "lip_correlation", "seam_jump", "psnr_db", "ssim", "identity_cosine", "motion_amplitude")
+"""Metrics that stand before others."""
 SHOWN_COSTS = frozenset({"measured_evaluations", "sample_s", "wall_s"})
 FALLBACK_FPS = 25.0
 
@@ -172,11 +174,12 @@ def _traces(path: Path | None) -> dict[str, list[float | None]]:
 
 def _table(clips: pd.DataFrame) -> dict[str, Any]:
     """Columns and rows of what differs between the clips, and the settings that are the same for all."""
-    settings, metrics = varying(clips), clips.attrs[METRICS]
+    settings, known = varying(clips), clips.attrs[METRICS]
+    metrics = [*(name for name in HEADLINES if name in known), *(name for name in known if name not in HEADLINES)]
     costs = [
         name for name in clips if name in COSTS or (re.search(r"_s$|^peak_memory", str(name)) and name not in metrics)
     ]
-    names = [*(["clip"] if clips["clip"].nunique() > 1 else []), *settings, *costs, *metrics]
+    names = [*(["clip"] if clips["clip"].nunique() > 1 else []), *settings, *metrics, *costs]
     columns = [
         {
             "name": name,

@@ -65,6 +65,7 @@ function seen(entries) {
     const held = grid.cells.get(cell);
     if (!held.filled) fillCell(cell, held);
     if (!player.screens.has(cell)) putScreen(cell, held);
+    moveCursor(cell);
   }
 }
 
@@ -115,7 +116,6 @@ function fillCell(cell, held) {
   else trace.remove();
   showValue(cell, held);
   markCell(cell, held);
-  moveCursor(cell);
 }
 
 function scrubTrace(event) {
@@ -168,7 +168,7 @@ function setSize(size) {
 function fitSize() {
   const across = grid.columns === NONE || grid.rows === NONE ? 4 : levels(grid.columns).length;
   const room = $("grid").clientWidth - (grid.rows === NONE ? 0 : 90);
-  setSize(Math.round(Math.max(140, Math.min(260, room / across - 10))));
+  setSize(Math.round(Math.max(140, Math.min(300, room / across - 10))));
 }
 
 /** The two settings that spread the runs over most cells: numbers across, words down. */

@@ -12,7 +12,8 @@ function scaleOf(values, from, to) {
   const [a, b] = [map(low), map(high)];
   const edge = (b - a) * 0.06;
   const place = (value) => from + ((map(value) - a + edge) / (b - a + 2 * edge)) * (to - from);
-  return { place, ticks: log ? logTicks(low, high) : linearTicks(low, high) };
+  const few = [...new Set(values)];
+  return { place, ticks: few.length <= 6 && log ? few : log ? logTicks(low, high) : linearTicks(low, high) };
 }
 
 function linearTicks(low, high) {

@@ -1,5 +1,5 @@
 // Traces under the videos: loaded a clip at a time as scripts, which browsers allow from disk, and drawn on canvases.
-const traces = { known: new Map(), waiting: new Map(), shown: null, extent: data.extent };
+const traces = { known: new Map(), waiting: new Map(), shown: null, own: false, extent: data.extent };
 const FAMILIES = ["direction", "emotion"];
 const NOT_TRACES = new Set(["frame", "time_s", "chunk"]);
 const BACKGROUND = "audio_level";
@@ -47,14 +47,20 @@ function drawLegend() {
     }
     if ("chunk" in traces.extent) keys.push(make("span", { className: "key" }, "┆ window begins"));
     const [low, high] = span(names);
-    if (traces.shown !== "emotion") keys.push(make("span", {}, `all from ${text(low)} to ${text(high)}`));
+    if (traces.shown !== "emotion") keys.push(make("span", {}, `${traces.own ? "in all" : "all"} from ${text(low)} to ${text(high)}`));
   }
   $("legend").replaceChildren(...keys);
 }
 
-function span(names) {
-  const [low, high] = [Math.min(...names.map((name) => traces.extent[name][0])), Math.max(...names.map((name) => traces.extent[name][1]))];
-  return [Number(low.toPrecision(3)), Number(high.toPrecision(3))];
+/** Least and greatest value of some traces: in all clips, or in one whose columns are given. */
+function span(names, columns = null) {
+  const ends = names.map((name) => (columns ? extentOf(columns[name]) : traces.extent[name]));
+  return [Math.min(...ends.map(([low]) => low)), Math.max(...ends.map(([, high]) => high))];
+}
+
+function extentOf(values) {
+  const known = values.filter((held) => held !== null);
+  return known.length ? [known.reduce((a, b) => Math.min(a, b)), known.reduce((a, b) => Math.max(a, b))] : [0, 1];
 }
 
 /** Draws the chosen traces of a clip over the common duration. */
@@ -71,7 +77,8 @@ function drawTrace(canvas, index, duration) {
   if (!times) return;
   const left = (place) => (times[place] / duration) * width;
   const levelOf = (name) => {
-    const [low, high] = FAMILIES.includes(traces.shown) && name !== BACKGROUND ? span(shownTraces()) : traces.extent[name];
+    const together = name === BACKGROUND ? [name] : shownTraces().filter((one) => one in columns);
+    const [low, high] = span(together, traces.own ? columns : null);
     return (held) => height - 2 - ((held - low) / (high - low || 1)) * (height - 4);
   };
   if (traces.shown === "emotion") drawBands(pen, columns, left, height);
@@ -139,6 +146,12 @@ function startTraces() {
   if (traces.shown !== null) $("trace").value = traces.shown;
   $("trace").addEventListener("change", () => {
     traces.shown = $("trace").value;
+    drawLegend();
+    tell("trace");
+  });
+  $("scale").disabled = names.length === 0;
+  $("scale").addEventListener("change", () => {
+    traces.own = $("scale").value === "own";
     drawLegend();
     tell("trace");
   });
