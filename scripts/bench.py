@@ -10,18 +10,25 @@ import tempfile
 import time
 from collections.abc import Callable, Sequence
 from itertools import product
+from math import log10
 from pathlib import Path
+from statistics import median
 from typing import Any
 
 import numpy as np
 import pandas as pd
 import soundfile
+import torch
+from torch import Tensor
 
-from float_research import cli
+from float_research import cli, compose
 from float_research.analysis.load import load_runs
 from float_research.analysis.page import write_page
 from float_research.data.examples import example
-from float_research.tracking.record import write_json
+from float_research.data.image import read_image, to_tensor
+from float_research.models.checkpoint import load_model
+from float_research.models.decoding import Batched, Decoding, Framewise
+from float_research.tracking.record import device_name, write_json
 
 INFER = (sys.executable, str(Path(__file__).with_name("infer.py")))
 STAGES = ("encode_image", "encode_audio", "emotion", "sample", "decode", "write")
@@ -121,6 +128,39 @@ def metrics(arguments: argparse.Namespace) -> dict[str, Any]:
     return {"device": record["device"], "wall_s": record["wall_s"], "metrics_s": metrics_s, "share": share}
 
 
+@torch.inference_mode()
+def decode(arguments: argparse.Namespace) -> dict[str, Any]:
+    """Decoder engines in turn, with the networks and weights of the given settings, on random motion: their speed
+    against framewise in float32, and their PSNR.
+    """
+    cfg = compose.compose_config([*arguments.overrides, "output_dir=."])
+    autoencoder = load_model(compose.model_builder(cfg), compose.build(cfg.checkpoint)).motion_autoencoder
+    generator = torch.Generator().manual_seed(0)
+    size = autoencoder.image_size
+    image = to_tensor(read_image(Path(example("portrait")), cfg.background), size)
+    identity, features = autoencoder.encode(image[None])
+    motion = autoencoder.dec.direction(torch.randn(arguments.frames, 20, generator=generator) * arguments.amplitude)
+    engines: dict[str, Decoding] = {"framewise float32": Framewise()}
+    for precision in ("float32", "bfloat16"):
+        engines[f"batched {precision}"] = Batched(frames_per_batch=arguments.at_once, precision=precision)
+    seconds: dict[str, list[float]] = {name: [] for name in engines}
+    frames: dict[str, list[Tensor]] = {name: [] for name in engines}
+    for latents in (identity + motion).split(arguments.at_once):
+        for name, engine in engines.items():
+            started = time.perf_counter()
+            frames[name] += list(engine(autoencoder, features, latents))
+            seconds[name].append((time.perf_counter() - started) / len(latents))
+    base = torch.cat(frames["framewise float32"]).double()
+    figures: dict[str, Any] = {"device": device_name(identity.device), "size_px": size}
+    for name, times in seconds.items():
+        ratio = median(seconds["framewise float32"][1:]) / median(times[1:])
+        psnr_db = 10 * log10(255**2 / max(1e-9, float((torch.cat(frames[name]) - base).square().mean())))
+        figures[name] = {"ms": 1e3 * median(times[1:]), "speed": ratio, "psnr_db": psnr_db}
+        print(f"{name}: {1e3 * median(times[1:]):.1f} ms a frame of {size} px, {ratio:.1f} x, PSNR {psnr_db:.1f} dB")
+    print(f"on {figures['device']}")
+    return figures
+
+
 def infer(*arguments: str) -> float:
     """Seconds that scripts/infer.py takes as a process."""
     started = time.perf_counter()
@@ -137,6 +177,10 @@ def main() -> None:
     long.add_argument("--long-s", type=float, default=600, help="seconds of the long clip")
     command(commands, sweep, [])
     command(commands, metrics, [])
+    decoders = command(commands, decode, ["model=official", "checkpoint=random"])
+    decoders.add_argument("--frames", type=int, default=32, help="how many")
+    decoders.add_argument("--at-once", type=int, default=4, help="frames handed over together")
+    decoders.add_argument("--amplitude", type=float, default=0.3, help="of the motion's coordinates")
     many = command(commands, analysis, tiny)
     many.add_argument("--runs", type=int, default=1000, help="how many")
     arguments = parser.parse_args()

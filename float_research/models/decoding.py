@@ -20,9 +20,11 @@ _engines: WeakKeyDictionary[MotionAutoencoder, dict[tuple[torch.dtype, torch.dty
 
 @runtime_checkable
 class Decoding(Protocol):
-    """Frames of one clip, uint8, in order. `frames_per_batch`: how many at most are computed at a time."""
+    """Frames of one clip, uint8, in order."""
 
-    frames_per_batch: int
+    @property
+    def frames_per_batch(self) -> int:
+        """How many are computed at a time, at most."""
 
     def __call__(
         self, autoencoder: MotionAutoencoder, features: Features, latents: Float[Tensor, "l d"], /
