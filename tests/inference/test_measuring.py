@@ -27,7 +27,8 @@ def run(tmp_path: Path, speech: Callable[[float], Path]) -> Run:
     """`run("metrics=…")`: a tiny run's folder and record."""
 
     def made(*overrides: str, console: Console = QUIET) -> tuple[Path, dict[str, Any]]:
-        settings = [*TINY, f"data.audio={speech(2.4)}", f"output_dir={tmp_path}", *overrides]
+        clip = [] if "data=manifest" in overrides else [f"data.audio={speech(2.4)}"]
+        settings = [*TINY, f"output_dir={tmp_path}", *clip, *overrides]
         content = compose.build_job(compose.compose_config(settings)).run(console)
         assert content is not None
         return tmp_path, content
@@ -137,6 +138,22 @@ def test_converged_motion_is_solved_later_with_the_model_of_the_run(run: Run, tm
     again = remeasure(folder, "metrics=[sampling]", caches["second"])
     assert "weights are no longer those of the run" in again["clips"][0]["absent"]["sampling_error"]
     assert "sampling_error" not in again["clips"][0]["metrics"]
+
+
+def test_the_label_of_a_manifest_counts_and_is_known_later(
+    run: Run, tmp_path: Path, portrait: Path, speech: Callable[[float], Path]
+) -> None:
+    def remembered(label: str) -> list[str]:
+        (tmp_path / "clips.csv").write_text(f"image,audio,id,emotion\n{portrait},{speech(0.5)},one,{label}\n")
+        settings = ["data=manifest", f"data.file={tmp_path / 'clips.csv'}", "metrics=[sampling]", "seed=99"]
+        cache.forget()
+        folder, content = run(f"cache.folder={tmp_path / 'cache'}", *settings)
+        assert content["clips"][0]["label"] == (label or None)
+        remeasure(folder, "metrics=[sampling]", f"cache.folder={tmp_path / 'cache'}")
+        return sorted(path.name for path in (tmp_path / "cache").glob("converged_motion/*/*"))
+
+    assert len(remembered("angry")) == 1
+    assert len(remembered("")) == 2
 
 
 def test_what_is_gone_is_told_and_the_rest_is_measured(run: Run) -> None:

@@ -29,6 +29,13 @@ class Colours(nn.Module):
         return images.mean((2, 3)) * scale
 
 
+class Darker(Colours):
+    """Another network."""
+
+    def forward(self, images: Tensor, scale: float = 1.0) -> Tensor:
+        return images.amin((2, 3)) * scale
+
+
 class Ends(nn.Module):
     """Mean colours of the first and the last frame of stretches."""
 
@@ -106,6 +113,8 @@ def test_what_is_kept_of_a_folder_depends_on_its_videos_the_network_and_how_it_i
     (real / "a.mp4").write_bytes(b"another")
     assert reads() == 3
     assert (reads(high=1.0), reads(high=1.0)) == (3, 1)
+    network(Darker())
+    assert reads() == 3
 
 
 def test_ranges_columns_and_arguments_reach_the_network(network: Any, real: Path, tmp_path: Path) -> None:

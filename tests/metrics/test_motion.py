@@ -68,10 +68,10 @@ def test_traces_are_coordinates_chunks_and_emotion() -> None:
 
 def test_diversity_is_zero_for_equal_and_root_two_for_unrelated_motions() -> None:
     generator = torch.Generator().manual_seed(0)
-    one, two, three = (torch.randn(500, 8, generator=generator) for _ in range(3))
+    one, two, three = (5 + torch.randn(500, 8, generator=generator) for _ in range(3))
     assert diversity([one, one]) == 0
     assert diversity([one, two, three]) == pytest.approx(math.sqrt(2), rel=0.05)
-    assert diversity([one, one + 0.01 * two]) == pytest.approx(0.01, rel=0.1)
+    assert diversity([one, one + 0.01 * (two - 5)]) == pytest.approx(0.01, rel=0.1)
     with pytest.raises(UserError, match="two or more motions of one shape, not 1"):
         diversity([one])
     with pytest.raises(UserError, match=r"\(10, 8\)"):

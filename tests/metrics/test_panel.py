@@ -1,6 +1,6 @@
 """Metrics at work side by side: needs, failures, and what becomes of numbers that are none."""
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import ClassVar
 
@@ -79,6 +79,26 @@ def test_a_metric_that_fails_is_reported_and_costs_no_other() -> None:
     assert made.absent["count"] == made.absent["half"] == "failed with RuntimeError: no luck"
     assert made.absent["odd"] == "came out as nan"
     assert made.metrics["motion_amplitude"] == 0
+
+
+@pytest.fixture
+def _doubles() -> Iterator[None]:
+    torch.set_default_dtype(torch.float64)
+    yield
+    torch.set_default_dtype(torch.float32)
+
+
+@pytest.mark.usefixtures("_doubles")
+def test_metrics_compute_in_32_bits_in_any_trainer() -> None:
+    seen = []
+
+    def product(frames: Frames) -> None:
+        seen.append((torch.ones(2, 2) @ torch.ones(2, 2)).dtype)
+
+    with torch.autocast("cpu", dtype=torch.bfloat16):
+        assert found(Counter(at=product)).absent == {}
+    assert set(seen) == {torch.float32}
+    assert torch.get_default_dtype() == torch.float64
 
 
 def test_what_is_missing_is_said_and_nothing_is_watched() -> None:
