@@ -4,6 +4,7 @@ import csv
 import json
 import os
 import pickle
+import re
 import runpy
 import signal
 import subprocess
@@ -110,10 +111,31 @@ def test_help_names_every_group(script: Script) -> None:
     assert ended.code == 0
     for group in ("solver:", "budget:", "guidance:", "emotion:", "checkpoint:", "experiment:"):
         assert group in ended.output
+<<<<<<< HEAD
     for other in ("parity", "bench", "cache", "measure", "preview", "summary"):
+=======
+    for other in ("parity", "bench", "cache", "preview", "summary", "report"):
+>>>>>>> page
         assert "usage" in script(other, "--help").output
     assert "checkpoint=official" in script("convert", "--help").output
     assert "output=corpus" in script("make_speech", "--help").output
+
+
+def test_a_page_is_made_of_what_there_is(script: Script, tmp_path: Path) -> None:
+    assert script("report", str(tmp_path)).error == (
+        f"error: {tmp_path} holds no record.json; name the folder of a run or of a sweep\n"
+    )
+    for number, nfe in enumerate((4, 8, 16)):
+        (tmp_path / str(number)).mkdir()
+        clip = {"id": "a", "video": "a.mp4", "metrics": {"sampling_error": nfe**-1.0}, "measured": {"evaluations": nfe}}
+        record = {"overrides": ["solver=euler", f"nfe={nfe}"], "clips": [clip]}
+        (tmp_path / str(number) / "record.json").write_text(json.dumps(record))
+    ended = script("report", str(tmp_path), "--output", str(tmp_path / "page"))
+    assert ended.code == 0
+    assert "3 of 3 videos are missing" in ended.output
+    assert re.search(r"euler\W+1\W+1\W+3\W+4\W+16", ended.output), "order 1, slope 1, three points from 4 to 16"
+    assert f"3 runs, 3 clips, 0 videos: open {tmp_path / 'page' / 'index.html'} in a browser" in ended.output
+    assert script("report", str(tmp_path), "--output", str(tmp_path)).code == 2
 
 
 def test_speech_is_not_made_twice(script: Script, tmp_path: Path) -> None:

@@ -58,11 +58,11 @@ def write_page(source: str | Path, output: Path, title: str) -> Page:
     _claim(output)
     videos = [_place_video(clip, index, output / VIDEOS) for index, clip in enumerate(_records(clips))]
     traced, extent = _write_traces(clips, output / TRACES)
-    measured = slopes(clips)
+    measured, notes = slopes(clips), [*clips.attrs[NOTES], *_elsewhere(clips)]
     content = {
         "title": title,
         "made": datetime.now(UTC).isoformat(timespec="minutes"),
-        "notes": clips.attrs[NOTES],
+        "notes": notes,
         "notices": _notices(clips),
         "slopes": _records(measured),
         "extent": extent,
@@ -79,7 +79,7 @@ def write_page(source: str | Path, output: Path, title: str) -> Page:
         num_runs=clips["run"].nunique(),
         num_clips=len(clips),
         num_videos=sum(video is not None for video in videos),
-        notes=clips.attrs[NOTES],
+        notes=notes,
         slopes=measured,
     )
 
@@ -232,6 +232,11 @@ def _reasons(clips: pd.DataFrame) -> list[str]:
 def _absent(clips: pd.DataFrame) -> list[dict[str, int]]:
     number = {reason: index for index, reason in enumerate(_reasons(clips))}
     return [{name: number[str(reason)] for name, reason in json.loads(told).items()} for told in clips["absent"]]
+
+
+def _elsewhere(clips: pd.DataFrame) -> list[str]:
+    away = int(clips["folder"].str.contains("://").sum())
+    return [f"{away} videos are at W&B and not on the page"] if away else []
 
 
 def _notices(clips: pd.DataFrame) -> list[dict[str, Any]]:

@@ -116,6 +116,7 @@ function fillCell(cell, held) {
   else trace.remove();
   showValue(cell, held);
   markCell(cell, held);
+  moveCursor(cell);
 }
 
 function scrubTrace(event) {
