@@ -111,11 +111,7 @@ def test_help_names_every_group(script: Script) -> None:
     assert ended.code == 0
     for group in ("solver:", "budget:", "guidance:", "emotion:", "checkpoint:", "experiment:"):
         assert group in ended.output
-<<<<<<< HEAD
-    for other in ("parity", "bench", "cache", "measure", "preview", "summary"):
-=======
-    for other in ("parity", "bench", "cache", "preview", "summary", "report"):
->>>>>>> page
+    for other in ("parity", "bench", "cache", "measure", "preview", "report", "summary"):
         assert "usage" in script(other, "--help").output
     assert "checkpoint=official" in script("convert", "--help").output
     assert "output=corpus" in script("make_speech", "--help").output
