@@ -235,8 +235,8 @@ def gathered(
     """`warp(feature, flow) · mask`: each pixel is a weighted sum of four rows, so that channels lie side by side."""
     n, _, h, w = flow.shape
     stride = table.shape[1]
-    x = pixels(flow[:, 0], torch.linspace(-1, 1, w, device=flow.device))
-    y = pixels(flow[:, 1], torch.linspace(-1, 1, h, device=flow.device)[:, None])
+    x = pixels(flow[:, 0], torch.linspace(-1, 1, w, device=flow.device, dtype=flow.dtype))
+    y = pixels(flow[:, 1], torch.linspace(-1, 1, h, device=flow.device, dtype=flow.dtype)[:, None])
     left, top = x.floor(), y.floor()
     right, below = x.sub_(left), y.sub_(top)
     corner = ((top + 1) * stride + (left + 1)).to(torch.int32)
@@ -258,6 +258,6 @@ def pixels(flow: Float[Tensor, "n h w"], base: Tensor) -> Float[Tensor, "n h w"]
 def sampled(feature: Float[Tensor, "1 c h w"], flow: Float[Tensor, "n 2 h w"]) -> Float[Tensor, "n c h w"]:
     """`warp(feature, flow)` for a few channels."""
     n, _, h, w = flow.shape
-    x, y = (torch.linspace(-1, 1, n, device=flow.device) for n in (w, h))
+    x, y = (torch.linspace(-1, 1, n, device=flow.device, dtype=flow.dtype) for n in (w, h))
     grid = torch.stack([flow[:, 0] + x, flow[:, 1] + y[:, None]], dim=-1)
     return F.grid_sample(feature.expand(n, -1, -1, -1), grid, "bilinear", "zeros", align_corners=False)

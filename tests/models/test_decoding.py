@@ -87,6 +87,18 @@ def test_64_bits_are_computed_by_the_modules(case: Case) -> None:
 
 
 @torch.inference_mode()
+def test_another_default_type_changes_nothing(case: Case) -> None:
+    decode = Batched(frames_per_batch=3, precision="float32")
+    wanted = torch.cat(list(decode(*case)))
+    decoding._engines.pop(case[0])
+    torch.set_default_dtype(torch.float64)  # as Lightning does for trainer.precision=64-true
+    try:
+        assert torch.equal(torch.cat(list(decode(*case))), wanted)
+    finally:
+        torch.set_default_dtype(torch.float32)
+
+
+@torch.inference_mode()
 def test_a_model_is_prepared_once_for_each_precision(case: Case) -> None:
     engines = decoding._engines
     engines.pop(case[0], None)
