@@ -30,7 +30,7 @@ SWEEP = ["solver=euler,midpoint,rk4", "budget=evaluations", "nfe=2"]
 LOSSLESS = "video.crf=0"
 """x264 does not code tiny frames alike every time, unless it must keep them as they are."""
 COSTS = ["run", "solver", "frames", "declared_evaluations", "measured_evaluations", "measured_rows", "signature"]
-SAME = [*COSTS, "motion_amplitude", "motion_jerk", "seam_jump", "sharpness", "flicker"]
+SAME = [*COSTS, "motion_amplitude", "motion_jerk", "sharpness", "flicker"]
 SLURM = ["hydra/launcher=submitit_slurm"] + [
     f"hydra.launcher.{name}" for name in ("gpus_per_node=null", "cpus_per_task=1", "mem_gb=1", "timeout_min=5")
 ]

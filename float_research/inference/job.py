@@ -102,9 +102,10 @@ class Job:
         self._check_processes(trainer, len(clips))
         kept = kept[: len(clips) - trainer.world_size]  # for each process has to have one
         missing = [item for item in planned if item not in kept]
+        data = ClipDataModule([item.clip for item in missing], self.loader, self.batch_clips)
         self._prepare_folder(missing, alone=trainer.world_size == 1)
         try:
-            content = self._make(planned, missing, run, trainer, console, started=started, start_time=start_time)
+            content = self._make(planned, data, run, trainer, console, started=started, start_time=start_time)
         except Exception as error:
             self._tell(None, " ".join(str(error).split()), console)
             raise
@@ -115,7 +116,7 @@ class Job:
     def _make(
         self,
         planned: list[PlannedClip],
-        missing: list[PlannedClip],
+        data: ClipDataModule,
         run: str,
         trainer: lightning.Trainer,
         console: Console,
@@ -137,8 +138,7 @@ class Job:
         rank_zero_only(record.write_yaml)(self.output_dir / record.CONFIG, self.config)
         depends = motion_depends(self.config, self.checkpoint.fingerprint())
         measures = Measures(metrics=self.metrics, motion_depends=depends, cache=self.cache)
-        data = ClipDataModule([item.clip for item in missing], self.loader, self.batch_clips)
-        with ProgressBars(len(missing), console) as progress:
+        with ProgressBars(len(data.dataset), console) as progress:
             module = FloatInference(
                 pipeline=pipeline,
                 measures=measures,
@@ -157,7 +157,7 @@ class Job:
             "started": start_time.isoformat(timespec="seconds"),
             "load_s": load_s,
             "model_reused": reused,
-            "clips_kept": len(planned) - len(missing),
+            "clips_kept": len(planned) - len(data.dataset),
             "wall_s": time.perf_counter() - started,
         }
         record.write_json(self.output_dir / record.RECORD, content)
