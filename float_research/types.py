@@ -112,8 +112,9 @@ class ClipResult:
 
     `declared` is None where a solver chooses its own number of evaluations; `reused` names what a cache gave, so that
     the seconds of these stages are those of looking it up. `label`: the clip's own emotion. `metrics`: name → number;
-    `absent`: name → why there is none. `traces`, `flow`: files of what was measured over frames and over flow time,
-    from the run's folder on.
+    `absent`: name → why there is none; `from_video`: those that were measured later, of the encoded video, and not of
+    the frames as they were made. `traces`, `flow`: files of what was measured over frames and over flow time, from the
+    run's folder on.
     """
 
     id: str
@@ -135,6 +136,7 @@ class ClipResult:
     reused: Sequence[str]
     metrics: Mapping[str, float]
     absent: Mapping[str, str]
+    from_video: Sequence[str]
     traces: str | None
     flow: str | None
 

@@ -33,6 +33,9 @@ def main() -> None:
             console.print(f"{run}: {error}", style="bold yellow", soft_wrap=True, markup=False)
             continue
         console.print(f"{run}: measured", soft_wrap=True, markup=False)
+        if compressed := sorted({name for clip in content["clips"] for name in clip["from_video"]}):
+            told = f"  of the encoded video, and not of the frames as they were made: {', '.join(compressed)}"
+            console.print(told, soft_wrap=True, markup=False)
         for line in told_absent(content):
             console.print(f"  {line}", soft_wrap=True, markup=False)
     report(arguments.folder, console)

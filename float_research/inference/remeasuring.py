@@ -17,7 +17,7 @@ from float_research.inference.api import Pipeline
 from float_research.inference.measuring import clip_depends, motion_depends, of_clips, of_run, write_tables
 from float_research.inference.solution import ConvergedSolution, Problem
 from float_research.inference.stopwatch import Stopwatch
-from float_research.metrics.metric import Findings, Metric, Need, Subject
+from float_research.metrics.metric import Findings, FrameMetric, Metric, Need, Subject
 from float_research.metrics.panel import Panel
 from float_research.metrics.track import SUFFIX, load_track
 from float_research.tracking.record import RECORD, write_json
@@ -96,6 +96,8 @@ class Remeasuring:
         portrait = found_or_said(missing, Need.PORTRAIT, lambda: self.loader.portrait(inputs.intact("image").image))
         if not video.is_file():
             missing[Need.FRAMES] = f"{video} does not exist"
+        elif sha256(video) != record["video_sha256"]:
+            missing[Need.FRAMES] = f"{video} is no longer the video of the run"
         depends = {
             **motion_depends(self.config, checkpoint_hash),
             **clip_depends(clip, inputs.image_sha256, inputs.audio_sha256),
@@ -121,6 +123,8 @@ class Remeasuring:
                 panel.see(images)
         found = panel.finish(track)
         update(record, found)
+        seen = {name for metric in self.metrics if isinstance(metric, FrameMetric) for name in metric.names}
+        record["from_video"] = sorted({*record.get("from_video", []), *(seen & found.metrics.keys())})
         for kind, name in write_tables(video, found, subject.fps).items():
             record[kind] = str(Path(record["video"]).with_name(name))
 

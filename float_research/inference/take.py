@@ -94,6 +94,7 @@ class Take(contextlib.AbstractContextManager["Take"]):
             reused=self.ready.reused,
             metrics=self.found.metrics,
             absent=self.found.absent,
+            from_video=[],
             traces=tables.get("traces"),
             flow=tables.get("flow"),
         )

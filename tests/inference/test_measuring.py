@@ -140,6 +140,22 @@ def test_converged_motion_is_solved_later_with_the_model_of_the_run(run: Run, tm
     assert "sampling_error" not in again["clips"][0]["metrics"]
 
 
+def test_frames_are_measured_again_from_the_video_and_the_record_says_so(run: Run) -> None:
+    folder, content = run("metrics=[motion,flicker,sharpness]", "video.crf=0")
+    first = content["clips"][0]
+    assert first["from_video"] == []
+    clip = remeasure(folder, "metrics=[motion,flicker]")["clips"][0]
+    assert clip["from_video"] == ["flicker"]
+    assert clip["metrics"]["flicker"] == pytest.approx(first["metrics"]["flicker"], rel=0.1)
+    assert clip["metrics"]["flicker"] != first["metrics"]["flicker"], "chroma is halved even without loss"
+    assert clip["metrics"]["sharpness"] == first["metrics"]["sharpness"]
+    video = folder / clip["video"]
+    video.write_bytes(video.read_bytes()[:-1])
+    changed = remeasure(folder, "metrics=[flicker,motion]")["clips"][0]
+    assert "is no longer the video of the run" in changed["absent"]["flicker"]
+    assert changed["metrics"]["motion_jerk"] == first["metrics"]["motion_jerk"]
+
+
 def test_the_label_of_a_manifest_counts_and_is_known_later(
     run: Run, tmp_path: Path, portrait: Path, speech: Callable[[float], Path]
 ) -> None:
