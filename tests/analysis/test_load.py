@@ -1,5 +1,6 @@
 """Runs come back as frames with the same columns, wherever they were told of, and what is missing is said."""
 
+import io
 import json
 import shutil
 from collections.abc import Callable, Iterator
@@ -128,7 +129,9 @@ def tracked(tmp_path: Path, speech: Callable[[float], Path]) -> Path:
     for number, solver in enumerate(("euler", "midpoint")):
         where = [f"data.audio={speech(0.5)}", f"output_dir={tmp_path / 'sweep' / str(number)}"]
         told = [*TINY, "logger=wandb", "logger.wandb.mode=offline", "nfe=3", f"solver={solver}", *where]
-        compose.build_job(compose.compose_config(told)).run(Console(quiet=True))
+        console = Console(record=True, file=io.StringIO())
+        compose.build_job(compose.compose_config(told)).run(console)
+        assert "W&B, offline" in console.export_text()
     return tmp_path / "sweep"
 
 

@@ -117,8 +117,8 @@ def test_a_hostile_title_stays_a_title(made: Path, tmp_path: Path) -> None:
     assert hostile.seen == plain.seen
 
 
-def test_a_thousand_runs_without_videos(made: Path, tmp_path: Path) -> None:
-    page = write_page(synthetic(made / "0", tmp_path / "many", 1000), tmp_path / "page", "many")
-    assert (page.num_runs, page.num_videos) == (1000, 0)
-    assert page.notes == ["1000 of 1000 videos are missing"]
-    assert page.path.stat().st_size < 1_000_000
+def test_many_runs_without_videos_make_a_small_page(made: Path, tmp_path: Path) -> None:
+    page = write_page(synthetic(made / "0", tmp_path / "many", 100), tmp_path / "page", "many")
+    assert (page.num_runs, page.num_videos) == (100, 0)
+    assert page.notes == ["100 of 100 videos are missing"]
+    assert page.path.stat().st_size < 200_000
