@@ -28,7 +28,7 @@ def main() -> None:
     if not measured.empty:
         table = Table(*map(str, measured.columns), title="measured convergence", title_justify="left")
         for row in measured.itertuples(index=False):
-            table.add_row(*(f"{value:.3g}" if isinstance(value, float) else str(value) for value in row))
+            table.add_row(*(f"{value:.4g}" if isinstance(value, float) else str(value) for value in row))
         console.print(table)
     counts = f"{page.num_runs} runs, {page.num_clips} clips, {page.num_videos} videos"
     console.print(f"{counts}: open {page.path} in a browser", soft_wrap=True, markup=False)

@@ -129,7 +129,7 @@ def test_a_page_is_made_of_what_there_is(script: Script, tmp_path: Path) -> None
     ended = script("report", str(tmp_path), "--output", str(tmp_path / "page"))
     assert ended.code == 0
     assert "3 of 3 videos are missing" in ended.output
-    assert re.search(r"euler\W+1\W+1\W+3\W+4\W+16", ended.output), "order 1, slope 1, three points from 4 to 16"
+    assert re.search(r"euler\W+1\W+1\W+8\W+16", ended.output), "order 1, slope 1, from 8 to 16 evaluations"
     assert f"3 runs, 3 clips, 0 videos: open {tmp_path / 'page' / 'index.html'} in a browser" in ended.output
     assert script("report", str(tmp_path), "--output", str(tmp_path)).code == 2
 

@@ -9,8 +9,6 @@ from float_research.sampling import solver as solvers
 from float_research.tracking.runs import word
 
 ERROR, EVALUATIONS = "sampling_error", "measured_evaluations"
-NUM_FINEST = 3
-"""Points of the fit: an order is a limit, so only the finest steps count."""
 NOT_GROUPS = frozenset({"solver", "nfe", "budget", "seed"})
 
 
@@ -21,25 +19,26 @@ def declared_order(name: str) -> int | None:
 
 
 def slopes(runs: pd.DataFrame, error: str = ERROR, evaluations: str = EVALUATIONS) -> pd.DataFrame:
-    """Measured slope of each solver: -d log(error) / d log(evaluations), least squares over its finest steps.
+    """Measured slope of each solver: -d log(error) / d log(evaluations) between its two finest step sizes.
+
+    An order is a limit, so coarser steps say little of it.
 
     One row for each solver and each combination of the other settings that vary, seeds averaged. Points from where the
     error no longer falls are left out: there rounding speaks. `slope` is NaN with fewer than two points.
     """
     if error not in runs or "solver" not in runs:
-        return pd.DataFrame(columns=["solver", "order", "slope", "points", "from", "to"])
+        return pd.DataFrame(columns=["solver", "order", "slope", "from", "to"])
     by = ["solver", *(name for name in varying(runs) if name not in NOT_GROUPS)]
     rows = []
     for key, group in runs.groupby(by, dropna=False, sort=False):
         points = falling(group.groupby(evaluations)[error].mean())
-        finest = points.iloc[-NUM_FINEST:]
+        finest = points.iloc[-2:]
         named = dict(zip(by, key if isinstance(key, tuple) else (key,), strict=True))
         rows.append(
             {
                 **named,
                 "order": declared_order(str(named["solver"])),
                 "slope": _slope(finest),
-                "points": len(finest),
                 "from": finest.index.min() if len(finest) else None,
                 "to": finest.index.max() if len(finest) else None,
             }
@@ -60,6 +59,4 @@ def falling(errors: "pd.Series[float]") -> "pd.Series[float]":
 def _slope(points: "pd.Series[float]") -> float:
     if len(points) < 2:
         return math.nan
-    x, y = ([math.log(float(value)) for value in values] for values in (points.index, points.to_numpy()))
-    mean_x, mean_y = sum(x) / len(x), sum(y) / len(y)
-    return -sum((a - mean_x) * (b - mean_y) for a, b in zip(x, y, strict=True)) / sum((a - mean_x) ** 2 for a in x)
+    return -math.log(points.iloc[1] / points.iloc[0]) / math.log(points.index[1] / points.index[0])

@@ -195,7 +195,7 @@ function drawSlopes() {
   const known = data.slopes.filter((row) => row.slope !== null);
   if (known.length === 0) return;
   $("slopes").hidden = false;
-  const settings = Object.keys(known[0]).filter((name) => !["order", "slope", "points", "from", "to"].includes(name));
+  const settings = Object.keys(known[0]).filter((name) => !["order", "slope", "from", "to"].includes(name));
   const head = [...settings, "order", "measured slope", "over evaluations"];
   const body = known.map((row) => [...settings.map((name) => text(row[name])), text(row.order), row.slope.toFixed(2), `${row.from} to ${row.to}`]);
   $("slopes").replaceChildren(
