@@ -9,6 +9,7 @@ import sys
 import tempfile
 import time
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 from itertools import product
 from math import log10
 from pathlib import Path
@@ -27,7 +28,7 @@ from float_research.analysis.page import write_page
 from float_research.data.examples import example
 from float_research.data.image import read_image, to_tensor
 from float_research.models.checkpoint import load_model
-from float_research.models.decoding import Batched, Decoding, Framewise
+from float_research.models.decoding import Decoding, Framewise
 from float_research.tracking.record import device_name, write_json
 
 INFER = (sys.executable, str(Path(__file__).with_name("infer.py")))
@@ -140,9 +141,10 @@ def decode(arguments: argparse.Namespace) -> dict[str, Any]:
     image = to_tensor(read_image(Path(example("portrait")), cfg.background), size)
     identity, features = autoencoder.encode(image[None])
     motion = autoencoder.dec.direction(torch.randn(arguments.frames, 20, generator=generator) * arguments.amplitude)
+    batched = compose.build(cfg.decoding)
     engines: dict[str, Decoding] = {"framewise float32": Framewise()}
     for precision in ("float32", "bfloat16"):
-        engines[f"batched {precision}"] = Batched(frames_per_batch=arguments.at_once, precision=precision)
+        engines[f"batched {precision}"] = replace(batched, precision=precision)
     seconds: dict[str, list[float]] = {name: [] for name in engines}
     frames: dict[str, list[Tensor]] = {name: [] for name in engines}
     for latents in (identity + motion).split(arguments.at_once):
@@ -178,8 +180,8 @@ def main() -> None:
     command(commands, sweep, [])
     command(commands, metrics, [])
     decoders = command(commands, decode, ["model=official", "checkpoint=random"])
-    decoders.add_argument("--frames", type=int, default=32, help="how many")
-    decoders.add_argument("--at-once", type=int, default=4, help="frames handed over together")
+    decoders.add_argument("--frames", type=int, default=64, help="how many")
+    decoders.add_argument("--at-once", type=int, default=16, help="frames handed over together")
     decoders.add_argument("--amplitude", type=float, default=0.3, help="of the motion's coordinates")
     many = command(commands, analysis, tiny)
     many.add_argument("--runs", type=int, default=1000, help="how many")

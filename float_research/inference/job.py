@@ -243,7 +243,7 @@ class Job:
         with torch.device("meta"):
             model = self.build_model()
         longest = max(item.num_frames for item in planned)
-        memory = estimate_memory_mb(model, self.sampler, self.decoding.frames_per_batch, self.batch_clips, longest)
+        memory = estimate_memory_mb(model, self.sampler, self.decoding, self.batch_clips, longest)
         for table in plan_tables(planned, memory, self.output_dir):
             console.print(table)
         console.print(f"everything goes to {self.output_dir}; nothing was written", soft_wrap=True)

@@ -9,6 +9,7 @@ from rich.table import Table
 
 from float_research.data.clips import ClipLoader
 from float_research.inference.module import Naming
+from float_research.models.decoding import Decoding
 from float_research.models.float_model import FloatModel
 from float_research.sampling.sampler import Sampler
 from float_research.types import Clip, Cost
@@ -47,7 +48,7 @@ def plan_clips(
 
 
 def estimate_memory_mb(
-    model: FloatModel, sampler: Sampler, frames_per_batch: int, batch_clips: int, num_frames: int
+    model: FloatModel, sampler: Sampler, decoding: Decoding, batch_clips: int, num_frames: int
 ) -> dict[str, float]:
     """Rough peak of each stage in float32 MB, weights apart: the widest layers' activations alive at once.
 
@@ -67,10 +68,10 @@ def estimate_memory_mb(
             model.emotion_encoder.wav2vec2_for_emotion.wav2vec2.config, num_frames, model, audio=False
         ),
         "sample": rows * window * (12 + 2 * fmt.mlp_ratio) * width,
-        "decode": 6 * maps * frames_per_batch,
     }
     weights = sum(value.numel() for value in model.state_dict().values())
-    return {stage: values * FLOAT32_BYTES / 1e6 for stage, values in {"weights": weights, **activations}.items()}
+    stages = {stage: values * FLOAT32_BYTES / 1e6 for stage, values in {"weights": weights, **activations}.items()}
+    return {**stages, "decode": decoding.peak_mb(stages["encode image"])}
 
 
 def _speech_values(config: object, num_frames: int, model: FloatModel, *, audio: bool) -> int:

@@ -2,7 +2,7 @@
 
 from collections.abc import Iterator
 from dataclasses import dataclass
-from typing import Protocol, runtime_checkable
+from typing import ClassVar, Protocol, runtime_checkable
 from weakref import WeakKeyDictionary
 
 import torch
@@ -14,17 +14,18 @@ from float_research.models.motion_autoencoder import Features, MotionAutoencoder
 from float_research.types import UserError
 
 PRECISIONS = {"float32": torch.float32, "bfloat16": torch.bfloat16, "float16": torch.float16}
-_engines: WeakKeyDictionary[MotionAutoencoder, dict[tuple[torch.dtype, torch.dtype], Engine]] = WeakKeyDictionary()
-"""By precision of computing and of the weights, as long as their model lives."""
+Prepared = tuple[torch.dtype, torch.dtype, bool]
+"""The precision of computing, that of the weights, and whether it is compiled."""
+_engines: WeakKeyDictionary[MotionAutoencoder, dict[Prepared, Engine]] = WeakKeyDictionary()
+"""As long as their model lives."""
 
 
 @runtime_checkable
 class Decoding(Protocol):
     """Frames of one clip, uint8, in order."""
 
-    @property
-    def frames_per_batch(self) -> int:
-        """How many are computed at a time, at most."""
+    def peak_mb(self, frame_mb: float) -> float:
+        """Rough memory at most, where one frame alone takes `frame_mb`."""
 
     def __call__(
         self, autoencoder: MotionAutoencoder, features: Features, latents: Float[Tensor, "l d"], /
@@ -33,14 +34,15 @@ class Decoding(Protocol):
 
 def to_uint8(frames: Float[Tensor, "n 3 h w"]) -> UInt8[Tensor, "n h w 3"]:
     """[-1, 1], clamped, to 0…255, truncated."""
-    return ((frames.float().clamp(-1, 1) + 1) / 2 * 255).byte().permute(0, 2, 3, 1)
+    return frames.float().clamp(-1, 1).add_(1).div_(2).mul_(255).byte().permute(0, 2, 3, 1)
 
 
 @dataclass(frozen=True, kw_only=True)
 class Framewise:
     """The plain modules, one frame at a time: what other engines are measured against."""
 
-    frames_per_batch = 1
+    def peak_mb(self, frame_mb: float) -> float:
+        return frame_mb
 
     def __call__(
         self, autoencoder: MotionAutoencoder, features: Features, latents: Float[Tensor, "l d"], /
@@ -51,19 +53,26 @@ class Framewise:
 
 @dataclass(frozen=True, kw_only=True)
 class Batched:
-    """At most `frames_per_batch` at a time: on a CPU by the prepared engine, elsewhere and in 64 bits by the modules.
+    """At most `frames_per_batch` at a time and within `memory_mb`, by the prepared engine; in 64 bits by the modules.
 
     `precision`: float32, bfloat16 or float16; null is the trainer's.
     """
 
     frames_per_batch: int
+    memory_mb: float
     precision: str | None
+    compiled: ClassVar[bool] = False
 
     def __post_init__(self) -> None:
         if self.frames_per_batch < 1:
             raise UserError(f"decoding.frames_per_batch={self.frames_per_batch} must be a positive number")
+        if self.memory_mb <= 0:
+            raise UserError(f"decoding.memory_mb={self.memory_mb} must be a positive number")
         if self.precision is not None and self.precision not in PRECISIONS:
             raise UserError(f"decoding.precision={self.precision} is unknown; choose {', '.join(PRECISIONS)} or null")
+
+    def peak_mb(self, frame_mb: float) -> float:
+        return max(frame_mb, min(self.frames_per_batch * frame_mb, self.memory_mb))
 
     def __call__(
         self, autoencoder: MotionAutoencoder, features: Features, latents: Float[Tensor, "l d"], /
@@ -71,14 +80,34 @@ class Batched:
         kind, weights = latents.device.type, autoencoder.dec.direction.weight.dtype
         of_trainer = torch.get_autocast_dtype(kind) if torch.is_autocast_enabled(kind) else weights
         dtype = of_trainer if self.precision is None else PRECISIONS[self.precision]
-        if kind == "cpu" and dtype in PRECISIONS.values():
-            engines = _engines.setdefault(autoencoder, {})
-            if (dtype, weights) not in engines:
-                engines[dtype, weights] = Engine(autoencoder.dec, dtype)
-            with torch.autocast(kind, enabled=False):
-                frames = engines[dtype, weights].frames(features, latents, self.frames_per_batch)
-                yield from map(to_uint8, frames)
-        else:
+        if dtype not in PRECISIONS.values():
             for batch in latents.split(self.frames_per_batch):
-                with torch.autocast(kind, dtype, enabled=dtype != weights):
-                    yield to_uint8(autoencoder.decode(features, batch))
+                yield to_uint8(autoencoder.decode(features, batch))
+            return
+        engines, key = _engines.setdefault(autoencoder, {}), (dtype, weights, self.compiled)
+        if key not in engines:
+            engines[key] = Engine(autoencoder.dec, dtype, compiled=self.compiled)
+        with torch.autocast(kind, enabled=False):
+            yield from map(to_uint8, self.frames(engines[key], features, latents))
+
+    def frames(
+        self, engine: Engine, features: Features, latents: Float[Tensor, "l d"]
+    ) -> Iterator[Float[Tensor, "n 3 h w"]]:
+        bound = int(self.memory_mb * 1e6)
+        return engine.frames(features, latents, at_most=self.frames_per_batch, memory_bytes=bound)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Compiled(Batched):
+    """The engine as one program of PyTorch's compiler: minutes to start, on a GPU replayed as a CUDA graph after that.
+
+    A batch has `frames_per_batch` frames or, if these would not fit into `memory_mb`, as many as do.
+    """
+
+    compiled: ClassVar[bool] = True
+
+    def frames(
+        self, engine: Engine, features: Features, latents: Float[Tensor, "l d"]
+    ) -> Iterator[Float[Tensor, "n 3 h w"]]:
+        fitting = max(1, int(self.memory_mb * 1e6) // engine.frame_bytes)
+        return engine.compiled_frames(features, latents, at_a_time=min(self.frames_per_batch, fitting))

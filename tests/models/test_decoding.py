@@ -1,8 +1,11 @@
 """Engines against the plain modules."""
 
 import copy
-import dataclasses
+import shutil
+import subprocess
+import sys
 from collections.abc import Sequence
+from dataclasses import replace
 
 import pytest
 import torch
@@ -16,6 +19,7 @@ from float_research.models.layers import Upsample, UpsamplingModulatedConv2d
 from float_research.models.motion_autoencoder import MotionAutoencoder, warp
 from float_research.types import UserError
 
+BATCHED = Batched(frames_per_batch=4, memory_mb=1000, precision=None)
 Case = tuple[MotionAutoencoder, Sequence[Tensor], Tensor]
 
 
@@ -35,15 +39,17 @@ def psnr_db(a: Tensor, b: Tensor) -> float:
 
 
 @torch.inference_mode()
-@pytest.mark.parametrize("at_most", [1, 3, 7])
+@pytest.mark.parametrize(("at_most", "memory"), [(1, 1 << 30), (3, 1 << 30), (7, 1 << 30), (7, 1 << 20), (7, 1)])
 @pytest.mark.parametrize("fused", [True, False])
 def test_the_engine_decodes_as_the_modules_do(
-    at_most: int, fused: bool, case: Case, monkeypatch: pytest.MonkeyPatch
+    at_most: int, memory: int, fused: bool, case: Case, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     if not fused:
         monkeypatch.setattr(engine, "FUSED", "not there")
     autoencoder, features, latents = case
-    frames = torch.cat(list(Engine(autoencoder.dec, torch.float32).frames(features, latents, at_most)))
+    frames = torch.cat(
+        list(Engine(autoencoder.dec, torch.float32).frames(features, latents, at_most=at_most, memory_bytes=memory))
+    )
     wanted = autoencoder.decode(features, latents)
     assert (frames - wanted).norm() / wanted.norm() < 1e-5
 
@@ -52,13 +58,14 @@ def test_the_engine_decodes_as_the_modules_do(
 @pytest.mark.parametrize(("precision", "least_db"), [("bfloat16", 38), ("float16", 50)])
 def test_reduced_precision_stays_near(precision: str, least_db: float, case: Case) -> None:
     autoencoder, features, latents = case
-    frames = Engine(autoencoder.dec, decoding.PRECISIONS[precision]).frames(features, latents, 4)
+    engine = Engine(autoencoder.dec, decoding.PRECISIONS[precision])
+    frames = engine.frames(features, latents, at_most=4, memory_bytes=1 << 30)
     assert psnr_db(torch.cat(list(frames)), autoencoder.decode(features, latents)) > least_db
 
 
 @torch.inference_mode()
 def test_frames_do_not_depend_on_their_batch_or_engine(case: Case) -> None:
-    engines = [Framewise(), *(Batched(frames_per_batch=n, precision=None) for n in (1, 3, 16))]
+    engines = [Framewise(), *(replace(BATCHED, frames_per_batch=n, precision=None) for n in (1, 3, 16))]
     one, *others = (torch.cat(list(decode(*case))).int() for decode in engines)
     assert one.shape == (7, 64, 64, 3)
     for other in others:
@@ -68,7 +75,7 @@ def test_frames_do_not_depend_on_their_batch_or_engine(case: Case) -> None:
 @torch.inference_mode()
 def test_the_trainers_precision_is_the_default(case: Case) -> None:
     def frames(precision: str | None) -> Tensor:
-        return torch.cat(list(Batched(frames_per_batch=4, precision=precision)(*case)))
+        return torch.cat(list(replace(BATCHED, precision=precision)(*case)))
 
     with torch.autocast("cpu", torch.bfloat16):
         assert torch.equal(frames(None), frames("bfloat16"))
@@ -81,14 +88,14 @@ def test_64_bits_are_computed_by_the_modules(case: Case) -> None:
     autoencoder, features, latents = case
     double = copy.deepcopy(autoencoder).double()
     wide = [feature.double() for feature in features], latents.double()
-    frames = torch.cat(list(Batched(frames_per_batch=3, precision=None)(double, *wide)))
+    frames = torch.cat(list(replace(BATCHED, frames_per_batch=3, precision=None)(double, *wide)))
     assert torch.equal(frames, decoding.to_uint8(double.decode(*wide)))
     assert double not in decoding._engines
 
 
 @torch.inference_mode()
 def test_another_default_type_changes_nothing(case: Case) -> None:
-    decode = Batched(frames_per_batch=3, precision="float32")
+    decode = replace(BATCHED, frames_per_batch=3, precision="float32")
     wanted = torch.cat(list(decode(*case)))
     decoding._engines.pop(case[0])
     torch.set_default_dtype(torch.float64)  # as Lightning does for trainer.precision=64-true
@@ -103,8 +110,8 @@ def test_a_model_is_prepared_once_for_each_precision(case: Case) -> None:
     engines = decoding._engines
     engines.pop(case[0], None)
     for precision in (None, None, "bfloat16", "float32"):
-        list(Batched(frames_per_batch=4, precision=precision)(*case))
-    assert list(engines[case[0]]) == [(torch.float32, torch.float32), (torch.bfloat16, torch.float32)]
+        list(replace(BATCHED, precision=precision)(*case))
+    assert list(engines[case[0]]) == [(torch.float32, torch.float32, False), (torch.bfloat16, torch.float32, False)]
 
 
 @torch.inference_mode()
@@ -113,7 +120,7 @@ def test_an_overflow_is_told_and_not_written(what: float, case: Case) -> None:
     autoencoder, features, latents = case
     latents = latents.index_fill(0, torch.tensor([5]), what)
     with pytest.raises(UserError, match=r"float16 gave values that are not finite; use decoding\.precision=float32"):
-        list(Batched(frames_per_batch=1, precision="float16")(autoencoder, features, latents))
+        list(replace(BATCHED, frames_per_batch=1, precision="float16")(autoencoder, features, latents))
 
 
 @torch.inference_mode()
@@ -132,12 +139,50 @@ def test_doubling_is_the_filtered_upsampling() -> None:
 def test_gathering_is_masked_warping_also_beyond_the_edges() -> None:
     feature, mask = torch.randn(1, 5, 16, 16), torch.rand(3, 1, 16, 16)
     flow = torch.randn(3, 2, 16, 16) * torch.tensor([0.05, 1.0, 40.0])[:, None, None, None]
-    assert torch.allclose(gathered(table(feature), flow, mask), warp(feature, flow) * mask, atol=1e-4)
+    assert torch.allclose(gathered(table(feature, torch.float32), flow, mask), warp(feature, flow) * mask, atol=1e-4)
 
 
 def test_bad_settings_are_refused() -> None:
-    good = Batched(frames_per_batch=4, precision=None)
     with pytest.raises(UserError, match="frames_per_batch=0"):
-        dataclasses.replace(good, frames_per_batch=0)
+        replace(BATCHED, frames_per_batch=0)
+    with pytest.raises(UserError, match=r"memory_mb=0"):
+        replace(BATCHED, memory_mb=0)
     with pytest.raises(UserError, match=r"decoding\.precision=half is unknown; choose float32, bfloat16, float16 or"):
-        dataclasses.replace(good, precision="half")
+        replace(BATCHED, precision="half")
+
+
+COMPILED = """
+import torch
+from float_research import compose
+from float_research.models.decoding import Compiled, to_uint8
+from float_research.types import UserError
+
+torch.manual_seed(3)
+autoencoder = compose.build(compose.compose_config(["model=tiny"]).model).motion_autoencoder.eval()
+decode = Compiled(frames_per_batch=4, memory_mb=1000, precision="float32")
+with torch.inference_mode():
+    identity, features = autoencoder.encode(torch.rand(1, 3, 64, 64) * 2 - 1)
+    latents = identity + torch.randn(7, 32)
+    frames = torch.cat(list(decode(autoencoder, features, latents)))
+    error = (frames.int() - to_uint8(autoencoder.decode(features, latents)).int()).abs().max()
+    print(len(frames), int(error))
+    try:
+        list(decode(autoencoder, features, latents * float("nan")))
+    except UserError as error:
+        print(error)
+"""
+
+
+@pytest.mark.skipif(shutil.which("g++") is None, reason="PyTorch's compiler needs g++ on a CPU")
+def test_the_compiled_program_decodes_as_the_modules_do() -> None:
+    """In a process without the tests' type checker, which the compiler does not see through."""
+    done = subprocess.run([sys.executable, "-c", COMPILED], capture_output=True, text=True, check=True)
+    frames, error = done.stdout.split("\n", 1)
+    assert frames in ("7 0", "7 1")
+    assert error == "decoding in float32 gave values that are not finite; check weights and motion\n"
+
+
+def test_memory_bounds_what_is_computed_at_once() -> None:
+    assert BATCHED.peak_mb(10) == 40
+    assert replace(BATCHED, memory_mb=25).peak_mb(10) == 25
+    assert replace(BATCHED, memory_mb=5).peak_mb(10) == 10
