@@ -44,7 +44,7 @@ def config_folder() -> Path:
 
 def parts(groups: Sequence[str]) -> str:
     """The options of config groups, one group a line, for help texts."""
-    return "\n".join(f"  {group + ':':<12}{', '.join(options_of(group))}" for group in groups)
+    return "\n".join(f"  {group + ':':<14}{', '.join(options_of(group))}" for group in groups)
 
 
 def options_of(group: str) -> list[str]:
@@ -154,6 +154,7 @@ def build_job(cfg: DictConfig) -> Job:
         loader=build_loader(cfg),
         cache=build(cfg.cache),
         sampler=build_sampler(cfg),
+        vector_field=build(cfg.vector_field),
         emotion=build(cfg.emotion),
         decoding=build(cfg.decoding),
         video=build(cfg.video),
@@ -311,6 +312,7 @@ def load_composed(cfg: DictConfig) -> Pipeline:
     parts = FloatPipeline(
         model=model,
         sampler=build_sampler(cfg),
+        vector_field=build(cfg.vector_field),
         emotion=build(cfg.emotion),
         decoding=build(cfg.decoding),
         kept=keep(build(cfg.cache), model, checkpoint, settings, device),

@@ -39,8 +39,8 @@ class Conditions:
     previous_audio: Float[Tensor, "b p a"]
 
 
-Network = Callable[[Tensor, Tensor, Conditions], Tensor]
-"""`f(t, x, conditions)`: the conditioned vector field of the L current frames, `(b, l, d)`."""
+Network = Callable[[Conditions], VectorField]
+"""`f(conditions)`: the vector field of the l current frames under these conditions."""
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -32,6 +32,7 @@ from float_research.metrics.metric import Metric
 from float_research.models.checkpoint import Checkpoint
 from float_research.models.decoding import Decoding
 from float_research.models.float_model import FloatModel
+from float_research.models.vector_field import Evaluation
 from float_research.sampling.sampler import Sampler
 from float_research.tracking import record
 from float_research.tracking.tracker import TrackedRun, Tracker, tell
@@ -59,6 +60,7 @@ class Job:
     loader: ClipLoader
     cache: Cache
     sampler: Sampler
+    vector_field: Evaluation
     emotion: EmotionSource
     decoding: Decoding
     video: H264
@@ -130,6 +132,7 @@ class Job:
         pipeline = FloatPipeline(
             model=model,
             sampler=self.sampler,
+            vector_field=self.vector_field,
             emotion=self.emotion,
             decoding=self.decoding,
             kept=keep(self.cache, model, self.checkpoint, self.config, trainer.strategy.root_device),

@@ -18,8 +18,9 @@ from torch import Tensor
 from float_research.data.face import Box, crop_face
 from float_research.models.audio_encoder import AudioEncoder
 from float_research.models.checkpoint import UNUSED, Random, canonical, load_model, parameter_shapes
+from float_research.models.decoder_engine import Engine
 from float_research.models.emotion_encoder import EmotionEncoder
-from float_research.models.engine import Engine
+from float_research.models.field_engine import FieldEngine
 from float_research.models.float_model import FloatModel
 from float_research.models.flow_matching_transformer import FlowMatchingTransformer
 from float_research.models.motion_autoencoder import MotionAutoencoder
@@ -35,7 +36,7 @@ SOLVERS: dict[str, Any] = {
 }
 IMAGE_SEED, VECTOR_FIELD_SEED = 3, 5
 TOLERANCE, TOLERANCE_FLOAT16, PIXEL_TOLERANCE = 1e-4, 1e-3, 1e-3
-FRAMES_BY_ENGINE = "frames, by the engine"
+BY_ENGINE = ", by the engine"
 ENGINE_BYTES = 1 << 31
 
 
@@ -100,9 +101,9 @@ def compare_model(
         if not name.startswith("input."):
             error = relative_error(recomputed[name], golden[name]) if name in recomputed else float("inf")
             yield Comparison(case, name, error, tolerance)
-    if FRAMES_BY_ENGINE in recomputed:
-        error = relative_error(recomputed[FRAMES_BY_ENGINE], golden["frames"])
-        yield Comparison(case, FRAMES_BY_ENGINE, error, tolerance)
+    for name, value in recomputed.items():
+        if name.endswith(BY_ENGINE):
+            yield Comparison(case, name, relative_error(value, golden[name.removesuffix(BY_ENGINE)]), tolerance)
 
 
 def relative_error(value: Tensor, golden: Tensor) -> float:
@@ -172,15 +173,16 @@ def recompute(
         label = sample["emotion"]
         emotion = we if label is None else torch.eye(len(model.emotions))[[model.emotions.index(label)]]
         clip = ClipConditions(id=str(i), audio=wa[0], reference=reference[0], emotion=emotion.expand(num_frames, -1))
-        motion = torch.cat([c.motion for c in sampler(opt, sample)(model.vector_field, [clip])])[None]
-        first = motion if first is None else first
-        yield f"sample.{i}", motion
+        for network, by in ((model.vector_field, ""), (FieldEngine(model.fmt, torch.float32).vector_field, BY_ENGINE)):
+            motion = torch.cat([c.motion for c in sampler(opt, sample)(network, [clip])])[None]
+            first = motion if first is None else first
+            yield f"sample.{i}{by}", motion
     if first is not None and "frames" in golden:
         latents = identity + first[0, : len(golden["frames"])]
         yield "frames", autoencoder.decode(features, latents)
         engine = Engine(autoencoder.dec, torch.float32)
         batches = engine.frames(features, latents, at_most=len(latents), memory_bytes=ENGINE_BYTES)
-        yield FRAMES_BY_ENGINE, torch.cat(list(batches))
+        yield "frames" + BY_ENGINE, torch.cat(list(batches))
 
 
 def case_image(opt: Mapping[str, Any], golden: Mapping[str, Tensor]) -> Tensor:
@@ -230,7 +232,7 @@ def vector_field(
         previous_motion=previous_motion,
         previous_audio=previous_audio,
     )
-    field = incremental(scales[0], scales[2]).guide(model.fmt, conditions)
+    field = incremental(scales[0], scales[2]).guide(lambda given: lambda t, x: model.fmt(t, x, given), conditions)
     return field(torch.tensor(settings["vector_field"]["t"]), x)
 
 

@@ -15,6 +15,7 @@ from float_research.inference.stopwatch import Stopwatch
 from float_research.models.decoding import Decoding
 from float_research.models.float_model import FloatModel
 from float_research.models.motion_autoencoder import Features
+from float_research.models.vector_field import Evaluation
 from float_research.sampling.sampler import Sampler
 from float_research.types import ClipConditions, LoadedClip, MotionChunk
 
@@ -39,6 +40,7 @@ class FloatPipeline:
 
     model: FloatModel
     sampler: Sampler
+    vector_field: Evaluation
     emotion: EmotionSource
     decoding: Decoding
     kept: Kept
@@ -92,7 +94,7 @@ class FloatPipeline:
 
     def motion(self, clips: Sequence[PreparedClip]) -> Iterator[MotionChunk]:
         """Samples the clips side by side, chunk by chunk."""
-        return self.sampler(self.model.vector_field, [clip.conditions for clip in clips])
+        return self.sampler(self.vector_field(self.model.fmt), [clip.conditions for clip in clips])
 
     def frames(self, clip: PreparedClip, motion: Float[Tensor, "l d"]) -> Iterator[UInt8[Tensor, "n h w 3"]]:
         """Decodes motion latents, a batch of frames at a time: `decoder(s_r + r)`."""

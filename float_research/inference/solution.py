@@ -17,7 +17,7 @@ from float_research.sampling.budget import GridPoints
 from float_research.sampling.sampler import Sampler
 from float_research.sampling.solver import Dopri5, Solver
 from float_research.sampling.time_grid import Explicit
-from float_research.types import ClipConditions, Conditions, VectorField
+from float_research.types import ClipConditions, VectorField
 
 CONVERGED = "converged_motion"
 """How the cache calls it."""
@@ -105,8 +105,4 @@ def _solve(problem: Problem, solver: Solver, points: Sequence[float]) -> Float[T
             reference=given.reference.to(device, torch.float64),
             emotion=given.emotion.to(device, torch.float64),
         )
-
-        def network(t: Tensor, x: Tensor, conditions: Conditions) -> Tensor:
-            return fmt(t, x, conditions)[:, -x.shape[1] :]
-
-        return torch.cat([chunk.motion for chunk in sampler(network, [conditions])]).cpu()
+        return torch.cat([chunk.motion for chunk in sampler(fmt.vector_field, [conditions])]).cpu()

@@ -2,22 +2,19 @@
 
 from collections.abc import Iterator
 from dataclasses import dataclass
+from functools import partial
 from typing import ClassVar, Protocol, runtime_checkable
-from weakref import WeakKeyDictionary
 
 import torch
 from jaxtyping import Float, UInt8
 from torch import Tensor
 
-from float_research.models.engine import Engine
+from float_research.models.decoder_engine import Engine
 from float_research.models.motion_autoencoder import Features, MotionAutoencoder
+from float_research.models.precision import PRECISIONS, Engines, check_precision, computing_dtype
 from float_research.types import UserError
 
-PRECISIONS = {"float32": torch.float32, "bfloat16": torch.bfloat16, "float16": torch.float16}
-Prepared = tuple[torch.dtype, torch.dtype, bool]
-"""The precision of computing, that of the weights, and whether it is compiled."""
-_engines: WeakKeyDictionary[MotionAutoencoder, dict[Prepared, Engine]] = WeakKeyDictionary()
-"""As long as their model lives."""
+_engines: Engines[Engine] = Engines()
 
 
 @runtime_checkable
@@ -68,8 +65,7 @@ class Batched:
             raise UserError(f"decoding.frames_per_batch={self.frames_per_batch} must be a positive number")
         if self.memory_mb <= 0:
             raise UserError(f"decoding.memory_mb={self.memory_mb} must be a positive number")
-        if self.precision is not None and self.precision not in PRECISIONS:
-            raise UserError(f"decoding.precision={self.precision} is unknown; choose {', '.join(PRECISIONS)} or null")
+        check_precision("decoding.precision", self.precision)
 
     def peak_mb(self, frame_mb: float) -> float:
         return max(frame_mb, min(self.frames_per_batch * frame_mb, self.memory_mb))
@@ -77,18 +73,16 @@ class Batched:
     def __call__(
         self, autoencoder: MotionAutoencoder, features: Features, latents: Float[Tensor, "l d"], /
     ) -> Iterator[UInt8[Tensor, "n h w 3"]]:
-        kind, weights = latents.device.type, autoencoder.dec.direction.weight.dtype
-        of_trainer = torch.get_autocast_dtype(kind) if torch.is_autocast_enabled(kind) else weights
-        dtype = of_trainer if self.precision is None else PRECISIONS[self.precision]
+        weight = autoencoder.dec.direction.weight
+        dtype = computing_dtype(self.precision, weight)
         if dtype not in PRECISIONS.values():
             for batch in latents.split(self.frames_per_batch):
                 yield to_uint8(autoencoder.decode(features, batch))
             return
-        engines, key = _engines.setdefault(autoencoder, {}), (dtype, weights, self.compiled)
-        if key not in engines:
-            engines[key] = Engine(autoencoder.dec, dtype, compiled=self.compiled)
-        with torch.autocast(kind, enabled=False):
-            yield from map(to_uint8, self.frames(engines[key], features, latents))
+        make = partial(Engine, autoencoder.dec, dtype, compiled=self.compiled)
+        engine = _engines.get(autoencoder, weight, (dtype, self.compiled), make)
+        with torch.autocast(weight.device.type, enabled=False):
+            yield from map(to_uint8, self.frames(engine, features, latents))
 
     def frames(
         self, engine: Engine, features: Features, latents: Float[Tensor, "l d"]

@@ -2,14 +2,13 @@
 
 from collections.abc import Sequence
 
-from jaxtyping import Float
-from torch import Tensor, nn
+from torch import nn
 
 from float_research.models.audio_encoder import AudioEncoder
 from float_research.models.emotion_encoder import EmotionEncoder
 from float_research.models.flow_matching_transformer import FlowMatchingTransformer
 from float_research.models.motion_autoencoder import MotionAutoencoder
-from float_research.types import Conditions
+from float_research.types import Conditions, VectorField
 
 
 class FloatModel(nn.Module):
@@ -33,8 +32,6 @@ class FloatModel(nn.Module):
         self.emotion_encoder = emotion_encoder
         self.fmt = fmt
 
-    def vector_field(
-        self, t: Float[Tensor, "..."], x: Float[Tensor, "b l d"], conditions: Conditions
-    ) -> Float[Tensor, "b l d"]:
+    def vector_field(self, conditions: Conditions) -> VectorField:
         """Velocities of the window's frames: what a guidance wraps and a solver integrates."""
-        return self.fmt(t, x, conditions)[:, -x.shape[1] :]
+        return self.fmt.vector_field(conditions)

@@ -8,7 +8,7 @@ import torch.nn.functional as F
 from jaxtyping import Bool, Float
 from torch import Tensor, nn
 
-from float_research.types import Conditions
+from float_research.types import Conditions, VectorField
 
 TIME_FREQUENCIES = 128
 
@@ -160,3 +160,7 @@ class FlowMatchingTransformer(nn.Module):
         for block in self.blocks:
             hidden = block(hidden, condition, mask)
         return self.decoder(hidden, condition).to(x.dtype)
+
+    def vector_field(self, conditions: Conditions) -> VectorField:
+        """Velocities of the window's frames under these conditions."""
+        return lambda t, x: self(t, x, conditions)[:, -x.shape[1] :]

@@ -48,33 +48,36 @@ class Guidance(ABC):
         return torch.stack([weight * fields[row] for row, weight in weights.items()]).sum(0)
 
     def guide(self, network: Network, conditions: Conditions) -> VectorField:
-        """The guided vector field of one window."""
+        """The guided vector field of one window. What depends on conditions alone is computed once for its rows."""
+        conditioned: dict[tuple[Kept, ...], VectorField] = {}
 
         def field(t: Tensor, x: Tensor) -> Tensor:
             weights = self.weights(float(t))
-            return self.combine(weights, evaluate(network, conditions, list(weights), t, x)) if weights else x * 0
+            if not weights:
+                return x * 0
+            rows = tuple(weights)
+            if rows not in conditioned:
+                conditioned[rows] = network(batch(conditions, rows))
+            fields = conditioned[rows](t, torch.cat([x] * len(rows))).chunk(len(rows))
+            return self.combine(weights, dict(zip(rows, fields, strict=True)))
 
         return field
 
 
-def evaluate(
-    network: Network, conditions: Conditions, rows: Sequence[Kept], t: Tensor, x: Tensor
-) -> dict[Kept, Tensor]:
-    """The network's field for each row, all in one batch."""
+def batch(conditions: Conditions, rows: Sequence[Kept]) -> Conditions:
+    """The conditions of each row, one after the other: kept, or zero."""
 
     def stacked(condition: Tensor, kept: Sequence[bool]) -> Tensor:
         return torch.cat([condition if keep else torch.zeros_like(condition) for keep in kept])
 
     everywhere = [True] * len(rows)
-    batch = Conditions(
+    return Conditions(
         audio=stacked(conditions.audio, [row.audio for row in rows]),
         reference=stacked(conditions.reference, [row.reference for row in rows]),
         emotion=stacked(conditions.emotion, [row.emotion for row in rows]),
         previous_motion=stacked(conditions.previous_motion, everywhere),
         previous_audio=stacked(conditions.previous_audio, everywhere),
     )
-    fields = network(t, torch.cat([x] * len(rows)), batch)
-    return dict(zip(rows, fields.chunk(len(rows)), strict=True))
 
 
 def without_zeros(weights: Weights) -> Weights:

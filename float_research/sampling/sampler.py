@@ -25,11 +25,16 @@ class Meter:
     rows: int = 0
 
     def network(self, network: Network) -> Network:
-        def metered(t: Tensor, x: Tensor, conditions: Conditions) -> Tensor:
-            self.rows += len(x)
-            return network(t, x, conditions)
+        def conditioned(conditions: Conditions) -> VectorField:
+            field = network(conditions)
 
-        return metered
+            def metered(t: Tensor, x: Tensor) -> Tensor:
+                self.rows += len(x)
+                return field(t, x)
+
+            return metered
+
+        return conditioned
 
     def field(self, field: VectorField) -> VectorField:
         def metered(t: Tensor, x: Tensor) -> Tensor:
@@ -110,6 +115,12 @@ class Sampler:
         meter = Meter()
         guided = meter.field(self.guidance.guide(meter.network(network), conditions))
         solved = self.solver.solve(guided, noise, self.grid(precision))
+        if not torch.isfinite(solved).all():
+            end = start + self.chunking.window_frames
+            raise UserError(
+                f"the motion of frames {start} to {end} is not finite; lower the scales of guidance, give more "
+                "evaluations, or use vector_field.precision=float32"
+            )
         return solved, Cost(meter.evaluations, meter.rows // len(tracks))
 
 

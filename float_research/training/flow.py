@@ -78,7 +78,7 @@ class FlowObjective:
         noise = torch.randn(target.shape, generator=generator).to(device)
         t = torch.rand(num, generator=generator).to(device)
         x = torch.lerp(noise, target, t[:, None, None])
-        field, truth = model.vector_field(t, x, conditions).float(), target - noise
+        field, truth = model.vector_field(conditions)(t, x).float(), target - noise
         nearness = 0.5 ** torch.arange(target.shape[1], device=device)
         weight = 1 + self.seam * known[:, None, None] * nearness[:, None]
         return {

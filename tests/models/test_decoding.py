@@ -11,9 +11,10 @@ import pytest
 import torch
 from torch import Tensor
 
-from float_research.models import decoding, engine
+from float_research.models import decoder_engine, decoding
+from float_research.models import precision as precisions
+from float_research.models.decoder_engine import Engine, doubled, gathered, phase_weight, table
 from float_research.models.decoding import Batched, Framewise
-from float_research.models.engine import Engine, doubled, gathered, phase_weight, table
 from float_research.models.float_model import FloatModel
 from float_research.models.layers import Upsample, UpsamplingModulatedConv2d
 from float_research.models.motion_autoencoder import MotionAutoencoder, warp
@@ -45,7 +46,7 @@ def test_the_engine_decodes_as_the_modules_do(
     at_most: int, memory: int, fused: bool, case: Case, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     if not fused:
-        monkeypatch.setattr(engine, "FUSED", "not there")
+        monkeypatch.setattr(precisions, "FUSED", "not there")
     autoencoder, features, latents = case
     frames = torch.cat(
         list(Engine(autoencoder.dec, torch.float32).frames(features, latents, at_most=at_most, memory_bytes=memory))
@@ -90,14 +91,14 @@ def test_64_bits_are_computed_by_the_modules(case: Case) -> None:
     wide = [feature.double() for feature in features], latents.double()
     frames = torch.cat(list(replace(BATCHED, frames_per_batch=3, precision=None)(double, *wide)))
     assert torch.equal(frames, decoding.to_uint8(double.decode(*wide)))
-    assert double not in decoding._engines
+    assert double not in decoding._engines._made
 
 
 @torch.inference_mode()
 def test_another_default_type_changes_nothing(case: Case) -> None:
     decode = replace(BATCHED, frames_per_batch=3, precision="float32")
     wanted = torch.cat(list(decode(*case)))
-    decoding._engines.pop(case[0])
+    decoding._engines._made.pop(case[0])
     torch.set_default_dtype(torch.float64)  # as Lightning does for trainer.precision=64-true
     try:
         assert torch.equal(torch.cat(list(decode(*case))), wanted)
@@ -107,11 +108,12 @@ def test_another_default_type_changes_nothing(case: Case) -> None:
 
 @torch.inference_mode()
 def test_a_model_is_prepared_once_for_each_precision(case: Case) -> None:
-    engines = decoding._engines
+    engines = decoding._engines._made
     engines.pop(case[0], None)
     for precision in (None, None, "bfloat16", "float32"):
         list(replace(BATCHED, precision=precision)(*case))
-    assert list(engines[case[0]]) == [(torch.float32, torch.float32, False), (torch.bfloat16, torch.float32, False)]
+    weights = (torch.float32, torch.device("cpu"))
+    assert list(engines[case[0]]) == [(dtype, False, *weights) for dtype in (torch.float32, torch.bfloat16)]
 
 
 @torch.inference_mode()
@@ -128,7 +130,7 @@ def test_phases_are_the_blurred_transposed_convolution() -> None:
     conv = UpsamplingModulatedConv2d(3, 5, 3, 4, demodulate=False)
     weight, x = torch.randn(5, 3, 3, 3), torch.randn(1, 3, 6, 6)
     phases = torch.nn.functional.conv2d(x, phase_weight(weight, conv.blur.kernel), padding=1)
-    assert torch.allclose(engine.from_phases(phases), conv.convolve(x, weight), atol=1e-4)
+    assert torch.allclose(decoder_engine.from_phases(phases), conv.convolve(x, weight), atol=1e-4)
 
 
 def test_doubling_is_the_filtered_upsampling() -> None:

@@ -4,7 +4,7 @@ import torch
 from float_research.sampling.guidance import AUDIO, EVERYTHING, REFERENCE, Incremental, NoGuidance, Reference, ZeroStar
 from float_research.sampling.sampler import Meter
 from float_research.sampling.schedule import Constant, Cosine, Interval, Linear
-from float_research.types import Conditions, UserError
+from float_research.types import Conditions, UserError, VectorField
 
 B, L, P, D, A, E = 2, 4, 3, 5, 6, 7
 T = torch.tensor(0.4)
@@ -21,7 +21,11 @@ def conditions() -> Conditions:
     )
 
 
-def network(t: torch.Tensor, x: torch.Tensor, c: Conditions) -> torch.Tensor:
+def network(c: Conditions) -> VectorField:
+    return lambda t, x: velocity(x, c)
+
+
+def velocity(x: torch.Tensor, c: Conditions) -> torch.Tensor:
     """A field that depends on every condition, differently."""
     own = torch.sin(x) + c.previous_motion.mean((1, 2), keepdim=True) + c.previous_audio.mean((1, 2), keepdim=True)
     audio = c.audio.square().mean(2, keepdim=True)
@@ -40,7 +44,7 @@ def row(*, audio: bool, emotion: bool, reference: bool = True) -> torch.Tensor:
         previous_motion=c.previous_motion,
         previous_audio=c.previous_audio,
     )
-    return network(T, X, kept)
+    return velocity(X, kept)
 
 
 def constants(a: float, e: float) -> dict[str, Constant]:
@@ -64,9 +68,9 @@ def test_incremental_is_its_formula_and_computes_only_the_rows_it_needs(a: float
 def test_dropping_audio_and_emotion_keeps_what_came_before() -> None:
     seen: list[Conditions] = []
 
-    def spying(t: torch.Tensor, x: torch.Tensor, c: Conditions) -> torch.Tensor:
+    def spying(c: Conditions) -> VectorField:
         seen.append(c)
-        return x
+        return lambda t, x: x
 
     Incremental(**constants(2, 1)).guide(spying, conditions())(T, X)
     (batch,) = seen

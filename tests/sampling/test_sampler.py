@@ -11,7 +11,7 @@ from float_research.sampling.chunking import Chunking
 from float_research.sampling.guidance import Incremental, NoGuidance
 from float_research.sampling.sampler import Sampler
 from float_research.sampling.schedule import Constant
-from float_research.types import ClipConditions, Conditions, Cost, UserError
+from float_research.types import ClipConditions, Conditions, Cost, UserError, VectorField
 
 WINDOW, PREVIOUS = 10, 4
 TOLERANCES = {"atol": 1e-4, "rtol": 1e-4}
@@ -90,9 +90,9 @@ def test_one_chunk_is_no_chunking(model: FloatModel) -> None:
 def test_a_later_chunk_sees_the_frames_and_the_audio_before_it(model: FloatModel) -> None:
     seen = []
 
-    def spying(t: torch.Tensor, x: torch.Tensor, c: Any) -> torch.Tensor:
+    def spying(c: Conditions) -> VectorField:
         seen.append(c)
-        return model.vector_field(t, x, c)
+        return model.vector_field(c)
 
     conditions, s = clip(model, 25), sampler(nfe=2)
     with torch.inference_mode():
@@ -122,8 +122,8 @@ def test_crossfade_spreads_a_jump_over_the_shared_frames(overlap: int) -> None:
             while True:
                 yield torch.zeros(num_frames, latent_dim)
 
-    def starts(t: torch.Tensor, x: torch.Tensor, c: Conditions) -> torch.Tensor:
-        return c.audio[:, :1, :1].expand_as(x)
+    def starts(c: Conditions) -> VectorField:
+        return lambda t, x: c.audio[:, :1, :1].expand_as(x)
 
     clip = ClipConditions(
         id="one",
@@ -220,3 +220,16 @@ def test_chunking_refuses_more_history_than_window() -> None:
         dataclasses.replace(settings, previous_frames=11)
     with pytest.raises(UserError, match="shorter than one frame"):
         dataclasses.replace(settings, window_s=0.01, previous_frames=0)
+
+
+def test_motion_that_is_not_finite_is_told_and_goes_no_further(model: FloatModel) -> None:
+    """The second window overflows."""
+
+    def grows(c: Conditions) -> VectorField:
+        return lambda t, x: x * 0 + c.audio[:, :1, :1] * 3e38
+
+    conditions = dataclasses.replace(clip(model, 20), audio=torch.arange(20.0)[:, None].expand(-1, 32))
+    chunks = sampler(nfe=3)(grows, [conditions])
+    assert next(chunks).motion.isfinite().all()
+    with pytest.raises(UserError, match=r"frames 10 to 20 is not finite; .* vector_field\.precision=float32"):
+        next(chunks)

@@ -136,9 +136,9 @@ def test_each_sample_may_have_its_own_flow_time(model: FloatModel) -> None:
         previous_audio=drawn(2, 32),
     )  # fmt: skip
     x = drawn(4, 32)
-    both = model.vector_field(torch.tensor([0.2, 0.9]), x, conditions)
+    both = model.vector_field(conditions)(torch.tensor([0.2, 0.9]), x)
     for i, t in enumerate((0.2, 0.9)):
-        torch.testing.assert_close(both[i], model.vector_field(torch.tensor(t), x, conditions)[i])
+        torch.testing.assert_close(both[i], model.vector_field(conditions)(torch.tensor(t), x)[i])
 
 
 KEPT = {"drop_audio": 0.0, "drop_reference": 0.0, "drop_emotion": 0.0, "drop_previous": 0.0}

@@ -18,6 +18,7 @@ from torch import Tensor
 
 from float_research.models.layers import ModulatedConv2d, UpsamplingModulatedConv2d
 from float_research.models.motion_autoencoder import Features, MotionDecoder
+from float_research.models.precision import fused
 from float_research.types import UserError
 
 GAIN = math.sqrt(2)
@@ -26,7 +27,6 @@ CACHE_BYTES = 1 << 23
 """On a CPU the largest activation worth batching for: beyond its caches, frames one by one are faster."""
 MAPS = 6
 """How many of a level's activations live at the same time."""
-FUSED = "_convolution_pointwise"
 
 
 class Conv(NamedTuple):
@@ -111,14 +111,6 @@ class State(NamedTuple):
         none = [None] * len(nows)
         raws, rgbs = (none if it is None else it.split(at_once) for it in (self.raw, self.rgb))
         return list(map(State, nows, self.x.split(at_once), raws, rgbs))
-
-
-def fused(dtype: torch.dtype, device: torch.device) -> bool:
-    """Whether PyTorch's own fused operators of oneDNN, which its compiler uses, take this type on this processor."""
-    if device.type != "cpu" or not torch.backends.mkldnn.is_available() or not hasattr(torch.ops.mkldnn, FUSED):
-        return False
-    supported = {torch.bfloat16: "_is_mkldnn_bf16_supported", torch.float16: "_is_mkldnn_fp16_supported"}
-    return dtype == torch.float32 or bool(getattr(torch.ops.mkldnn, supported[dtype])())
 
 
 def phase_weight(weight: Float[Tensor, "cout cin 3 3"], blur: Float[Tensor, "4 4"]) -> Float[Tensor, "phases cin 3 3"]:

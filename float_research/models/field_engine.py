@@ -1,0 +1,121 @@
+"""The flow matching transformer prepared for sampling: conditions embedded once, weights in the precision of computing.
+
+The state between blocks and the norms are float32 in any precision.
+"""
+
+from typing import Any, NamedTuple
+
+import torch
+import torch.nn.functional as F
+from jaxtyping import Float
+from torch import Tensor, nn
+
+from float_research.models.flow_matching_transformer import FlowMatchingTransformer, attention_mask, position_table
+from float_research.models.precision import fused
+from float_research.types import Conditions, VectorField
+
+ROWS = 192
+"""Rows for which oneDNN lays out its weights; any other number is computed, too."""
+
+
+class Linear(NamedTuple):
+    """A linear layer, ready. If `packed`, its weight lies in oneDNN's own order."""
+
+    weight: Tensor
+    bias: Tensor
+    packed: bool
+
+    def __call__(self, x: Float[Tensor, "*b cin"], *, gelu: bool = False) -> Float[Tensor, "*b cout"]:
+        """The layer, and the tanh approximation of GELU after it."""
+        x = x.to(self.weight.dtype)
+        if self.packed:
+            name = "gelu" if gelu else "none"
+            return torch.ops.mkldnn._linear_pointwise(x, self.weight, self.bias, name, [], "tanh" if gelu else "")
+        y = F.linear(x, self.weight, self.bias)
+        return F.gelu(y, approximate="tanh") if gelu else y
+
+
+class Block(NamedTuple):
+    """The layers of a transformer block."""
+
+    modulation: Linear
+    qkv: Linear
+    proj: Linear
+    fc1: Linear
+    fc2: Linear
+
+
+class FieldEngine:
+    """A transformer prepared in `dtype`, on the device of its weights. In their own type it computes with them.
+
+    If `compiled`, PyTorch's compiler makes one program of it, on a GPU replayed as a graph.
+    """
+
+    def __init__(self, fmt: FlowMatchingTransformer, dtype: torch.dtype, *, compiled: bool = False):
+        self.fmt, self.dtype = fmt, dtype
+        device = fmt.c_embedder.weight.device
+        self.packs = dtype != fmt.c_embedder.weight.dtype and not compiled and fused(dtype, device)
+        blocks: list[Any] = list(fmt.blocks)
+        self.num_heads = blocks[0].attn.num_heads
+        self.blocks = [
+            Block(*map(self._linear, (it.adaLN_modulation[1], it.attn.qkv, it.attn.proj, it.mlp.fc1, it.mlp.fc2)))
+            for it in blocks
+        ]
+        last: Any = fmt.decoder
+        self.first, self.last = self._linear(fmt.x_embedder.proj), self._linear(last.linear)
+        self.last_modulation = self._linear(last.adaLN_modulation[1])
+        self._run = self._velocities
+        if compiled:
+            mode = "reduce-overhead" if device.type == "cuda" else "default"
+            self._run = torch.compile(self._velocities, fullgraph=True, dynamic=False, mode=mode)
+
+    def _linear(self, layer: nn.Linear) -> Linear:
+        weight, bias = layer.weight.detach().to(self.dtype), layer.bias.detach().to(self.dtype)
+        if self.packs:
+            weight = torch.ops.mkldnn._reorder_linear_weight(weight, ROWS)
+        return Linear(weight, bias, self.packs)
+
+    def vector_field(self, conditions: Conditions) -> VectorField:
+        """The field under these conditions, which are embedded here, once for all flow times."""
+        fmt = self.fmt
+        like = fmt.c_embedder.weight
+        with torch.autocast(like.device.type, enabled=False):
+            audio = torch.cat([conditions.previous_audio, conditions.audio], dim=1)
+            num_rows = audio.shape[1]
+            reference = conditions.reference[:, None].expand(-1, num_rows, -1)
+            embedded = fmt.c_embedder(torch.cat([reference, audio, conditions.emotion], dim=-1).to(like.dtype)).float()
+        previous = conditions.previous_motion
+        positions = position_table(num_rows, len(like), like.device, torch.float32)
+        mask = attention_mask(num_rows, fmt.attention_window, like.device)
+
+        def field(t: Tensor, x: Float[Tensor, "b l d"]) -> Float[Tensor, "b l d"]:
+            with torch.autocast(like.device.type, enabled=False):
+                condition = embedded + fmt.t_embedder(t.reshape(-1), like.dtype)[:, None]
+                rows = torch.cat([previous.to(x.dtype), x], dim=1)
+                return self._run(rows, F.silu(condition), positions, mask)[:, -x.shape[1] :].to(x.dtype)
+
+        return field
+
+    def _velocities(
+        self, rows: Float[Tensor, "b n d"], condition: Float[Tensor, "b n h"], positions: Tensor, mask: Tensor
+    ) -> Float[Tensor, "b n d"]:
+        hidden = self.first(rows).float() + positions
+        condition = condition.to(self.dtype)
+        for block in self.blocks:
+            shift_a, scale_a, gate_a, shift_m, scale_m, gate_m = block.modulation(condition).chunk(6, dim=-1)
+            attended = self._attended(block, modulated(hidden, shift_a, scale_a), mask)
+            hidden = torch.addcmul(hidden, gate_a.float(), attended.float())
+            moved = block.fc2(block.fc1(modulated(hidden, shift_m, scale_m), gelu=True))
+            hidden = torch.addcmul(hidden, gate_m.float(), moved.float())
+        shift, scale = self.last_modulation(condition).chunk(2, dim=-1)
+        return self.last(modulated(hidden, shift, scale))
+
+    def _attended(self, block: Block, x: Float[Tensor, "b n h"], mask: Tensor) -> Float[Tensor, "b n h"]:
+        q, k, v = block.qkv(x).unflatten(-1, (3, self.num_heads, -1)).permute(2, 0, 3, 1, 4)
+        return block.proj(F.scaled_dot_product_attention(q, k, v, attn_mask=mask).transpose(1, 2).flatten(2))
+
+
+def modulated(x: Float[Tensor, "b n h"], shift: Tensor, scale: Tensor) -> Float[Tensor, "b n h"]:
+    """`norm(x) · (1 + scale) + shift` in float32."""
+    normed = F.layer_norm(x, x.shape[-1:], eps=1e-6)
+    return torch.addcmul(normed + shift.float(), normed, scale.float())
