@@ -147,6 +147,8 @@ def build_job(cfg: DictConfig) -> Job:
         "name": str,
     }.items():
         check_type(name, cfg[name], wanted)
+    if cfg.overlap is not None:
+        check_type("overlap", cfg.overlap, bool)
     return Job(
         build_model=model_builder(cfg),
         checkpoint=build(cfg.checkpoint),
@@ -161,6 +163,7 @@ def build_job(cfg: DictConfig) -> Job:
         metrics=build_metrics(cfg),
         build_trainer=partial(build, cfg.trainer),
         batch_clips=cfg.batch_clips,
+        overlap=cfg.overlap,
         naming=Naming(pattern=cfg.name, values=naming_values(cfg)),
         output_dir=Path(cfg.output_dir),
         dry_run=cfg.dry_run,
@@ -323,4 +326,5 @@ def load_composed(cfg: DictConfig) -> Pipeline:
         video=build(cfg.video),
         device=device,
         precision=trainer.precision_plugin,
+        overlap=cfg.overlap,
     )

@@ -4,7 +4,7 @@ Shape letters: b batch, t frames of a clip, n rows of a window (previous and cur
 p previous frames, d motion latent, a audio feature, e emotions, s samples, h and w pixels.
 """
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Protocol, runtime_checkable
@@ -157,6 +157,3 @@ class Observer(Protocol):
     def frames_written(self, id: str, num_frames: int, chunk: int) -> None: ...
 
     def clip_finished(self, id: str) -> None: ...
-
-
-FrameStream = Iterator[UInt8[Tensor, "l h w 3"]]

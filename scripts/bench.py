@@ -8,7 +8,8 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
+from contextlib import closing
 from dataclasses import replace
 from itertools import product
 from math import log10
@@ -27,8 +28,12 @@ from float_research.analysis.load import load_runs
 from float_research.analysis.page import write_page
 from float_research.data.examples import example
 from float_research.data.image import read_image, to_tensor
+from float_research.inference.parity import relative_error
+from float_research.inference.stopwatch import Stopwatch
+from float_research.inference.stream import stream as inference_stream
 from float_research.models.checkpoint import load_model
 from float_research.models.decoding import Decoding, Framewise
+from float_research.models.vector_field import Evaluation, Modules, Prepared
 from float_research.tracking.record import device_name, write_json
 
 INFER = (sys.executable, str(Path(__file__).with_name("infer.py")))
@@ -163,6 +168,89 @@ def decode(arguments: argparse.Namespace) -> dict[str, Any]:
     return figures
 
 
+def sample(arguments: argparse.Namespace) -> dict[str, Any]:
+    """The vector field by the plain modules and by the engine: the time of an evaluation, guided, and how far the
+    motion of the whole clip ends from that of the modules.
+    """
+    pipeline = compose.load(arguments.overrides)
+    networks: dict[str, Evaluation] = {"modules float32": Modules()}
+    networks |= {f"prepared {precision}": Prepared(precision=precision) for precision in ("float32", "bfloat16")}
+    motion: dict[str, Tensor] = {}
+    figures: dict[str, Any] = {"device": device_name(pipeline.device)}
+    clip = pipeline(example("portrait"), example("speech")).clip
+    with pipeline.computing():
+        for name, network in networks.items():
+            parts = replace(pipeline.parts, vector_field=network)
+            times = []
+            for _ in range(arguments.rounds):
+                started = time.perf_counter()
+                chunks = list(parts.motion([clip]))
+                times.append((time.perf_counter() - started) / sum(chunk.cost.evaluations for chunk in chunks))
+            motion[name] = torch.cat([chunk.motion for chunk in chunks])
+            figures[name] = {
+                "ms": 1e3 * median(times),
+                "error": relative_error(motion[name], motion["modules float32"]),
+            }
+            figures[name]["speed"] = figures["modules float32"]["ms"] / figures[name]["ms"]
+            rows = chunks[0].cost.rows / chunks[0].cost.evaluations
+            print(
+                f"{name}: {figures[name]['ms']:.1f} ms an evaluation of {rows:g} rows, {figures[name]['speed']:.1f} x; "
+                f"the motion ends {figures[name]['error']:.1e} away"
+            )
+    print(f"on {figures['device']}")
+    return figures
+
+
+def stream(arguments: argparse.Namespace) -> dict[str, Any]:
+    """Sampling, decoding and encoding of a clip: each alone, one after the other, and at the same time, with as many
+    threads for operators as overlapping stages have.
+    """
+    pipeline = compose.load(arguments.overrides)
+    speech, rate_hz = soundfile.read(example("speech"), dtype="float32")
+    result = pipeline(
+        example("portrait"), np.resize(speech, int(arguments.seconds * rate_hz)), sampling_rate_hz=rate_hz
+    )
+    clip, parts, fps = result.clip, pipeline.parts, pipeline.parts.model.fps
+    size_px = parts.model.motion_autoencoder.image_size
+    num_threads = torch.get_num_threads()
+
+    def encode(batches: Iterable[Tensor]) -> None:
+        with tempfile.TemporaryDirectory() as folder:
+            path = Path(folder) / "video.mp4"
+            with pipeline.video.open(path, fps=fps, size_px=size_px, recording=result.recording) as writer:
+                for batch in batches:
+                    writer.write(batch)
+
+    def whole(*, overlap: bool) -> None:
+        watch = Stopwatch(pipeline.device)
+        made = inference_stream(parts, [clip], overlap=overlap, sampling=watch, decoding=[watch])
+        with closing(made):
+            encode(batch for _, batch in made)
+
+    with pipeline.computing():
+        batches = [batch.cpu() for batch in parts.frames(clip, result.motion)]
+        acts: dict[str, Callable[[], object]] = {
+            "sampling": lambda: list(parts.motion([clip])),
+            "decoding": lambda: [batch.cpu() for batch in parts.frames(clip, result.motion)],
+            "encoding": lambda: encode(batches),
+        }
+        seconds: dict[str, list[float]] = {}
+        for _ in range(arguments.rounds):
+            torch.set_num_threads(max(1, num_threads // 2))
+            for name, act in acts.items():
+                seconds.setdefault(name, []).append(timed(act))
+            torch.set_num_threads(num_threads)
+            seconds.setdefault("one after the other", []).append(timed(lambda: whole(overlap=False)))
+            seconds.setdefault("at the same time", []).append(timed(lambda: whole(overlap=True)))
+    figures: dict[str, Any] = {name: median(times) for name, times in seconds.items()}
+    slowest = max(acts, key=lambda name: figures[name])
+    figures["ratio"] = figures["at the same time"] / figures[slowest]
+    for name in seconds:
+        print(f"{name}: {figures[name]:.2f} s for {len(result.motion)} frames")
+    print(f"at the same time takes {figures['ratio']:.2f} x {slowest} alone, on {device_name(pipeline.device)}")
+    return {**figures, "device": device_name(pipeline.device)}
+
+
 def infer(*arguments: str) -> float:
     """Seconds that scripts/infer.py takes as a process."""
     started = time.perf_counter()
@@ -183,6 +271,11 @@ def main() -> None:
     decoders.add_argument("--frames", type=int, default=64, help="how many")
     decoders.add_argument("--at-once", type=int, default=16, help="frames handed over together")
     decoders.add_argument("--amplitude", type=float, default=0.3, help="of the motion's coordinates")
+    samplers = command(commands, sample, ["model=official", "checkpoint=random", "cache=none"])
+    samplers.add_argument("--rounds", type=int, default=3, help="how many, of which the median counts")
+    streams = command(commands, stream, [])
+    streams.add_argument("--seconds", type=float, default=20, help="of the clip")
+    streams.add_argument("--rounds", type=int, default=3, help="how many, of which the median counts")
     many = command(commands, analysis, tiny)
     many.add_argument("--runs", type=int, default=1000, help="how many")
     arguments = parser.parse_args()

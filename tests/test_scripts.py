@@ -308,13 +308,18 @@ def test_parity_ends_with_1_when_a_tensor_is_wrong(script: Script, tmp_path: Pat
     assert script("parity", str(tmp_path / "nowhere")).code == 2
 
 
-@pytest.mark.parametrize("kind", [signal.SIGINT, signal.SIGTERM, signal.SIGUSR2])
+@pytest.mark.parametrize(
+    ("kind", "overlap"), [(signal.SIGINT, "true"), (signal.SIGTERM, "false"), (signal.SIGUSR2, "true")]
+)
 def test_an_interrupted_run_leaves_no_half_written_video(
-    kind: signal.Signals, speech: Callable[[float], Path], tmp_path: Path
+    kind: signal.Signals, overlap: str, speech: Callable[[float], Path], tmp_path: Path
 ) -> None:
     command = [sys.executable, str(ROOT / "scripts" / "infer.py"), *TINY, f"hydra.run.dir={tmp_path}"]
     process = subprocess.Popen(
-        [*command, f"data.audio={speech(900)}"], stderr=subprocess.PIPE, stdout=subprocess.DEVNULL, text=True
+        [*command, f"data.audio={speech(900)}", f"overlap={overlap}"],
+        stderr=subprocess.PIPE,
+        stdout=subprocess.DEVNULL,
+        text=True,
     )
     deadline = time.monotonic() + 120
     while not list(tmp_path.rglob("*.part")) and process.poll() is None and time.monotonic() < deadline:

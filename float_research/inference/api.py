@@ -1,7 +1,7 @@
 """The pipeline as Python objects: three lines in a notebook."""
 
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, TypeVar
@@ -16,6 +16,7 @@ from float_research.data.clips import ClipLoader
 from float_research.data.image import to_tensor
 from float_research.inference.pipeline import FloatPipeline, PreparedClip
 from float_research.inference.stopwatch import Stopwatch
+from float_research.inference.stream import stream
 from float_research.types import Clip, Cost, Image, LoadedClip, UserError, Waveform
 from float_research.video.writer import H264, Recording
 
@@ -62,9 +63,16 @@ class Pipeline:
     """FLOAT with its weights loaded. Call it with an image and speech; the settings are those it was loaded with."""
 
     def __init__(
-        self, *, parts: FloatPipeline, loader: ClipLoader, video: H264, device: torch.device, precision: Any
+        self,
+        *,
+        parts: FloatPipeline,
+        loader: ClipLoader,
+        video: H264,
+        device: torch.device,
+        precision: Any,
+        overlap: bool | None,
     ) -> None:
-        self.loader, self.video, self.precision = loader, video, precision
+        self.loader, self.video, self.precision, self.overlap = loader, video, precision, overlap
         model = precision.convert_module(parts.model).to(device)
         self.parts = replace(parts, model=model)
         self.device = device
@@ -99,6 +107,25 @@ class Pipeline:
             pipeline=self,
             recording=recording,
         )
+
+    def stream(
+        self,
+        image: ImageInput,
+        audio: AudioInput,
+        *,
+        sampling_rate_hz: int | None = None,
+        emotion: str | None = None,
+        id: str = "clip",
+    ) -> Iterator[Image]:
+        """RGB frames, `(h, w, 3)` uint8, as they are made: the first come before the last are sampled."""
+        loaded, _ = self._load(image, audio, sampling_rate_hz, emotion, id)
+        watch = Stopwatch(self.device)
+        with self.computing():
+            clip = self.parts.prepare(loaded, watch)
+            made = stream(self.parts, [clip], overlap=self.overlap, sampling=watch, decoding=[watch])
+        with closing(made):
+            for _, frames in self.computed(made):
+                yield from frames.numpy()
 
     @contextmanager
     def computing(self) -> Iterator[None]:

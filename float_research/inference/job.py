@@ -67,6 +67,7 @@ class Job:
     metrics: Sequence[Metric]
     build_trainer: Callable[[], lightning.Trainer]
     batch_clips: int
+    overlap: bool | None
     naming: Naming
     output_dir: Path
     dry_run: bool
@@ -150,6 +151,7 @@ class Job:
                 naming=self.naming,
                 run=run,
                 observer=progress,
+                overlap=self.overlap,
             )
             trainer.predict(module, data, return_predictions=False)
         if not trainer.is_global_zero:

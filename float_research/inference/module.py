@@ -1,7 +1,7 @@
 """The Lightning module: thin glue from batches of clips to videos on disk."""
 
 from collections.abc import Mapping
-from contextlib import ExitStack
+from contextlib import ExitStack, closing
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -13,6 +13,7 @@ from float_research.data.clips import ClipBatch, file_name
 from float_research.inference.measuring import Measures
 from float_research.inference.pipeline import FloatPipeline
 from float_research.inference.stopwatch import Stopwatch
+from float_research.inference.stream import stream
 from float_research.inference.take import Take
 from float_research.tracking.record import clip_record, write_json
 from float_research.types import Clip, ClipResult, LoadedClip, Observer, UserError
@@ -41,7 +42,7 @@ class Naming:
 class FloatInference(lightning.LightningModule):
     """Makes the videos of a batch of clips. Frames go straight to the writers, facts to a record beside each video.
 
-    `run` names the settings and weights in these records.
+    `run` names the settings and weights in these records. `overlap`: see `stream`.
     """
 
     def __init__(
@@ -54,11 +55,12 @@ class FloatInference(lightning.LightningModule):
         naming: Naming,
         run: str,
         observer: Observer,
+        overlap: bool | None,
     ) -> None:
         super().__init__()
         self.model = pipeline.model
         self.pipeline, self.measures, self.video, self.folder = pipeline, measures, video, folder
-        self.naming, self.run, self.observer = naming, run, observer
+        self.naming, self.run, self.observer, self.overlap = naming, run, observer, overlap
 
     def predict_step(self, clip_batch: ClipBatch, batch_idx: int) -> list[ClipResult]:
         shared = Stopwatch(self.device)
@@ -66,13 +68,18 @@ class FloatInference(lightning.LightningModule):
             takes = [stack.enter_context(self._take(clip)) for clip in clip_batch.clips]
             for take in takes:
                 self.observer.clip_started(take.id, take.clip.num_frames, take.num_windows)
-            for chunk in shared.each("sample", self.pipeline.motion([take.ready for take in takes])):
+            made = stream(
+                self.pipeline,
+                [take.ready for take in takes],
+                overlap=self.overlap,
+                sampling=shared,
+                decoding=[take.watch for take in takes],
+            )
+            for chunk, frames in stack.enter_context(closing(made)):
                 take = takes[chunk.index]
-                take.chunks.append(chunk)
-                for frames in take.watch.each("decode", self.pipeline.frames(take.ready, chunk.motion)):
-                    take.write(frames)
-                    self.observer.frames_written(take.id, len(frames), len(take.chunks))
-                if len(take.chunks) == take.num_windows:
+                take.write(chunk, frames)
+                self.observer.frames_written(take.id, len(frames), len(take.chunks))
+                if take.writer.num_frames == take.clip.num_frames:
                     take.close()
                     self.observer.clip_finished(take.id)
         second_a_frame = shared.seconds["sample"] / sum(take.clip.num_frames for take in takes)

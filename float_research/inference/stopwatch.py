@@ -12,7 +12,7 @@ T = TypeVar("T")
 
 
 class Stopwatch:
-    """Adds up seconds by stage. Waits for a GPU at both ends, so that its work counts where it is caused."""
+    """Adds up seconds by stage. Waits for the thread's stream of a GPU at both ends: work counts where it is caused."""
 
     def __init__(self, device: torch.device):
         self.device = device
@@ -38,5 +38,5 @@ class Stopwatch:
 
     def _now(self) -> float:
         if self.device.type == "cuda":
-            torch.cuda.synchronize(self.device)
+            torch.cuda.current_stream(self.device).synchronize()
         return time.perf_counter()

@@ -47,9 +47,10 @@ class Take(contextlib.AbstractContextManager["Take"]):
     def id(self) -> str:
         return self.clip.clip.id
 
-    def write(self, frames: UInt8[Tensor, "n h w 3"]) -> None:
-        """Encodes frames and shows them to the metrics."""
-        frames = frames.cpu()
+    def write(self, chunk: MotionChunk, frames: UInt8[Tensor, "n h w 3"]) -> None:
+        """Encodes frames of a chunk and shows them to the metrics."""
+        if not self.chunks or self.chunks[-1] is not chunk:
+            self.chunks.append(chunk)
         with self.watch.stage("write"):
             self.writer.write(frames)
         if self.panel.wants_frames:

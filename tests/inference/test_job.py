@@ -83,14 +83,15 @@ def test_a_run_leaves_videos_config_and_record(tmp_path: Path, portrait: Path, s
     assert content["peak_memory_mb"]["host"] > 100
 
 
-def test_batches_of_clips_give_the_frames_of_single_clips(manifest: Path, tmp_path: Path) -> None:
+@pytest.mark.parametrize("overlap", ["null", "true"])
+def test_batches_of_clips_give_the_frames_of_single_clips(overlap: str, manifest: Path, tmp_path: Path) -> None:
     """Networks are compared in test_api.py; here lossless videos, their frames at most a rounding apart."""
     settings = ["data=manifest", f"data.file={manifest}", "noise=independent", "nfe=3", "video.crf=0"]
     single = run(tmp_path / "single", *settings, "batch_clips=1")
-    batched = run(tmp_path / "batched", *settings, "batch_clips=3")
+    batched = run(tmp_path / "batched", *settings, "batch_clips=3", f"overlap={overlap}")
     assert [clip["id"] for clip in batched["clips"]] == ["short", "long", "angry"]
     assert batched["totals"] | {"seconds": 0} == single["totals"] | {"seconds": 0}
-    assert batched["signature"] == single["signature"], "how clips are grouped changes no result"
+    assert batched["signature"] == single["signature"], "how clips are grouped and stages overlap changes no result"
     for clip in single["clips"]:
         pair = (read_frames(tmp_path / kind / clip["video"]) for kind in ("single", "batched"))
         for one, other in zip(*pair, strict=True):

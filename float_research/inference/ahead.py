@@ -1,0 +1,80 @@
+"""Stages of a pipeline at work at the same time."""
+
+import threading
+from collections.abc import Callable, Generator
+from contextlib import AbstractContextManager, ExitStack
+from queue import SimpleQueue
+from typing import TypeVar
+
+import torch
+
+T = TypeVar("T")
+
+
+class _End:
+    """Comes last, with the exception that ended the maker, if one did."""
+
+    def __init__(self, error: BaseException | None):
+        self.error = error
+
+
+def ahead(items: Generator[T], *, at_most: int, device: torch.device) -> Generator[T]:
+    """Passes on, in order, what a thread of its own makes beforehand; `at_most` items wait to be taken.
+
+    The maker works in the caller's modes, on a GPU in a stream of its own. What it hands over has to be finished there,
+    as after `Stopwatch.each`. Its exception is raised here, after the items before. Closing this generator closes the
+    maker, once the item in hand is made, and waits for that.
+    """
+    queue: SimpleQueue[T | _End] = SimpleQueue()
+    room, closed = threading.Semaphore(at_most), threading.Event()
+    num_threads, modes = torch.get_num_threads(), callers_modes(device)
+
+    def make() -> None:
+        error: BaseException | None = None
+        try:
+            with modes():
+                while room.acquire() and not closed.is_set():
+                    queue.put(next(items))
+        except StopIteration:
+            pass
+        except BaseException as caught:
+            error = caught
+        finally:
+            items.close()
+            queue.put(_End(error))
+
+    maker = threading.Thread(target=make, daemon=True)
+    maker.start()
+    try:
+        while not isinstance(item := queue.get(), _End):
+            room.release()
+            yield item
+        if item.error is not None:
+            raise item.error
+    finally:
+        closed.set()
+        room.release()
+        maker.join()
+        torch.set_num_threads(num_threads)  # some libraries have one number for all threads
+
+
+def callers_modes(device: torch.device) -> Callable[[], AbstractContextManager[object]]:
+    """The inference mode and autocast of this thread, to be entered in another.
+
+    There, a GPU has a stream of its own, and operators on a CPU half as many threads, for two stages share it.
+    """
+    kind, inference = device.type, torch.is_inference_mode_enabled()
+    enabled, dtype = torch.is_autocast_enabled(kind), torch.get_autocast_dtype(kind)
+    num_threads = max(1, torch.get_num_threads() // 2)
+
+    def enter() -> AbstractContextManager[object]:
+        stack = ExitStack()
+        stack.enter_context(torch.inference_mode(inference))
+        stack.enter_context(torch.autocast(kind, dtype, enabled=enabled))
+        if kind == "cuda":
+            stack.enter_context(torch.cuda.stream(torch.cuda.Stream(device)))
+        else:
+            torch.set_num_threads(num_threads)
+        return stack
+
+    return enter

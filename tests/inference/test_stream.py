@@ -1,0 +1,120 @@
+"""Stages at work at the same time."""
+
+import threading
+from collections.abc import Callable, Generator
+from contextlib import closing
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+
+from float_research.inference.ahead import ahead
+from float_research.inference.api import Pipeline
+from float_research.types import UserError
+
+CPU = torch.device("cpu")
+WAIT_S = 10
+
+
+class Maker:
+    """Counts up, and keeps book."""
+
+    def __init__(self, num: int, breaks_at: int | None = None):
+        self.num, self.breaks_at = num, breaks_at
+        self.made, self.threads, self.closed = 0, set[int](), threading.Event()
+        self.changed = threading.Condition()
+
+    def items(self) -> Generator[int]:
+        try:
+            for number in range(self.num):
+                if number == self.breaks_at:
+                    raise UserError(f"item {number} is broken")
+                self.threads.add(threading.get_ident())
+                with self.changed:
+                    self.made += 1
+                    self.changed.notify_all()
+                yield number
+        finally:
+            self.closed.set()
+
+    def has_made(self, num: int) -> bool:
+        """Whether `num` items get made without anybody taking one."""
+        with self.changed:
+            return self.changed.wait_for(lambda: self.made >= num, timeout=WAIT_S)
+
+
+def test_items_come_in_order_from_another_thread() -> None:
+    maker = Maker(20)
+    assert list(ahead(maker.items(), at_most=3, device=CPU)) == list(range(20))
+    assert threading.get_ident() not in maker.threads
+    assert len(maker.threads) == 1
+
+
+def test_the_next_items_are_made_while_one_is_used_and_no_more_than_have_room() -> None:
+    maker = Maker(20)
+    with closing(ahead(maker.items(), at_most=2, device=CPU)) as made:
+        assert next(made) == 0
+        assert maker.has_made(3), "two wait while the first is used"
+        maker.changed.acquire()
+        assert not maker.changed.wait_for(lambda: maker.made > 3, timeout=0.2)
+        maker.changed.release()
+        assert next(made) == 1
+        assert maker.has_made(4)
+    assert maker.made <= 5
+
+
+def test_an_exception_comes_after_the_items_before_it() -> None:
+    made = ahead(Maker(9, breaks_at=4).items(), at_most=2, device=CPU)
+    assert [next(made) for _ in range(4)] == [0, 1, 2, 3]
+    with pytest.raises(UserError, match="item 4 is broken"):
+        next(made)
+
+
+def test_closing_ends_the_maker() -> None:
+    maker, before = Maker(10**9), threading.active_count()
+    with pytest.raises(KeyboardInterrupt), closing(ahead(maker.items(), at_most=2, device=CPU)) as made:
+        for item in made:
+            if item == 5:
+                raise KeyboardInterrupt
+    assert maker.closed.is_set()
+    assert threading.active_count() == before
+
+
+@pytest.mark.parametrize("inference", [True, False])
+def test_the_maker_works_in_the_callers_modes(inference: bool) -> None:
+    def modes() -> Generator[tuple[Any, ...]]:
+        yield torch.is_inference_mode_enabled(), torch.is_autocast_enabled("cpu"), torch.get_autocast_dtype("cpu")
+
+    num_threads = torch.get_num_threads()
+    with torch.inference_mode(inference), torch.autocast("cpu", torch.bfloat16, enabled=inference):
+        assert list(ahead(modes(), at_most=1, device=CPU)) == list(modes())
+    assert torch.get_num_threads() == num_threads
+
+
+@pytest.mark.parametrize("overlap", ["true", "false"])
+def test_frames_come_before_the_clip_is_sampled(
+    overlap: str,
+    load: Callable[..., Pipeline],
+    portrait: Path,
+    speech: Callable[[float], Path],
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    pipeline, audio = load("nfe=3", f"overlap={overlap}"), speech(9.0)
+    expected = pipeline(portrait, audio)
+    sampled: list[int] = []
+    motion = type(pipeline.parts).motion
+
+    def watched(*args: Any) -> Generator[Any]:
+        for chunk in motion(*args):
+            sampled.append(chunk.start)
+            yield chunk
+
+    monkeypatch.setattr(type(pipeline.parts), "motion", watched)
+    frames = pipeline.stream(portrait, audio)
+    first = next(frames)
+    assert len(sampled) <= (3 if overlap == "true" else 1)
+    made = [first, *frames]
+    assert len(sampled) == 5
+    assert np.array_equal(np.stack(made), np.stack(list(expected.frames())))
