@@ -135,6 +135,8 @@ def build(settings: dict[str, Any]) -> FloatModel:
             sampling_rate_hz=opt["sampling_rate"],
             fps=opt["fps"],
             segment_frames=1500,
+            window_frames=None,
+            overlap_frames=0,
         ),
         emotion_encoder=EmotionEncoder(
             wav2vec2=settings["emotion_config"], num_emotions=num_emotions, segment_frames=1500

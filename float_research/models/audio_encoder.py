@@ -9,6 +9,7 @@ from jaxtyping import Float
 from torch import Tensor, nn
 
 from float_research.models.wav2vec2 import build_wav2vec2, conv_features
+from float_research.types import UserError
 
 
 class AudioEncoder(nn.Module):
@@ -16,6 +17,9 @@ class AudioEncoder(nn.Module):
 
     The concatenation of the layers is never built: the projection of a concatenation is the sum of the projections of
     its parts, added up as the layers run.
+
+    With `window_frames`, the transformer hears a long clip in windows of so many, each with `overlap_frames` more on
+    both sides, whose outputs are dropped: an approximation whose cost grows with the clip's length, not its square.
     """
 
     def __init__(
@@ -27,6 +31,8 @@ class AudioEncoder(nn.Module):
         sampling_rate_hz: int,
         fps: float,
         segment_frames: int,
+        window_frames: int | None,
+        overlap_frames: int,
     ):
         super().__init__()
         self.wav2vec2 = build_wav2vec2(wav2vec2)
@@ -38,10 +44,22 @@ class AudioEncoder(nn.Module):
         self.feature_dim, self.only_last_features = feature_dim, only_last_features
         self.sampling_rate_hz, self.fps = sampling_rate_hz, fps
         self.segment_frames = segment_frames
+        self.window_frames, self.overlap_frames = window_frames, overlap_frames
+        if window_frames is not None and window_frames < 1:
+            raise UserError(f"model.audio_encoder.window_frames={window_frames} must be a positive number or null")
+        if overlap_frames < 0:
+            raise UserError(f"model.audio_encoder.overlap_frames={overlap_frames} must not be negative")
 
     def forward(self, audio: Float[Tensor, "b s"], num_frames: int) -> Float[Tensor, "b t a"]:
         """Features `wa` of `num_frames` frames. Shorter audio is extended by its last sample."""
-        return self.audio_projection[1:](self._project_layers(self.frame_features(audio, num_frames)))
+        hidden = self.frame_features(audio, num_frames)
+        window, overlap = self.window_frames or num_frames, self.overlap_frames
+        parts = []
+        for start in range(0, num_frames, window):
+            before = min(start, overlap)
+            heard = hidden[:, start - before : start + window + overlap]
+            parts.append(self.audio_projection[1:](self._project_layers(heard))[:, before : before + window])
+        return torch.cat(parts, dim=1)
 
     def frame_features(self, audio: Float[Tensor, "b s"], num_frames: int) -> Float[Tensor, "b t c"]:
         """What Wav2Vec 2.0's transformer sees: its convolutional features, one for each video frame."""

@@ -3,11 +3,13 @@ import copy
 import pytest
 import torch
 
+from float_research import compose
 from float_research.models.audio_encoder import AudioEncoder
 from float_research.models.decoding import to_uint8
 from float_research.models.float_model import FloatModel
 from float_research.models.layers import ModulatedConv2d, UpsamplingModulatedConv2d
 from float_research.models.wav2vec2 import conv_features
+from float_research.types import UserError
 
 AUDIO = torch.randn(1, 16000 * 3, generator=torch.Generator().manual_seed(0))
 
@@ -77,9 +79,34 @@ def test_the_last_layer_alone_can_be_used() -> None:
         sampling_rate_hz=16000,
         fps=25.0,
         segment_frames=100,
+        window_frames=None,
+        overlap_frames=0,
     ).eval()
     assert encoder.audio_projection[0].in_features == 16
     assert encoder(AUDIO, 75).shape == (1, 75, 6)
+
+
+@torch.inference_mode()
+def test_windows_of_speech_approach_the_whole(model: FloatModel, monkeypatch: pytest.MonkeyPatch) -> None:
+    encoder, num_frames = model.audio_encoder, 75
+    whole = encoder(AUDIO, num_frames)
+
+    def error(window: int, overlap: int) -> float:
+        monkeypatch.setattr(encoder, "window_frames", window)
+        monkeypatch.setattr(encoder, "overlap_frames", overlap)
+        features = encoder(AUDIO, num_frames)
+        assert features.shape == whole.shape
+        return float((features - whole).norm() / whole.norm())
+
+    assert error(num_frames, 0) == 0
+    assert error(20, num_frames) < 1e-5, "who hears all hears the same, in the right place"
+    assert error(1000, 0) == 0
+    assert 0 < error(20, 40) < error(20, 0)
+
+
+def test_a_window_of_no_frames_is_refused(model: FloatModel) -> None:
+    with pytest.raises(UserError, match=r"model\.audio_encoder\.window_frames=0 must be a positive number or null"):
+        compose.build(compose.compose_config(["model=tiny", "model.audio_encoder.window_frames=0"]).model)
 
 
 @torch.inference_mode()
