@@ -74,7 +74,8 @@ def test_an_exception_comes_after_the_items_before_it() -> None:
 
 def test_closing_ends_the_maker() -> None:
     maker, before = Maker(10**9), threading.active_count()
-    with pytest.raises(KeyboardInterrupt), closing(ahead(maker.items(), at_most=2, device=CPU)) as made:
+    items = maker.items()
+    with pytest.raises(KeyboardInterrupt), closing(ahead(items, at_most=2, device=CPU)) as made:
         for item in made:
             if item == 5:
                 raise KeyboardInterrupt

@@ -129,3 +129,17 @@ def test_schedules_run_from_start_to_scale(kind: type[Linear | Cosine]) -> None:
     schedule = kind(start=1.0, scale=3.0)
     assert [schedule(t) for t in (0.0, 0.5, 1.0)] == pytest.approx([1, 2, 3])
     assert Constant(scale=2.0)(0.3) == 2.0
+
+
+def test_conditions_are_bound_once_for_their_rows() -> None:
+    seen: list[Conditions] = []
+
+    def spying(c: Conditions) -> VectorField:
+        seen.append(c)
+        return network(c)
+
+    scale = Interval(scale=2, t_lo=0.0, t_hi=0.5)
+    field = Incremental(audio=scale, emotion=Constant(scale=1)).guide(spying, conditions())
+    for t in (0.1, 0.3, 0.7, 0.9, 0.2):
+        field(torch.tensor(t), X)
+    assert [len(c.audio) for c in seen] == [3 * B, B]
