@@ -2,9 +2,10 @@
 
 The algebra, exact up to rounding: equalised scales and the gain √2 go into weights, since leaky ReLU is homogeneous;
 blur and transposed convolution become one convolution at the small size whose channels are the four phases of the large
-one; factors of modulation and demodulation go into the weight or onto the activations, whichever is smaller; colours of
-the last level are warped as three channels, since a 1×1 convolution commutes with warping; upsampling by [1, 3, 3, 1]
-is bilinear interpolation of the zero-padded image. Flows, masks, warps and colours are float32 in any precision.
+one; modulation goes into the weight or onto the activations, whichever is smaller; demodulation into the modulation of
+the next layer; colours of the last level are warped as three channels, since a 1×1 convolution commutes with warping;
+upsampling by [1, 3, 3, 1] is bilinear interpolation but for the edges. Flows, masks and colours are float32 in any
+precision. Small sizes are computed for many frames at a time, large ones for as few as a cache holds.
 """
 
 import math
@@ -131,7 +132,7 @@ class Engine:
     """
 
     def __init__(self, decoder: MotionDecoder, dtype: torch.dtype, *, compiled: bool = False):
-        self.dtype, self.compiled = dtype, compiled
+        self.dtype = dtype
         self.fuses = not compiled and fused(dtype, decoder.input.input.device)
         self.start = decoder.input.input.to(dtype).contiguous(memory_format=torch.channels_last)
         self.first = self._styled(decoder.conv1, 4)
