@@ -110,6 +110,7 @@ class LoadedClip:
 class ClipResult:
     """What a run says of one clip.
 
+    `made_s`: seconds from loading to the last metric, where stages may overlap; clips sampled side by side share them.
     `declared` is None where a solver chooses its own number of evaluations; `reused` names what a cache gave, so that
     the seconds of these stages are those of looking it up. `label`: the clip's own emotion. `metrics`: name → number;
     `absent`: name → why there is none; `from_video`: those that were measured later, of the encoded video, and not of
@@ -133,6 +134,7 @@ class ClipResult:
     emotion: Mapping[str, float]
     face: Mapping[str, Any]
     seconds: Mapping[str, float]
+    made_s: float
     reused: Sequence[str]
     metrics: Mapping[str, float]
     absent: Mapping[str, str]

@@ -43,9 +43,9 @@ def ahead(items: Generator[T], *, at_most: int, device: torch.device) -> Generat
             items.close()
             queue.put(_End(error))
 
-    maker = threading.Thread(target=make, daemon=True)
-    maker.start()
+    maker = threading.Thread(target=make)
     try:
+        maker.start()  # which a signal may interrupt
         while not isinstance(item := queue.get(), _End):
             room.release()
             yield item
@@ -54,7 +54,8 @@ def ahead(items: Generator[T], *, at_most: int, device: torch.device) -> Generat
     finally:
         closed.set()
         room.release()
-        maker.join()
+        if maker.is_alive():
+            maker.join()
         torch.set_num_threads(num_threads)  # some libraries have one number for all threads
 
 

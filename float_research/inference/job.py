@@ -304,8 +304,7 @@ class Job:
             evaluations = str(cost["evaluations"])
             if declared is not None and declared != cost:
                 evaluations += f" (declared {declared['evaluations']})"
-            seconds = sum(spent for stage, spent in clip["seconds"].items() if stage != "metrics")
-            rate = clip["num_frames"] / seconds
+            rate = clip["num_frames"] / clip["made_s"]
             counts = (str(clip["num_frames"]), str(clip["num_chunks"]), evaluations, str(cost["rows"]))
             table.add_row(clip["id"], *counts, f"{rate:.1f}", clip["video"])
         return table

@@ -1,5 +1,6 @@
 """The Lightning module: thin glue from batches of clips to videos on disk."""
 
+import time
 from collections.abc import Mapping
 from contextlib import ExitStack, closing
 from dataclasses import dataclass
@@ -63,7 +64,7 @@ class FloatInference(lightning.LightningModule):
         self.naming, self.run, self.observer, self.overlap = naming, run, observer, overlap
 
     def predict_step(self, clip_batch: ClipBatch, batch_idx: int) -> list[ClipResult]:
-        shared = Stopwatch(self.device)
+        started, shared = time.perf_counter(), Stopwatch(self.device)
         with ExitStack() as stack:
             takes = [stack.enter_context(self._take(clip)) for clip in clip_batch.clips]
             for take in takes:
@@ -82,8 +83,12 @@ class FloatInference(lightning.LightningModule):
                 if take.writer.num_frames == take.clip.num_frames:
                     take.close()
                     self.observer.clip_finished(take.id)
-        second_a_frame = shared.seconds["sample"] / sum(take.clip.num_frames for take in takes)
-        results = [take.result(self.folder, self.run, second_a_frame * take.clip.num_frames) for take in takes]
+        made_s, num_frames = time.perf_counter() - started, sum(take.clip.num_frames for take in takes)
+        results = []
+        for take in takes:
+            share = take.clip.num_frames / num_frames
+            sample_s = shared.seconds["sample"] * share
+            results.append(take.result(self.folder, self.run, sample_s=sample_s, made_s=made_s * share))
         for result in results:
             write_json((self.folder / result.video).with_suffix(".json"), clip_record(result))
         return results

@@ -72,7 +72,7 @@ class Take(contextlib.AbstractContextManager["Take"]):
             self.found = self.panel.finish(track)
             self.tables = write_tables(self.writer.path, self.found, self.pipeline.model.fps)
 
-    def result(self, folder: Path, run: str, sample_s: float) -> ClipResult:
+    def result(self, folder: Path, run: str, *, sample_s: float, made_s: float) -> ClipResult:
         clip, place = self.clip.clip, self.writer.path.parent.relative_to(folder)
         tables = {kind: str(place / name) for kind, name in self.tables.items()}
         return ClipResult(
@@ -92,6 +92,7 @@ class Take(contextlib.AbstractContextManager["Take"]):
             emotion=self.ready.emotion,
             face=self.clip.face,
             seconds={**self.clip.seconds, **self.watch.seconds, "sample": sample_s},
+            made_s=sum(self.clip.seconds.values()) + made_s,
             reused=self.ready.reused,
             metrics=self.found.metrics,
             absent=self.found.absent,

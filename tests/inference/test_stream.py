@@ -83,6 +83,22 @@ def test_closing_ends_the_maker() -> None:
     assert threading.active_count() == before
 
 
+def test_an_interrupted_start_ends_the_maker(monkeypatch: pytest.MonkeyPatch) -> None:
+    """As by a signal while the thread begins."""
+    start = threading.Thread.start
+
+    def interrupted(thread: threading.Thread) -> None:
+        start(thread)
+        raise KeyboardInterrupt
+
+    maker = Maker(10**9)
+    monkeypatch.setattr(threading.Thread, "start", interrupted)
+    items = maker.items()
+    with pytest.raises(KeyboardInterrupt):
+        next(ahead(items, at_most=2, device=CPU))
+    assert maker.closed.wait(WAIT_S)
+
+
 @pytest.mark.parametrize("inference", [True, False])
 def test_the_maker_works_in_the_callers_modes(inference: bool) -> None:
     def modes() -> Generator[tuple[Any, ...]]:
