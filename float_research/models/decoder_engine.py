@@ -224,10 +224,11 @@ class Engine:
         self, features: Features, latents: Float[Tensor, "t d"], *, at_a_time: int
     ) -> Iterator[Float[Tensor, "n 3 h w"]]:
         """As `frames`, by the compiled program; the last batch is filled up by its last frame."""
-        latents = latents.float()
-        for part in latents.split(at_a_time):
-            filled = torch.cat([part, part[-1:].expand(at_a_time - len(part), -1)])
-            yield self._checked(*self._compiled(self.shared(features, filled)))[: len(part)]
+        missing = -len(latents) % at_a_time
+        shared = self.shared(features, torch.cat([latents, latents[-1:].expand(missing, -1)]).float())
+        for start in range(0, len(latents), at_a_time):
+            frames = self._checked(*self._compiled(shared.at(slice(start, start + at_a_time))))
+            yield frames[: len(latents) - start]
 
     def _whole(self, shared: Shared) -> tuple[Tensor | None, Tensor | None]:
         """Flows and colours of all frames at the last level."""
