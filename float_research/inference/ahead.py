@@ -59,14 +59,19 @@ def ahead(items: Generator[T], *, at_most: int, device: torch.device) -> Generat
         torch.set_num_threads(num_threads)  # some libraries have one number for all threads
 
 
+def threads_of_a_stage() -> int:
+    """Half as many for operators as this thread has, for two stages share a CPU."""
+    return max(1, torch.get_num_threads() // 2)
+
+
 def callers_modes(device: torch.device) -> Callable[[], AbstractContextManager[object]]:
     """The inference mode and autocast of this thread, to be entered in another.
 
-    There, a GPU has a stream of its own, and operators on a CPU half as many threads, for two stages share it.
+    There, a GPU has a stream of its own, and operators on a CPU `threads_of_a_stage`.
     """
     kind, inference = device.type, torch.is_inference_mode_enabled()
     enabled, dtype = torch.is_autocast_enabled(kind), torch.get_autocast_dtype(kind)
-    num_threads = max(1, torch.get_num_threads() // 2)
+    num_threads = threads_of_a_stage()
 
     def enter() -> AbstractContextManager[object]:
         stack = ExitStack()
