@@ -14,7 +14,6 @@ from collections import OrderedDict
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 from functools import lru_cache
-from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any
 
@@ -179,17 +178,6 @@ def sources(*parts: object) -> str:
 @lru_cache(maxsize=16)
 def _sources(files: Iterable[tuple[Path, int]]) -> str:
     return digest([hashlib.sha256(path.read_bytes()).hexdigest() for path, _ in files])
-
-
-def package_versions(packages: Iterable[str]) -> dict[str, str | None]:
-    """Their installed versions; None for one that is not installed."""
-    found: dict[str, str | None] = {}
-    for name in packages:
-        try:
-            found[name] = version(name)
-        except PackageNotFoundError:
-            found[name] = None
-    return found
 
 
 def entry_files(folder: Path) -> list[tuple[Path, int, float]]:

@@ -19,8 +19,8 @@ from hydra.errors import HydraException, InstantiationException, MissingConfigEx
 from hydra.types import RunMode
 from omegaconf.errors import MissingMandatoryValue, OmegaConfBaseException
 
+from float_research.errors import UserError
 from float_research.tracking.record import write_failure
-from float_research.types import UserError
 
 TRACEBACK_SWITCH, TRACEBACK_WISH = "HYDRA_FULL_ERROR", "FLOAT_FULL_ERROR"
 """The first is always set within a script, or Hydra would print errors; the second tells workers what was wished."""
@@ -80,9 +80,24 @@ def run(main: Callable[[], object]) -> None:
     HYDRA_FULL_ERROR=1 shows tracebacks.
     """
     os.environ |= {TRACEBACK_SWITCH: "1", TRACEBACK_WISH: str(int(WANTS_TRACEBACK))}
-    gc.freeze()  # what is imported stays: the collector passes it by, and the program ends a second sooner
     with errors():
         main()
+
+
+@contextmanager
+def importing() -> Iterator[None]:
+    """Imports a second faster: without the garbage collector, which looks for garbage among half a million new objects.
+
+    They stay, so it passes them by from then on, and the program ends sooner, too.
+    """
+    enabled = gc.isenabled()
+    gc.disable()
+    try:
+        yield
+    finally:
+        gc.freeze()
+        if enabled:
+            gc.enable()
 
 
 @contextmanager

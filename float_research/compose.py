@@ -15,24 +15,20 @@ from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 from yaml import YAMLError
 
-from float_research.cli import in_sweep
-from float_research.data.clips import ClipLoader
+from float_research.cli import importing, in_sweep
 from float_research.data.examples import asset, example
-from float_research.inference.api import Pipeline
-from float_research.inference.job import Job, silence_lightning
-from float_research.inference.module import Naming
-from float_research.inference.pipeline import FloatPipeline
-from float_research.inference.remeasuring import Remeasuring
-from float_research.inference.reuse import keep
-from float_research.metrics.metric import Metric, check_names
-from float_research.models.checkpoint import load_model
-from float_research.models.float_model import FloatModel
-from float_research.sampling.sampler import Sampler
-from float_research.tracking.tracker import Tracker
-from float_research.types import UserError
+from float_research.errors import UserError
 
-if TYPE_CHECKING:
+if TYPE_CHECKING:  # functions import what they build, so that help and refusals come at once
+    from float_research.data.clips import ClipLoader
     from float_research.evaluation.demo import Evaluation
+    from float_research.inference.api import Pipeline
+    from float_research.inference.job import Job
+    from float_research.inference.remeasuring import Remeasuring
+    from float_research.metrics.metric import Metric
+    from float_research.models.float_model import FloatModel
+    from float_research.sampling.sampler import Sampler
+    from float_research.tracking.tracker import Tracker
     from float_research.training.job import TrainingJob
 
 
@@ -111,14 +107,18 @@ def known_keys() -> list[str]:
     return [*keys(compose_config([]), ""), "experiment"]
 
 
-def build_sampler(cfg: DictConfig) -> Sampler:
+def build_sampler(cfg: DictConfig) -> "Sampler":
     """The sampler from its groups."""
+    from float_research.sampling.sampler import Sampler
+
     parts = ("solver", "budget", "time_grid", "guidance", "noise", "chunking", "stitch")
     return Sampler(nfe=cfg.nfe, seed=cfg.seed, **{part: build(cfg[part]) for part in parts})
 
 
-def build_loader(cfg: DictConfig) -> ClipLoader:
+def build_loader(cfg: DictConfig) -> "ClipLoader":
     """The clip loader with the model's sizes."""
+    from float_research.data.clips import ClipLoader
+
     return ClipLoader(
         cache=build(cfg.cache),
         face=build(cfg.face),
@@ -130,12 +130,16 @@ def build_loader(cfg: DictConfig) -> ClipLoader:
     )
 
 
-def model_builder(cfg: DictConfig) -> Callable[[], FloatModel]:
+def model_builder(cfg: DictConfig) -> "Callable[[], FloatModel]":
     return partial(build, cfg.model)
 
 
-def build_job(cfg: DictConfig) -> Job:
+def build_job(cfg: DictConfig) -> "Job":
     """All parts of a run, cheap ones only: nothing reads weights or media yet."""
+    with importing():
+        from float_research.inference.job import Job
+        from float_research.inference.module import Naming
+
     if "_target_" not in cfg.data:
         raise UserError("this data=… is for scripts/train.py; choose data=pair, data=grid or data=manifest")
     for name, wanted in {
@@ -176,14 +180,16 @@ def build_job(cfg: DictConfig) -> Job:
     )
 
 
-def build_trackers(cfg: DictConfig) -> list[Tracker]:
+def build_trackers(cfg: DictConfig) -> "list[Tracker]":
     """The trackers that `logger` names, which may be several."""
     return [build(node) for node in cfg.logger.values()]
 
 
-def build_metrics(cfg: DictConfig) -> list[Metric]:
+def build_metrics(cfg: DictConfig) -> "list[Metric]":
     """The metrics that `metrics` names, which may be several."""
-    metrics: list[Metric] = [build(node) for node in cfg.metrics.values()]
+    from float_research.metrics.metric import check_names
+
+    metrics = [build(node) for node in cfg.metrics.values()]
     check_names(metrics)
     return metrics
 
@@ -196,8 +202,10 @@ def choose_metrics(overrides: Sequence[str]) -> DictConfig:
     return compose_config([*overrides, "output_dir=."])
 
 
-def build_remeasuring(folder: Path, chosen: DictConfig) -> Remeasuring:
+def build_remeasuring(folder: Path, chosen: DictConfig) -> "Remeasuring":
     """The chosen metrics for the run in `folder`, whose other settings stay. Raises a UserError without its config."""
+    from float_research.inference.remeasuring import Remeasuring
+
     try:
         cfg = OmegaConf.load(folder / "config.yaml")
         assert isinstance(cfg, DictConfig)
@@ -218,7 +226,8 @@ def build_remeasuring(folder: Path, chosen: DictConfig) -> Remeasuring:
 
 def build_training(cfg: DictConfig) -> "TrainingJob":
     """All parts of a training; nothing is read or made yet."""
-    from float_research.training.job import TrainingJob
+    with importing():
+        from float_research.training.job import TrainingJob
 
     wanted = {"seed": int, "num_validation": int, "num_workers": int, "average_decay": float, "checkpoint_every": int}
     for name, kind in wanted.items():
@@ -301,13 +310,20 @@ def requeued() -> bool:
     return int(os.environ.get("SLURM_RESTART_COUNT", "0")) > 0
 
 
-def load(overrides: Sequence[str]) -> Pipeline:
+def load(overrides: Sequence[str]) -> "Pipeline":
     """The pipeline that `scripts/infer.py` would run with these overrides, its weights loaded."""
     return load_composed(compose_config(overrides))
 
 
-def load_composed(cfg: DictConfig) -> Pipeline:
+def load_composed(cfg: DictConfig) -> "Pipeline":
     """The pipeline of a config, its weights loaded."""
+    with importing():
+        from float_research.inference.api import Pipeline
+        from float_research.inference.job import silence_lightning
+        from float_research.inference.pipeline import FloatPipeline
+        from float_research.inference.reuse import keep
+        from float_research.models.checkpoint import load_model
+
     silence_lightning()
     trainer, checkpoint = build(cfg.trainer), build(cfg.checkpoint)
     settings = {name: resolved(cfg[name]) for name in ("model", "trainer")}

@@ -26,11 +26,11 @@ from rich.table import Table
 
 from float_research import cli
 from float_research.compose import check_type
+from float_research.errors import UserError
 from float_research.files import whole
 from float_research.tracking.record import FAILURE, RECORD, write_failure, write_text
 from float_research.tracking.runs import overridden
 from float_research.tracking.tracker import run_numbers
-from float_research.types import UserError
 
 STUDY, FRONT = "study.db", "pareto"
 RUN = "run"

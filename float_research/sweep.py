@@ -16,11 +16,10 @@ from omegaconf import DictConfig, OmegaConf
 from rich.console import Console
 
 from float_research import cli, compose
+from float_research.errors import UserError
 from float_research.tracking.record import PLACES, write_json
 from float_research.tracking.runs import SWEEP
-from float_research.tracking.summary import report
 from float_research.tracking.tracker import tell
-from float_research.types import UserError
 
 LOCK = ".sweep.lock"
 AIMS = ("objective", "direction")
@@ -46,6 +45,8 @@ class Sweep(Callback):
             start_ray(**compose.resolved(launcher.ray.init))
 
     def on_multirun_end(self, config: DictConfig, **kwargs: Any) -> None:
+        from float_research.tracking.summary import report
+
         folder, console = Path(config.hydra.sweep.dir), Console()
         table, num_failed = report(folder, console)
         for said in tell(compose.build_trackers(config), lambda tracker: tracker.sweep(folder, table)):

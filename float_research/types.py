@@ -24,10 +24,6 @@ TOY_MARK = ("Source", "float-research toyface")
 """The text in PNG files of toy portraits by which they are known."""
 
 
-class UserError(ValueError):
-    """A mistake that the user can mend: one sentence with the value that is wrong and what would be right."""
-
-
 @dataclass(frozen=True, kw_only=True)
 class Conditions:
     """What the vector field is conditioned on, for one window of a batch of clips."""

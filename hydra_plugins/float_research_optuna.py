@@ -33,7 +33,7 @@ class OptunaSweeper(Sweeper):
 
     def setup(self, *, hydra_context: HydraContext, task_function: TaskFunction, config: DictConfig) -> None:
         if find_spec("optuna") is None:
-            from float_research.types import UserError
+            from float_research.errors import UserError
 
             raise UserError(
                 "hydra/sweeper=optuna needs a package that is not installed; pip install 'float-research[optuna]'"

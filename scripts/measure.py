@@ -7,10 +7,10 @@ from pathlib import Path
 from rich.console import Console
 
 from float_research import cli, compose
+from float_research.errors import UserError
 from float_research.inference.measuring import told_absent
 from float_research.tracking.record import RECORD
 from float_research.tracking.summary import report
-from float_research.types import UserError
 
 
 def main() -> None:

@@ -20,7 +20,7 @@ from hydra.core.hydra_config import HydraConfig
 from rich.console import Console
 
 from float_research import compose
-from float_research.types import UserError
+from float_research.errors import UserError
 from float_research.video.reader import read_frames
 
 ROOT = Path(__file__).parents[1]

@@ -27,9 +27,9 @@ from optuna.trial import TrialState
 from rich.console import Console
 
 from float_research import compose
+from float_research.errors import UserError
 from float_research.search import Search, build, distribution, size
 from float_research.tracking.record import write_failure, write_json
-from float_research.types import UserError
 from hydra_plugins import float_research_optuna
 
 SCRIPT = Path(__file__).parents[1] / "scripts" / "infer.py"

@@ -8,7 +8,7 @@ import pytest
 from omegaconf import DictConfig, OmegaConf
 
 from float_research import sweep
-from float_research.types import UserError
+from float_research.errors import UserError
 
 EULER = {"nfe": "5,10", "solver": "euler"}
 

@@ -9,7 +9,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from float_research.analysis.plots import COLOURS, FAINT, names, need
-from float_research.types import UserError
+from float_research.errors import UserError
 from float_research.video.preview import evenly
 
 VELOCITY, CHUNK = "motion_velocity", "chunk"

@@ -8,11 +8,11 @@ from typing import Any
 
 import pandas as pd
 
+from float_research.errors import UserError
 from float_research.tracking.runs import Found, Run, find, refuse_empty, word
 from float_research.tracking.summary import facts
 from float_research.tracking.tracker import mean_metrics
 from float_research.tracking.weights_and_biases import find_offline, find_project
-from float_research.types import UserError
 
 WANDB = "wandb:"
 SETTINGS, METRICS, NOTES = "settings", "metrics", "notes"

@@ -18,8 +18,8 @@ from float_research.analysis.convergence import slopes
 from float_research.analysis.load import METRICS, NOTES, SETTINGS, clip_table, find_runs, varying
 from float_research.data.clips import file_name
 from float_research.data.examples import asset
+from float_research.errors import UserError
 from float_research.tracking.record import write_text
-from float_research.types import UserError
 
 PAGE, MARK = "index.html", '<meta name="generator" content="float-research">'
 VIDEOS, TRACES = "videos", "traces"

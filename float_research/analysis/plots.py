@@ -10,7 +10,7 @@ from matplotlib.figure import Figure
 
 from float_research.analysis.convergence import ERROR, EVALUATIONS, slopes
 from float_research.analysis.load import varying
-from float_research.types import UserError
+from float_research.errors import UserError
 
 COLOURS = (
     *("#3a86c8", "#d97b29", "#2a9d76", "#c0508f", "#8a6cc4", "#a98a1f", "#4fb0c6", "#8b9199"),

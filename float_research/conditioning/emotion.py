@@ -10,7 +10,8 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from float_research.types import EmotionPredictor, UserError
+from float_research.errors import UserError
+from float_research.types import EmotionPredictor
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -8,7 +8,8 @@ import librosa
 import numpy as np
 import soundfile
 
-from float_research.types import UserError, Waveform
+from float_research.errors import UserError
+from float_research.types import Waveform
 
 SUFFIXES = frozenset({".wav", ".flac", ".mp3", ".ogg", ".opus", ".m4a", ".aac", ".webm", ".mp4"})
 SILENCE = 1e-5

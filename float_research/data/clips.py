@@ -15,12 +15,14 @@ import numpy as np
 import torch
 from torch.utils.data import DataLoader, Dataset
 
-from float_research.cache import Cache, Entry, package_versions, sources
+from float_research.cache import Cache, Entry, sources
 from float_research.data import audio as audio_files
 from float_research.data import image as image_files
 from float_research.data.face import Cropper, NoCrop
+from float_research.errors import UserError
 from float_research.files import sha256
-from float_research.types import Clip, Image, LoadedClip, UserError, Waveform
+from float_research.packages import package_versions
+from float_research.types import Clip, Image, LoadedClip, Waveform
 
 TOY = "toy"
 """In place of a detector: toy portraits are framed as the model expects, and no detector knows their faces."""

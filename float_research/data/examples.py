@@ -3,7 +3,7 @@
 from importlib.util import find_spec
 from pathlib import Path
 
-from float_research.types import UserError
+from float_research.errors import UserError
 
 ASSETS = Path(__file__).parents[1] / "assets"
 

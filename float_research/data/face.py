@@ -15,8 +15,9 @@ import cv2
 import numpy as np
 import torch
 
+from float_research.errors import UserError
 from float_research.files import sha256
-from float_research.types import Image, UserError
+from float_research.types import Image
 
 log = logging.getLogger(__name__)
 

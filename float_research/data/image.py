@@ -11,7 +11,8 @@ from PIL import Image as PillowImage
 from PIL import ImageColor, ImageOps, UnidentifiedImageError
 from torch import Tensor
 
-from float_research.types import TOY_MARK, Image, UserError
+from float_research.errors import UserError
+from float_research.types import TOY_MARK, Image
 
 SUFFIXES = frozenset({".png", ".jpg", ".jpeg", ".webp", ".bmp", ".tif", ".tiff"})
 

@@ -14,10 +14,11 @@ from torch import Tensor
 from float_research.data.audio import check_waveform, num_video_frames, read_audio, resample
 from float_research.data.clips import ClipLoader
 from float_research.data.image import to_tensor
+from float_research.errors import UserError
 from float_research.inference.pipeline import FloatPipeline, PreparedClip
 from float_research.inference.stopwatch import Stopwatch
 from float_research.inference.stream import stream
-from float_research.types import Clip, Cost, Image, LoadedClip, UserError, Waveform
+from float_research.types import Clip, Cost, Image, LoadedClip, Waveform
 from float_research.video.writer import H264, Recording
 
 ImageInput = str | Path | np.ndarray | Tensor

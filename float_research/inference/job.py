@@ -21,6 +21,7 @@ from rich.table import Table
 from float_research.cache import Cache
 from float_research.conditioning.emotion import EmotionSource
 from float_research.data.clips import TOY, ClipDataModule, ClipLoader, ClipSource
+from float_research.errors import UserError
 from float_research.files import PARTS, sha256
 from float_research.inference.measuring import MEASURED, Measures, motion_depends, of_run, told_absent, unmeasured
 from float_research.inference.module import FloatInference, Naming
@@ -36,7 +37,7 @@ from float_research.models.vector_field import Evaluation
 from float_research.sampling.sampler import Sampler
 from float_research.tracking import record
 from float_research.tracking.tracker import TrackedRun, Tracker, tell
-from float_research.types import Clip, UserError
+from float_research.types import Clip
 from float_research.video.preview import contact_sheet
 from float_research.video.writer import H264
 

@@ -12,6 +12,7 @@ import pandas as pd
 
 from float_research.cache import Cache
 from float_research.data.clips import TOY
+from float_research.errors import UserError
 from float_research.files import sha256, whole
 from float_research.inference.pipeline import FloatPipeline, PreparedClip
 from float_research.inference.solution import ConvergedSolution, Problem
@@ -19,7 +20,7 @@ from float_research.metrics.metric import ClipMetric, Findings, Metric, RunMetri
 from float_research.metrics.panel import Panel, reported
 from float_research.metrics.track import SUFFIX
 from float_research.tracking.record import APPROXIMATION, signature
-from float_research.types import Clip, LoadedClip, UserError
+from float_research.types import Clip, LoadedClip
 from float_research.video.reader import read_frames, read_frames_at
 
 TRACES, FLOW = "traces", "flow"

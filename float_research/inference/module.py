@@ -11,13 +11,14 @@ from typing import Any
 import lightning
 
 from float_research.data.clips import ClipBatch, file_name
+from float_research.errors import UserError
 from float_research.inference.measuring import Measures
 from float_research.inference.pipeline import FloatPipeline
 from float_research.inference.stopwatch import Stopwatch
 from float_research.inference.stream import stream
 from float_research.inference.take import Take
 from float_research.tracking.record import clip_record, write_json
-from float_research.types import Clip, ClipResult, LoadedClip, Observer, UserError
+from float_research.types import Clip, ClipResult, LoadedClip, Observer
 from float_research.video.writer import H264, Recording
 
 

@@ -16,6 +16,7 @@ from safetensors.torch import load_file
 from torch import Tensor
 
 from float_research.data.face import Box, crop_face
+from float_research.errors import UserError
 from float_research.models.audio_encoder import AudioEncoder
 from float_research.models.checkpoint import UNUSED, Random, canonical, load_model, parameter_shapes
 from float_research.models.decoder_engine import Engine
@@ -27,7 +28,7 @@ from float_research.models.motion_autoencoder import MotionAutoencoder
 from float_research.sampling import budget, guidance, noise, schedule, solver, stitch, time_grid
 from float_research.sampling.chunking import Chunking
 from float_research.sampling.sampler import Sampler
-from float_research.types import ClipConditions, Conditions, UserError
+from float_research.types import ClipConditions, Conditions
 
 OFFICIAL_CHANNELS = {4: 512, 8: 512, 16: 512, 32: 512, 64: 256, 128: 128, 256: 64, 512: 32, 1024: 16}
 EMOTIONS = ("angry", "disgust", "fear", "happy", "neutral", "sad", "surprise")

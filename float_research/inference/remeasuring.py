@@ -12,6 +12,7 @@ import numpy as np
 
 from float_research.cache import Cache
 from float_research.data.clips import TOY, ClipLoader
+from float_research.errors import UserError
 from float_research.files import sha256
 from float_research.inference.api import Pipeline
 from float_research.inference.measuring import clip_depends, motion_depends, of_clips, of_run, write_tables
@@ -21,7 +22,7 @@ from float_research.metrics.metric import Findings, FrameMetric, Metric, Need, S
 from float_research.metrics.panel import Panel
 from float_research.metrics.track import SUFFIX, load_track
 from float_research.tracking.record import RECORD, write_json
-from float_research.types import Clip, Image, UserError
+from float_research.types import Clip, Image
 from float_research.video.reader import read_frames, read_frames_at
 
 T = TypeVar("T")

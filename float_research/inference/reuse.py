@@ -9,9 +9,10 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from float_research.cache import Cache, Entry, package_versions, sources
+from float_research.cache import Cache, Entry, sources
 from float_research.models.checkpoint import Checkpoint, load_model
 from float_research.models.float_model import FloatModel
+from float_research.packages import package_versions
 from float_research.tracking.record import device_name
 
 MAX_MODELS = 2

@@ -10,9 +10,10 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from float_research.cache import Cache, Entry, package_versions, sources
+from float_research.cache import Cache, Entry, sources
 from float_research.metrics.precision import computing_in
 from float_research.models.flow_matching_transformer import FlowMatchingTransformer
+from float_research.packages import package_versions
 from float_research.sampling.budget import GridPoints
 from float_research.sampling.sampler import Sampler
 from float_research.sampling.solver import Dopri5, Solver

@@ -11,10 +11,11 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
+from float_research.errors import UserError
 from float_research.metrics.landmarks import LEFT_EYE, PACKAGES, RIGHT_EYE, Landmarks, few_faces, landmarks
 from float_research.metrics.metric import Findings, FrameMetric, Frames, Need, Subject, Watching
 from float_research.metrics.networks import device, scripted
-from float_research.types import Image, UserError
+from float_research.types import Image
 
 SIZE_PX = 112
 PLACES = np.array([(38.2946, 51.6963), (73.5318, 51.5014), (56.0252, 71.7366), (41.5493, 92.3655), (70.7299, 92.2041)])

@@ -19,10 +19,11 @@ from torch import Tensor, nn
 from torchmetrics.image.fid import FrechetInceptionDistance
 
 from float_research.cache import Cache, Entry, sources
+from float_research.errors import UserError
 from float_research.files import sha256
 from float_research.metrics.metric import Findings, Need, RunMetric
 from float_research.metrics.networks import device, scripted
-from float_research.types import Image, UserError
+from float_research.types import Image
 
 VIDEOS = frozenset({".mp4", ".mov", ".webm", ".mkv", ".avi"})
 BATCH = 16

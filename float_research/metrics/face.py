@@ -5,10 +5,10 @@ from dataclasses import dataclass
 import numpy as np
 from jaxtyping import Float
 
+from float_research.errors import UserError
 from float_research.metrics.head_pose import head_pose_deg
 from float_research.metrics.landmarks import INNER_LIPS, LEFT_EYE, PACKAGES, RIGHT_EYE, Landmarks, few_faces, landmarks
 from float_research.metrics.metric import Findings, FrameMetric, Need, Subject, Trace, Watching
-from float_research.types import UserError
 
 ANGLES = ("yaw", "pitch", "roll")
 RANGE = (5, 95)

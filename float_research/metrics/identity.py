@@ -7,9 +7,10 @@ from typing import Any
 import numpy as np
 from jaxtyping import Float
 
+from float_research.errors import UserError
 from float_research.metrics.landmarks import PACKAGES, detect, few_faces, model_file, networks
 from float_research.metrics.metric import Findings, FrameMetric, Need, Subject, Watching
-from float_research.types import Image, UserError
+from float_research.types import Image
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -6,10 +6,10 @@ from dataclasses import dataclass
 import numpy as np
 from jaxtyping import Float
 
+from float_research.errors import UserError
 from float_research.metrics.landmarks import MOUTH, PACKAGES, Landmarks, face_size, few_faces, landmarks
 from float_research.metrics.metric import Findings, FrameMetric, Frames, Need, Subject, Trace, Watching
 from float_research.metrics.reference import not_given, reference_frames
-from float_research.types import UserError
 
 
 @dataclass(frozen=True, kw_only=True)

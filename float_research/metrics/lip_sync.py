@@ -7,9 +7,10 @@ from typing import Protocol, runtime_checkable
 import numpy as np
 from jaxtyping import Float, UInt8
 
+from float_research.errors import UserError
 from float_research.metrics.landmarks import PACKAGES, few_faces, landmarks, mouth_opening
 from float_research.metrics.metric import Findings, FrameMetric, Frames, Need, Subject, Trace, Watching, lacking
-from float_research.types import Image, UserError, Waveform
+from float_research.types import Image, Waveform
 
 
 @runtime_checkable

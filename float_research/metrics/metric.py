@@ -18,8 +18,9 @@ import numpy as np
 from jaxtyping import Float, UInt8
 from torch import Tensor
 
+from float_research.errors import UserError
 from float_research.metrics.track import MotionTrack
-from float_research.types import Image, UserError, Waveform
+from float_research.types import Image, Waveform
 
 T = TypeVar("T")
 Trace = Float[np.ndarray, " t"]

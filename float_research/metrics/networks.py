@@ -8,7 +8,7 @@ from safetensors import SafetensorError
 from safetensors.torch import load_file
 from torch import Tensor, nn
 
-from float_research.types import UserError
+from float_research.errors import UserError
 
 
 def device() -> torch.device:

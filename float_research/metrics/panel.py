@@ -7,6 +7,7 @@ import numpy as np
 import torch
 from jaxtyping import UInt8
 
+from float_research.errors import UserError
 from float_research.metrics.metric import (
     ClipMetric,
     Findings,
@@ -19,7 +20,6 @@ from float_research.metrics.metric import (
 )
 from float_research.metrics.precision import computing_in
 from float_research.metrics.track import MotionTrack
-from float_research.types import UserError
 
 
 class Panel:

@@ -4,8 +4,9 @@ import json
 from collections.abc import Iterator
 from pathlib import Path
 
+from float_research.errors import UserError
 from float_research.metrics.metric import Subject
-from float_research.types import Image, UserError
+from float_research.types import Image
 
 GIVE = "give a video, the folder of a run, or a folder of videos named after clips"
 

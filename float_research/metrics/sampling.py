@@ -6,9 +6,9 @@ import numpy as np
 from jaxtyping import Float
 from torch import Tensor
 
+from float_research.errors import UserError
 from float_research.metrics.metric import Findings, MotionMetric, Need, Subject
 from float_research.metrics.track import MotionTrack
-from float_research.types import UserError
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -13,9 +13,10 @@ from torch import Tensor
 from torchmetrics.functional.image import multiscale_structural_similarity_index_measure as ms_ssim
 from torchmetrics.functional.image import structural_similarity_index_measure as ssim
 
+from float_research.errors import UserError
 from float_research.metrics.metric import Findings, FrameMetric, Need, Subject, Watching
 from float_research.metrics.reference import not_given, reference_frames
-from float_research.types import Image, UserError
+from float_research.types import Image
 
 LEVELS = 255.0
 MS_SSIM_PX = 160

@@ -12,6 +12,7 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
+from float_research.errors import UserError
 from float_research.metrics.landmarks import PACKAGES, detect
 from float_research.metrics.metric import Findings, FrameMetric, Need, Subject, Watching
 from float_research.metrics.mfcc import mfcc
@@ -24,7 +25,7 @@ from float_research.metrics.sync_network import (
     SyncNetwork,
     distances,
 )
-from float_research.types import Image, UserError, Waveform
+from float_research.types import Image, Waveform
 
 FPS, RATE_HZ = 25, 16000
 MAX_SHIFT = 15

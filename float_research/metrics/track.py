@@ -8,8 +8,8 @@ from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
 from torch import Tensor
 
+from float_research.errors import UserError
 from float_research.files import whole
-from float_research.types import UserError
 
 SUFFIX = ".motion.safetensors"
 

@@ -8,8 +8,8 @@ import torch.nn.functional as F
 from jaxtyping import Float
 from torch import Tensor, nn
 
+from float_research.errors import UserError
 from float_research.models.wav2vec2 import build_wav2vec2, conv_features
-from float_research.types import UserError
 
 
 class AudioEncoder(nn.Module):

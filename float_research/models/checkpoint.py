@@ -23,9 +23,9 @@ from safetensors.torch import load_file, save_file
 from torch import Tensor
 from torch.nn.utils.parametrize import is_parametrized, remove_parametrizations
 
+from float_research.errors import UserError
 from float_research.files import whole
 from float_research.models.float_model import FloatModel
-from float_research.types import UserError
 
 Shapes = Mapping[str, Sequence[int]]
 

@@ -17,10 +17,10 @@ import torch.nn.functional as F
 from jaxtyping import Float
 from torch import Tensor
 
+from float_research.errors import UserError
 from float_research.models.layers import ModulatedConv2d, UpsamplingModulatedConv2d
 from float_research.models.motion_autoencoder import Features, MotionDecoder
 from float_research.models.precision import fused
-from float_research.types import UserError
 
 GAIN = math.sqrt(2)
 SLOPE = 0.2

@@ -9,10 +9,10 @@ import torch
 from jaxtyping import Float, UInt8
 from torch import Tensor
 
+from float_research.errors import UserError
 from float_research.models.decoder_engine import Engine
 from float_research.models.motion_autoencoder import Features, MotionAutoencoder
 from float_research.models.precision import PRECISIONS, Engines, check_precision, computing_dtype
-from float_research.types import UserError
 
 _engines: Engines[Engine] = Engines()
 

@@ -3,8 +3,8 @@
 from dataclasses import dataclass
 from typing import Protocol, runtime_checkable
 
+from float_research.errors import UserError
 from float_research.sampling.solver import Solver
-from float_research.types import UserError
 
 
 @runtime_checkable

@@ -2,7 +2,7 @@
 
 from dataclasses import dataclass
 
-from float_research.types import UserError
+from float_research.errors import UserError
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -12,8 +12,9 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
+from float_research.errors import UserError
 from float_research.sampling.schedule import Schedule
-from float_research.types import Conditions, Network, UserError, VectorField
+from float_research.types import Conditions, Network, VectorField
 
 
 class Kept(NamedTuple):

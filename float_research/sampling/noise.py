@@ -13,7 +13,7 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from float_research.types import UserError
+from float_research.errors import UserError
 
 
 @runtime_checkable

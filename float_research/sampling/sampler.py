@@ -7,6 +7,7 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
+from float_research.errors import UserError
 from float_research.sampling.budget import Budget
 from float_research.sampling.chunking import Chunking
 from float_research.sampling.guidance import Guidance
@@ -14,7 +15,7 @@ from float_research.sampling.noise import Noise
 from float_research.sampling.solver import Solver
 from float_research.sampling.stitch import Stitch
 from float_research.sampling.time_grid import TimeGrid
-from float_research.types import ClipConditions, Conditions, Cost, MotionChunk, Network, UserError, VectorField
+from float_research.types import ClipConditions, Conditions, Cost, MotionChunk, Network, VectorField
 
 
 @dataclass

@@ -4,7 +4,7 @@ import math
 from dataclasses import dataclass
 from typing import Protocol, runtime_checkable
 
-from float_research.types import UserError
+from float_research.errors import UserError
 
 TOLERANCE = 1e-6
 """Slack at an interval's ends, so that rounding of t in a solver does not decide whether a point lies inside."""

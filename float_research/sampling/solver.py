@@ -13,7 +13,8 @@ from jaxtyping import Float
 from torch import Tensor
 from torchdiffeq import odeint
 
-from float_research.types import UserError, VectorField
+from float_research.errors import UserError
+from float_research.types import VectorField
 
 
 class Solver(ABC):

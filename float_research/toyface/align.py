@@ -8,9 +8,10 @@ from typing import Any
 
 import numpy as np
 
+from float_research.errors import UserError
 from float_research.toyface.phones import VOWELS, sounds
 from float_research.toyface.speech import RATE_HZ, Phone, covering
-from float_research.types import UserError, Waveform
+from float_research.types import Waveform
 
 FRAME_HZ = 100
 

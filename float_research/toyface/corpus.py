@@ -11,12 +11,13 @@ import soundfile
 from rich.console import Console
 from rich.progress import track
 
+from float_research.errors import UserError
 from float_research.toyface.phones import SILENCE
 from float_research.toyface.prosody import PROSODIES, sample_prosody
 from float_research.toyface.sentences import all_sentences
 from float_research.toyface.speech import RATE_HZ, Phone, Utterance, covering
 from float_research.toyface.voices import Voice
-from float_research.types import UserError, Waveform
+from float_research.types import Waveform
 
 INDEX, SETTINGS = "corpus.jsonl", "settings.json"
 TRAIN, HELD_OUT = "train", "held_out"

@@ -7,7 +7,8 @@ from typing import Any, ClassVar
 
 import numpy as np
 
-from float_research.types import UserError, Waveform
+from float_research.errors import UserError
+from float_research.types import Waveform
 
 SYNCHRONOUS = 2
 PHONEME_EVENTS, PHONEME_IPA = 1, 2

@@ -12,9 +12,9 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
+from float_research.errors import UserError
 from float_research.toyface.motion import MOTION, ONE_SIDED
 from float_research.toyface.speech import Phone
-from float_research.types import UserError
 
 
 @dataclass(frozen=True)

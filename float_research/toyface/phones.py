@@ -2,7 +2,7 @@
 
 from typing import NamedTuple
 
-from float_research.types import UserError
+from float_research.errors import UserError
 
 SILENCE = "SIL"
 VOWELS = ("AA", "AE", "AH", "AO", "AW", "AY", "EH", "ER", "EY", "IH", "IY", "OW", "OY", "UH", "UW")

@@ -9,11 +9,12 @@ from PIL import Image as PillowImage
 from PIL.PngImagePlugin import PngInfo
 from torch import Tensor
 
+from float_research.errors import UserError
 from float_research.files import whole
 from float_research.toyface.identity import sample_identities
 from float_research.toyface.motion import MOTION
 from float_research.toyface.render import render
-from float_research.types import TOY_MARK, UserError
+from float_research.types import TOY_MARK
 
 FINENESS = 2
 """Rendered so many times larger than written, for smoother edges."""

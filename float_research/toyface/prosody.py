@@ -5,10 +5,11 @@ from dataclasses import dataclass, fields
 
 import numpy as np
 
+from float_research.errors import UserError
 from float_research.toyface.augment import tilt
 from float_research.toyface.phones import SILENCE
 from float_research.toyface.speech import RATE_HZ, Phone, covering, resample
-from float_research.types import UserError, Waveform
+from float_research.types import Waveform
 
 CONTROL_HZ = 200
 """Rate of the curves of pitch and loudness."""

@@ -5,7 +5,7 @@ from pathlib import Path
 
 import numpy as np
 
-from float_research.types import UserError
+from float_research.errors import UserError
 
 GRAMMAR = {
     "SENTENCE": (

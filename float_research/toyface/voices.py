@@ -10,11 +10,12 @@ from typing import Any, Protocol, runtime_checkable
 
 import numpy as np
 
+from float_research.errors import UserError
 from float_research.toyface.espeak import Espeak
 from float_research.toyface.phones import SILENCE, STRESS_MARKS, Sound, sounds
 from float_research.toyface.prosody import Prosody, hesitating, inflect
 from float_research.toyface.speech import Phone, covering
-from float_research.types import UserError, Waveform
+from float_research.types import Waveform
 
 
 @runtime_checkable

@@ -4,13 +4,15 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from importlib.util import find_spec
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-import pandas as pd
 from lightning.pytorch.loggers import Logger
 
+from float_research.errors import UserError
 from float_research.tracking.tracker import TrackedRun, clip_numbers, run_numbers
-from float_research.types import UserError
+
+if TYPE_CHECKING:
+    import pandas as pd
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -52,5 +54,5 @@ class LightningTracker:
     def media(self, logger: Any, run: TrackedRun) -> None:
         """Tells of more than numbers, where the logger takes more."""
 
-    def sweep(self, folder: Path, table: pd.DataFrame) -> str | None:
+    def sweep(self, folder: Path, table: "pd.DataFrame") -> str | None:
         return None

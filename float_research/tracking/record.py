@@ -8,14 +8,17 @@ from collections.abc import Collection, Mapping, Sequence
 from dataclasses import asdict
 from functools import cache
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-import torch
 import yaml
 
-from float_research.cache import package_versions
 from float_research.files import whole
-from float_research.types import ClipResult
+from float_research.packages import package_versions
+
+if TYPE_CHECKING:  # what shows help or refuses a setting reads this module, and waits for no torch
+    import torch
+
+    from float_research.types import ClipResult
 
 CONFIG, RECORD, FAILURE = "config.yaml", "record.json", "failure.json"
 """In a run's folder: the first from its beginning, one of the others from its end."""
@@ -72,9 +75,11 @@ def versions() -> dict[str, str | None]:
     return {"python": platform.python_version(), **package_versions(PACKAGES)}
 
 
-def peak_memory_mb(device: torch.device) -> dict[str, float]:
+def peak_memory_mb(device: "torch.device") -> dict[str, float]:
     """Peak resident memory of the process and, on a GPU, peak allocated device memory, in MB."""
     import resource
+
+    import torch
 
     unit = 1e6 if platform.system() == "Darwin" else 1e3
     peaks = {"host": resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / unit}
@@ -83,13 +88,15 @@ def peak_memory_mb(device: torch.device) -> dict[str, float]:
     return peaks
 
 
-def device_name(device: torch.device) -> str:
+def device_name(device: "torch.device") -> str:
+    import torch
+
     if device.type == "cuda":
         return torch.cuda.get_device_name(device)
     return f"{device.type} ({platform.processor() or platform.machine()}, {torch.get_num_threads()} threads)"
 
 
-def clip_record(result: ClipResult) -> dict[str, Any]:
+def clip_record(result: "ClipResult") -> dict[str, Any]:
     return asdict(result)
 
 

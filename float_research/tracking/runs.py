@@ -10,8 +10,8 @@ from typing import Any
 
 import yaml
 
+from float_research.errors import UserError
 from float_research.tracking.record import CONFIG, FAILURE, PLACES, PLACES_IN_GROUPS, RECORD
-from float_research.types import UserError
 
 SWEEP, SUMMARY = "sweep.json", "summary.csv"
 """In a sweep's folder from its beginning, and from its end."""

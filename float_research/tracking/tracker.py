@@ -4,9 +4,10 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from statistics import fmean
-from typing import Any, Protocol, runtime_checkable
+from typing import TYPE_CHECKING, Any, Protocol, runtime_checkable
 
-import pandas as pd
+if TYPE_CHECKING:
+    import pandas as pd
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -40,7 +41,7 @@ class Tracker(Protocol):
     def run(self, run: TrackedRun) -> str | None:
         """Tells of a run; returns a sentence on where to see it."""
 
-    def sweep(self, folder: Path, table: pd.DataFrame) -> str | None:
+    def sweep(self, folder: Path, table: "pd.DataFrame") -> str | None:
         """Tells of a finished sweep with one row a run, their `videos` below `folder`."""
 
 
@@ -65,17 +66,20 @@ def clip_numbers(clip: Mapping[str, Any]) -> dict[str, float]:
 def run_numbers(record: Mapping[str, Any]) -> dict[str, float]:
     """The sums of a run's record, the mean of each number over its clips, and its metrics as `metrics/NAME`."""
     sums = dict(_flat({name: record[name] for name in ("totals", "load_s", "wall_s", "peak_memory_mb")}))
-    clips = pd.DataFrame([clip_numbers({**clip, "metrics": {}}) for clip in record["clips"]])
-    means = {f"mean/{name}": float(value) for name, value in clips.mean().items()}
+    clips = _means([clip_numbers({**clip, "metrics": {}}) for clip in record["clips"]])
+    means = {f"mean/{name}": value for name, value in clips.items()}
     return sums | means | {f"metrics/{name}": value for name, value in mean_metrics(record).items()}
 
 
 def mean_metrics(record: Mapping[str, Any]) -> dict[str, float]:
     """The mean of each metric over the clips that have it, and the metrics of the run as a whole."""
-    clips = [clip.get("metrics") or {} for clip in record["clips"]]
-    names = dict.fromkeys(name for metrics in clips for name in metrics)
-    means = {name: fmean(metrics[name] for metrics in clips if name in metrics) for name in names}
-    return means | dict(record.get("metrics") or {})
+    return _means([clip.get("metrics") or {} for clip in record["clips"]]) | dict(record.get("metrics") or {})
+
+
+def _means(rows: Sequence[Mapping[str, float]]) -> dict[str, float]:
+    """The mean of each number over the rows that have it."""
+    names = dict.fromkeys(name for row in rows for name in row)
+    return {name: fmean(row[name] for row in rows if name in row) for name in names}
 
 
 def run_words(record: Mapping[str, Any]) -> dict[str, Any]:

@@ -9,13 +9,14 @@ from concurrent.futures import ThreadPoolExecutor
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-import pandas as pd
-
+from float_research.errors import UserError
 from float_research.tracking.runs import Found, Run
 from float_research.tracking.tracker import TrackedRun, clip_numbers, clip_words, nested, run_numbers, run_words
-from float_research.types import UserError
+
+if TYPE_CHECKING:
+    import pandas as pd
 
 MODES = ("auto", "online", "offline")
 SWEEP = "sweep"
@@ -64,7 +65,7 @@ class WeightsAndBiases:
                 opened.finish(exit_code=1)
             return _where(opened)
 
-    def sweep(self, folder: Path, table: pd.DataFrame) -> str | None:
+    def sweep(self, folder: Path, table: "pd.DataFrame") -> str | None:
         """A table of all runs with their first videos."""
         import wandb
 

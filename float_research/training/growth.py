@@ -6,9 +6,9 @@ from collections.abc import Mapping
 import torch
 from torch import Tensor
 
+from float_research.errors import UserError
 from float_research.models.checkpoint import canonical
 from float_research.models.float_model import FloatModel
-from float_research.types import UserError
 
 ENCODER = re.compile(r"(motion_autoencoder\.enc\.net_app\.convs\.)(\d+)(\..+)")
 

@@ -11,6 +11,7 @@ from lightning.pytorch.callbacks import Callback, ModelCheckpoint
 from lightning.pytorch.loggers import CSVLogger
 from rich.console import Console
 
+from float_research.errors import UserError
 from float_research.inference.job import silence_lightning
 from float_research.models.checkpoint import earlier_tensors, existing
 from float_research.models.float_model import FloatModel
@@ -19,7 +20,6 @@ from float_research.training.callbacks import Averaging, ExportWeights, Progress
 from float_research.training.growth import carry_over
 from float_research.training.module import BuildOptimizer, Training
 from float_research.training.objective import Objective
-from float_research.types import UserError
 
 LAST, WEIGHTS = "last.ckpt", "weights.safetensors"
 

@@ -13,9 +13,9 @@ from torch.optim import Optimizer
 from torch.optim.lr_scheduler import LambdaLR
 from torch.utils.data import DataLoader, Dataset, IterableDataset, get_worker_info
 
+from float_research.errors import UserError
 from float_research.models.float_model import FloatModel
 from float_research.training.objective import HELD_OUT, TRAINING, BatchKey, Objective
-from float_research.types import UserError
 
 BuildOptimizer = Callable[[list[nn.Parameter]], Optimizer]
 

@@ -13,8 +13,8 @@ from torch import Tensor, nn
 from torch.func import functional_call
 from torch.nn.utils.parametrizations import spectral_norm
 
+from float_research.errors import UserError
 from float_research.models.checkpoint import existing, read_tensors
-from float_research.types import UserError
 
 POOL = 0
 VGG19 = (64, 64, POOL, 128, 128, POOL, 256, 256, 256, 256, POOL, 512, 512, 512, 512, POOL, 512)

@@ -18,8 +18,9 @@ from torch import Tensor
 from float_research.data.audio import check_waveform, read_audio
 from float_research.data.clips import listed
 from float_research.data.face import Cropper
+from float_research.errors import UserError
 from float_research.training.objective import HELD_OUT, TRAINING
-from float_research.types import Image, UserError, Waveform
+from float_research.types import Image, Waveform
 from float_research.video.reader import read_frames_at
 
 log = logging.getLogger(__name__)

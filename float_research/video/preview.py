@@ -6,8 +6,8 @@ from pathlib import Path
 from PIL import Image as Pictures
 from PIL.Image import Image as Picture
 
+from float_research.errors import UserError
 from float_research.files import whole
-from float_research.types import UserError
 from float_research.video.reader import probe, read_frames
 
 GAP_PX = 2

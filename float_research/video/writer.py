@@ -14,8 +14,9 @@ from av.audio.resampler import AudioResampler
 from jaxtyping import UInt8
 from torch import Tensor
 
+from float_research.errors import UserError
 from float_research.files import part_of
-from float_research.types import UserError, Waveform
+from float_research.types import Waveform
 
 
 @dataclass(frozen=True)

@@ -17,9 +17,9 @@ from small_sweep import EVALUATIONS, TINY
 from float_research import compose
 from float_research.analysis.convergence import declared_order, slopes
 from float_research.analysis.load import NOTES, SETTINGS, load_clips, load_runs, load_traces, varying
+from float_research.errors import UserError
 from float_research.tracking.runs import Run
 from float_research.tracking.weights_and_biases import inspect
-from float_research.types import UserError
 
 
 def test_a_row_has_settings_costs_metrics_and_places(made: Path) -> None:

@@ -11,7 +11,7 @@ import pytest
 from small_sweep import EVALUATIONS, change, synthetic
 
 from float_research.analysis.page import embedded, write_page
-from float_research.types import UserError
+from float_research.errors import UserError
 
 
 def content(page: Path) -> dict[str, Any]:

@@ -12,7 +12,7 @@ from matplotlib.figure import Figure
 from float_research.analysis import clips as over_clips
 from float_research.analysis import plots
 from float_research.analysis.load import SETTINGS, load_clips, load_runs, load_traces
-from float_research.types import UserError
+from float_research.errors import UserError
 
 
 @pytest.fixture(scope="module")

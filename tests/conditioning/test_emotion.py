@@ -4,7 +4,7 @@ import pytest
 import torch
 
 from float_research.conditioning.emotion import Audio, Blend, Keyframes, Label, NoEmotion, Speech, Windowed
-from float_research.types import UserError
+from float_research.errors import UserError
 
 EMOTIONS = ("angry", "happy", "sad")
 SPEECH = Speech(waveform=torch.arange(16000 * 4)[None].float(), num_frames=100, fps=25.0, sampling_rate_hz=16000)

@@ -7,7 +7,7 @@ import soundfile
 
 from float_research.data.audio import check_waveform, normalise, num_video_frames, read_audio
 from float_research.data.examples import example
-from float_research.types import UserError
+from float_research.errors import UserError
 
 SPEECH, RATE_HZ = soundfile.read(example("speech"), dtype="float32")
 

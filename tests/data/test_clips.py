@@ -11,8 +11,9 @@ from float_research.cache import Cache
 from float_research.data.clips import ClipDataModule, ClipLoader, Grid, Manifest, Pair, file_name
 from float_research.data.face import NoCrop
 from float_research.data.image import is_toy_portrait
+from float_research.errors import UserError
 from float_research.toyface.portraits import save_portraits
-from float_research.types import Clip, Image, UserError
+from float_research.types import Clip, Image
 
 
 @pytest.fixture

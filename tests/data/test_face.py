@@ -20,7 +20,8 @@ from float_research.data.face import (
     crop_face,
 )
 from float_research.data.image import read_image
-from float_research.types import Image, UserError
+from float_research.errors import UserError
+from float_research.types import Image
 
 OFFICIAL = {"margin": 1.6, "min_score": 0.95, "select": "first"}
 

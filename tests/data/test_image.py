@@ -5,7 +5,7 @@ import pytest
 from PIL import Image as PillowImage
 
 from float_research.data.image import read_image, to_tensor
-from float_research.types import UserError
+from float_research.errors import UserError
 
 TOP, BOTTOM = (250, 10, 20), (5, 200, 90)
 

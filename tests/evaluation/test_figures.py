@@ -8,12 +8,12 @@ from rich.console import Console
 from safetensors.torch import save_file
 
 from float_research import compose
+from float_research.errors import UserError
 from float_research.evaluation.figure import Figure, table
 from float_research.evaluation.portraits import ssim
 from float_research.evaluation.speaking import best_lag, correlation, expected_jaw, least_gain, seam_ratio
 from float_research.toyface.reader import MotionReader
 from float_research.toyface.recordings import recordings
-from float_research.types import UserError
 
 
 def test_a_figure_knows_whether_its_goal_is_reached() -> None:

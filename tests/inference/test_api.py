@@ -13,9 +13,10 @@ from PIL import Image as PillowImage
 import float_research
 from float_research.data.clips import ClipLoader
 from float_research.data.examples import example
+from float_research.errors import UserError
 from float_research.inference.api import Pipeline
 from float_research.inference.stopwatch import Stopwatch
-from float_research.types import Clip, UserError
+from float_research.types import Clip
 from float_research.video.reader import probe
 
 Load = Callable[..., Pipeline]

@@ -16,8 +16,8 @@ from safetensors.torch import save_file
 
 from float_research import compose
 from float_research.data.examples import example
+from float_research.errors import UserError
 from float_research.models.checkpoint import Random, parameter_shapes
-from float_research.types import UserError
 from float_research.video.reader import probe, read_frames
 
 QUIET = Console(quiet=True)

@@ -12,10 +12,10 @@ import torch
 from rich.console import Console
 
 from float_research import cache, compose
+from float_research.errors import UserError
 from float_research.metrics.metric import Findings, Subject
 from float_research.metrics.motion import Motion
 from float_research.metrics.track import MotionTrack, load_track
-from float_research.types import UserError
 
 TINY = ["model=tiny", "checkpoint=random", "face=none", "trainer.accelerator=cpu", "nfe=3"]
 QUIET = Console(quiet=True)

@@ -6,8 +6,8 @@ import pytest
 import torch
 from safetensors.torch import load_file, save_file
 
+from float_research.errors import UserError
 from float_research.inference.parity import Comparison, compare_folder
-from float_research.types import UserError
 
 GOLDEN = Path(__file__).parents[1] / "data" / "golden"
 

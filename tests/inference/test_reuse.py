@@ -15,10 +15,11 @@ from float_research import cache, compose
 from float_research.cache import Cache
 from float_research.data.examples import example
 from float_research.data.face import Box, Dlib, Mtcnn, NoCrop, Sfd
+from float_research.errors import UserError
 from float_research.inference import reuse
 from float_research.inference.api import Pipeline
 from float_research.models.checkpoint import Random, parameter_shapes
-from float_research.types import Image, UserError
+from float_research.types import Image
 
 BASE = ("model=tiny", "checkpoint=random", "face=none", "trainer.accelerator=cpu", "output_dir=out")
 

@@ -10,9 +10,9 @@ import numpy as np
 import pytest
 import torch
 
+from float_research.errors import UserError
 from float_research.inference.ahead import ahead
 from float_research.inference.api import Pipeline
-from float_research.types import UserError
 
 CPU = torch.device("cpu")
 WAIT_S = 10

@@ -14,12 +14,13 @@ from torch import Tensor, nn
 from float_research.cache import Cache
 from float_research.data.examples import example
 from float_research.data.image import read_image
+from float_research.errors import UserError
 from float_research.inference.measuring import of_run
 from float_research.metrics import landmarks
 from float_research.metrics.csim import SIZE_PX, Csim, aligned, five_points
 from float_research.metrics.distribution import EFid, Fid, FrechetDistance, Fvd, PFid, fed
 from float_research.metrics.metric import Findings
-from float_research.types import Image, UserError
+from float_research.types import Image
 
 
 class Colours(nn.Module):

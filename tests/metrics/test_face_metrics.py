@@ -11,12 +11,13 @@ from subjects import subject, watched
 
 from float_research.data.examples import example
 from float_research.data.image import read_image
+from float_research.errors import UserError
 from float_research.metrics import landmarks
 from float_research.metrics.face import Face
 from float_research.metrics.head_pose import RIGID, head_pose_deg
 from float_research.metrics.identity import Identity
 from float_research.metrics.landmark_distance import LandmarkDistance, apart
-from float_research.types import Image, UserError
+from float_research.types import Image
 
 SIZE_PX = 256
 Plant = Callable[[list[np.ndarray]], list[Image]]

@@ -7,9 +7,9 @@ import pytest
 import torch
 from subjects import subject, track
 
+from float_research.errors import UserError
 from float_research.metrics.diversity import diversity
 from float_research.metrics.motion import Motion
-from float_research.types import UserError
 
 
 def test_a_straight_line_has_velocity_alone() -> None:

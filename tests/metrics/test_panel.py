@@ -9,6 +9,7 @@ import pytest
 import torch
 from subjects import subject, track
 
+from float_research.errors import UserError
 from float_research.metrics.metric import (
     Findings,
     FrameMetric,
@@ -22,7 +23,6 @@ from float_research.metrics.metric import (
 from float_research.metrics.motion import Motion
 from float_research.metrics.panel import Panel
 from float_research.metrics.track import MotionTrack
-from float_research.types import UserError
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -14,10 +14,10 @@ from subjects import subject, track
 from torch import Tensor
 
 from float_research import cache, compose
+from float_research.errors import UserError
 from float_research.metrics.metric import Columns
 from float_research.metrics.panel import Panel
 from float_research.metrics.sampling import Sampling
-from float_research.types import UserError
 
 Run = Callable[..., dict[str, Any]]
 TINY = ["model=tiny", "checkpoint=random", "face=none", "trainer.accelerator=cpu", "metrics=[sampling]"]

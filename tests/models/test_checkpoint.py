@@ -10,6 +10,7 @@ from safetensors.torch import save_file
 from torch import Tensor
 
 from float_research import compose
+from float_research.errors import UserError
 from float_research.models.checkpoint import (
     AUDIO_MODEL,
     EMOTION_MODEL,
@@ -25,7 +26,6 @@ from float_research.models.checkpoint import (
     seeded_weight,
 )
 from float_research.models.float_model import FloatModel
-from float_research.types import UserError
 
 AUDIO, EMOTION = "audio_encoder.wav2vec2.", "emotion_encoder.wav2vec2_for_emotion."
 

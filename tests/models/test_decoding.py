@@ -11,6 +11,7 @@ import pytest
 import torch
 from torch import Tensor
 
+from float_research.errors import UserError
 from float_research.models import decoder_engine, decoding
 from float_research.models import precision as precisions
 from float_research.models.decoder_engine import Engine, doubled, gathered, phase_weight, table
@@ -18,7 +19,6 @@ from float_research.models.decoding import Batched, Framewise
 from float_research.models.float_model import FloatModel
 from float_research.models.layers import Upsample, UpsamplingModulatedConv2d
 from float_research.models.motion_autoencoder import MotionAutoencoder, warp
-from float_research.types import UserError
 
 BATCHED = Batched(frames_per_batch=4, memory_mb=1000, precision=None)
 Case = tuple[MotionAutoencoder, Sequence[Tensor], Tensor]
@@ -157,7 +157,7 @@ COMPILED = """
 import torch
 from float_research import compose
 from float_research.models.decoding import Compiled, to_uint8
-from float_research.types import UserError
+from float_research.errors import UserError
 
 torch.manual_seed(3)
 autoencoder = compose.build(compose.compose_config(["model=tiny"]).model).motion_autoencoder.eval()

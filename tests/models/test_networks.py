@@ -4,12 +4,12 @@ import pytest
 import torch
 
 from float_research import compose
+from float_research.errors import UserError
 from float_research.models.audio_encoder import AudioEncoder
 from float_research.models.decoding import to_uint8
 from float_research.models.float_model import FloatModel
 from float_research.models.layers import ModulatedConv2d, UpsamplingModulatedConv2d
 from float_research.models.wav2vec2 import conv_features
-from float_research.types import UserError
 
 AUDIO = torch.randn(1, 16000 * 3, generator=torch.Generator().manual_seed(0))
 

@@ -9,12 +9,13 @@ import pytest
 import torch
 from torch import Tensor
 
+from float_research.errors import UserError
 from float_research.models import precision, vector_field
 from float_research.models.field_engine import FieldEngine
 from float_research.models.float_model import FloatModel
 from float_research.models.flow_matching_transformer import FlowMatchingTransformer
 from float_research.models.vector_field import Modules, Prepared
-from float_research.types import Conditions, UserError
+from float_research.types import Conditions
 
 T = torch.tensor(0.3)
 

@@ -1,10 +1,11 @@
 import pytest
 import torch
 
+from float_research.errors import UserError
 from float_research.sampling.guidance import AUDIO, EVERYTHING, REFERENCE, Incremental, NoGuidance, Reference, ZeroStar
 from float_research.sampling.sampler import Meter
 from float_research.sampling.schedule import Constant, Cosine, Interval, Linear
-from float_research.types import Conditions, UserError, VectorField
+from float_research.types import Conditions, VectorField
 
 B, L, P, D, A, E = 2, 4, 3, 5, 6, 7
 T = torch.tensor(0.4)

@@ -3,8 +3,8 @@ import itertools
 import pytest
 import torch
 
+from float_research.errors import UserError
 from float_research.sampling.noise import Correlated, Independent, Noise, Shared
-from float_research.types import UserError
 
 
 def draw(noise: Noise, seed: int = 1, clip: str = "a", count: int = 3) -> torch.Tensor:

@@ -5,13 +5,14 @@ from typing import Any
 import pytest
 import torch
 
+from float_research.errors import UserError
 from float_research.models.float_model import FloatModel
 from float_research.sampling import budget, noise, solver, stitch, time_grid
 from float_research.sampling.chunking import Chunking
 from float_research.sampling.guidance import Incremental, NoGuidance
 from float_research.sampling.sampler import Sampler
 from float_research.sampling.schedule import Constant
-from float_research.types import ClipConditions, Conditions, Cost, UserError, VectorField
+from float_research.types import ClipConditions, Conditions, Cost, VectorField
 
 WINDOW, PREVIOUS = 10, 4
 TOLERANCES = {"atol": 1e-4, "rtol": 1e-4}

@@ -9,10 +9,10 @@ from fake_voice import FakeVoice
 from rich.console import Console
 
 from float_research import compose
+from float_research.errors import UserError
 from float_research.toyface.corpus import Corpus, read_corpus
 from float_research.toyface.prosody import PROSODIES
 from float_research.toyface.sentences import all_sentences, written_sentences
-from float_research.types import UserError
 
 QUIET = Console(quiet=True)
 

@@ -4,10 +4,10 @@ import pytest
 import torch
 from torch import Tensor
 
+from float_research.errors import UserError
 from float_research.toyface.motion import MOTION, ONE_SIDED
 from float_research.toyface.performance import DIPHTHONGS, MOODS, VISEMES, lips, loudness, perform, smooth_noise
 from float_research.toyface.speech import Phone
-from float_research.types import UserError
 
 FPS = 25.0
 WORD = [

@@ -8,13 +8,14 @@ import numpy as np
 import pytest
 from fake_voice import FakeVoice
 
+from float_research.errors import UserError
 from float_research.toyface.align import align, stressed
 from float_research.toyface.phones import IPA, PHONES, SILENCE, VOWELS, sounds
 from float_research.toyface.prosody import PROSODIES, hesitating, sample_prosody
 from float_research.toyface.recordings import recordings
 from float_research.toyface.speech import RATE_HZ, Phone, Utterance, covering
 from float_research.toyface.voices import EspeakVoice, PiperVoice, Voice, piper_phones, tool
-from float_research.types import UserError, Waveform
+from float_research.types import Waveform
 
 TOOLS = {
     "piper": PiperVoice(name="joe", pitch=1.1, rate=1.0),

@@ -8,9 +8,9 @@ import pandas as pd
 import pytest
 from rich.console import Console
 
+from float_research.errors import UserError
 from float_research.tracking.runs import find, overridden
 from float_research.tracking.summary import report, summarise
-from float_research.types import UserError
 
 
 def put(folder: Path, *overrides: str, evaluations: int, declared: bool = True, **metrics: float) -> None:

@@ -16,12 +16,12 @@ from rich.console import Console
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
 from float_research import compose
+from float_research.errors import UserError
 from float_research.tracking.lightning_tracker import LightningTracker
 from float_research.tracking.runs import find
 from float_research.tracking.summary import summarise
 from float_research.tracking.tracker import TrackedRun, tell
 from float_research.tracking.weights_and_biases import WeightsAndBiases
-from float_research.types import UserError
 
 TINY = ["model=tiny", "checkpoint=random", "face=none", "trainer.accelerator=cpu", "nfe=3"]
 Run = Callable[..., Path]

@@ -10,6 +10,7 @@ from safetensors.torch import load_file, save_file
 from torch import Tensor
 
 from float_research import compose
+from float_research.errors import UserError
 from float_research.models.checkpoint import Random, Stages, load_model, parameter_shapes
 from float_research.models.float_model import FloatModel
 from float_research.training.autoencoder import AutoencoderObjective
@@ -18,7 +19,6 @@ from float_research.training.growth import carry_over
 from float_research.training.losses import flow_l1, gradient_l1, multiscale_l1, psnr_db, velocity_l1, weighted_l1
 from float_research.training.objective import HELD_OUT, TRAINING, BatchKey, Terms
 from float_research.training.portraits import ToyPortraits
-from float_research.types import UserError
 
 CPU = torch.device("cpu")
 STEPS = 4

@@ -11,6 +11,7 @@ from safetensors.torch import load_file, save_file
 from torch import Tensor
 
 from float_research import compose
+from float_research.errors import UserError
 from float_research.models.audio_encoder import AudioEncoder
 from float_research.models.float_model import FloatModel
 from float_research.sampling.chunking import Chunking
@@ -22,7 +23,7 @@ from float_research.training.module import Batches, Training
 from float_research.training.objective import HELD_OUT, TRAINING, BatchKey
 from float_research.training.sequences import ToySequences
 from float_research.training.speech import frame_phones
-from float_research.types import Conditions, UserError
+from float_research.types import Conditions
 
 CPU = torch.device("cpu")
 CHUNKING = Chunking(window_s=0.8, previous_frames=5, attention_window=2, fps=25.0)

@@ -14,6 +14,7 @@ from torch import Tensor
 from float_research import compose
 from float_research.data.examples import example
 from float_research.data.face import NoCrop
+from float_research.errors import UserError
 from float_research.toyface.identity import sample_identities
 from float_research.toyface.motion import sample_motions
 from float_research.toyface.render import render
@@ -21,7 +22,6 @@ from float_research.training.objective import HELD_OUT, TRAINING, BatchKey
 from float_research.training.portraits import VideoPortraits
 from float_research.training.realism import Adversarial, _places
 from float_research.training.videos import VideoFolder
-from float_research.types import UserError
 from float_research.video.reader import read_frames_at
 from float_research.video.writer import H264, Recording
 

@@ -6,7 +6,7 @@ import pytest
 from PIL import Image
 from video.test_writer import SETTINGS, moving_disc
 
-from float_research.types import UserError
+from float_research.errors import UserError
 from float_research.video.preview import GAP_PX, animation, contact_sheet
 from float_research.video.writer import Recording
 

@@ -6,7 +6,7 @@ import pytest
 import torch
 
 from float_research.data.audio import read_audio
-from float_research.types import UserError
+from float_research.errors import UserError
 from float_research.video.reader import probe, read_frames
 from float_research.video.writer import H264, Recording
 
