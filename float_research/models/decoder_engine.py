@@ -1,15 +1,16 @@
 """The motion decoder with all that does not depend on the frame computed beforehand.
 
-The algebra, exact up to rounding: equalised scales and the gain √2 go into weights, since leaky ReLU is homogeneous;
-blur and transposed convolution become one convolution at the small size whose channels are the four phases of the large
-one; modulation goes into the weight or onto the activations, whichever is smaller; demodulation into the modulation of
-the next layer; colours of the last level are warped as three channels, since a 1×1 convolution commutes with warping;
-upsampling by [1, 3, 3, 1] is bilinear interpolation but for the edges. Flows, masks and colours are float32 in any
-precision. Small sizes are computed for many frames at a time, large ones for as few as a cache holds.
+The algebra, exact up to rounding: equalised scales and the gain √2 go into weights, since leaky ReLU is homogeneous; in
+reduced precision, where arithmetic is cheap and passes are not, a transposed convolution and the [1, 1] within its blur
+become one convolution at the small size whose channels are the four phases of the large one; modulation goes into the
+weight or onto the activations, whichever is smaller; demodulation into the modulation of the next layer; colours of the
+last level are warped as three channels, since a 1×1 convolution commutes with warping; upsampling by [1, 3, 3, 1] is
+bilinear interpolation but for the edges. Flows, masks and colours are float32 in any precision. Small sizes are
+computed for many frames at a time, large ones for as few as a cache holds.
 """
 
 import math
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from typing import Any, NamedTuple
 
 import torch
@@ -23,29 +24,47 @@ from float_research.models.motion_autoencoder import Features, MotionDecoder
 from float_research.models.precision import fused
 
 GAIN = math.sqrt(2)
+BINOMIAL = torch.tensor([1.0, 2.0, 1.0]) / 4
+"""Convolved with [1, 1] the blur [1, 3, 3, 1] / 4, whose sum is 2: a gain for the zeros of upsampling."""
 SLOPE = 0.2
 CACHE_BYTES = 1 << 23
 """On a CPU the largest activation worth batching for: beyond its caches, frames one by one are faster."""
+BAND_BYTES = 1 << 23
+"""On a CPU the most features to enlarge at once at the last level. Their activations are twice as large, and from
+32 MB on a process cannot keep the memory: the system would clear it anew each time.
+"""
+HALO = 2
+"""Rows on either side that two convolutions, a blur and twice the size depend on."""
 MAPS = 6
 """How many of a level's activations live at the same time."""
+
+
+class Upsampling(NamedTuple):
+    """How a convolution comes to twice the size. `blur`: what follows it, one kernel a channel, and its padding.
+
+    Before it, a transposed convolution; or, if `phases`, one whose output channels are 2×2 pixels.
+    """
+
+    phases: bool
+    blur: Float[Tensor, "cout 1 k k"]
+    padding: int
 
 
 class Conv(NamedTuple):
     """A modulated convolution, ready: its weight with every constant inside, and what its factors are computed from.
 
     Factors of a single frame go into the weight if `folds`, which then is smaller than the activations. If `fuses`,
-    oneDNN's own operators compute it, for which a weight that does not fold lies in oneDNN's own order. `phases` is 2
-    where the output's channels are the 2×2 phases of an image of twice the size.
+    oneDNN's own operators compute it, for which a weight that does not fold lies in oneDNN's own order.
     """
 
     weight: Tensor
     folds: bool
     fuses: bool
+    upsampling: Upsampling | None
     energy: Float[Tensor, "cout cin"] | None
     bias: Float[Tensor, " cout"]
     style_weight: Float[Tensor, "cin d"]
     style_bias: Float[Tensor, " cin"]
-    phases: int
 
 
 class Colours(NamedTuple):
@@ -114,15 +133,15 @@ class State(NamedTuple):
         return list(map(State, nows, self.x.split(at_once), raws, rgbs))
 
 
-def phase_weight(weight: Float[Tensor, "cout cin 3 3"], blur: Float[Tensor, "4 4"]) -> Float[Tensor, "phases cin 3 3"]:
-    """Transposed convolution of stride 2 and blur as one convolution, its output channels (2, 2, cout).
+def phase_weight(weight: Float[Tensor, "cout cin 3 3"]) -> Float[Tensor, "phases cin 2 2"]:
+    """Transposed convolution of stride 2, then [1, 1] ⊗ [1, 1], as one convolution, its output channels (2, 2, cout).
 
-    The two kernels make one of 6×6 taps, of which phase p of the output sees every second, from the p-th on.
+    The two kernels make one of 4×4 taps, of which phase p of the output sees every second, from the p-th on.
     """
     cout, cin = weight.shape[:2]
-    taps = F.conv2d(F.pad(weight.reshape(-1, 1, 3, 3), (3, 3, 3, 3)), blur[None, None]).view(cout, cin, 6, 6)
-    rows = torch.stack([taps[:, :, [p + 4, p + 2, p]] for p in (0, 1)])
-    return torch.stack([rows[..., [p + 4, p + 2, p]] for p in (0, 1)], dim=1).flatten(0, 2)
+    taps = F.conv2d(F.pad(weight.reshape(-1, 1, 3, 3), (1, 1, 1, 1)), weight.new_ones(1, 1, 2, 2)).view(cout, cin, 4, 4)
+    rows = torch.stack([taps[:, :, [p + 2, p]] for p in (0, 1)])
+    return torch.stack([rows[..., [p + 2, p]] for p in (0, 1)], dim=1).flatten(0, 2)
 
 
 class Engine:
@@ -156,24 +175,35 @@ class Engine:
     def _conv(self, conv: ModulatedConv2d, bias: Tensor, size: int) -> Conv:
         weight = conv.weight[0].float() * conv.scale
         energy = weight.square().sum((2, 3)) if conv.demodulate else None
-        phases = 1
-        if isinstance(conv, UpsamplingModulatedConv2d):
-            weight, phases = phase_weight(weight, conv.blur.kernel.float()), 2
-        weight = weight.to(self.dtype).contiguous(memory_format=torch.channels_last)
         inputs = [1, weight.shape[1], size, size]
+        up = self._upsampling(conv) if isinstance(conv, UpsamplingModulatedConv2d) else None
+        if up is not None:
+            weight = phase_weight(weight) if up.phases else weight.transpose(0, 1)
+        weight = weight.to(self.dtype).contiguous(memory_format=torch.channels_last)
         folds, p = weight.numel() < math.prod(inputs), weight.shape[-1] // 2
         if not folds and self.fuses:
-            weight = torch.ops.mkldnn._reorder_convolution_weight(weight, [p, p], [1, 1], [1, 1], 1, inputs)
+            if up is None or up.phases:
+                weight = torch.ops.mkldnn._reorder_convolution_weight(weight, [p, p], [1, 1], [1, 1], 1, inputs)
+            else:
+                weight = torch.ops.mkldnn._reorder_convolution_transpose_weight(
+                    weight, [0, 0], [0, 0], [2, 2], [1, 1], 1, inputs
+                )
         return Conv(
             weight=weight,
             folds=folds,
             fuses=self.fuses,
+            upsampling=up,
             energy=energy,
             bias=bias.float(),
             style_weight=conv.modulation.weight.float() * conv.modulation.scale,
             style_bias=conv.modulation.bias.float(),
-            phases=phases,
         )
+
+    def _upsampling(self, conv: UpsamplingModulatedConv2d) -> Upsampling:
+        phases = self.dtype != torch.float32
+        kernel = BINOMIAL.outer(BINOMIAL) if phases else conv.blur.kernel.float()
+        blur = kernel.to(self.start).expand(conv.weight.shape[1], 1, -1, -1)
+        return Upsampling(phases, blur.contiguous(memory_format=torch.channels_last), 0 if phases else 1)
 
     def _rgb(self, layer: Any) -> Colours:
         conv, activation = layer.conv
@@ -187,7 +217,7 @@ class Engine:
             return Factors(style, conv.bias.expand(len(latents), -1), None)
         out = torch.rsqrt(style.square() @ conv.energy.T + 1e-8) * GAIN
         style = style if before is None else style * before
-        return Factors(style, (conv.bias / out).repeat(1, conv.phases**2), out)
+        return Factors(style, conv.bias / out, out)
 
     def shared(self, features: Features, latents: Float[Tensor, "t d"]) -> Shared:
         """Computes what the frames of these latents share."""
@@ -261,10 +291,12 @@ class Engine:
 
     def _level(self, number: int, state: State, shared: Shared) -> State:
         """Twice the size."""
-        level, (up, conv, flow) = self.levels[number], (factors.at(state.now) for factors in shared.levels[number])
-        x = from_phases(modulated(state.x, level.up, up, activate=True))
-        x = modulated(x, level.conv, conv, activate=True)
-        seen = modulated(x, level.flow, flow, activate=False)
+        level, factors = self.levels[number], [factors.at(state.now) for factors in shared.levels[number]]
+        if number < len(shared.tables):
+            x, seen = enlarged(state.x, level, factors)
+        else:  # only the flow is made of the last features
+            x = state.x
+            seen = torch.cat([enlarged(rows, level, factors)[1][:, :, own] for rows, own in bands(state.x)], dim=2)
         raw = seen.to(torch.float32, memory_format=torch.contiguous_format)
         raw = raw if state.raw is None else raw.add_(doubled(state.raw))
         where, mask = torch.tanh(raw[:, :2]), torch.sigmoid(raw[:, 2:])
@@ -288,30 +320,70 @@ class Engine:
         return rgb
 
 
+def enlarged(x: Tensor, level: Level, factors: Sequence[Factors]) -> tuple[Tensor, Tensor]:
+    """Features of twice the size, and what flow and mask are made of."""
+    up, conv, flow = factors
+    x = modulated(modulated(x, level.up, up, activate=True), level.conv, conv, activate=True)
+    return x, modulated(x, level.flow, flow, activate=False)
+
+
+def bands(x: Float[Tensor, "n c h w"]) -> Iterator[tuple[Tensor, slice]]:
+    """Rows of an image with those beside them that they depend on, and where they themselves are once enlarged.
+
+    All rows at once, but on a CPU no more than BAND_BYTES.
+    """
+    height = x.shape[2]
+    rows = max(1, BAND_BYTES // x[:, :, 0].nbytes) if x.device.type == "cpu" else height
+    for top in range(0, height, rows):
+        first, end = max(top - HALO, 0), min(top + rows, height)
+        yield x[:, :, first : end + HALO], slice(2 * (top - first), 2 * (end - first))
+
+
 def modulated(x: Tensor, conv: Conv, factors: Factors, *, activate: bool) -> Tensor:
     """A modulated convolution of some frames, with the factors where they cost the least."""
     style, out, shift = factors.style.to(x.dtype), factors.out, factors.shift
+    weight, groups, padding = conv.weight, 1, conv.weight.shape[-1] // 2
     if len(x) == 1 and conv.folds:
-        weight = conv.weight * style[0, :, None, None]
+        transposed = conv.upsampling is not None and not conv.upsampling.phases  # its weight begins with the inputs
+        weight = weight * (style[0, :, None, None, None] if transposed else style[0, :, None, None])
         if out is not None:
-            weight, shift = weight.mul_(out[0, :, None, None, None].to(x.dtype)), shift * out
-        return convolved(x, weight, shift[0].to(x.dtype), fuses=conv.fuses, activate=activate)
-    x = x * style[..., None, None]
-    if len(x) == 1:
-        y = convolved(x, conv.weight, shift[0].to(x.dtype), fuses=conv.fuses, activate=activate)
+            weight, shift, out = weight.mul_(out[0, :, None, None, None].to(x.dtype)), shift * out, None
     else:
-        y = convolved(x, conv.weight, None, fuses=conv.fuses, activate=False).add_(shift[..., None, None].to(x.dtype))
+        x = x * style[..., None, None]
+    if conv.upsampling is not None:
+        x, weight = upsampled(x, weight, conv.upsampling, fuses=conv.fuses), conv.upsampling.blur
+        groups, padding = len(weight), conv.upsampling.padding
+    bias = shift[0].to(x.dtype) if len(x) == 1 else None
+    y = convolved(x, weight, bias, padding, groups, fuses=conv.fuses, activate=activate and bias is not None)
+    if bias is None:
+        y = y.add_(shift[..., None, None].to(x.dtype))
         y = F.leaky_relu_(y, SLOPE) if activate else y
     return y if out is None else y.mul_(out[..., None, None].to(x.dtype))
 
 
-def convolved(x: Tensor, weight: Tensor, bias: Tensor | None, *, fuses: bool, activate: bool) -> Tensor:
+def upsampled(
+    x: Float[Tensor, "n cin h w"], weight: Tensor, upsampling: Upsampling, *, fuses: bool
+) -> Float[Tensor, "n cout _ _"]:
+    """Twice the size and a little more, which the blur takes off again."""
+    if upsampling.phases:
+        return from_phases(convolved(x, weight, None, 1, 1, fuses=fuses, activate=False))
+    if fuses:
+        return torch.ops.mkldnn._convolution_transpose_pointwise(
+            x, weight, None, [0, 0], [0, 0], [2, 2], [1, 1], 1, "none", [], ""
+        )
+    return F.conv_transpose2d(x, weight, stride=2)
+
+
+def convolved(
+    x: Tensor, weight: Tensor, bias: Tensor | None, padding: int, groups: int, *, fuses: bool, activate: bool
+) -> Tensor:
     """Convolution and leaky ReLU, in one pass if oneDNN `fuses` them."""
-    p = weight.shape[-1] // 2
     if fuses:
         name, values = ("leaky_relu", [SLOPE]) if activate else ("none", [])
-        return torch.ops.mkldnn._convolution_pointwise(x, weight, bias, [p, p], [1, 1], [1, 1], 1, name, values, "")
-    y = F.conv2d(x, weight, bias, padding=p)
+        return torch.ops.mkldnn._convolution_pointwise(
+            x, weight, bias, [padding, padding], [1, 1], [1, 1], groups, name, values, ""
+        )
+    y = F.conv2d(x, weight, bias, padding=padding, groups=groups)
     return F.leaky_relu_(y, SLOPE) if activate else y
 
 

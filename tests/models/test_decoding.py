@@ -4,7 +4,7 @@ import copy
 import shutil
 import subprocess
 import sys
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import replace
 
 import pytest
@@ -53,6 +53,31 @@ def test_the_engine_decodes_as_the_modules_do(
     )
     wanted = autoencoder.decode(features, latents)
     assert (frames - wanted).norm() / wanted.norm() < 1e-5
+
+
+@torch.inference_mode()
+@pytest.mark.parametrize("rows", [1, 3, 17])
+@pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16])
+def test_bands_of_rows_decode_as_whole_frames_do(
+    rows: int, dtype: torch.dtype, case: Case, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    autoencoder, features, latents = case
+    engine = Engine(autoencoder.dec, dtype)
+    whole = torch.cat(list(engine.frames(features, latents[:2], at_most=2, memory_bytes=1 << 30)))
+    seen: list[int] = []
+    bands = decoder_engine.bands
+
+    def counted(x: Tensor) -> Iterator[tuple[Tensor, slice]]:
+        monkeypatch.setattr(decoder_engine, "BAND_BYTES", rows * x[:, :, 0].nbytes)
+        for part, own in bands(x):
+            seen.append(own.stop - own.start)
+            yield part, own
+
+    monkeypatch.setattr(decoder_engine, "bands", counted)
+    frames = torch.cat(list(engine.frames(features, latents[:2], at_most=2, memory_bytes=1 << 30)))
+    assert sum(seen) == 64
+    assert max(seen) == 2 * rows
+    assert torch.allclose(frames, whole, atol=1e-5 if dtype == torch.float32 else 0.02)
 
 
 @torch.inference_mode()
@@ -129,8 +154,10 @@ def test_an_overflow_is_told_and_not_written(what: float, case: Case) -> None:
 def test_phases_are_the_blurred_transposed_convolution() -> None:
     conv = UpsamplingModulatedConv2d(3, 5, 3, 4, demodulate=False)
     weight, x = torch.randn(5, 3, 3, 3), torch.randn(1, 3, 6, 6)
-    phases = torch.nn.functional.conv2d(x, phase_weight(weight, conv.blur.kernel), padding=1)
-    assert torch.allclose(decoder_engine.from_phases(phases), conv.convolve(x, weight), atol=1e-4)
+    phases = torch.nn.functional.conv2d(x, phase_weight(weight), padding=1)
+    blur = decoder_engine.BINOMIAL.outer(decoder_engine.BINOMIAL).expand(5, 1, 3, 3)
+    blurred = torch.nn.functional.conv2d(decoder_engine.from_phases(phases), blur, groups=5)
+    assert torch.allclose(blurred, conv.convolve(x, weight), atol=1e-4)
 
 
 def test_doubling_is_the_filtered_upsampling() -> None:
