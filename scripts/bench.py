@@ -202,6 +202,37 @@ def sample(arguments: argparse.Namespace) -> dict[str, Any]:
     return figures
 
 
+def clip(arguments: argparse.Namespace) -> dict[str, Any]:
+    """A clip from portrait and speech to the finished video: by the plain modules in float32, and by the engines."""
+    pipeline = compose.load(arguments.overrides)
+    parts, batched = (
+        pipeline.parts,
+        compose.build(compose.compose_config([*arguments.overrides, "output_dir=."]).decoding),
+    )
+    ways = {"modules float32": replace(parts, vector_field=Modules(), decoding=Framewise())}
+    for precision in ("float32", "bfloat16"):
+        prepared = Prepared(precision=precision)
+        ways[f"engines {precision}"] = replace(
+            parts, vector_field=prepared, decoding=replace(batched, precision=precision)
+        )
+    seconds: dict[str, list[float]] = {name: [] for name in ways}
+    with tempfile.TemporaryDirectory() as folder:
+        for _ in range(arguments.rounds):
+            for name, way in ways.items():
+                pipeline.parts = way
+                started = time.perf_counter()
+                result = pipeline(example("portrait"), example("speech"))
+                result.save(Path(folder) / "video.mp4")
+                seconds[name].append(time.perf_counter() - started)
+    figures: dict[str, Any] = {"device": device_name(pipeline.device), "frames": len(result.motion)}
+    for name, times in seconds.items():
+        speed = median(seconds["modules float32"]) / median(times)
+        figures[name] = {"s": median(times), "speed": speed}
+        print(f"{name}: {median(times):.2f} s for {figures['frames']} frames, {speed:.1f} x")
+    print(f"on {figures['device']}")
+    return figures
+
+
 def stream(arguments: argparse.Namespace) -> dict[str, Any]:
     """Sampling, decoding and encoding of a clip: each alone, one after the other, and at the same time, with as many
     threads for operators as overlapping stages have.
@@ -274,6 +305,8 @@ def main() -> None:
     decoders.add_argument("--amplitude", type=float, default=0.3, help="of the motion's coordinates")
     samplers = command(commands, sample, ["model=official", "checkpoint=random", "cache=none"])
     samplers.add_argument("--rounds", type=int, default=3, help="how many, of which the median counts")
+    clips = command(commands, clip, ["model=official", "checkpoint=random", "cache=none", "face=none"])
+    clips.add_argument("--rounds", type=int, default=3, help="how many, of which the median counts")
     streams = command(commands, stream, [])
     streams.add_argument("--seconds", type=float, default=20, help="of the clip")
     streams.add_argument("--rounds", type=int, default=3, help="how many, of which the median counts")

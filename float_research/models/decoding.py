@@ -31,7 +31,7 @@ class Decoding(Protocol):
 
 def to_uint8(frames: Float[Tensor, "n 3 h w"]) -> UInt8[Tensor, "n h w 3"]:
     """[-1, 1], clamped, to 0…255, truncated."""
-    return frames.float().clamp(-1, 1).add_(1).div_(2).mul_(255).byte().permute(0, 2, 3, 1)
+    return frames.float().clamp(-1, 1).add_(1).div_(2).mul_(255).byte().permute(0, 2, 3, 1).contiguous()
 
 
 @dataclass(frozen=True, kw_only=True)
