@@ -1,5 +1,6 @@
-"""A sweep's folder belongs to one sweep."""
+"""A sweep's folder belongs to one sweep, and each of its runs is composed once."""
 
+import pickle
 import subprocess
 import sys
 from pathlib import Path
@@ -9,6 +10,8 @@ from omegaconf import DictConfig, OmegaConf
 
 from float_research import sweep
 from float_research.errors import UserError
+from hydra_plugins import float_research_basic
+from hydra_plugins.float_research_basic import BasicSweeper, Composed
 
 EULER = {"nfe": "5,10", "solver": "euler"}
 
@@ -70,3 +73,51 @@ def test_two_at_once_are_refused_until_the_first_is_gone(folder: Path) -> None:
     first.wait()
     sweep.claim(folder, EULER)
     sweep.release(folder)
+
+
+class Loader:
+    """Composes what it is asked for, and counts."""
+
+    def __init__(self) -> None:
+        self.asked: list[list[str]] = []
+
+    def load_sweep_config(self, master_config: DictConfig, sweep_overrides: list[str]) -> DictConfig:
+        if "nfee=3" in sweep_overrides:
+            raise ValueError("no such setting")
+        self.asked.append(sweep_overrides)
+        return OmegaConf.create({"overrides": sweep_overrides})
+
+
+def sweeping(runs: list[list[str]]) -> tuple[Loader, list[DictConfig]]:
+    """What was composed for a sweep that launches these runs, and what the launcher got."""
+    sweeper, loader = BasicSweeper(max_batch_size=None), Loader()
+    sweeper.config, sweeper.composed = OmegaConf.create(), Composed(loader)
+    sweeper.validate_batch_is_legal(runs)
+    return loader, [sweeper.composed.load_sweep_config(sweeper.config, run) for run in runs]
+
+
+def test_a_run_is_composed_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    runs = [["nfe=1"], ["nfe=2"], ["nfe=3"]]
+    loader, configs = sweeping(runs)
+    assert [config.overrides for config in configs] == runs == loader.asked
+    monkeypatch.setattr(float_research_basic, "AT_MOST", 1)
+    loader, configs = sweeping(runs)
+    assert [config.overrides for config in configs] == runs
+    assert loader.asked == [*runs, *runs[1:]]
+
+
+def test_equal_runs_have_configs_of_their_own() -> None:
+    _, (first, second) = sweeping([["nfe=1"], ["nfe=1"]])
+    assert first == second
+    assert first is not second
+
+
+def test_what_cannot_be_composed_is_told_before_the_first_run() -> None:
+    with pytest.raises(ValueError, match="no such setting"):
+        sweeping([["nfe=1"], ["nfee=3"]])
+
+
+def test_other_processes_get_the_loader_alone() -> None:
+    composed = Composed(Loader())
+    composed.kept[("nfe=1",)] = OmegaConf.create()
+    assert isinstance(pickle.loads(pickle.dumps(composed)), Loader)
