@@ -90,7 +90,7 @@ class Loader:
 
 def sweeping(runs: list[list[str]]) -> tuple[Loader, list[DictConfig]]:
     """What was composed for a sweep that launches these runs, and what the launcher got."""
-    sweeper, loader = BasicSweeper(max_batch_size=None), Loader()
+    sweeper, loader = object.__new__(BasicSweeper), Loader()  # not as Hydra makes it, which loads its plugins anew
     sweeper.config, sweeper.composed = OmegaConf.create(), Composed(loader)
     sweeper.validate_batch_is_legal(runs)
     return loader, [sweeper.composed.load_sweep_config(sweeper.config, run) for run in runs]
