@@ -2,6 +2,7 @@
 
 import math
 from collections.abc import Iterator, Mapping
+from functools import partial
 from typing import Any
 
 import torch
@@ -16,7 +17,21 @@ def build_wav2vec2(settings: Mapping[str, Any]) -> Wav2Vec2Model:
 
     Masking is a means of training alone; without it the model has no `masked_spec_embed` parameter.
     """
-    return Wav2Vec2Model(Wav2Vec2Config(**{**settings, "mask_time_prob": 0.0, "mask_feature_prob": 0.0}))
+    model = Wav2Vec2Model(Wav2Vec2Config(**{**settings, "mask_time_prob": 0.0, "mask_feature_prob": 0.0}))
+    position = model.encoder.pos_conv_embed.conv
+    position.forward = partial(_wide, position)
+    return model
+
+
+def _wide(conv: nn.Conv1d, x: Float[Tensor, "b c t"]) -> Float[Tensor, "b c _"]:
+    """The convolution in no less than float32: in bfloat16 oneDNN computes one of fewer than 16 channels a group, as
+    small models have, wrongly (PyTorch 2.13, processors with matrix units).
+    """
+    dtype = torch.promote_types(x.dtype, torch.float32)
+    bias = None if conv.bias is None else conv.bias.to(dtype)
+    with torch.autocast(x.device.type, enabled=False):
+        y = F.conv1d(x.to(dtype), conv.weight.to(dtype), bias, conv.stride, conv.padding, conv.dilation, conv.groups)
+    return y.to(x.dtype)
 
 
 def conv_features(model: Wav2Vec2Model, audio: Float[Tensor, "b s"], segment_frames: int) -> Float[Tensor, "b f c"]:
