@@ -6,12 +6,10 @@ import os
 import re
 import signal
 import sys
-import threading
 import warnings
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from types import FrameType
 from typing import NoReturn
 
 from hydra.core.hydra_config import HydraConfig
@@ -20,58 +18,17 @@ from hydra.types import RunMode
 from omegaconf.errors import MissingMandatoryValue, OmegaConfBaseException
 
 from float_research.errors import UserError
+from float_research.stopping import Stopped, stoppable
 from float_research.tracking.record import write_failure
 
 TRACEBACK_SWITCH, TRACEBACK_WISH = "HYDRA_FULL_ERROR", "FLOAT_FULL_ERROR"
 """The first is always set within a script, or Hydra would print errors; the second tells workers what was wished."""
 WANTS_TRACEBACK = os.environ.get(TRACEBACK_WISH, os.environ.get(TRACEBACK_SWITCH)) == "1"
 EXIT_USER_ERROR, EXIT_CRASH, EXIT_SIGNAL = 2, 1, 128
-STOP_SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGUSR1, signal.SIGUSR2)
 WORKER_DIED = ("TerminatedWorkerError", "UncompletedJobError", "WorkerCrashedError", "OutOfMemoryError")
 """What joblib, submitit and Ray raise when the process of a job is gone."""
 # Our launchers are named as those of Hydra's plugins, on purpose. Here, so that worker processes know it too.
 warnings.filterwarnings("ignore", message="(?s).*automatic_schema_matching")
-
-
-class Stopped(SystemExit):
-    """A signal, as an exception that no library handles: what is half-written is discarded on the way out."""
-
-
-_received: list[int] = []
-"""The signal that is being obeyed."""
-
-
-def _stop(number: int, frame: FrameType | None) -> NoReturn:
-    for other in STOP_SIGNALS:
-        signal.signal(other, signal.SIG_IGN)  # a second one would interrupt the tidying up
-    _received.append(number)
-    raise Stopped(number)
-
-
-@contextmanager
-def stoppable() -> Iterator[None]:
-    """Raises Stopped at a signal that asks to end. Where a launcher listens for it, it is told once all is tidied up.
-
-    SLURM warns of a time limit by a signal, upon which submitit requeues the job.
-    """
-    if threading.current_thread() is not threading.main_thread():
-        yield
-        return
-    former = {int(number): signal.signal(number, _stop) or signal.SIG_DFL for number in STOP_SIGNALS}
-    try:
-        yield
-    except BaseException:
-        if not _received:  # Ray makes another exception of Stopped
-            raise
-    finally:
-        for number, handler in former.items():
-            signal.signal(number, handler)
-    if _received:
-        number = _received.pop()
-        listener = former[number]
-        if callable(listener) and listener not in (_stop, signal.default_int_handler):
-            listener(number, None)
-        raise Stopped(number)
 
 
 def run(main: Callable[[], object]) -> None:

@@ -17,6 +17,7 @@ from float_research.inference.pipeline import FloatPipeline
 from float_research.inference.stopwatch import Stopwatch
 from float_research.inference.stream import stream
 from float_research.inference.take import Take
+from float_research.stopping import check_stopped
 from float_research.tracking.record import clip_record, write_json
 from float_research.types import Clip, ClipResult, LoadedClip, Observer
 from float_research.video.writer import H264, Recording
@@ -78,6 +79,7 @@ class FloatInference(lightning.LightningModule):
                 decoding=[take.watch for take in takes],
             )
             for chunk, frames in stack.enter_context(closing(made)):
+                check_stopped()
                 take = takes[chunk.index]
                 take.write(chunk, frames)
                 self.observer.frames_written(take.id, len(frames), len(take.chunks))

@@ -3,7 +3,10 @@
 import csv
 import io
 import json
+import os
+import signal
 from collections.abc import Callable
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -18,6 +21,7 @@ from float_research import compose
 from float_research.data.examples import example
 from float_research.errors import UserError
 from float_research.models.checkpoint import Random, parameter_shapes
+from float_research.stopping import Stopped, stoppable
 from float_research.video.reader import probe, read_frames
 
 QUIET = Console(quiet=True)
@@ -245,3 +249,11 @@ def test_demo_weights_warn_of_photos_only(tmp_path: Path, portrait: Path, speech
     assert "illustrated toy world" in said["toy"]
     assert "astronaut.png is no toy portrait" in said["photo"]
     assert "no toy portrait" not in said["toy"]
+
+
+def test_a_signal_that_a_library_swallowed_ends_the_run_all_the_same(tmp_path: Path) -> None:
+    with pytest.raises(Stopped), stoppable():
+        with suppress(Stopped):
+            os.kill(os.getpid(), signal.SIGUSR2)
+        run(tmp_path, "nfe=3")
+    assert not list((tmp_path / "videos").iterdir())

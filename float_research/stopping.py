@@ -1,0 +1,60 @@
+"""Signals that ask a run to end."""
+
+import signal
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
+from types import FrameType
+from typing import NoReturn
+
+STOP_SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGUSR1, signal.SIGUSR2)
+
+
+class Stopped(SystemExit):
+    """A signal, as an exception that no library handles: what is half-written is discarded on the way out."""
+
+
+_received: list[int] = []
+"""The signal that is being obeyed."""
+
+
+def _stop(number: int, frame: FrameType | None) -> NoReturn:
+    for other in STOP_SIGNALS:
+        signal.signal(other, signal.SIG_IGN)  # a second one would interrupt the tidying up
+    _received.append(number)
+    raise Stopped(number)
+
+
+def check_stopped() -> None:
+    """Raises Stopped again in a run that was asked to end and goes on.
+
+    The first is lost where it falls into a callback of an extension, such as FFmpeg's or a destructor.
+    """
+    if _received:
+        raise Stopped(_received[-1])
+
+
+@contextmanager
+def stoppable() -> Iterator[None]:
+    """Raises Stopped at a signal that asks to end. Where a launcher listens for it, it is told once all is tidied up.
+
+    SLURM warns of a time limit by a signal, upon which submitit requeues the job.
+    """
+    if threading.current_thread() is not threading.main_thread():
+        yield
+        return
+    former = {int(number): signal.signal(number, _stop) or signal.SIG_DFL for number in STOP_SIGNALS}
+    try:
+        yield
+    except BaseException:
+        if not _received:  # Ray makes another exception of Stopped
+            raise
+    finally:
+        for number, handler in former.items():
+            signal.signal(number, handler)
+    if _received:
+        number = _received.pop()
+        listener = former[number]
+        if callable(listener) and listener not in (_stop, signal.default_int_handler):
+            listener(number, None)
+        raise Stopped(number)
