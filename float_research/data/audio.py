@@ -1,12 +1,16 @@
 """Speech: files and arrays → mono waveforms at the model's rate."""
 
 import math
+import tempfile
+from collections.abc import Iterable, Iterator
+from itertools import chain
 from pathlib import Path
 
 import av
 import librosa
 import numpy as np
 import soundfile
+import soxr
 
 from float_research.errors import UserError
 from float_research.types import Waveform
@@ -14,48 +18,86 @@ from float_research.types import Waveform
 SUFFIXES = frozenset({".wav", ".flac", ".mp3", ".ogg", ".opus", ".m4a", ".aac", ".webm", ".mp4"})
 SILENCE = 1e-5
 """Peak below which a recording counts as silent: less than one step of 16-bit audio."""
+BLOCK = 2**18
+"""Samples that are worked on at a time."""
+IN_MEMORY_BYTES = 64 * 2**20
+"""17 minutes at 16 kHz. Longer waveforms lie in a nameless file, whose pages the system can take back at any time."""
 
 
 def read_audio(path: Path, sampling_rate_hz: int) -> Waveform:
-    """An audio file, mono, resampled as the official code does (soxr_hq)."""
+    """An audio file, mono, resampled as the official code does (soxr_hq), in bounded memory.
+
+    By libsndfile as librosa does, by PyAV what that cannot. PyAV looks first, since libsndfile writes notes of its own
+    to the terminal about files that are no audio.
+    """
     if not path.is_file():
         raise UserError(f"audio {path} does not exist; give the path of a recording")
-    samples, rate_hz = decode(path)
-    require_finite(samples, str(path))
-    return resample(samples.mean(axis=1) if samples.shape[1] > 1 else samples[:, 0], rate_hz, sampling_rate_hz)
-
-
-def decode(path: Path) -> tuple[np.ndarray, int]:
-    """`(s, channels)` float32 samples and their rate in Hz: by libsndfile as librosa does, by PyAV what that cannot.
-
-    PyAV looks first, since libsndfile writes notes of its own to the terminal about files that are no audio.
-    """
     try:
         with av.open(str(path)) as container:
             if not container.streams.audio:
                 raise UserError(f"audio {path} holds no audio track; give a recording of speech")
             try:
-                samples, rate_hz = soundfile.read(path, dtype="float32", always_2d=True)
+                with soundfile.SoundFile(path) as file:
+                    parts = (part.T for part in file.blocks(BLOCK, dtype="float32", always_2d=True))
+                    return gathered(resampled(mono(parts, path), file.samplerate, sampling_rate_hz))
             except soundfile.LibsndfileError:
-                stream = container.streams.audio[0]
-                resampler = av.AudioResampler(format="fltp", layout=stream.layout, rate=stream.rate)
-                frames = [
-                    part.to_ndarray()
-                    for frame in (*container.decode(stream), None)
-                    for part in resampler.resample(frame)
-                ]
-                samples = np.concatenate(frames, axis=1).T if frames else np.zeros((0, 1), dtype=np.float32)
-                rate_hz = stream.rate
+                rate_hz = container.streams.audio[0].rate
+                return gathered(resampled(mono(decoded(container), path), rate_hz, sampling_rate_hz))
     except av.FFmpegError as error:
         raise UserError(f"audio {path} cannot be read ({error.strerror}); convert it to WAV") from error
-    return samples, rate_hz
+
+
+def decoded(container: av.container.InputContainer) -> Iterator[np.ndarray]:
+    """Blocks of `(channels, s)` float32 samples."""
+    stream = container.streams.audio[0]
+    planar = av.AudioResampler(format="fltp", layout=stream.layout, rate=stream.rate)
+    for frame in chain(container.decode(stream), [None]):
+        for part in planar.resample(frame):
+            yield part.to_ndarray()
+
+
+def mono(parts: Iterable[np.ndarray], path: Path) -> Iterator[Waveform]:
+    """The mean of the channels of blocks of `(channels, s)` samples, all of them finite."""
+    for part in parts:
+        require_finite(part, str(path))
+        yield part.mean(axis=0) if len(part) > 1 else part[0]
+
+
+def resampled(parts: Iterable[Waveform], rate_hz: int, target_hz: int) -> Iterator[Waveform]:
+    """The blocks of a waveform at another rate: sample by sample what librosa's default, soxr_hq, makes of it."""
+    if rate_hz == target_hz:
+        yield from parts
+        return
+    stream = soxr.ResampleStream(rate_hz, target_hz, 1, dtype="float32", quality="HQ")
+    num_read = num_made = 0
+    for part in parts:
+        made = stream.resample_chunk(np.ascontiguousarray(part))
+        num_read, num_made = num_read + len(part), num_made + len(made)
+        yield made
+    rest = stream.resample_chunk(np.zeros(0, dtype=np.float32), last=True)
+    yield librosa.util.fix_length(rest, size=math.ceil(num_read * target_hz / rate_hz) - num_made)
+
+
+def gathered(parts: Iterable[Waveform]) -> Waveform:
+    """The waveform of these blocks; a long one on disk, see `IN_MEMORY_BYTES`."""
+    with tempfile.SpooledTemporaryFile(max_size=IN_MEMORY_BYTES) as file:
+        for part in parts:
+            file.write(np.ascontiguousarray(part, dtype=np.float32).data)
+        size = file.tell()
+        if size > IN_MEMORY_BYTES:
+            return np.asarray(np.memmap(file, dtype=np.float32, mode="r+"))
+        file.seek(0)
+        return np.frombuffer(bytearray(file.read()), dtype=np.float32)
+
+
+def blocks(waveform: Waveform) -> Iterator[Waveform]:
+    for start in range(0, len(waveform), BLOCK):
+        yield waveform[start : start + BLOCK]
 
 
 def resample(waveform: Waveform, rate_hz: int, target_hz: int) -> Waveform:
-    """Resamples with librosa's default, soxr_hq."""
-    if rate_hz == target_hz or not len(waveform):
-        return waveform.astype(np.float32, copy=False)
-    return librosa.resample(waveform, orig_sr=rate_hz, target_sr=target_hz)
+    """Resamples as librosa's default, soxr_hq, does."""
+    return gathered(resampled(blocks(waveform), rate_hz, target_hz))
 
 
 def check_waveform(waveform: Waveform, *, name: str, sampling_rate_hz: int, fps: float) -> None:
@@ -74,16 +116,16 @@ def check_waveform(waveform: Waveform, *, name: str, sampling_rate_hz: int, fps:
 
 def require_finite(samples: np.ndarray, name: str) -> None:
     """Raises a UserError for NaN or infinite samples, which resampling would spread."""
-    if not np.isfinite(samples).all():
+    if samples.size and not np.isfinite([samples.min(), samples.max()]).all():
         raise UserError(f"audio {name} holds NaN or infinite samples; export it again")
 
 
 def normalise(waveform: Waveform) -> Waveform:
     """Zero mean and unit variance over the clip, as transformers' `Wav2Vec2FeatureExtractor(do_normalize=True)`."""
-    deviation = np.sqrt(waveform.var() + 1e-7)
-    centred = waveform - waveform.mean()
-    centred /= deviation  # in place: an hour is 230 MB
-    return centred
+    mean = waveform.mean(dtype=np.float64)
+    variance = math.fsum(np.square(part - mean).sum() for part in blocks(waveform)) / len(waveform)
+    deviation = math.sqrt(variance + 1e-7)
+    return gathered((part - mean) / deviation for part in blocks(waveform))
 
 
 def num_video_frames(num_samples: int, sampling_rate_hz: int, fps: float) -> int:

@@ -63,10 +63,8 @@ class AudioEncoder(nn.Module):
 
     def frame_features(self, audio: Float[Tensor, "b s"], num_frames: int) -> Float[Tensor, "b t c"]:
         """What Wav2Vec 2.0's transformer sees: its convolutional features, one for each video frame."""
-        missing = int(num_frames * self.sampling_rate_hz / self.fps) - audio.shape[1]
-        if missing > 0:
-            audio = torch.cat([audio, audio[:, -1:].expand(-1, missing)], dim=1)
-        features = conv_features(self.wav2vec2, audio, self.segment_frames).transpose(1, 2)
+        num_samples = int(num_frames * self.sampling_rate_hz / self.fps)
+        features = conv_features(self.wav2vec2, audio, self.segment_frames, num_samples=num_samples).transpose(1, 2)
         features = F.interpolate(features, size=num_frames, mode="linear", align_corners=True).transpose(1, 2)
         return self.wav2vec2.feature_projection(features)[0]
 

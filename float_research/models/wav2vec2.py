@@ -34,26 +34,30 @@ def _wide(conv: nn.Conv1d, x: Float[Tensor, "b c t"]) -> Float[Tensor, "b c _"]:
     return y.to(x.dtype)
 
 
-def conv_features(model: Wav2Vec2Model, audio: Float[Tensor, "b s"], segment_frames: int) -> Float[Tensor, "b f c"]:
+def conv_features(
+    model: Wav2Vec2Model, audio: Float[Tensor, "b s"], segment_frames: int, *, num_samples: int = 0
+) -> Float[Tensor, "b f c"]:
     """Features of the convolutional front end, computed `segment_frames` output frames at a time.
 
     Exact: segments overlap by the receptive field, and a group norm over time takes the statistics of the whole clip.
+    Audio of less than `num_samples` goes on with its last sample.
     """
+    num_samples = max(num_samples, audio.shape[1])
     layers = list(model.feature_extractor.conv_layers)
     strides = [layer.conv.stride[0] for layer in layers]
     kernels = [layer.conv.kernel_size[0] for layer in layers]
     hop = math.prod(strides)
     field = 1 + sum((k - 1) * math.prod(strides[:i]) for i, k in enumerate(kernels))
-    num_frames = (audio.shape[1] - field) // hop + 1
+    num_frames = (num_samples - field) // hop + 1
     if num_frames <= segment_frames:
-        return model.feature_extractor(audio).transpose(1, 2)
+        return model.feature_extractor(_cut(audio, 0, num_samples)).transpose(1, 2)
 
     norm = layers[0].layer_norm if isinstance(getattr(layers[0], "layer_norm", None), nn.GroupNorm) else None
-    statistics = _statistics(layers[0].conv, audio, segment_frames * hop) if norm is not None else None
+    statistics = _statistics(layers[0].conv, audio, num_samples, segment_frames * hop) if norm is not None else None
     segments = []
     for start in range(0, num_frames, segment_frames):
         end = min(start + segment_frames, num_frames)
-        x = audio[:, None, start * hop : (end - 1) * hop + field]
+        x = _cut(audio, start * hop, (end - 1) * hop + field)[:, None]
         if norm is None or statistics is None:
             x = layers[0](x)
         else:
@@ -66,11 +70,18 @@ def conv_features(model: Wav2Vec2Model, audio: Float[Tensor, "b s"], segment_fra
     return torch.cat(segments, dim=1)
 
 
-def _statistics(conv: nn.Conv1d, audio: Tensor, segment_samples: int) -> tuple[Tensor, Tensor]:
+def _cut(audio: Float[Tensor, "b s"], start: int, end: int) -> Float[Tensor, "b _"]:
+    """Part of the audio, past whose end its last sample goes on."""
+    part = audio[:, start:end]
+    missing = end - start - part.shape[1]
+    return torch.cat([part, audio[:, -1:].expand(-1, missing)], dim=1) if missing else part
+
+
+def _statistics(conv: nn.Conv1d, audio: Tensor, num_samples: int, segment_samples: int) -> tuple[Tensor, Tensor]:
     """Mean and variance over time of each channel of `conv(audio)`, `(b, c, 1)` each."""
     total = squares = torch.zeros((), dtype=torch.float64, device=audio.device)
     count = 0
-    for segment in _conv_segments(conv, audio, segment_samples):
+    for segment in _conv_segments(conv, audio, num_samples, segment_samples):
         total = total + segment.sum(-1, keepdim=True, dtype=torch.float64)
         squares = squares + segment.double().square().sum(-1, keepdim=True)
         count += segment.shape[-1]
@@ -78,10 +89,11 @@ def _statistics(conv: nn.Conv1d, audio: Tensor, segment_samples: int) -> tuple[T
     return mean.to(audio.dtype), (squares / count - mean.square()).to(audio.dtype)
 
 
-def _conv_segments(conv: nn.Conv1d, audio: Tensor, segment_samples: int) -> Iterator[Tensor]:
+def _conv_segments(conv: nn.Conv1d, audio: Tensor, num_samples: int, segment_samples: int) -> Iterator[Tensor]:
     stride, kernel = conv.stride[0], conv.kernel_size[0]
-    num_outputs = (audio.shape[1] - kernel) // stride + 1
+    num_outputs = (num_samples - kernel) // stride + 1
     step = max(1, segment_samples // stride)
     for start in range(0, num_outputs, step):
         end = min(start + step, num_outputs)
-        yield F.conv1d(audio[:, None, start * stride : (end - 1) * stride + kernel], conv.weight, conv.bias, stride)
+        part = _cut(audio, start * stride, (end - 1) * stride + kernel)
+        yield F.conv1d(part[:, None], conv.weight, conv.bias, stride)

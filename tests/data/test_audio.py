@@ -1,23 +1,27 @@
+import math
+import tracemalloc
 from pathlib import Path
 
 import av
+import librosa
 import numpy as np
 import pytest
 import soundfile
 
-from float_research.data.audio import check_waveform, normalise, num_video_frames, read_audio
+from float_research.data import audio
+from float_research.data.audio import check_waveform, normalise, num_video_frames, read_audio, resample
 from float_research.data.examples import example
 from float_research.errors import UserError
 
 SPEECH, RATE_HZ = soundfile.read(example("speech"), dtype="float32")
 
 
-def encode(path: Path, codec: str, rate_hz: int) -> None:
-    """Writes the speech as libsndfile cannot."""
+def encode(path: Path, codec: str, rate_hz: int, samples: np.ndarray = SPEECH) -> None:
+    """Writes speech as libsndfile cannot."""
     with av.open(str(path), "w") as container:
         stream = container.add_stream(codec, rate=rate_hz, layout="mono")
         resampler = av.AudioResampler(format=stream.format, layout="mono", rate=rate_hz, frame_size=960)
-        frame = av.AudioFrame.from_ndarray(SPEECH[None], format="fltp", layout="mono")
+        frame = av.AudioFrame.from_ndarray(samples[None], format="fltp", layout="mono")
         frame.sample_rate = RATE_HZ
         for part in (*resampler.resample(frame), *resampler.resample(None)):
             part.pts = None
@@ -43,6 +47,36 @@ def test_every_format_is_the_same_speech(name: str, tmp_path: Path) -> None:
     lags = np.correlate(read[:48000], SPEECH[4000:36000], "valid") / np.square(SPEECH[4000:36000]).sum()
     assert lags.max() == pytest.approx(1, abs=0.2), "the same sound at the same level"
     assert abs(int(lags.argmax()) - 4000) < 1700, "within an encoder's delay"
+
+
+@pytest.mark.parametrize("rate_hz", [8000, 22050, 44100, 48000])
+@pytest.mark.parametrize("num_samples", [1, 100, 48001, 300007])
+def test_resampled_blocks_are_sample_by_sample_what_librosa_makes(rate_hz: int, num_samples: int) -> None:
+    waveform = np.random.default_rng(0).standard_normal(num_samples).astype(np.float32)
+    whole = librosa.resample(waveform, orig_sr=rate_hz, target_sr=16000)
+    assert len(whole) == math.ceil(num_samples * 16000 / rate_hz)
+    assert np.array_equal(resample(waveform, rate_hz, 16000), whole)
+
+
+@pytest.mark.parametrize("suffix", [".wav", ".m4a"])
+def test_a_long_recording_takes_no_memory_that_grows_with_it(
+    suffix: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path = tmp_path / f"a{suffix}"
+    samples = np.resize(SPEECH, 120 * RATE_HZ)
+    if suffix == ".wav":
+        soundfile.write(path, samples, 44100)
+    else:
+        encode(path, "aac", 48000, samples)
+    expected = normalise(read_audio(path, 16000))
+    monkeypatch.setattr(audio, "IN_MEMORY_BYTES", 2**16)
+    monkeypatch.setattr(audio, "BLOCK", 2**14)
+    tracemalloc.start()
+    normalised = normalise(read_audio(path, 16000))
+    _, peak = tracemalloc.get_traced_memory()
+    tracemalloc.stop()
+    assert np.array_equal(normalised, expected)
+    assert peak < samples.nbytes / 4, f"the samples as they were written are {samples.nbytes / 1e6} MB"
 
 
 def test_normalised_speech_has_zero_mean_and_unit_variance() -> None:
