@@ -3,6 +3,7 @@
 import math
 from collections.abc import Set
 from dataclasses import dataclass
+from itertools import count
 from typing import ClassVar
 
 import torch
@@ -23,8 +24,6 @@ SMALL_FLOW = 0.1
 BETA = 0.1
 """Where the coordinates' loss turns from quadratic to linear."""
 NUM_PREVIEWED = 8
-NUM_FOLDING = 64
-"""Batches whose statistics go into the exported encoder."""
 CPU = torch.device("cpu")
 
 
@@ -71,7 +70,7 @@ class AutoencoderObjective:
 
     def finish(self, model: FloatModel) -> None:
         device = model.motion_autoencoder.dec.input.input.device
-        batches = (self.portraits(BatchKey(TRAINING, number), device) for number in range(NUM_FOLDING))
+        batches = (self.portraits(BatchKey(TRAINING, number), device) for number in count())
         fold(model.motion_autoencoder.enc, (torch.cat([pairs.source, pairs.target]) for pairs in batches))
 
     def batch(self, key: BatchKey) -> BatchKey:

@@ -6,6 +6,7 @@ fifth of the steps; folded, it is the official architecture again.
 """
 
 from collections.abc import Iterator, Set
+from itertools import islice
 
 import torch
 from jaxtyping import Float
@@ -15,6 +16,8 @@ from float_research.models.layers import EqualConv2d, FusedLeakyReLU
 from float_research.models.motion_autoencoder import MotionEncoder
 
 PREFIX = "motion_autoencoder.enc."
+NUM_BATCHES = 64
+"""Whose statistics are folded into the exported encoder."""
 
 
 class Normalised(FusedLeakyReLU):
@@ -71,12 +74,12 @@ def _output(encoder: MotionEncoder, module: nn.Module, images: Float[Tensor, "b 
 
 @torch.no_grad()
 def fold(encoder: MotionEncoder, batches: Iterator[Float[Tensor, "b 3 h w"]]) -> None:
-    """Measures the statistics of `batches` anew, and moves all norms into the weights before and the biases behind."""
+    """Measures statistics anew, of NUM_BATCHES, and moves all norms into the weights before and the biases behind."""
     for _, _, _, activation in _normalised(encoder):
         activation.norm.reset_running_stats()
         activation.norm.momentum = None  # a plain mean over the batches
     encoder.train()
-    for images in batches:
+    for images in islice(batches, NUM_BATCHES):
         encoder(images)
     for _, sequence, convolution, activation in _normalised(encoder):
         norm, plain = activation.norm, FusedLeakyReLU(activation.bias.shape[1])

@@ -6,6 +6,7 @@ The motion encoder begins so: beside the decoder's, this signal is faint. And a 
 from abc import ABC, abstractmethod
 from collections.abc import Sequence, Set
 from dataclasses import dataclass
+from itertools import count
 from typing import ClassVar
 
 import torch
@@ -25,7 +26,6 @@ BETA = 0.1
 NOISE = 0.03
 HELD_OUT_BATCH = 256
 """Enough renders for an R²."""
-NUM_FOLDING = 64
 CPU = torch.device("cpu")
 
 
@@ -129,7 +129,7 @@ class MotionObjective(Reading):
 
     def finish(self, model: FloatModel) -> None:
         device = model.motion_autoencoder.dec.input.input.device
-        keys = (BatchKey(TRAINING, number) for number in range(NUM_FOLDING))
+        keys = (BatchKey(TRAINING, number) for number in count())
         fold(model.motion_autoencoder.enc, (self.portraits(key, self.batch_size, device)[0] for key in keys))
 
     def read(

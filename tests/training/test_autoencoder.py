@@ -13,6 +13,7 @@ from float_research import compose
 from float_research.errors import UserError
 from float_research.models.checkpoint import Random, Stages, load_model, parameter_shapes
 from float_research.models.float_model import FloatModel
+from float_research.training import normalisation
 from float_research.training.autoencoder import AutoencoderObjective
 from float_research.training.callbacks import averaged
 from float_research.training.growth import carry_over
@@ -33,6 +34,12 @@ def settings(folder: Path, *overrides: str) -> list[str]:
 def trained(folder: Path, *overrides: str) -> dict[str, Tensor]:
     cfg = compose.compose_config(settings(folder, "checkpoint_every=2", *overrides), "train")
     return load_file(compose.build_training(cfg).run(Console(quiet=True)))
+
+
+@pytest.fixture(autouse=True)
+def _folded_soon(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Trainings here end with few batches for the statistics of the encoder."""
+    monkeypatch.setattr(normalisation, "NUM_BATCHES", 2)
 
 
 @pytest.fixture(scope="module")
