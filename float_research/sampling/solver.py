@@ -35,8 +35,8 @@ class Solver(ABC):
         """The states at the grid's points."""
 
     def solve(self, field: VectorField, x: Float[Tensor, "b l d"], grid: Float[Tensor, " n"]) -> Float[Tensor, "b l d"]:
-        """The state at the grid's last point."""
-        return self.trajectory(field, x, grid)[-1]
+        """The state at the grid's last point, which holds none of the others in memory."""
+        return self.trajectory(field, x, grid)[-1].clone()
 
     @abstractmethod
     def evaluation_times(self, grid: Sequence[float]) -> list[float] | None:
@@ -146,7 +146,7 @@ class Adaptive(Controlled):
     stages: ClassVar[int]
 
     def solve(self, field: VectorField, x: Float[Tensor, "b l d"], grid: Float[Tensor, " n"]) -> Float[Tensor, "b l d"]:
-        return self.trajectory(field, x, grid[[0, -1]])[-1]
+        return super().solve(field, x, grid[[0, -1]])
 
 
 class Dopri5(Adaptive):

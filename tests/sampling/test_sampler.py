@@ -151,6 +151,13 @@ def test_a_clip_does_not_depend_on_its_batch(model: FloatModel, kind: solver.Sol
         assert cost == cost_alone
 
 
+@pytest.mark.parametrize("kind", [solver.Euler(), solver.Dopri5(**TOLERANCES)])
+def test_motion_that_is_kept_keeps_no_state_on_its_way(model: FloatModel, kind: solver.Solver) -> None:
+    with torch.inference_mode():
+        motion = next(sampler(solver=kind)(model.vector_field, [clip(model, 20)])).motion
+    assert motion.untyped_storage().nbytes() == motion.nbytes
+
+
 def test_previous_frames_and_window_can_be_anything(model: FloatModel) -> None:
     for window_s, previous in ((0.2, 0), (0.2, 5), (2.0, 3)):
         chunking = Chunking(window_s=window_s, previous_frames=previous, attention_window=2, fps=25)
