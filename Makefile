@@ -11,7 +11,7 @@ demo: $(VENV)/installed  ## set up, and make the example video
 	$(BIN)/python scripts/infer.py
 
 test: $(VENV)/installed-dev check  ## set up, check style, types and imports, and run all tests
-	$(BIN)/python -m pytest
+	$(BIN)/python -m pytest --numprocesses=auto --maxprocesses=4 --dist=loadfile --no-loadscope-reorder
 
 check: $(VENV)/installed-dev  ## style, types, import rules
 	$(BIN)/ruff check .

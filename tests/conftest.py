@@ -25,6 +25,14 @@ ROOT = Path(__file__).parents[1]
 TINY = ["model=tiny", "checkpoint=random", "face=none"]
 
 
+def pytest_configure() -> None:
+    """Several test processes share the cores, and so do the processes that these start."""
+    if processes := os.environ.get("PYTEST_XDIST_WORKER_COUNT"):
+        num_threads = max(1, torch.get_num_threads() // int(processes))
+        torch.set_num_threads(num_threads)
+        os.environ["OMP_NUM_THREADS"] = str(num_threads)
+
+
 def pytest_runtest_setup(item: pytest.Item) -> None:
     if item.get_closest_marker("gpu") and not torch.cuda.is_available():
         pytest.skip("needs a CUDA device, and this machine has none")

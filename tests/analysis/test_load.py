@@ -132,6 +132,7 @@ def tracked(tmp_path: Path, speech: Callable[[float], Path]) -> Path:
         console = Console(record=True, file=io.StringIO())
         compose.build_job(compose.compose_config(told)).run(console)
         assert "W&B, offline" in console.export_text()
+    wandb.teardown()  # a run's file is whole a moment after the run
     return tmp_path / "sweep"
 
 

@@ -9,6 +9,7 @@ from typing import Any
 
 import pandas as pd
 import pytest
+import wandb
 from lightning import Trainer
 from lightning.pytorch.loggers import CSVLogger
 from mlflow import MlflowClient
@@ -41,9 +42,10 @@ def run(tmp_path: Path, speech: Callable[[float], Path]) -> Run:
 
 def inspected(folder: Path) -> list[dict[str, Any]]:
     """The records of the one offline run in a folder, as W&B's own command reads them."""
+    wandb.teardown()  # a run's file is whole a moment after the run
     (offline,) = folder.glob("wandb/offline-run-*")
-    wandb = Path(sys.executable).parent / "wandb"
-    ended = subprocess.run([wandb, "leet", "inspect", "--json", offline], capture_output=True, text=True, check=True)
+    command = Path(sys.executable).parent / "wandb"
+    ended = subprocess.run([command, "leet", "inspect", "--json", offline], capture_output=True, text=True, check=True)
     return [json.loads(line) for line in ended.stdout.splitlines() if line.startswith("{")]
 
 
