@@ -48,10 +48,10 @@ class Csim(FrameMetric):
         own = self._embeddings(Frames(clip.portrait[None]))
         if not torch.isfinite(own).all():
             raise UserError("no face was found in the portrait")
-        parts = [torch.zeros(0)]
+        seen: list[float] = []
         while (frames := (yield)) is not None:
-            parts.append(torch.nn.functional.cosine_similarity(self._embeddings(frames), own))
-        cosine = torch.cat(parts).double().numpy()
+            seen += torch.nn.functional.cosine_similarity(self._embeddings(frames), own).tolist()
+        cosine = np.array(seen)
         if reason := few_faces(cosine):
             raise UserError(reason)
         return Findings(metrics={"csim": float(np.nanmean(cosine))}, traces={"csim": cosine})

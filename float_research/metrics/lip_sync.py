@@ -39,10 +39,10 @@ class LipSync(FrameMetric):
         return super().obstacle(clip) or (None if clip.toy else lacking(PACKAGES))
 
     def watch(self, clip: Subject) -> Watching:
-        parts: list[Trace] = []
+        seen: list[float] = []  # and no small arrays, each of which would keep freed memory beside it from the next
         while (frames := (yield)) is not None:
-            parts.append(self._opening(frames, clip))
-        opening = np.concatenate([*parts, np.zeros(0)])
+            seen += self._opening(frames, clip).tolist()
+        opening = np.array(seen)
         assert clip.waveform is not None
         level = audio_level(clip.waveform, len(opening), clip.fps, clip.sampling_rate_hz)
         found = Findings(traces={"mouth_opening": opening, "audio_level": level})
