@@ -14,11 +14,12 @@ from torch import Tensor
 from float_research.errors import UserError
 from float_research.models import decoder_engine, decoding
 from float_research.models import precision as precisions
-from float_research.models.decoder_engine import Engine, doubled, gathered, phase_weight, table
+from float_research.models.decoder_engine import Engine, phase_weight
 from float_research.models.decoding import Batched, Framewise
 from float_research.models.float_model import FloatModel
 from float_research.models.layers import Upsample, UpsamplingModulatedConv2d
 from float_research.models.motion_autoencoder import MotionAutoencoder, warp
+from float_research.models.warping import doubled, gathered, table
 
 BATCHED = Batched(frames_per_batch=4, memory_mb=1000, precision=None)
 Case = tuple[MotionAutoencoder, Sequence[Tensor], Tensor]
