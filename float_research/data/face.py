@@ -7,7 +7,7 @@ import logging
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from functools import cached_property, partial
+from functools import cache, cached_property, partial
 from pathlib import Path
 from typing import Any, NamedTuple, Protocol, runtime_checkable
 
@@ -216,7 +216,7 @@ class Auto(Sfd):
             chosen = Sfd(margin=margin, min_score=min_score, select=select, weights=str(path))
         else:
             chosen = Mtcnn(margin=margin, min_score=min_score, select=select)
-        log.info("face=auto uses %s (%s %s)", chosen.name, path, "found" if path.is_file() else "not found")
+        say_once(f"face=auto uses {chosen.name} ({path} {'found' if path.is_file() else 'not found'})")
         return chosen
 
     @property
@@ -240,6 +240,12 @@ class NoCrop:
 
     def lock(self, image: Image, size_px: int, /) -> Callable[[Image], Image]:
         return lambda frame: self(frame, size_px)[0]
+
+
+@cache
+def say_once(text: str) -> None:
+    """To the log, and not again for each run of a sweep."""
+    log.info(text)
 
 
 def detection_scale(image: Image) -> float:
