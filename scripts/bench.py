@@ -74,7 +74,7 @@ def peak_own_mb(*arguments: str) -> float:
     with subprocess.Popen([*INFER, *arguments], stdout=subprocess.DEVNULL) as process:
         while process.poll() is None:
             status = Path(f"/proc/{process.pid}/status").read_text()
-            peak_kb = max(peak_kb, *map(int, re.findall(r"RssAnon:\s*(\d+)", status)), 0)
+            peak_kb = max([peak_kb, *map(int, re.findall(r"RssAnon:\s*(\d+)", status))])
             time.sleep(0.05)
     if process.returncode:
         raise subprocess.CalledProcessError(process.returncode, process.args)

@@ -165,7 +165,7 @@ class Speaking:
         right = []
         with torch.inference_mode():
             for speech in self.synthetic:
-                waveform = torch.from_numpy(normalise(speech.waveform).astype(np.float32))[None]
+                waveform = torch.from_numpy(normalise(speech.waveform))[None]
                 right.append(model.emotions[int(model.emotion_encoder(waveform).argmax())] == speech.emotion)
         yield Figure(name=name, value=statistics.mean(right), goal=goal)
 

@@ -107,7 +107,7 @@ class Sequences(ABC):
 
 def heard(model: FloatModel, waveform: Waveform, num_frames: int, device: torch.device) -> tuple[Tensor, Tensor]:
     """What the frozen encoders make of speech: `(t, k)` layers of Wav2Vec 2.0, `(e,)` emotion. On the CPU."""
-    normal = torch.from_numpy(normalise(waveform).astype(np.float32))[None].to(device)
+    normal = torch.from_numpy(normalise(waveform))[None].to(device)
     with torch.no_grad():
         speech = model.audio_encoder.layers(normal, num_frames)[0].float().cpu()
         return speech, model.emotion_encoder(normal)[0].float().cpu()

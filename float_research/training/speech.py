@@ -71,7 +71,7 @@ class SpeechCrops:
             phones.append(frame_phones(entry.phones, start / RATE_HZ, int(self.crop_s * self.fps), self.fps))
             labels.append(self.emotions.index(entry.emotion))
         return SpeechBatch(
-            waveform=torch.from_numpy(np.stack(waveforms).astype(np.float32)),
+            waveform=torch.from_numpy(np.stack(waveforms)),
             phones=torch.from_numpy(np.stack(phones)),
             emotion=torch.tensor(labels),
         )
