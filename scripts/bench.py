@@ -28,12 +28,10 @@ from float_research import cli, compose
 from float_research.analysis.load import load_runs
 from float_research.analysis.page import write_page
 from float_research.data.examples import example
-from float_research.data.image import read_image, to_tensor
 from float_research.inference.ahead import threads_of_a_stage
 from float_research.inference.parity import relative_error
 from float_research.inference.stopwatch import Stopwatch
 from float_research.inference.stream import stream as inference_stream
-from float_research.models.checkpoint import load_model
 from float_research.models.decoding import Decoding, Framewise
 from float_research.models.vector_field import Evaluation, Modules, Prepared
 from float_research.tracking.record import device_name, write_json
@@ -155,29 +153,26 @@ def metrics(arguments: argparse.Namespace) -> dict[str, Any]:
 
 @torch.inference_mode()
 def decode(arguments: argparse.Namespace) -> dict[str, Any]:
-    """Decoder engines in turn, with the networks and weights of the given settings, on random motion: their speed
-    against framewise in float32, and their PSNR.
+    """Decoder engines in turn, in a process with all that a run loads, on random motion: their speed against framewise
+    in float32, and their PSNR.
     """
-    cfg = compose.compose_config([*arguments.overrides, "output_dir=."])
-    autoencoder = load_model(compose.model_builder(cfg), compose.build(cfg.checkpoint)).motion_autoencoder
-    generator = torch.Generator().manual_seed(0)
-    size = autoencoder.image_size
-    image = to_tensor(read_image(Path(example("portrait")), cfg.background), size)
-    identity, features = autoencoder.encode(image[None])
-    motion = autoencoder.dec.direction(torch.randn(arguments.frames, 20, generator=generator) * arguments.amplitude)
-    batched = compose.build(cfg.decoding)
+    pipeline = compose.load(arguments.overrides)
+    clip = pipeline(example("portrait"), example("speech")).clip
+    direction, generator = pipeline.parts.model.motion_autoencoder.dec.direction, torch.Generator().manual_seed(0)
+    motion = direction(torch.randn(arguments.frames, 20, generator=generator) * arguments.amplitude)
     engines: dict[str, Decoding] = {"framewise float32": Framewise()}
     for precision in ("float32", "bfloat16"):
-        engines[f"batched {precision}"] = replace(batched, precision=precision)
+        engines[f"batched {precision}"] = replace(pipeline.parts.decoding, precision=precision)
     seconds: dict[str, list[float]] = {name: [] for name in engines}
     frames: dict[str, list[Tensor]] = {name: [] for name in engines}
-    for latents in (identity + motion).split(arguments.at_once):
+    for part in motion.split(arguments.at_once):
         for name, engine in engines.items():
             started = time.perf_counter()
-            frames[name] += list(engine(autoencoder, features, latents))
-            seconds[name].append((time.perf_counter() - started) / len(latents))
+            frames[name] += list(replace(pipeline.parts, decoding=engine).frames(clip, part))
+            seconds[name].append((time.perf_counter() - started) / len(part))
     base = torch.cat(frames["framewise float32"]).double()
-    figures: dict[str, Any] = {"device": device_name(identity.device), "size_px": size}
+    size = pipeline.parts.model.motion_autoencoder.image_size
+    figures: dict[str, Any] = {"device": device_name(pipeline.device), "size_px": size}
     for name, times in seconds.items():
         ratio = median(seconds["framewise float32"][1:]) / median(times[1:])
         psnr_db = 10 * log10(255**2 / max(1e-9, float((torch.cat(frames[name]) - base).square().mean())))
@@ -221,15 +216,18 @@ def sample(arguments: argparse.Namespace) -> dict[str, Any]:
 
 
 def clip(arguments: argparse.Namespace) -> dict[str, Any]:
-    """A clip from portrait and speech to the finished video: by the plain modules in float32, and by the engines."""
-    bfloat16 = ["vector_field.precision=bfloat16", "decoding.precision=bfloat16"]
+    """A clip from portrait and speech to the finished video: by the plain modules in float32, and by the engines, in
+    bfloat16 with the encoders; and how far the motion ends from that of the modules.
+    """
+    engines = ["vector_field=prepared", "decoding=batched"]
     ways = {
         "modules float32": ["vector_field=modules", "decoding=framewise"],
-        "engines float32": ["vector_field=prepared", "decoding=batched"],
-        "engines bfloat16": ["vector_field=prepared", "decoding=batched", *bfloat16],
+        "engines float32": engines,
+        "engines bfloat16": [*engines, "trainer.precision=bf16-mixed"],
     }
     pipelines = {name: compose.load([*arguments.overrides, *way]) for name, way in ways.items()}
     seconds: dict[str, list[float]] = {name: [] for name in ways}
+    motion: dict[str, Tensor] = {}
     with tempfile.TemporaryDirectory() as folder:
         for _ in range(arguments.rounds):
             for name, pipeline in pipelines.items():
@@ -237,11 +235,16 @@ def clip(arguments: argparse.Namespace) -> dict[str, Any]:
                 result = pipeline(example("portrait"), example("speech"))
                 result.save(Path(folder) / "video.mp4")
                 seconds[name].append(time.perf_counter() - started)
+                motion[name] = result.motion
     figures: dict[str, Any] = {"device": device_name(result.pipeline.device), "frames": len(result.motion)}
     for name, times in seconds.items():
         speed = median(seconds["modules float32"]) / median(times)
-        figures[name] = {"s": median(times), "speed": speed}
-        print(f"{name}: {median(times):.2f} s for {figures['frames']} frames, {speed:.1f} x")
+        error = relative_error(motion[name], motion["modules float32"])
+        figures[name] = {"s": median(times), "speed": speed, "error": error}
+        print(
+            f"{name}: {median(times):.2f} s for {figures['frames']} frames, {speed:.1f} x; "
+            f"the motion ends {error:.1e} away"
+        )
     print(f"on {figures['device']}")
     return figures
 
@@ -312,13 +315,14 @@ def main() -> None:
     long.add_argument("--long-s", type=float, default=600, help="seconds of the long clip")
     command(commands, sweep, [])
     command(commands, metrics, [])
-    decoders = command(commands, decode, ["model=official", "checkpoint=random"])
+    official = ["model=official", "checkpoint=random", "cache=none", "face=none"]
+    decoders = command(commands, decode, official)
     decoders.add_argument("--frames", type=int, default=64, help="how many")
     decoders.add_argument("--at-once", type=int, default=16, help="frames handed over together")
     decoders.add_argument("--amplitude", type=float, default=0.3, help="of the motion's coordinates")
-    samplers = command(commands, sample, ["model=official", "checkpoint=random", "cache=none"])
+    samplers = command(commands, sample, official)
     samplers.add_argument("--rounds", type=int, default=3, help="how many, of which the median counts")
-    clips = command(commands, clip, ["model=official", "checkpoint=random", "cache=none", "face=none"])
+    clips = command(commands, clip, official)
     clips.add_argument("--rounds", type=int, default=3, help="how many, of which the median counts")
     streams = command(commands, stream, [])
     streams.add_argument("--seconds", type=float, default=20, help="of the clip")
