@@ -160,9 +160,10 @@ def decode(arguments: argparse.Namespace) -> dict[str, Any]:
     clip = pipeline(example("portrait"), example("speech")).clip
     direction, generator = pipeline.parts.model.motion_autoencoder.dec.direction, torch.Generator().manual_seed(0)
     motion = direction(torch.randn(arguments.frames, 20, generator=generator) * arguments.amplitude)
+    batched: Any = pipeline.parts.decoding
     engines: dict[str, Decoding] = {"framewise float32": Framewise()}
     for precision in ("float32", "bfloat16"):
-        engines[f"batched {precision}"] = replace(pipeline.parts.decoding, precision=precision)
+        engines[f"batched {precision}"] = replace(batched, precision=precision)
     seconds: dict[str, list[float]] = {name: [] for name in engines}
     frames: dict[str, list[Tensor]] = {name: [] for name in engines}
     for part in motion.split(arguments.at_once):
