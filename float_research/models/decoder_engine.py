@@ -28,11 +28,10 @@ GAIN = math.sqrt(2)
 BINOMIAL = torch.tensor([1.0, 2.0, 1.0]) / 4
 """Convolved with [1, 1] the blur [1, 3, 3, 1] / 4, whose sum is 2: a gain for the zeros of upsampling."""
 SLOPE = 0.2
-CACHE_BYTES = 1 << 23
-"""On a CPU the largest activation worth batching for: beyond its caches, frames one by one are faster."""
-BAND_BYTES = 1 << 23
-"""On a CPU the most features to enlarge at once at the last level. Their activations are twice as large, and from
-32 MB on a process cannot keep the memory: the system would clear it anew each time.
+CACHE_BYTES = 1 << 22
+"""On a CPU the largest activation worth batching for, and the most features to enlarge at once at the last level.
+
+Beyond its caches, fewer are faster; and what is larger a process gives back, so the system clears it anew each time.
 """
 HALO = 2
 """Rows on either side that two convolutions, a blur and twice the size depend on."""
@@ -332,10 +331,10 @@ def enlarged(x: Tensor, level: Level, factors: Sequence[Factors]) -> tuple[Tenso
 def bands(x: Float[Tensor, "n c h w"]) -> Iterator[tuple[Tensor, slice]]:
     """Rows of an image with those beside them that they depend on, and where they themselves are once enlarged.
 
-    All rows at once, but on a CPU no more than BAND_BYTES.
+    All rows at once, but on a CPU no more than CACHE_BYTES.
     """
     height = x.shape[2]
-    rows = max(1, BAND_BYTES // x[:, :, 0].nbytes) if x.device.type == "cpu" else height
+    rows = max(1, CACHE_BYTES // x[:, :, 0].nbytes) if x.device.type == "cpu" else height
     for top in range(0, height, rows):
         first, end = max(top - HALO, 0), min(top + rows, height)
         yield x[:, :, first : end + HALO], slice(2 * (top - first), 2 * (end - first))

@@ -69,7 +69,7 @@ def test_bands_of_rows_decode_as_whole_frames_do(
     bands = decoder_engine.bands
 
     def counted(x: Tensor) -> Iterator[tuple[Tensor, slice]]:
-        monkeypatch.setattr(decoder_engine, "BAND_BYTES", rows * x[:, :, 0].nbytes)
+        monkeypatch.setattr(decoder_engine, "CACHE_BYTES", rows * x[:, :, 0].nbytes)
         for part, own in bands(x):
             seen.append(own.stop - own.start)
             yield part, own
