@@ -38,7 +38,10 @@ def run(main: Callable[[], object]) -> None:
     """
     os.environ |= {TRACEBACK_SWITCH: "1", TRACEBACK_WISH: str(int(WANTS_TRACEBACK))}
     with errors():
-        main()
+        try:
+            main()
+        finally:
+            sys.stdout.flush()
 
 
 @contextmanager
@@ -69,6 +72,9 @@ def errors() -> Iterator[None]:
     except Stopped as stopped:
         number = signal.Signals(stopped.args[0])
         fail(f"stopped by {number.name}; nothing half-written was left behind", EXIT_SIGNAL + number)
+    except BrokenPipeError:  # nobody reads on, as after `| head`: no error to speak of
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # for what Python flushes at its end
+        sys.exit(EXIT_SIGNAL + signal.SIGPIPE)
     except Exception as error:
         if WANTS_TRACEBACK:
             raise

@@ -117,6 +117,18 @@ def test_help_names_every_group(script: Script) -> None:
     assert "output=corpus" in script("make_speech", "--help").output
 
 
+@pytest.mark.parametrize("buffered", ["", "1"])
+def test_a_reader_that_leaves_ends_a_script_in_silence(buffered: str) -> None:
+    command = [sys.executable, str(ROOT / "scripts" / "infer.py"), "--help"]
+    reads, writes = os.pipe()
+    os.close(reads)
+    environment = os.environ | {"PYTHONUNBUFFERED": buffered}
+    ended = subprocess.run(command, check=False, stdout=writes, stderr=subprocess.PIPE, env=environment)
+    os.close(writes)
+    assert ended.returncode == 128 + signal.SIGPIPE
+    assert ended.stderr == b""
+
+
 def test_a_page_is_made_of_what_there_is(script: Script, tmp_path: Path) -> None:
     assert script("report", str(tmp_path)).error == (
         f"error: {tmp_path} holds no record.json; name the folder of a run or of a sweep\n"
