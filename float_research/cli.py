@@ -37,11 +37,21 @@ def run(main: Callable[[], object]) -> None:
     HYDRA_FULL_ERROR=1 shows tracebacks.
     """
     os.environ |= {TRACEBACK_SWITCH: "1", TRACEBACK_WISH: str(int(WANTS_TRACEBACK))}
-    with errors():
+    with errors(), printing():
+        main()
+
+
+@contextmanager
+def printing() -> Iterator[None]:
+    """Ends the program in silence once nobody reads what it prints, as after `| head`."""
+    try:
         try:
-            main()
+            yield
         finally:
             sys.stdout.flush()
+    except BrokenPipeError:
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # for what Python flushes at its end
+        sys.exit(EXIT_SIGNAL + signal.SIGPIPE)
 
 
 @contextmanager
@@ -72,9 +82,6 @@ def errors() -> Iterator[None]:
     except Stopped as stopped:
         number = signal.Signals(stopped.args[0])
         fail(f"stopped by {number.name}; nothing half-written was left behind", EXIT_SIGNAL + number)
-    except BrokenPipeError:  # nobody reads on, as after `| head`: no error to speak of
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # for what Python flushes at its end
-        sys.exit(EXIT_SIGNAL + signal.SIGPIPE)
     except Exception as error:
         if WANTS_TRACEBACK:
             raise
