@@ -1,7 +1,8 @@
 """What was computed from the same inputs is not computed again, in this process or, through files, in another.
 
 An entry's key is the SHA-256 of everything that its value depends on, contents rather than names. A wrong reuse is
-worse than none: leave nothing out of `depends`.
+worse than none: leave nothing out of `depends`. On disk an entry is `KIND/AB/ABCD….safetensors`, 64 hex digits, of one
+of `KINDS`, in a folder that holds the marker `CACHEDIR.TAG`: nothing else there is ever read or deleted.
 """
 
 import hashlib
@@ -9,7 +10,8 @@ import inspect
 import json
 import logging
 import os
-import time
+import re
+import stat
 from collections import OrderedDict
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
@@ -19,15 +21,33 @@ from typing import Any
 
 import numpy as np
 import torch
-from safetensors import SafetensorError, safe_open
-from safetensors.torch import save
 from torch import Tensor
 
-from float_research.files import PARTS, whole
+from float_research.errors import UserError, printable, reason
+from float_research.files import sweep_parts, whole
+from float_research.tensors import read_safetensors, save_tensors
 
 log = logging.getLogger(__name__)
-ABANDONED_S = 3600
-"""Age past which a half-written file is no other process's work any more."""
+KINDS = frozenset(
+    {
+        "crop",
+        "motion_autoencoder",
+        "audio_encoder",
+        "emotion_encoder",
+        "converged_motion",
+        "fid",
+        "e_fid",
+        "p_fid",
+        "fvd",
+    }
+)
+"""What there are entries of."""
+MARKER = "CACHEDIR.TAG"
+SIGNATURE = "Signature: 8a477f597d28d172789f06886806bc55"
+"""Of the Cache Directory Tagging Specification (bford.info/cachedir): backups leave such folders out."""
+SHELF, ENTRY = re.compile("[0-9a-f]{2}"), re.compile(r"[0-9a-f]{64}\.safetensors")
+"""Names of the folders of a kind, and of the entries in them."""
+TAG = f"{SIGNATURE}\n# Entries of float-research, which any run can make again.\n"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -66,12 +86,17 @@ class Cache:
     memory_mb: float
     disk_mb: float
 
+    def __post_init__(self) -> None:
+        if not self.folder.strip():
+            raise UserError("cache.folder is empty; name a folder, or choose cache=none (FLOAT_CACHE_DIR may be empty)")
+
     @property
     def place(self) -> Path:
-        return Path(self.folder).expanduser()
+        return Path(os.path.expanduser(self.folder))  # as it is where nobody knows the home
 
     def get(self, kind: str, depends: Mapping[str, Any], make: Callable[[], Entry]) -> tuple[Entry, bool]:
         """The entry of `kind` that depends on `depends`, made and kept if need be, and whether it was there."""
+        assert kind in KINDS, f"{kind} is no kind of entries"
         key = digest({"kind": kind, **depends})
         path = self.place / kind / key[:2] / f"{key}.safetensors"
         found = _entries.pop(key, None) or self._read(path)
@@ -85,7 +110,12 @@ class Cache:
         return entry, found is not None
 
     def trim(self) -> None:
-        """Deletes the files that were longest unused until the rest keeps to `disk_mb`, and abandoned halves."""
+        """Deletes the files that were longest unused until the rest keeps to `disk_mb`, and what was left half-written.
+
+        Only of a folder with our marker.
+        """
+        if not is_marked(self.place):
+            return
         try:
             files = entry_files(self.place)
             excess = sum(size for _, size, _ in files) - self.disk_mb * 1e6
@@ -94,9 +124,8 @@ class Cache:
                     break
                 path.unlink(missing_ok=True)
                 excess -= size
-            for part in self.place.rglob(PARTS):
-                if time.time() - part.stat().st_mtime > ABANDONED_S:
-                    part.unlink(missing_ok=True)
+            for shelf in shelves(self.place):
+                sweep_parts(shelf)
         except OSError as error:
             self._warn(error)
 
@@ -110,21 +139,17 @@ class Cache:
         if not self.disk_mb:
             return None
         try:
-            with safe_open(path, framework="pt") as file:
-                metadata = file.metadata()
-                entry = Entry(
-                    tensors={name: file.get_tensor(name) for name in file.keys()},  # noqa: SIM118, a handle, no dict
-                    facts=json.loads(metadata["facts"]),
-                )
+            if not path.exists():
+                return None
+            tensors, metadata = read_safetensors(path)
+            entry = Entry(tensors=tensors, facts=json.loads(metadata["facts"]))
             if metadata["sha256"] != checksum(entry):
                 raise ValueError("its checksum is wrong")
             os.utime(path)
-        except FileNotFoundError:
-            return None
         except PermissionError as error:
             self._warn(error)
             return None
-        except (OSError, SafetensorError, ValueError, KeyError, TypeError) as error:
+        except (OSError, ValueError, KeyError, RecursionError) as error:
             log.warning("cache entry %s is damaged (%s) and made anew", path, error)
             return None
         return entry
@@ -134,15 +159,15 @@ class Cache:
             return
         metadata = {"facts": json.dumps(entry.facts), "sha256": checksum(entry)}
         try:
+            claim(self.place)
             with whole(path) as part:
-                part.write_bytes(save({name: value.contiguous() for name, value in entry.tensors.items()}, metadata))
+                save_tensors(entry.tensors, part, metadata)
         except OSError as error:
             self._warn(error)
 
     def _warn(self, error: OSError) -> None:
         if self.place not in _unusable:
-            reason = error.strerror or error
-            log.warning("the cache %s cannot be used (%s); going on without its files", self.place, reason)
+            log.warning("the cache %s cannot be used (%s); going on without its files", self.place, reason(error))
         _unusable.add(self.place)
 
 
@@ -180,13 +205,52 @@ def _sources(files: Iterable[tuple[Path, int]]) -> str:
     return digest([hashlib.sha256(path.read_bytes()).hexdigest() for path, _ in files])
 
 
+def is_marked(folder: Path) -> bool:
+    """Whether a folder says that it is a cache of ours."""
+    try:
+        with (folder / MARKER).open("rb") as file:
+            return file.read(len(TAG) + 1) == TAG.encode()
+    except OSError:
+        return False
+
+
+def claim(folder: Path) -> None:
+    """Marks a folder as ours, if it is empty or has entries alone, as those of version 0.1.
+
+    Raises:
+        OSError: it holds something else.
+    """
+    if is_marked(folder):
+        return
+    if str(folder).startswith("~"):
+        raise OSError("nobody knows where the home is")
+    folder.mkdir(parents=True, exist_ok=True)
+    others = [path.name for path in folder.iterdir() if path.name not in KINDS and not path.name.startswith(".")]
+    others += [path.name for kind in KINDS for path in (folder / kind).glob("*") if not SHELF.fullmatch(path.name)]
+    if others and not is_marked(folder):  # which another process did meanwhile
+        raise OSError(f"it holds other files, such as {printable(others[0])}, and is no cache of ours")
+    with whole(folder / MARKER) as part:
+        part.write_text(TAG, encoding="utf-8")
+
+
+def shelves(folder: Path) -> list[Path]:
+    """The folders of entries. Links are not followed."""
+    kinds = [folder / kind for kind in sorted(KINDS)]
+    found = [shelf for kind in kinds if kind.is_dir() and not kind.is_symlink() for shelf in kind.iterdir()]
+    return [shelf for shelf in found if SHELF.fullmatch(shelf.name) and shelf.is_dir() and not shelf.is_symlink()]
+
+
 def entry_files(folder: Path) -> list[tuple[Path, int, float]]:
     """Path, size in bytes and time of last use of each entry."""
     found = []
-    for path in folder.glob("*/*/*.safetensors"):
-        try:
-            status = path.stat()
-        except FileNotFoundError:  # another process deleted it
-            continue
-        found.append((path, status.st_size, status.st_mtime))
+    for shelf in shelves(folder):
+        for path in shelf.iterdir():
+            if not ENTRY.fullmatch(path.name):
+                continue
+            try:
+                status = path.lstat()
+            except FileNotFoundError:  # another process deleted it
+                continue
+            if stat.S_ISREG(status.st_mode):
+                found.append((path, status.st_size, status.st_mtime))
     return found

@@ -1,5 +1,51 @@
-"""What goes wrong by a user's mistake."""
+"""What goes wrong by a user's mistake, and the boundary at which a library's errors become such."""
+
+import traceback
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+PACKAGE = str(Path(__file__).parent)
+OURS = (NameError, AttributeError, TypeError, AssertionError, ImportError)
+"""Raised by a line of this package, these are our own mistakes and not the file's."""
+MAX_TEXT = 300
+"""Characters of a foreign text that a message shows."""
 
 
 class UserError(ValueError):
     """A mistake that the user can mend: one sentence with the value that is wrong and what would be right."""
+
+
+@contextmanager
+def reading(what: object, remedy: str) -> Iterator[None]:
+    """The boundary of a reader: whatever a library raises within becomes a UserError that names what was read.
+
+    `what` begins the sentence, such as `image a.png`; `remedy` ends it. Our own mistakes come through as they are.
+    """
+    try:
+        yield
+    except UserError:
+        raise
+    except Exception as error:
+        if is_our_mistake(error):
+            raise
+        raise UserError(f"{printable(what, 1000)} cannot be read ({reason(error)}); {remedy}") from error
+
+
+def is_our_mistake(error: BaseException) -> bool:
+    """Whether a line of this package raised what only a programming error raises."""
+    frames = traceback.extract_tb(error.__traceback__)
+    return isinstance(error, OURS) and bool(frames) and frames[-1].filename.startswith(PACKAGE)
+
+
+def reason(error: BaseException) -> str:
+    """What an error says, on one line; its type where it says nothing."""
+    said = error.strerror if isinstance(error, OSError) and error.strerror else str(error)
+    return printable(" ".join(said.split())) or type(error).__name__
+
+
+def printable(text: object, limit: int = MAX_TEXT) -> str:
+    """A foreign text for a terminal: at most `limit` characters, control characters and half characters escaped."""
+    said = str(text)
+    shown = "".join(sign if sign.isprintable() else sign.encode("unicode_escape").decode() for sign in said[:limit])
+    return shown + ("…" if len(said) > limit else "")

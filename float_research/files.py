@@ -1,32 +1,116 @@
-"""Files that appear whole or not at all, and are known by their content; places for one process at a time."""
+"""Files that appear whole or not at all, and are known by their content; paths that stay inside a folder."""
 
 import fcntl
 import hashlib
 import os
+import stat
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from uuid import uuid4
 
+from float_research.errors import UserError, printable
+from float_research.stopping import held
+
 PARTS = ".*.part"
 """Names of files that are not whole yet, or were left so by a process that was killed."""
+MAX_NAME_BYTES = 255
+"""Of a file name, on every common file system."""
+PART_ROOM = MAX_NAME_BYTES - len("..") - 32 - len(".part")
 
 
-def part_of(path: Path) -> Path:
-    """Where to write what shall become `path`: beside it, under a name that no other process takes."""
-    return path.with_name(f".{path.name}.{uuid4().hex}.part")
+class Part:
+    """A place beside `path` to write what shall become `path`. Its lock tells other processes that it is at work."""
+
+    def __init__(self, path: Path) -> None:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        self.path, self._target = path.with_name(f".{short_name(path.name, PART_ROOM)}.{uuid4().hex}.part"), path
+        self._lock = os.open(self.path, os.O_CREAT | os.O_EXCL | os.O_RDWR, 0o666)
+        with suppress(OSError):  # a file system without locks
+            fcntl.flock(self._lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+
+    def keep(self) -> None:
+        """Lets it take its name."""
+        os.replace(self.path, self._target)
+        self.discard()
+
+    def discard(self) -> None:
+        """Removes what is left of it, if anything is."""
+        self.path.unlink(missing_ok=True)
+        lock, self._lock = self._lock, -1
+        if lock >= 0:
+            os.close(lock)
 
 
 @contextmanager
 def whole(path: Path) -> Iterator[Path]:
     """A place beside `path` to write to. It takes the name `path` at the end, and is gone after an exception."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    part = part_of(path)
+    part = None
     try:
-        yield part
-        os.replace(part, path)
+        with held():
+            part = Part(path)
+        yield part.path
+        with held():
+            part.keep()
     finally:
-        part.unlink(missing_ok=True)
+        with held():
+            if part is not None:
+                part.discard()
+
+
+def sweep_parts(folder: Path) -> None:
+    """Removes what killed processes left half-written in a folder. Parts that are being written stay."""
+    for path in folder.glob(PARTS):
+        try:
+            descriptor = os.open(path, os.O_RDWR | os.O_NOFOLLOW | os.O_NONBLOCK)
+        except OSError:  # gone, or no file of ours
+            continue
+        try:
+            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            path.unlink(missing_ok=True)
+        except OSError:  # somebody is at work there
+            continue
+        finally:
+            os.close(descriptor)
+
+
+def inside(folder: Path, name: object) -> Path:
+    """The file `name` of a folder, where `name` comes from a record or another file.
+
+    Raises:
+        UserError: it is no text, or leads out of the folder, be it by a link.
+    """
+    told = UserError(f"{printable(repr(name))} is no file inside {folder}; make the run again")
+    if not isinstance(name, str) or not name or "\0" in name:
+        raise told
+    try:
+        place, root = (folder / name).resolve(), folder.resolve()
+    except (OSError, RuntimeError, ValueError) as error:  # links in a circle, names too long, half characters
+        raise told from error
+    if Path(name).is_absolute() or not place.is_relative_to(root) or place == root:
+        raise told
+    return folder / name
+
+
+def short_name(stem: str, room: int) -> str:
+    """`stem` cut to `room` bytes. What is cut keeps its own name by eight digits of its hash."""
+    content = stem.encode(errors="surrogateescape")
+    if len(content) <= room:
+        return stem
+    cut = content[: room - 9].decode(errors="ignore")
+    return f"{cut}-{hashlib.sha256(content).hexdigest()[:8]}"
+
+
+def require_file(path: Path, what: str, remedy: str) -> Path:
+    """`path`, where it is a regular file; a UserError for what is none, such as a pipe, which would block a reader."""
+    try:
+        mode = path.stat().st_mode
+    except (OSError, ValueError) as error:
+        problem = "does not exist" if isinstance(error, FileNotFoundError) else "cannot be used"
+        raise UserError(f"{what} {printable(path, 1000)} {problem}; {remedy}") from error
+    if not stat.S_ISREG(mode):
+        raise UserError(f"{what} {printable(path, 1000)} is no regular file; {remedy}")
+    return path
 
 
 def sha256(path: Path) -> str:

@@ -5,9 +5,15 @@ import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
 from types import FrameType
-from typing import NoReturn
 
-STOP_SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGUSR1, signal.SIGUSR2)
+STOP_SIGNALS = (
+    signal.SIGINT,
+    signal.SIGTERM,
+    signal.SIGHUP,
+    signal.SIGQUIT,
+    signal.SIGUSR1,
+    signal.SIGUSR2,
+)
 
 
 class Stopped(SystemExit):
@@ -16,13 +22,33 @@ class Stopped(SystemExit):
 
 _received: list[int] = []
 """The signal that is being obeyed."""
+_holding = 0
+"""How many blocks put signals off."""
 
 
-def _stop(number: int, frame: FrameType | None) -> NoReturn:
+def _stop(number: int, frame: FrameType | None) -> None:
     for other in STOP_SIGNALS:
         signal.signal(other, signal.SIG_IGN)  # a second one would interrupt the tidying up
     _received.append(number)
-    raise Stopped(number)
+    if not _holding:
+        raise Stopped(number)
+
+
+@contextmanager
+def held() -> Iterator[None]:
+    """Puts a signal off until the end of a few lines that must not be parted, as making a file and noting its name."""
+    global _holding  # noqa: PLW0603, one main thread receives all signals
+    if threading.current_thread() is not threading.main_thread():
+        yield
+        return
+    before = len(_received)
+    _holding += 1
+    try:
+        yield
+    finally:
+        _holding -= 1
+    if not _holding and len(_received) > before:
+        raise Stopped(_received[-1])
 
 
 def check_stopped() -> None:

@@ -17,6 +17,7 @@ from rich.console import Console
 
 from float_research import cli, compose
 from float_research.errors import UserError
+from float_research.files import sweep_parts
 from float_research.tracking.record import PLACES, write_json
 from float_research.tracking.runs import SWEEP
 from float_research.tracking.tracker import tell
@@ -107,8 +108,8 @@ def leave(folder: Path, *, outlived: bool) -> None:
     if outlived:
         print(f"runs that were submitted go on, and write to {folder}", file=sys.stderr)
     else:
-        for part in folder.rglob(".*.part"):
-            part.unlink(missing_ok=True)
+        for place, _, _ in os.walk(folder):
+            sweep_parts(Path(place))
     release(folder)
 
 

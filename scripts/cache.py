@@ -1,7 +1,6 @@
 """Shows or clears what runs keep on disk for later runs: `python scripts/cache.py show`."""
 
 import argparse
-import shutil
 from pathlib import Path
 
 import pandas as pd
@@ -9,6 +8,7 @@ from rich.console import Console
 from rich.table import Table
 
 from float_research import cache, cli, compose
+from float_research.errors import UserError
 
 
 def show(folder: Path, limit_mb: float) -> None:
@@ -27,10 +27,12 @@ def show(folder: Path, limit_mb: float) -> None:
 
 
 def clear(folder: Path, limit_mb: float) -> None:
-    """Deletes all entries."""
+    """Deletes all entries, and nothing else."""
+    if folder.exists() and not cache.is_marked(folder):
+        raise UserError(f"{folder} has no {cache.MARKER} of ours and is no cache; nothing was deleted")
     entries = cache.entry_files(folder)
-    for kind in {path.parent.parent for path, _, _ in entries}:
-        shutil.rmtree(kind)
+    for path, _, _ in entries:
+        path.unlink(missing_ok=True)
     print(f"{folder}: {len(entries)} entries deleted")
 
 

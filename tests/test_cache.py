@@ -40,7 +40,7 @@ def never() -> Entry:
 
 def get(kept: Cache, name: object = "a") -> bool:
     """Whether the entry was there; it must be right in any case."""
-    entry, found = kept.get("thing", {"name": name}, make)
+    entry, found = kept.get("crop", {"name": name}, make)
     assert torch.equal(entry.tensors["value"], VALUE)
     assert torch.equal(entry.tensors["half"], VALUE.bfloat16())
     assert entry.facts == {"who": "me", "score": 0.1}
@@ -49,11 +49,11 @@ def get(kept: Cache, name: object = "a") -> bool:
 
 def test_an_entry_is_made_once_for_all_processes(kept: Cache) -> None:
     assert not get(kept)
-    assert kept.get("thing", {"name": "a"}, never)[1], "from memory"
+    assert kept.get("crop", {"name": "a"}, never)[1], "from memory"
     cache.forget()
-    assert kept.get("thing", {"name": "a"}, never)[1], "from its file"
+    assert kept.get("crop", {"name": "a"}, never)[1], "from its file"
     assert not get(kept, "b")
-    assert not kept.get("other thing", {"name": "a"}, make)[1]
+    assert not kept.get("fid", {"name": "a"}, make)[1]
 
 
 @pytest.mark.parametrize(
@@ -111,7 +111,7 @@ def test_where_no_file_can_be_written_memory_serves(obstacle: str, tmp_path: Pat
 from float_research.cache import Cache, Entry
 import torch
 kept = Cache(folder={str(folder)!r}, memory_mb=1, disk_mb=1)
-found = [kept.get("thing", {{"name": name}}, lambda: Entry(tensors={{"x": torch.ones(9)}}))[1] for name in "aabb"]
+found = [kept.get("crop", {{"name": name}}, lambda: Entry(tensors={{"x": torch.ones(9)}}))[1] for name in "aabb"]
 kept.trim()
 print(found)
 """
@@ -146,17 +146,16 @@ def test_the_longest_unused_files_go_first(tmp_path: Path) -> None:
     kept = Cache(folder=str(tmp_path), memory_mb=0, disk_mb=1)
     entry = Entry(tensors={"x": torch.zeros(100_000)})
     for name in range(4):
-        kept.get("thing", {"name": name}, lambda: entry)
+        kept.get("crop", {"name": name}, lambda: entry)
     for path, _, _ in entry_files(tmp_path):
         os.utime(path, (0, 0))
-    kept.get("thing", {"name": 2}, never)
-    half = tmp_path / "thing" / ".x.part"
+    kept.get("crop", {"name": 2}, never)
+    half = entry_files(tmp_path)[0][0].with_name(".x.part")
     half.touch()
-    os.utime(half, (0, 0))
     kept.trim()
     assert sum(size for _, size, _ in entry_files(tmp_path)) <= 1e6
     assert len(entry_files(tmp_path)) == 2
-    kept.get("thing", {"name": 2}, never)
+    kept.get("crop", {"name": 2}, never)
     assert not half.exists()
 
 
@@ -164,12 +163,12 @@ def test_memory_keeps_to_its_bound() -> None:
     kept = Cache(folder="unused", memory_mb=1, disk_mb=0)
     entry = Entry(tensors={"x": torch.zeros(100_000)})
     for name in (0, 1, 0, 2):
-        kept.get("thing", {"name": name}, lambda: entry)
-    kept.get("thing", {"name": 0}, never)
-    assert not kept.get("thing", {"name": 1}, lambda: entry)[1], "the longest unused was let go"
+        kept.get("crop", {"name": name}, lambda: entry)
+    kept.get("crop", {"name": 0}, never)
+    assert not kept.get("crop", {"name": 1}, lambda: entry)[1], "the longest unused was let go"
     large = Entry(tensors={"x": torch.zeros(1_000_000)})
-    assert kept.get("thing", {"name": "large"}, lambda: large)[0].num_bytes == 4_000_000
-    assert not kept.get("thing", {"name": "large"}, lambda: large)[1]
+    assert kept.get("crop", {"name": "large"}, lambda: large)[0].num_bytes == 4_000_000
+    assert not kept.get("crop", {"name": "large"}, lambda: large)[1]
     assert not Path("unused").exists()
 
 

@@ -22,7 +22,7 @@ from float_research.cache import Cache
 from float_research.conditioning.emotion import EmotionSource
 from float_research.data.clips import TOY, ClipDataModule, ClipLoader, ClipSource
 from float_research.errors import UserError
-from float_research.files import PARTS, sha256
+from float_research.files import sha256, sweep_parts
 from float_research.inference.measuring import MEASURED, Measures, motion_depends, of_run, told_absent, unmeasured
 from float_research.inference.module import FloatInference, Naming
 from float_research.inference.pipeline import FloatPipeline
@@ -107,7 +107,7 @@ class Job:
         kept = kept[: len(clips) - trainer.world_size]  # for each process has to have one
         missing = [item for item in planned if item not in kept]
         data = ClipDataModule([item.clip for item in missing], self.loader, self.batch_clips)
-        self._prepare_folder(missing, alone=trainer.world_size == 1)
+        self._prepare_folder(missing)
         try:
             content = self._make(planned, data, run, trainer, console, started=started, start_time=start_time)
         except Exception as error:
@@ -255,15 +255,12 @@ class Job:
         console.print(f"everything goes to {self.output_dir}; nothing was written", soft_wrap=True)
 
     @rank_zero_only
-    def _prepare_folder(self, missing: list[PlannedClip], *, alone: bool) -> None:
-        """Makes the folder, and clears it of what a former run said of the clips to make.
-
-        What a killed run left half-written goes too, if no process beside this one may be writing there.
-        """
+    def _prepare_folder(self, missing: list[PlannedClip]) -> None:
+        """Makes the folder, and clears it of what a former run said of the clips to make and left half-written."""
         videos = self.output_dir / "videos"
         videos.mkdir(parents=True, exist_ok=True)
-        for part in (*self.output_dir.glob(PARTS), *videos.glob(PARTS)) if alone else ():
-            part.unlink()
+        for folder in (self.output_dir, videos):
+            sweep_parts(folder)
         for name in (record.RECORD, record.FAILURE):
             (self.output_dir / name).unlink(missing_ok=True)
         for item in missing:

@@ -1,6 +1,5 @@
 """Streaming H.264 + AAC writer on PyAV: encodes frames and sound as they come; the file appears whole or not at all."""
 
-import os
 from collections.abc import Iterator
 from dataclasses import dataclass
 from fractions import Fraction
@@ -15,7 +14,7 @@ from jaxtyping import UInt8
 from torch import Tensor
 
 from float_research.errors import UserError
-from float_research.files import part_of
+from float_research.files import Part
 from float_research.types import Waveform
 
 
@@ -63,9 +62,8 @@ class VideoWriter:
     def __init__(self, path: Path, settings: H264, *, fps: float, size_px: int, recording: Recording | None):
         self.path, self.rate = path, Fraction(fps).limit_denominator(1001)
         self.num_frames, self.num_samples = 0, 0
-        path.parent.mkdir(parents=True, exist_ok=True)
-        self._part = part_of(path)
-        self._container: Any = av.open(str(self._part), "w", format="mp4", options={"movflags": "+faststart"})
+        self._part = Part(path)
+        self._container: Any = av.open(str(self._part.path), "w", format="mp4", options={"movflags": "+faststart"})
         self._video = self._container.add_stream("libx264", rate=self.rate)
         self._video.width = self._video.height = size_px
         self._video.pix_fmt = "yuv420p"
@@ -95,7 +93,7 @@ class VideoWriter:
             self._container.mux(self._audio.encode(None))
         self._container.close()
         self._container = None
-        os.replace(self._part, self.path)
+        self._part.keep()
 
     def discard(self) -> None:
         """Gives up and leaves nothing behind."""
@@ -104,7 +102,7 @@ class VideoWriter:
             if container is not None:
                 container.close()
         finally:
-            self._part.unlink(missing_ok=True)
+            self._part.discard()
 
     def __enter__(self) -> "VideoWriter":
         return self

@@ -1,0 +1,111 @@
+"""Files of named tensors: safetensors and PyTorch's state dicts. Nothing in a file is ever executed."""
+
+import json
+import pickle
+import warnings
+import zipfile
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import torch
+from safetensors import safe_open
+from torch import Tensor
+
+from float_research.errors import UserError, printable, reading
+from float_research.files import require_file
+
+AGAIN = "get it again"
+MAX_HEADER_BYTES = 4_000_000
+"""Of a safetensors file: 911 tensors take some 0.15 MB."""
+TYPES = {
+    torch.float64: "F64",
+    torch.float32: "F32",
+    torch.float16: "F16",
+    torch.bfloat16: "BF16",
+    torch.int64: "I64",
+    torch.int32: "I32",
+    torch.int16: "I16",
+    torch.int8: "I8",
+    torch.uint8: "U8",
+    torch.bool: "BOOL",
+}
+
+
+def read_tensors(path: Path, *, what: str = "file", remedy: str = AGAIN) -> dict[str, Tensor]:
+    """The tensors of a safetensors file, by its ending, or of a PyTorch file.
+
+    Raises:
+        UserError: it is not there, damaged, or holds something else.
+    """
+    require_file(path, what, remedy)
+    if path.suffix == ".safetensors":
+        return read_safetensors(path, what=what, remedy=remedy)[0]
+    try:
+        with reading(f"{what} {path}", remedy), warnings.catch_warnings():
+            warnings.filterwarnings("ignore", message="Detected pickle protocol")
+            refuse_compressed(path)
+            content = torch.load(path, map_location="cpu", weights_only=True)
+    except UserError as error:
+        if isinstance(error.__cause__, pickle.UnpicklingError):
+            raise UserError(
+                f"{what} {printable(path, 1000)} was not loaded: it is no plain state dict (damaged, or it would run "
+                f"code); {remedy}, or convert it to safetensors where it is trusted"
+            ) from error
+        raise
+    tensors = isinstance(content, dict) and all(
+        isinstance(name, str) and isinstance(value, Tensor) for name, value in content.items()
+    )
+    if not tensors:
+        raise UserError(f"{what} {printable(path, 1000)} is not a state dict of named tensors; {remedy}")
+    return dict(content)
+
+
+def read_safetensors(
+    path: Path, *, what: str = "file", remedy: str = AGAIN
+) -> tuple[dict[str, Tensor], dict[str, str]]:
+    """The tensors of a safetensors file, and what it says of them."""
+    require_file(path, what, remedy)
+    with reading(f"{what} {path}", remedy):
+        refuse_long_header(path)
+        with safe_open(path, framework="pt") as file:
+            names = file.keys()
+            return {name: file.get_tensor(name) for name in names}, file.metadata() or {}
+
+
+def refuse_long_header(path: Path) -> None:
+    """Raises a ValueError where the header says that it is too long: the library would parse 100 MB of it."""
+    with path.open("rb") as file:
+        length = int.from_bytes(file.read(8), "little")
+    if length > MAX_HEADER_BYTES:
+        raise ValueError(f"its header of {length:,} bytes is too long")
+
+
+def refuse_compressed(path: Path) -> None:
+    """Raises a ValueError for an archive with compressed parts, which PyTorch never writes: they may hold anything."""
+    if not zipfile.is_zipfile(path):
+        return
+    with zipfile.ZipFile(path) as archive:
+        if any(part.compress_type != zipfile.ZIP_STORED for part in archive.infolist()):
+            raise ValueError("its parts are compressed")
+        if sum(part.file_size for part in archive.infolist()) > 2 * path.stat().st_size:
+            raise ValueError("its parts overlap")
+
+
+def save_tensors(tensors: Mapping[str, Tensor], path: Path, metadata: Mapping[str, str] | None = None) -> None:
+    """Writes a safetensors file, tensor by tensor. A full disk is an OSError, which the library's own writer hides."""
+    header: dict[str, Any] = {"__metadata__": dict(metadata)} if metadata else {}
+    begin = 0
+    for name, value in tensors.items():
+        header[name] = {
+            "dtype": TYPES[value.dtype],
+            "shape": list(value.shape),
+            "data_offsets": [begin, begin + value.nbytes],
+        }
+        begin += value.nbytes
+    said = json.dumps(header, separators=(",", ":")).encode()
+    said += b" " * (-len(said) % 8)
+    with path.open("wb") as file:
+        file.write(len(said).to_bytes(8, "little") + said)
+        for value in tensors.values():
+            file.write(value.detach().cpu().contiguous().flatten().view(torch.uint8).numpy().data)
