@@ -1,7 +1,9 @@
 """The one module that sees configs: composes them and builds the parts they name."""
 
 import os
+import re
 from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, get_type_hints
@@ -12,12 +14,13 @@ from hydra.core.hydra_config import HydraConfig
 from hydra.errors import InstantiationException
 from hydra.utils import get_class, instantiate
 from omegaconf import DictConfig, OmegaConf
-from omegaconf.errors import OmegaConfBaseException
-from yaml import YAMLError
 
 from float_research.cli import importing, in_sweep
 from float_research.data.examples import asset, example
-from float_research.errors import UserError
+from float_research.errors import UserError, reading
+from float_research.texts import read_yaml
+from float_research.tracking.record import CONFIG
+from float_research.trust import check_record
 
 if TYPE_CHECKING:  # functions import what they build, so that help and refusals come at once
     from float_research.data.clips import ClipLoader
@@ -30,6 +33,12 @@ if TYPE_CHECKING:  # functions import what they build, so that help and refusals
     from float_research.sampling.sampler import Sampler
     from float_research.tracking.tracker import Tracker
     from float_research.training.job import TrainingJob
+
+
+MEASURING = ("metrics", "cache")
+"""Groups that measuring a finished run takes from the command line, and not from the run's record."""
+TRUST = "trust="
+REMAKE = "make the run again"
 
 
 def config_folder() -> Path:
@@ -194,25 +203,54 @@ def build_metrics(cfg: DictConfig) -> "list[Metric]":
     return metrics
 
 
-def choose_metrics(overrides: Sequence[str]) -> DictConfig:
-    """The groups `metrics` and `cache` as overrides set them. Raises a UserError for an override of something else."""
-    other = [override for override in overrides if not override.lstrip("+~").startswith(("metrics", "cache"))]
-    if other:
-        raise UserError(f"{other[0]} cannot be changed in a finished run; give settings of metrics alone")
-    return compose_config([*overrides, "output_dir=."])
+@dataclass(frozen=True, kw_only=True)
+class Chosen:
+    """What the command line says of measuring: the groups of `MEASURING`, and `trusted` modules of the user's own."""
+
+    config: DictConfig
+    trusted: Sequence[str]
 
 
-def build_remeasuring(folder: Path, chosen: DictConfig) -> "Remeasuring":
-    """The chosen metrics for the run in `folder`, whose other settings stay. Raises a UserError without its config."""
+def choose_metrics(overrides: Sequence[str]) -> Chosen:
+    """The groups of `MEASURING` as overrides set them. Raises a UserError for an override of something else."""
+    trusted = [override.removeprefix(TRUST) for override in overrides if override.startswith(TRUST)]
+    others = [override for override in overrides if not override.startswith(TRUST)]
+    for override in others:
+        if re.split(r"[.@=]", override.lstrip("+~"))[0] not in MEASURING:
+            raise UserError(f"{override} cannot be changed in a finished run; give settings of metrics alone")
+    for module in trusted:
+        if not all(name.isidentifier() for name in module.split(".")):
+            raise UserError(f"{TRUST}{module} is no name of a module, such as my_package.metrics")
+    return Chosen(config=compose_config([*others, "output_dir=."]), trusted=trusted)
+
+
+def recorded_config(folder: Path, chosen: Chosen) -> DictConfig:
+    """The settings of a finished run, as data, and those of measuring as they are chosen now."""
+    path = folder / CONFIG
+    with reading(path, REMAKE):
+        content = read_yaml(path, what="settings", remedy=REMAKE)
+        if not isinstance(content, dict) or not {"model", "checkpoint", "trainer"} <= content.keys():
+            raise UserError(f"{path} holds no settings of a run; {REMAKE}")
+        check_record(content, path, config_folder(), chosen.trusted)
+        known = chosen.config.trainer.keys()  # others, such as loggers, might write files
+        content["trainer"] = {name: value for name, value in dict(content["trainer"]).items() if name in known}
+        cfg = OmegaConf.create({str(name): value for name, value in content.items()})
+    for group in MEASURING:
+        cfg[group] = chosen.config[group]
+    return cfg
+
+
+def build_remeasuring(folder: Path, chosen: Chosen) -> "Remeasuring":
+    """The chosen metrics for the run in `folder`, whose other settings stay.
+
+    Raises:
+        UserError: its settings cannot be used.
+    """
     from float_research.inference.remeasuring import Remeasuring
 
-    try:
-        cfg = OmegaConf.load(folder / "config.yaml")
-        assert isinstance(cfg, DictConfig)
-        cfg.metrics, cfg.cache = chosen.metrics, chosen.cache
+    cfg = recorded_config(folder, chosen)
+    with reading(folder / CONFIG, REMAKE):
         checkpoint, loader = build(cfg.checkpoint), build_loader(cfg)
-    except (OSError, YAMLError, AssertionError, OmegaConfBaseException) as error:
-        raise UserError(f"{folder / 'config.yaml'} cannot be used ({error}); make the run again") from error
     return Remeasuring(
         folder=folder,
         config=resolved(cfg),

@@ -16,6 +16,7 @@ PARTS = ".*.part"
 """Names of files that are not whole yet, or were left so by a process that was killed."""
 MAX_NAME_BYTES = 255
 """Of a file name, on every common file system."""
+MAX_PATH_BYTES = 4000
 PART_ROOM = MAX_NAME_BYTES - len("..") - 32 - len(".part")
 
 
@@ -85,9 +86,10 @@ def inside(folder: Path, name: object) -> Path:
         raise told
     try:
         place, root = (folder / name).resolve(), folder.resolve()
+        long = len(os.fsencode(place)) > MAX_PATH_BYTES or max(map(len, os.fsencode(name).split(b"/"))) > MAX_NAME_BYTES
     except (OSError, RuntimeError, ValueError) as error:  # links in a circle, names too long, half characters
         raise told from error
-    if Path(name).is_absolute() or not place.is_relative_to(root) or place == root:
+    if long or Path(name).is_absolute() or not place.is_relative_to(root) or place == root:
         raise told
     return folder / name
 

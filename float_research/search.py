@@ -28,7 +28,7 @@ from float_research import cli
 from float_research.compose import check_type
 from float_research.errors import UserError
 from float_research.files import whole
-from float_research.tracking.record import FAILURE, RECORD, write_failure, write_text
+from float_research.tracking.record import FAILURE, RECORD, read_record, write_failure, write_text
 from float_research.tracking.runs import overridden
 from float_research.tracking.tracker import run_numbers
 
@@ -122,8 +122,8 @@ class Search:
 
     def _tell(self, trial: FrozenTrial, record: Path) -> None:
         try:
-            numbers = run_numbers(json.loads(record.read_text(encoding="utf-8")))
-        except (OSError, ValueError, KeyError, TypeError):
+            numbers = run_numbers(read_record(record))
+        except (UserError, KeyError, TypeError):
             self.study.tell(trial.number, state=TrialState.FAIL)
             return
         values = [numbers.get(name, nan) for name in self.objective]

@@ -2,7 +2,6 @@
 
 import atexit
 import fcntl
-import json
 import os
 import signal
 import sys
@@ -16,8 +15,10 @@ from omegaconf import DictConfig, OmegaConf
 from rich.console import Console
 
 from float_research import cli, compose
-from float_research.errors import UserError
+from float_research.errors import UserError, printable
 from float_research.files import sweep_parts
+from float_research.folders import require_own
+from float_research.texts import read_mapping
 from float_research.tracking.record import PLACES, write_json
 from float_research.tracking.runs import SWEEP
 from float_research.tracking.tracker import tell
@@ -82,6 +83,7 @@ def claim(folder: Path, identity: Mapping[str, str]) -> None:
     Raises:
         UserError: the folder is another sweep's, or a sweep is at work there.
     """
+    require_own(folder, "hydra.sweep.dir", lambda place: (place / SWEEP).is_file())
     folder.mkdir(parents=True, exist_ok=True)
     lock = (folder / LOCK).open("w")
     try:
@@ -90,12 +92,9 @@ def claim(folder: Path, identity: Mapping[str, str]) -> None:
         raise UserError(f"a sweep is at work in {folder}; wait for it, or choose another hydra.sweep.dir") from error
     place = folder / SWEEP
     if place.is_file():
-        try:
-            held = dict(json.loads(place.read_text(encoding="utf-8")))
-        except (ValueError, TypeError) as error:
-            raise UserError(f"{place} is damaged; delete it if this is the sweep that was there") from error
+        held = read_mapping(place, what="sweep", remedy="delete it if this is the sweep that was there")
         if held != identity:
-            said = " ".join(f"{name}={value}" for name, value in held.items())
+            said = printable(" ".join(f"{name}={value}" for name, value in held.items()), 1000)
             raise UserError(f"{folder} holds the sweep {said}; choose another hydra.sweep.dir")
     write_json(place, identity)
     _locks[folder] = lock

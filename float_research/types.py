@@ -118,6 +118,7 @@ class ClipResult:
     run: str
     video: str
     video_sha256: str
+    motion_sha256: str
     image: str
     audio: str
     image_sha256: str

@@ -1,4 +1,8 @@
-"""Measures finished runs again, without sampling: `python scripts/measure.py outputs/sweep/FOLDER metrics=[motion]`."""
+"""Measures finished runs again, without sampling: `python scripts/measure.py outputs/sweep/FOLDER metrics=[motion]`.
+
+Settings are read from each run's record as data. Classes of your own are used only if you name their module by
+trust=MODULE.
+"""
 
 import argparse
 import sys
@@ -7,7 +11,7 @@ from pathlib import Path
 from rich.console import Console
 
 from float_research import cli, compose
-from float_research.errors import UserError
+from float_research.errors import printable
 from float_research.inference.measuring import told_absent
 from float_research.tracking.record import RECORD
 from float_research.tracking.summary import report
@@ -19,7 +23,9 @@ def main() -> None:
         "folder", type=Path, help="of a run or a sweep; every record.json under it is brought up to date"
     )
     parser.add_argument(
-        "overrides", nargs="*", help="metrics=[…] and their settings; those of conf/infer.yaml if not given"
+        "overrides",
+        nargs="*",
+        help="metrics=[…] and their settings; those of conf/infer.yaml if not given; trust=MODULE for a class of yours",
     )
     arguments = parser.parse_args()
     chosen = compose.choose_metrics(arguments.overrides)
@@ -28,13 +34,17 @@ def main() -> None:
         run = path.parent
         try:
             content = compose.build_remeasuring(run, chosen).run()
-        except UserError as error:
+        except Exception as error:  # one run costs no other
+            if cli.WANTS_TRACEBACK:
+                raise
             num_failed += 1
-            console.print(f"{run}: {error}", style="bold yellow", soft_wrap=True, markup=False)
+            told = f"{printable(run, 1000)}: {cli.sentence(error)[0]}"
+            console.print(told, style="bold yellow", soft_wrap=True, markup=False)
             continue
-        console.print(f"{run}: measured", soft_wrap=True, markup=False)
+        console.print(f"{printable(run, 1000)}: measured", soft_wrap=True, markup=False)
         if compressed := sorted({name for clip in content["clips"] for name in clip["from_video"]}):
-            told = f"  of the encoded video, and not of the frames as they were made: {', '.join(compressed)}"
+            names = printable(", ".join(compressed))
+            told = f"  of the encoded video, and not of the frames as they were made: {names}"
             console.print(told, soft_wrap=True, markup=False)
         for line in told_absent(content):
             console.print(f"  {line}", soft_wrap=True, markup=False)

@@ -118,9 +118,13 @@ def sheet(clips: pd.DataFrame, *, rows: int = 3, columns: int = 6) -> Figure:
 def _show(grid: Iterable[Axes], video: object, num_frames: int) -> None:
     places = list(grid)
     found = isinstance(video, str) and Path(video).is_file()
-    if not found:
-        places[0].text(0, 0.5, "video missing", transform=places[0].transAxes, color=FAINT)
-    pictures = evenly(Path(str(video)), num_frames) if found else []
+    try:
+        pictures = evenly(Path(str(video)), num_frames) if found else []
+    except UserError:
+        pictures = []
+    if not pictures:
+        told = "video damaged" if found else "video missing"
+        places[0].text(0, 0.5, told, transform=places[0].transAxes, color=FAINT)
     for axes in places:
         axes.set(xticks=[], yticks=[])
         axes.spines[:].set_visible(False)

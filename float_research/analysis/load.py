@@ -9,6 +9,8 @@ from typing import Any
 import pandas as pd
 
 from float_research.errors import UserError
+from float_research.files import inside
+from float_research.tables import read_table
 from float_research.tracking.runs import Found, Run, find, refuse_empty, word
 from float_research.tracking.summary import facts
 from float_research.tracking.tracker import mean_metrics
@@ -87,7 +89,12 @@ def load_traces(clips: pd.DataFrame) -> pd.DataFrame:
         if not isinstance(path, str) or not Path(path).is_file():
             without += 1
             continue
-        table = pd.read_parquet(path)
+        try:
+            table = read_table(Path(path))
+        except UserError as error:
+            warnings.warn(str(error), stacklevel=2)
+            continue
+        table = table.drop(columns=["run", "clip"], errors="ignore")
         table.insert(0, "clip", clip["clip"])
         table.insert(0, "run", clip["run"])
         tables.append(table)
@@ -163,7 +170,15 @@ def _clip_rows(run: Run) -> list[Row]:
 
 
 def _place(folder: str, name: object) -> str | None:
-    return f"{folder}/{name}" if isinstance(name, str) else None
+    """The path of a file of a run; None where it has none, or the record leads elsewhere."""
+    if not isinstance(name, str):
+        return None
+    if "://" in folder:
+        return f"{folder}/{name}"
+    try:
+        return str(inside(Path(folder), name))
+    except UserError:
+        return None
 
 
 def _missing_videos(runs: Sequence[Run]) -> list[str]:

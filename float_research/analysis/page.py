@@ -19,10 +19,14 @@ from float_research.analysis.load import METRICS, NOTES, SETTINGS, clip_table, f
 from float_research.data.clips import file_name
 from float_research.data.examples import asset
 from float_research.errors import UserError
+from float_research.files import sweep_parts
+from float_research.tables import read_table
 from float_research.tracking.record import write_text
 
 PAGE, MARK = "index.html", '<meta name="generator" content="float-research">'
 VIDEOS, TRACES = "videos", "traces"
+OWN = re.compile(r"[0-9]{4,}(-.*\..*|\.js)$", re.DOTALL)
+"""Names of a page's files in these folders."""
 STYLE, SCRIPTS = "page.css", ("data.js", "table.js", "plot.js", "traces.js", "player.js", "grid.js", "main.js")
 COSTS = ("frames", "chunks", "measured_evaluations", "measured_rows", "declared_evaluations")
 HIGHER_IS_BETTER = re.compile(r"psnr|ssim|correlation|cosine|csim|lse_c|frames_per_s")
@@ -56,9 +60,10 @@ def write_page(source: str | Path, output: Path, title: str) -> Page:
     """
     clips = clip_table(find_runs(source))
     _claim(output)
+    write_text(output / PAGE, MARK)  # first, so that a page that was cut off is known as ours
     videos = [_place_video(clip, index, output / VIDEOS) for index, clip in enumerate(_records(clips))]
-    traced, extent = _write_traces(clips, output / TRACES)
-    measured, notes = slopes(clips), [*clips.attrs[NOTES], *_elsewhere(clips)]
+    traced, extent, damaged = _write_traces(clips, output / TRACES)
+    measured, notes = slopes(clips), [*clips.attrs[NOTES], *damaged, *_elsewhere(clips)]
     content = {
         "title": title,
         "made": datetime.now(UTC).isoformat(timespec="minutes"),
@@ -114,40 +119,42 @@ def _claim(output: Path) -> None:
         earlier = output / PAGE
         if not (earlier.is_file() and MARK in earlier.read_text(encoding="utf-8", errors="replace")[:2000]):
             raise UserError(f"--output {output} holds other files; name a new folder")
-        earlier.unlink()
+        sweep_parts(output)
         for name in (VIDEOS, TRACES):
-            shutil.rmtree(output / name, ignore_errors=True)
+            for path in (output / name).glob("*") if not (output / name).is_symlink() else ():
+                if OWN.match(path.name) and (path.is_file() or path.is_symlink()):
+                    path.unlink()
     output.mkdir(parents=True, exist_ok=True)
 
 
-def _inside(path: object, folder: str) -> Path | None:
-    """A file that a record names, if it is there and in the run's own folder."""
-    if not isinstance(path, str):
-        return None
-    place = Path(path).resolve()
-    return place if place.is_file() and place.is_relative_to(Path(folder).resolve()) else None
+def _here(path: object, folder: str) -> Path | None:
+    """A file of a run, if it is on this machine."""
+    return Path(path) if isinstance(path, str) and "://" not in folder and Path(path).is_file() else None
 
 
 def _place_video(clip: Mapping[str, Any], index: int, folder: Path) -> str | None:
-    video = _inside(clip["video_path"], clip["folder"])
+    video = _here(clip["video_path"], clip["folder"])
     if video is None:
         return None
     folder.mkdir(exist_ok=True)
     words = file_name(f"{clip['run']}-{clip['clip']}")[:80]
-    name = f"{index:04d}-{words}.{file_name(video.suffix)}"
+    name = f"{index:04d}-{words}.{file_name(video.suffix[:20])}"
+    (folder / name).unlink(missing_ok=True)
     try:
-        os.link(video, folder / name)
+        os.link(video.resolve(), folder / name)
     except OSError:
         shutil.copyfile(video, folder / name)
     return name
 
 
-def _write_traces(clips: pd.DataFrame, folder: Path) -> tuple[list[bool], dict[str, list[float]]]:
-    """One script a clip, which the page loads when the clip comes into view; and the extent of each trace in all."""
+def _write_traces(clips: pd.DataFrame, folder: Path) -> tuple[list[bool], dict[str, list[float]], list[str]]:
+    """One script a clip, which the page loads when the clip comes into view; the extent of each trace in all; and what
+    could not be read.
+    """
     extent: dict[str, list[float]] = {}
-    written = []
+    written, damaged = [], list[str]()
     for index, clip in enumerate(_records(clips)):
-        columns = _traces(_inside(clip["traces_path"], clip["folder"]))
+        columns = _traces(_here(clip["traces_path"], clip["folder"]), damaged)
         written.append(bool(columns))
         if not columns:
             continue
@@ -157,15 +164,16 @@ def _write_traces(clips: pd.DataFrame, folder: Path) -> tuple[list[bool], dict[s
                 low, high = extent.setdefault(name, [known[0], known[0]])
                 extent[name] = [min(low, *known), max(high, *known)]
         write_text(folder / f"{index:04d}.js", f"addTraces({index},{embedded(columns)});\n")
-    return written, extent
+    return written, extent, damaged
 
 
-def _traces(path: Path | None) -> dict[str, list[float | None]]:
+def _traces(path: Path | None, damaged: list[str]) -> dict[str, list[float | None]]:
     if path is None:
         return {}
     try:
-        table = pd.read_parquet(path).select_dtypes("number")
-    except (OSError, ValueError):
+        table = read_table(path)
+    except UserError as error:
+        damaged.append(str(error))
         return {}
     return {
         str(name): [float(f"{value:.4g}") if math.isfinite(value) else None for value in table[name]] for name in table

@@ -1,6 +1,5 @@
 """A run from built parts to its record: plan, load, predict, sum up."""
 
-import json
 import logging
 import time
 import warnings
@@ -23,6 +22,7 @@ from float_research.conditioning.emotion import EmotionSource
 from float_research.data.clips import TOY, ClipDataModule, ClipLoader, ClipSource
 from float_research.errors import UserError
 from float_research.files import sha256, sweep_parts
+from float_research.folders import require_own
 from float_research.inference.measuring import MEASURED, Measures, motion_depends, of_run, told_absent, unmeasured
 from float_research.inference.module import FloatInference, Naming
 from float_research.inference.pipeline import FloatPipeline
@@ -30,6 +30,7 @@ from float_research.inference.plan import PlannedClip, estimate_memory_mb, plan_
 from float_research.inference.progress import ProgressBars
 from float_research.inference.reuse import keep, loaded_model
 from float_research.metrics.metric import Metric
+from float_research.metrics.track import SUFFIX
 from float_research.models.checkpoint import Checkpoint
 from float_research.models.decoding import Decoding
 from float_research.models.float_model import FloatModel
@@ -91,6 +92,7 @@ class Job:
         if self.dry_run:
             self._print_plan(planned, console)
             return None
+        require_own(self.output_dir, "output_dir", record.is_run)
         run = f"{record.signature(self.config)} {self.checkpoint.fingerprint()}"
         kept = [item for item in planned if _is_made(item, run)] if self.resume else []
         if len(kept) == len(planned) and (finished := self._finished(planned, run)) is not None:
@@ -104,7 +106,8 @@ class Job:
         silence_lightning()
         trainer = self.build_trainer()
         self._check_processes(trainer, len(clips))
-        kept = kept[: len(clips) - trainer.world_size]  # for each process has to have one
+        if len(kept) < len(planned):
+            kept = kept[: len(clips) - trainer.world_size]  # for each process has to have one
         missing = [item for item in planned if item not in kept]
         data = ClipDataModule([item.clip for item in missing], self.loader, self.batch_clips)
         self._prepare_folder(missing)
@@ -128,7 +131,35 @@ class Job:
         started: float,
         start_time: datetime,
     ) -> dict[str, Any] | None:
-        """Loads the model, makes the missing videos and the record; None in all processes but the first."""
+        """Makes the missing videos and the record; None in all processes but the first."""
+        rank_zero_only(record.write_config)(self.output_dir, self.config)
+        loaded = self._make_videos(data, run, trainer, console) if len(data.dataset) else {}
+        if not trainer.is_global_zero:
+            return None
+        content = self._record(planned, trainer.strategy.root_device)
+        self._measure_run(content)
+        content |= {
+            "started": start_time.isoformat(timespec="seconds"),
+            "load_s": 0.0,
+            "model_reused": False,
+            **loaded,
+            "clips_kept": len(planned) - len(data.dataset),
+            "wall_s": time.perf_counter() - started,
+        }
+        record.write_json(self.output_dir / record.RECORD, content)
+        self.cache.trim()
+        console.print(self._summary(content))
+        for line in told_absent(content):
+            console.print(line, soft_wrap=True, markup=False)
+        if self.checkpoint.notice:
+            console.print(self.checkpoint.notice, style="bold yellow")
+        console.print(f"record: {self.output_dir / record.RECORD}", soft_wrap=True)
+        return content
+
+    def _make_videos(
+        self, data: ClipDataModule, run: str, trainer: lightning.Trainer, console: Console
+    ) -> dict[str, Any]:
+        """Loads the model and makes the videos of `data`. Returns what the record says of the loading."""
         loading = time.perf_counter()
         model, reused = loaded_model(self.build_model, self.checkpoint, self.config)
         pipeline = FloatPipeline(
@@ -140,7 +171,6 @@ class Job:
             kept=keep(self.cache, model, self.checkpoint, self.config, trainer.strategy.root_device),
         )
         load_s = time.perf_counter() - loading
-        rank_zero_only(record.write_yaml)(self.output_dir / record.CONFIG, self.config)
         depends = motion_depends(self.config, self.checkpoint.fingerprint())
         measures = Measures(metrics=self.metrics, motion_depends=depends, cache=self.cache)
         with ProgressBars(len(data.dataset), console) as progress:
@@ -155,26 +185,7 @@ class Job:
                 overlap=self.overlap,
             )
             trainer.predict(module, data, return_predictions=False)
-        if not trainer.is_global_zero:
-            return None
-        content = self._record(planned, trainer.strategy.root_device)
-        self._measure_run(content)
-        content |= {
-            "started": start_time.isoformat(timespec="seconds"),
-            "load_s": load_s,
-            "model_reused": reused,
-            "clips_kept": len(planned) - len(data.dataset),
-            "wall_s": time.perf_counter() - started,
-        }
-        record.write_json(self.output_dir / record.RECORD, content)
-        self.cache.trim()
-        console.print(self._summary(content))
-        for line in told_absent(content):
-            console.print(line, soft_wrap=True, markup=False)
-        if self.checkpoint.notice:
-            console.print(self.checkpoint.notice, style="bold yellow")
-        console.print(f"record: {self.output_dir / record.RECORD}", soft_wrap=True)
-        return content
+        return {"load_s": load_s, "model_reused": reused}
 
     def _measure_run(self, content: dict[str, Any]) -> None:
         """Adds what can be said of all videos together, and the time it takes."""
@@ -186,10 +197,10 @@ class Job:
     def _finished(self, planned: Sequence[PlannedClip], run: str) -> dict[str, Any] | None:
         """The record that this very run left earlier, of these clips."""
         try:
-            content = json.loads((self.output_dir / record.RECORD).read_text(encoding="utf-8"))
+            content = record.read_record(self.output_dir / record.RECORD)
             same = f"{content['signature']} {content['checkpoint']['hash']}" == run
             ids = [clip["id"] for clip in content["clips"]]
-        except (OSError, ValueError, KeyError, TypeError):
+        except (UserError, KeyError, TypeError):
             return None
         return content if same and ids == [item.clip.id for item in planned] else None
 
@@ -309,14 +320,17 @@ class Job:
 
 
 def _is_made(item: PlannedClip, run: str) -> bool:
-    """Whether this run finished a clip before, of the same inputs, and its video is intact."""
+    """Whether this run finished a clip before, of the same inputs, and its video and motion are intact."""
     clip = item.clip
     try:
-        made = json.loads(item.video.with_suffix(".json").read_text(encoding="utf-8"))
+        made = record.read_clip(item.video.with_suffix(".json"))
         files = {"image": clip.image, "audio": clip.audio, "video": item.video}
+        motion = item.video.with_suffix(SUFFIX)
+        if "motion_sha256" in made and motion.exists():  # it is gone where somebody saved room
+            files["motion"] = motion
         hashes = {f"{kind}_sha256": sha256(path) for kind, path in files.items()}
         return {"run": run, "id": clip.id, "label": clip.emotion, **hashes}.items() <= made.items()
-    except (OSError, ValueError, AttributeError):
+    except (OSError, UserError):
         return False
 
 

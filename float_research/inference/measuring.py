@@ -1,5 +1,6 @@
 """Metrics in a run: what they are told of its clips, and what becomes of their findings."""
 
+import logging
 from collections import defaultdict
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
@@ -12,17 +13,19 @@ import pandas as pd
 
 from float_research.cache import Cache
 from float_research.data.clips import TOY
-from float_research.errors import UserError
+from float_research.errors import UserError, printable
 from float_research.files import sha256, whole
 from float_research.inference.pipeline import FloatPipeline, PreparedClip
 from float_research.inference.solution import ConvergedSolution, Problem
 from float_research.metrics.metric import ClipMetric, Findings, Metric, RunMetric, Subject
 from float_research.metrics.panel import Panel, reported
 from float_research.metrics.track import SUFFIX
+from float_research.tables import read_table
 from float_research.tracking.record import APPROXIMATION, signature
 from float_research.types import Clip, LoadedClip
 from float_research.video.reader import read_frames, read_frames_at
 
+log = logging.getLogger(__name__)
 TRACES, FLOW = "traces", "flow"
 MEASURED = (SUFFIX, f".{TRACES}.parquet", f".{FLOW}.parquet")
 """Endings of the files that measuring leaves beside a video."""
@@ -96,8 +99,11 @@ def _write(path: Path, columns: Mapping[str, Any]) -> Path:
     """Writes columns, beside or in place of those that the file has for as many rows."""
     table = pd.DataFrame(dict(columns))
     if path.is_file():
-        old = pd.read_parquet(path)
-        table = old.assign(**table) if len(old) == len(table) else table
+        try:
+            old = read_table(path)
+            table = old.assign(**table) if len(old) == len(table) else table
+        except UserError as error:
+            log.warning("%s; what other metrics left there is gone", error)
     with whole(path) as part:
         table.to_parquet(part, index=False)
     return path
@@ -118,4 +124,4 @@ def told_absent(content: Mapping[str, Any]) -> Iterator[str]:
         for name, reason in part.get("absent", {}).items():
             reasons[reason].add(name)
     for reason, names in reasons.items():
-        yield f"not measured: {', '.join(sorted(names))}: {reason}"
+        yield f"not measured: {printable(', '.join(sorted(names)), 1000)}: {printable(reason, 1000)}"

@@ -1,7 +1,6 @@
 """Measuring a run again, from what it left: record, videos, motion. Nothing is sampled but converged motion."""
 
 import itertools
-import json
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property, partial
@@ -12,21 +11,24 @@ import numpy as np
 
 from float_research.cache import Cache
 from float_research.data.clips import TOY, ClipLoader
-from float_research.errors import UserError
-from float_research.files import sha256
+from float_research.errors import UserError, printable
+from float_research.files import inside, sha256
 from float_research.inference.api import Pipeline
 from float_research.inference.measuring import clip_depends, motion_depends, of_clips, of_run, write_tables
 from float_research.inference.solution import ConvergedSolution, Problem
 from float_research.inference.stopwatch import Stopwatch
 from float_research.metrics.metric import Findings, FrameMetric, Metric, Need, Subject
 from float_research.metrics.panel import Panel
-from float_research.metrics.track import SUFFIX, load_track
-from float_research.tracking.record import RECORD, write_json
+from float_research.metrics.track import SUFFIX, MotionTrack, load_track
+from float_research.tracking.record import RECORD, read_record, write_json
 from float_research.types import Clip, Image
 from float_research.video.reader import read_frames, read_frames_at
 
 T = TypeVar("T")
 FRAMES_A_BATCH = 16
+VIDEOS = "videos"
+NEEDED = ("id", "image", "audio", "video", "image_sha256", "audio_sha256", "video_sha256", "num_frames", "face")
+"""What a clip's record must say to be measured again."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -71,28 +73,30 @@ class Remeasuring:
             UserError: there is no record, or it is damaged.
         """
         path = self.folder / RECORD
-        try:
-            content = json.loads(path.read_text(encoding="utf-8"))
-            for clip in content["clips"]:
-                self._measure(clip, content["checkpoint"]["hash"])
-                write_json((self.folder / clip["video"]).with_suffix(".json"), clip)
-        except (OSError, ValueError, KeyError, TypeError) as error:
-            if isinstance(error, UserError):
-                raise
-            raise UserError(f"{path} cannot be used ({type(error).__name__}: {error}); make the run again") from error
-        videos = [self.folder / clip["video"] for clip in content["clips"]]
+        content = read_record(path)
+        checkpoint_hash = str((content.get("checkpoint") or {}).get("hash"))
+        for clip in content["clips"]:
+            if lacking := [name for name in NEEDED if clip.get(name) is None]:
+                raise UserError(f"{path} says no {lacking[0]} of a clip; make the run again")
+        videos = [video_of(self.folder, clip["video"]) for clip in content["clips"]]
+        for clip, video in zip(content["clips"], videos, strict=True):
+            try:
+                self._measure(clip, video, checkpoint_hash)
+            except UserError as error:
+                names = [name for metric in of_clips(self.metrics) for name in metric.names]
+                update(clip, Findings(absent=dict.fromkeys(names, str(error))))
+            write_json(video.with_suffix(".json"), clip)
         update(content, of_run(self.metrics, [video for video in videos if video.is_file()]))
         write_json(path, content)
         return content
 
-    def _measure(self, record: dict[str, Any], checkpoint_hash: str) -> None:
-        video = self.folder / record["video"]
+    def _measure(self, record: dict[str, Any], video: Path, checkpoint_hash: str) -> None:
         clip = Clip(
             id=record["id"], image=Path(record["image"]), audio=Path(record["audio"]), emotion=record.get("label")
         )
         inputs = Inputs(clip=clip, image_sha256=record["image_sha256"], audio_sha256=record["audio_sha256"])
         missing: dict[Need, str] = {}
-        track = found_or_said(missing, Need.MOTION, lambda: load_track(video.with_suffix(SUFFIX)))
+        track = found_or_said(missing, Need.MOTION, lambda: motion_of(record, video.with_suffix(SUFFIX)))
         speech = found_or_said(missing, Need.AUDIO, lambda: self.loader.speech(inputs.intact("audio")))
         portrait = found_or_said(missing, Need.PORTRAIT, lambda: self.loader.portrait(inputs.intact("image").image))
         if not video.is_file():
@@ -107,7 +111,7 @@ class Remeasuring:
             id=clip.id,
             num_frames=record["num_frames"],
             fps=self.loader.fps,
-            toy=record["face"].get("detector") == TOY,
+            toy=(record["face"] or {}).get("detector") == TOY,
             emotions=self.loader.emotions,
             portrait=portrait[0] if portrait else None,
             waveform=speech[0] if speech else None,
@@ -141,6 +145,23 @@ class Remeasuring:
     @cached_property
     def _pipeline(self) -> Pipeline:
         return self.load()
+
+
+def video_of(folder: Path, name: str) -> Path:
+    """The video that a record names, which must be one of the run's. The clip's other files stand beside it."""
+    if Path(name).parts[:1] != (VIDEOS,) or Path(name).suffix != ".mp4":
+        raise UserError(f"{printable(repr(name))} is no video of {folder}, {VIDEOS}/NAME.mp4; make the run again")
+    return inside(folder, name)
+
+
+def motion_of(record: Mapping[str, Any], path: Path) -> MotionTrack:
+    """The motion of a clip; a UserError where it is not what the run left. Version 0.1 did not say what it left."""
+    track = load_track(path)
+    if record.get("motion_sha256") not in (None, sha256(path)):
+        raise UserError(f"{path} is no longer the motion of the run")
+    if len(track.motion) != record["num_frames"]:
+        raise UserError(f"{path} has {len(track.motion)} frames, and its clip {record['num_frames']}")
+    return track
 
 
 def found_or_said(missing: dict[Need, str], need: Need, find: Callable[[], T]) -> T | None:

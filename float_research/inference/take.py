@@ -67,7 +67,8 @@ class Take(contextlib.AbstractContextManager["Take"]):
         )
         with self.watch.stage("write"):
             self.writer.close()
-            track.save(self.writer.path.with_suffix(SUFFIX))
+            self.motion = self.writer.path.with_suffix(SUFFIX)
+            track.save(self.motion)
         with self.watch.stage("metrics"):
             self.found = self.panel.finish(track)
             self.tables = write_tables(self.writer.path, self.found, self.pipeline.model.fps)
@@ -80,6 +81,7 @@ class Take(contextlib.AbstractContextManager["Take"]):
             run=run,
             video=str(self.writer.path.relative_to(folder)),
             video_sha256=sha256(self.writer.path),
+            motion_sha256=sha256(self.motion),
             image=str(clip.image),
             audio=str(clip.audio),
             image_sha256=sha256(clip.image),

@@ -1,11 +1,12 @@
 """The video that a clip is compared with."""
 
-import json
 from collections.abc import Iterator
 from pathlib import Path
 
-from float_research.errors import UserError
+from float_research.errors import UserError, reading
+from float_research.files import inside
 from float_research.metrics.metric import Subject
+from float_research.texts import read_mapping
 from float_research.types import Image
 
 GIVE = "give a video, the folder of a run, or a folder of videos named after clips"
@@ -27,8 +28,10 @@ def reference_frames(reference: str, setting: str, clip: Subject) -> Iterator[Im
     place = Path(reference)
     record = place / "record.json"
     if record.is_file():
-        videos = {clip["id"]: place / clip["video"] for clip in json.loads(record.read_text(encoding="utf-8"))["clips"]}
-        found = videos.get(clip.id, place)
+        content = read_mapping(record, what="record", remedy=GIVE)
+        with reading(f"record {record}", GIVE):
+            videos = {str(told["id"]): told["video"] for told in content["clips"]}
+        found = inside(place, videos[clip.id]) if clip.id in videos else place
     else:
         found = place / f"{clip.id}.mp4" if place.is_dir() else place
     if not found.is_file():

@@ -3,6 +3,7 @@
 import hashlib
 import json
 import platform
+import re
 import subprocess
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import asdict
@@ -12,8 +13,11 @@ from typing import TYPE_CHECKING, Any
 
 import yaml
 
+from float_research.errors import UserError, reading
 from float_research.files import whole
 from float_research.packages import package_versions
+from float_research.texts import read_json, read_mapping, read_text
+from float_research.tracking.schema import check_clip, check_run
 
 if TYPE_CHECKING:  # what shows help or refuses a setting reads this module, and waits for no torch
     import torch
@@ -22,6 +26,8 @@ if TYPE_CHECKING:  # what shows help or refuses a setting reads this module, and
 
 CONFIG, RECORD, FAILURE = "config.yaml", "record.json", "failure.json"
 """In a run's folder: the first from its beginning, one of the others from its end."""
+MARK = "# A run of float-research. The next run in this folder replaces its files.\n"
+"""The first line of a run's settings, by which its folder is known."""
 PACKAGES = ("float-research", "torch", "torchdiffeq", "transformers", "lightning", "hydra-core", "opencv-python", "av")
 PLACES = frozenset(
     {"output_dir", "dry_run", "resume", "name", "time", "batch_clips", "overlap", "cache", "logger", "metrics"}
@@ -134,6 +140,44 @@ def write_yaml(path: Path, content: Mapping[str, Any]) -> None:
     write_text(path, yaml.dump(dict(content), Dumper=yaml.CSafeDumper, sort_keys=False, allow_unicode=True))
 
 
+def write_config(folder: Path, config: Mapping[str, Any]) -> None:
+    """Writes the settings of a run under our mark."""
+    text = yaml.dump(dict(config), Dumper=yaml.CSafeDumper, sort_keys=False, allow_unicode=True)
+    write_text(folder / CONFIG, MARK + text)
+
+
+def is_run(folder: Path) -> bool:
+    """Whether a folder is that of a run, by its mark; or, made by version 0.1, by its settings or its record.
+
+    One whose run failed before it began holds the failure alone.
+    """
+    names = {path.name for path in folder.iterdir() if not path.name.startswith(".")}
+    try:
+        if names == {FAILURE}:
+            return read_mapping(folder / FAILURE).keys() == {"overrides", "error"}
+        text = read_text(folder / CONFIG)
+    except UserError:
+        return False
+    by_0_1 = re.search(r"^output_dir:", text, re.MULTILINE) and re.search(r"^solver:\n  _target_:", text, re.MULTILINE)
+    return text.startswith(MARK) or by_0_1 is not None
+
+
+def read_record(path: Path) -> dict[str, Any]:
+    """The record of a run. Raises a UserError for what is none; of older versions, only what they have is checked."""
+    content = read_json(path, what="record", remedy="make the run again")
+    with reading(f"record {path}", "make the run again"):
+        check_run(content)
+    return dict(content)
+
+
+def read_clip(path: Path) -> dict[str, Any]:
+    """The record of a clip. Raises a UserError for what is none."""
+    content = read_json(path, what="record", remedy="make the clip again")
+    with reading(f"record {path}", "make the clip again"):
+        check_clip(content)
+    return dict(content)
+
+
 def write_failure(folder: Path, overrides: str, error: str) -> None:
     """Says in a run's folder why there is no record."""
     write_json(folder / FAILURE, {"overrides": overrides, "error": error})
@@ -141,4 +185,4 @@ def write_failure(folder: Path, overrides: str, error: str) -> None:
 
 def read_clips(paths: Sequence[Path]) -> list[dict[str, Any]]:
     """The clip records among `paths` that exist."""
-    return [json.loads(path.read_text(encoding="utf-8")) for path in paths if path.is_file()]
+    return [read_clip(path) for path in paths if path.is_file()]

@@ -8,18 +8,20 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import yaml
+from yaml import YAMLError
 
-from float_research.errors import UserError
-from float_research.tracking.record import CONFIG, FAILURE, PLACES, PLACES_IN_GROUPS, RECORD
+from float_research.errors import UserError, printable
+from float_research.texts import parse_yaml, read_mapping, read_yaml
+from float_research.tracking.record import CONFIG, FAILURE, PLACES, PLACES_IN_GROUPS, RECORD, read_record
+from float_research.tracking.schema import LARGEST
 
 SWEEP, SUMMARY = "sweep.json", "summary.csv"
 """In a sweep's folder from its beginning, and from its end."""
 NOT_RUNS = frozenset({".hydra", "wandb"})
 NO_SETTINGS = frozenset({*PLACES, "model", "metrics", "hydra"})
 """Beyond places: a model's sizes are named by one word, and metrics and Hydra's settings change no result."""
-SECTIONS = ("totals", "checkpoint", "peak_memory_mb", "metrics", "absent")
-"""Parts of a record that are mappings where they are there at all."""
+LONG = 1000
+"""Characters past which an override's value is a text, whatever it looks like."""
 Value = bool | int | float | str | None
 
 
@@ -60,10 +62,10 @@ class Found:
 
     def notes(self) -> list[str]:
         """A sentence for each thing that a reader of the runs must know."""
-        said = [f"{path} is damaged and left out; run it again" for path in self.damaged]
-        said += [f"run {run} failed: {error}" for run, _, error in self.failed]
+        said = [f"{printable(path, LONG)} is damaged and left out; run it again" for path in self.damaged]
+        said += [f"run {printable(run)} failed: {printable(error, LONG)}" for run, _, error in self.failed]
         if self.unfinished:
-            said.append(f"{len(self.unfinished)} not finished: run {', '.join(self.unfinished)}")
+            said.append(f"{len(self.unfinished)} not finished: run {printable(', '.join(self.unfinished), LONG)}")
         if not self.ended:
             said.append(f"the sweep has not ended: {len(self.runs)} of its runs are finished")
         return [*said, *self.more]
@@ -71,21 +73,25 @@ class Found:
 
 def find(folder: Path) -> Found:
     """All runs under a folder, run 10 after run 9. What is no record of a run is told as damaged."""
-    runs, damaged, failed, unfinished = [], [], [], []
+    runs, damaged, failed, unfinished, more = [], [], [], [], []
     for place, files in _run_folders(folder):
         name = place.relative_to(folder).as_posix()
         if RECORD in files:
-            record = _read_record(place / RECORD)
-            if record is None:
+            try:
+                record = read_record(place / RECORD)
+            except UserError:
                 damaged.append(place / RECORD)
-            else:
-                runs.append(Run(name=name, folder=str(place), config=_read_config(place / CONFIG), record=record))
+                continue
+            config = read_config(place)
+            if config is None and CONFIG in files:
+                more.append(f"{printable(place / CONFIG, LONG)} is damaged: run {printable(name)} lacks its settings")
+            runs.append(Run(name=name, folder=str(place), config=config or {}, record=record))
         elif FAILURE in files:
             failed.append((name, *_read_failure(place / FAILURE)))
-        elif CONFIG in files and "solver" in _read_config(place / CONFIG):
+        elif CONFIG in files and "solver" in (read_config(place) or {}):
             unfinished.append(name)
     ended = (folder / SUMMARY).is_file() or not (folder / SWEEP).is_file()
-    return Found(runs=runs, damaged=damaged, failed=failed, unfinished=unfinished, ended=ended)
+    return Found(runs=runs, damaged=damaged, failed=failed, unfinished=unfinished, ended=ended, more=more)
 
 
 def refuse_empty(found: Found, folder: Path) -> None:
@@ -105,10 +111,10 @@ def overridden(overrides: Sequence[str]) -> Iterator[tuple[str, Value]]:
     for override in overrides:
         name, _, value = str(override).partition("=")
         try:
-            read = yaml.load(value, yaml.CSafeLoader)
-        except yaml.YAMLError:
+            read = parse_yaml(value) if len(value) <= LONG else value
+        except (ValueError, RecursionError, YAMLError):
             read = value
-        yield name.lstrip("+~"), read if isinstance(read, (bool, int, float, str)) else value
+        yield name.lstrip("+~"), _plain(read) if isinstance(read, (bool, int, float, str)) else value
 
 
 def word(target: str) -> str:
@@ -126,9 +132,14 @@ def _leaves(node: Mapping[Any, Any], prefix: str = "") -> Iterator[tuple[str, Va
         elif isinstance(value, Mapping):
             yield from _leaves(value, f"{name}.")
         elif value is None or isinstance(value, (bool, int, float, str)):
-            yield name, value
+            yield name, _plain(value)
         else:
             yield name, json.dumps(value, default=str, ensure_ascii=False)
+
+
+def _plain(value: Value) -> Value:
+    """The value, or its digits where no table has room for it."""
+    return hex(value) if isinstance(value, int) and abs(value) > LARGEST else value
 
 
 def _is_setting(name: str) -> bool:
@@ -149,29 +160,21 @@ def _by_number(path: Path) -> list[tuple[bool, int, str]]:
     return [(not part.isdigit(), int(part) if part.isdigit() else 0, part) for part in path.parts]
 
 
-def _read_record(path: Path) -> dict[str, Any] | None:
-    """The record, or None for what is none: only its clips are asked for, so records of older versions are read."""
+def read_config(folder: Path) -> dict[str, Any] | None:
+    """The settings of a run, as data; None where they cannot be read."""
     try:
-        record = json.loads(path.read_text(encoding="utf-8"))
-    except (OSError, ValueError):
+        config = read_yaml(folder / CONFIG)
+    except UserError:
         return None
-    if not isinstance(record, dict) or not isinstance(record.get("clips"), list):
-        return None
-    sections = all(isinstance(record.get(name) or {}, dict) for name in SECTIONS)
-    return record if sections and all(isinstance(clip, dict) for clip in record["clips"]) else None
-
-
-def _read_config(path: Path) -> dict[str, Any]:
-    try:
-        config = yaml.load(path.read_text(encoding="utf-8"), yaml.CSafeLoader)
-    except (OSError, ValueError, yaml.YAMLError):
-        return {}
-    return config if isinstance(config, dict) else {}
+    return {str(key): value for key, value in config.items()} if isinstance(config, dict) else None
 
 
 def _read_failure(path: Path) -> tuple[str, str]:
     try:
-        said = json.loads(path.read_text(encoding="utf-8"))
-        return str(said["overrides"]), str(said["error"])
-    except (OSError, ValueError, KeyError, TypeError):
+        said = read_mapping(path)
+    except UserError:
         return "", f"{path.name} is damaged"
+    overrides, error = said.get("overrides"), said.get("error")
+    if not isinstance(overrides, str) or not isinstance(error, str):
+        return "", f"{path.name} is damaged"
+    return overrides, error

@@ -9,6 +9,7 @@ from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
 
+from float_research.errors import UserError, printable
 from float_research.files import whole
 from float_research.tracking.runs import SUMMARY, Found, Run, find, overridden, refuse_empty
 from float_research.tracking.tracker import mean_metrics
@@ -72,7 +73,13 @@ def write(table: pd.DataFrame, folder: Path) -> list[Path]:
     """`summary.csv` and `summary.parquet` in `folder`; each appears whole or not at all.
 
     Parquet wants one type a column, so settings of several types are written as texts there.
+
+    Raises:
+        UserError: there is a `summary.csv` or `summary.parquet` that is not ours.
     """
+    for name in (SUMMARY, PARQUET):
+        if (folder / name).exists() and not is_ours(folder):
+            raise UserError(f"{folder / name} was not written by float-research; move it elsewhere")
     mixed = [name for name in table if table[name].map(type).nunique() > 1 and table[name].dtype == object]
     plain = table.astype(dict.fromkeys(mixed, "string"))
     with whole(folder / SUMMARY) as part:
@@ -82,14 +89,28 @@ def write(table: pd.DataFrame, folder: Path) -> list[Path]:
     return [folder / SUMMARY, folder / PARQUET]
 
 
+def is_ours(folder: Path) -> bool:
+    """Whether the summary of a folder is one of ours: its first column is `run`."""
+    try:
+        with (folder / SUMMARY).open("rb") as file:
+            return file.read(4) in (b"run,", b"run\n")
+    except OSError:
+        return False
+
+
+def shown(value: object) -> str:
+    """A value for a terminal."""
+    return f"{value:.3g}" if isinstance(value, float) else escape(printable(value))
+
+
 def printed(table: pd.DataFrame) -> Table:
     """Run, the settings in which runs differ, and the main costs."""
     settings = list(table.columns[1 : table.columns.get_loc("clips")])
-    shown = ["run", *(name for name in settings if table[name].astype(str).nunique() > 1)]
-    shown += [name for name in PRINTED if name in table]
-    lines = Table(*(PRINTED.get(name, name) for name in shown), title="summary", title_justify="left")
-    for values in table[shown].itertuples(index=False):
-        lines.add_row(*(f"{value:.3g}" if isinstance(value, float) else str(value) for value in values))
+    columns = ["run", *(name for name in settings if table[name].astype(str).nunique() > 1)]
+    columns += [name for name in PRINTED if name in table]
+    lines = Table(*(PRINTED.get(name, shown(name)) for name in columns), title="summary", title_justify="left")
+    for values in table[columns].itertuples(index=False):
+        lines.add_row(*map(shown, values))
     return lines
 
 
@@ -105,13 +126,12 @@ def report(folder: Path, console: Console) -> tuple[pd.DataFrame, int]:
     if found.failed:
         lines = Table("run", "settings", "error", title="failed", title_justify="left")
         for run in found.failed:
-            lines.add_row(*map(escape, run))
+            lines.add_row(*map(shown, run))
         console.print(lines)
         if not found.runs and not found.damaged:
             console.print(f"all {len(found.failed)} runs failed")
             return pd.DataFrame(), len(found.failed)
-    for path in found.damaged:
-        told = f"{path} is damaged and left out; run it again"
+    for told in Found(damaged=found.damaged, more=found.more).notes():
         console.print(told, style="bold yellow", soft_wrap=True, markup=False)
     refuse_empty(found, folder)
     table = summarise(found)

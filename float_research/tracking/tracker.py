@@ -103,6 +103,8 @@ def nested(values: Mapping[str, Any]) -> dict[str, Any]:
         node = tree
         for group in groups:
             node = node.setdefault(group, {})
+            if not isinstance(node, dict):
+                raise ValueError(f"{name} lies in {group}, which is a value")
         node[key] = value
     return tree
 

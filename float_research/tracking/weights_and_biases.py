@@ -11,8 +11,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from float_research.errors import UserError
+from float_research.errors import UserError, reading
+from float_research.files import inside
 from float_research.tracking.runs import Found, Run
+from float_research.tracking.schema import check_run
 from float_research.tracking.tracker import TrackedRun, clip_numbers, clip_words, nested, run_numbers, run_words
 
 if TYPE_CHECKING:
@@ -20,6 +22,8 @@ if TYPE_CHECKING:
 
 MODES = ("auto", "online", "offline")
 SWEEP = "sweep"
+INSPECT_S = 60
+"""Longest time that W&B may take to read a run."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -73,7 +77,7 @@ class WeightsAndBiases:
             shown = table.astype(object).where(table.notna(), None)
             rows = wandb.Table(columns=[*shown.columns, "video"])
             for values in shown.to_dict("records"):
-                first = folder / values["run"] / json.loads(values["videos"])[0]
+                first = inside(folder / values["run"], json.loads(values["videos"])[0])
                 video = wandb.Video(str(first), format="mp4") if first.is_file() else None
                 rows.add_data(*values.values(), video)
             opened.log({"runs": rows})
@@ -181,33 +185,43 @@ class _Told:
 
 
 def _found(told: Iterable[_Told], damaged: Sequence[Path]) -> Found:
-    runs, failed = [], []
+    """The runs among what was told. What is no record of a run is damaged."""
+    runs, failed, broken = [], [], [*damaged]
     for run in told:
         if run.job_type == SWEEP:
             continue
         if "error" in run.summary:
             failed.append((run.name, "", str(run.summary["error"])))
-        else:
-            runs.append(Run(name=run.name, folder=run.folder, config=run.config, record=run.record()))
-    return Found(runs=runs, damaged=damaged, failed=failed)
+            continue
+        try:
+            with reading(f"run {run.name}", "run it again"):
+                record = run.record()
+                check_run(record)
+        except UserError:
+            broken.append(Path(run.folder) if "://" in run.folder else Path(run.folder).parent)
+            continue
+        runs.append(Run(name=run.name, folder=run.folder, config=run.config, record=record))
+    return Found(runs=runs, damaged=broken, failed=failed)
 
 
 def inspect(place: Path) -> dict[str, Any] | None:
     """Config, summary and steps of an offline run; None where W&B cannot read it."""
-    command = [sys.executable, "-m", "wandb", "leet", "inspect", "--json", str(place)]
-    ended = subprocess.run(command, capture_output=True, text=True, check=False)
-    job_type, history = "", []
-    config: dict[str, Any] = {}
-    summary: dict[str, Any] = {}
-    for kind, content in _entries(ended.stdout):
-        if kind == "run":
-            job_type = content.get("job_type", "")
-            config |= content["config"]["update"]
-        elif kind == "summary":
-            summary |= content.get("update", {})
-        elif kind == "history":
-            history.append(content["item"])
-    return {"job_type": job_type, "config": config, "summary": summary, "history": history} if config else None
+    command = [sys.executable, "-m", "wandb", "leet", "inspect", "--json", str(place.resolve())]
+    told: dict[str, Any] = {"job_type": "", "config": {}, "summary": {}, "history": []}
+    try:
+        with reading(f"run {place}", "run it again"):
+            ended = subprocess.run(command, capture_output=True, text=True, check=False, timeout=INSPECT_S)
+            for kind, content in _entries(ended.stdout):
+                if kind == "run":
+                    told["job_type"] = str(content.get("job_type", ""))
+                    told["config"] |= dict(content["config"]["update"])
+                elif kind == "summary":
+                    told["summary"] |= dict(content.get("update", {}))
+                elif kind == "history":
+                    told["history"].append(dict(content["item"]))
+    except UserError:
+        return None
+    return told if told["config"] else None
 
 
 def _entries(text: str) -> Iterator[tuple[str, dict[str, Any]]]:

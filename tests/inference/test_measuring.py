@@ -28,10 +28,11 @@ def run(tmp_path: Path, speech: Callable[[float], Path]) -> Run:
 
     def made(*overrides: str, console: Console = QUIET) -> tuple[Path, dict[str, Any]]:
         clip = [] if "data=manifest" in overrides else [f"data.audio={speech(2.4)}"]
-        settings = [*TINY, f"output_dir={tmp_path}", *clip, *overrides]
+        folder = tmp_path / "run"
+        settings = [*TINY, f"output_dir={folder}", *clip, *overrides]
         content = compose.build_job(compose.compose_config(settings)).run(console)
         assert content is not None
-        return tmp_path, content
+        return folder, content
 
     return made
 
@@ -100,6 +101,12 @@ def test_a_motion_file_that_is_none_is_told(tmp_path: Path) -> None:
     (tmp_path / "a.motion.safetensors").write_bytes(b"text")
     with pytest.raises(UserError, match="cannot be read as motion"):
         load_track(tmp_path / "a.motion.safetensors")
+
+
+def change(folder: Path, **parts: Any) -> None:
+    """Rewrites parts of a run's record."""
+    path = folder / "record.json"
+    path.write_text(json.dumps(json.loads(path.read_text()) | parts))
 
 
 def remeasure(folder: Path, *overrides: str) -> dict[str, Any]:
@@ -172,6 +179,45 @@ def test_the_label_of_a_manifest_counts_and_is_known_later(
     assert len(remembered("")) == 2
 
 
+def test_motion_that_changed_is_not_measured(run: Run) -> None:
+    folder, content = run("metrics=none")
+    motion = (folder / content["clips"][0]["video"]).with_suffix(".motion.safetensors")
+    whole = motion.read_bytes()
+    motion.write_bytes(whole[:-40] + bytes([whole[-40] ^ 1]) + whole[-39:])
+    absent = remeasure(folder, "metrics=[motion]")["clips"][0]["absent"]
+    assert "is no longer the motion of the run" in absent["motion_jerk"]
+
+
+ELSEWHERE = ["../../a.mp4", "videos/../../a.mp4", "settings.mp4", "videos/a.json", "/tmp/a.mp4", "videos/\0.mp4"]
+
+
+@pytest.mark.parametrize("video", ELSEWHERE)
+def test_no_record_leads_out_of_its_run(video: str, run: Run, tmp_path: Path) -> None:
+    folder, content = run("metrics=none")
+    change(folder, clips=[content["clips"][0] | {"video": video}])
+    before = {path: path.read_bytes() for path in tmp_path.rglob("*") if path.is_file()}
+    with pytest.raises(UserError, match="make the run again"):
+        remeasure(folder, "metrics=[motion]")
+    assert {path: path.read_bytes() for path in tmp_path.rglob("*") if path.is_file()} == before
+
+
+def test_no_link_leads_out_of_a_run(run: Run, tmp_path: Path) -> None:
+    folder, _ = run("metrics=none")
+    (folder / "videos").rename(tmp_path / "elsewhere")
+    (folder / "videos").symlink_to(tmp_path / "elsewhere")
+    with pytest.raises(UserError, match="is no file inside"):
+        remeasure(folder, "metrics=[motion]")
+
+
+def test_damaged_traces_are_told_by_their_name_and_made_anew(run: Run, caplog: pytest.LogCaptureFixture) -> None:
+    folder, content = run("metrics=[motion]")
+    traces = folder / content["clips"][0]["traces"]
+    traces.write_bytes(traces.read_bytes()[:-9])
+    remeasure(folder, "metrics=[motion]")
+    assert f"table {traces} cannot be read" in caplog.text
+    assert "motion_velocity" in pd.read_parquet(traces)
+
+
 def test_what_is_gone_is_told_and_the_rest_is_measured(run: Run) -> None:
     folder, content = run("metrics=none")
     video = folder / content["clips"][0]["video"]
@@ -180,10 +226,10 @@ def test_what_is_gone_is_told_and_the_rest_is_measured(run: Run) -> None:
     assert set(clip["absent"]) == set(Motion.names)
     assert "needs motion latents" in clip["absent"]["motion_jerk"]
     (folder / "record.json").write_text("{")
-    with pytest.raises(UserError, match=r"record\.json cannot be used"):
+    with pytest.raises(UserError, match=r"record\.json cannot be read"):
         remeasure(folder, "metrics=[motion]")
     (folder / "config.yaml").unlink()
-    with pytest.raises(UserError, match=r"config\.yaml cannot be used"):
+    with pytest.raises(UserError, match=r"config\.yaml does not exist"):
         remeasure(folder, "metrics=[motion]")
     with pytest.raises(UserError, match="nfe=3 cannot be changed in a finished run"):
         remeasure(folder, "nfe=3")

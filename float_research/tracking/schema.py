@@ -1,0 +1,159 @@
+"""What a record may say: the types of its entries. None must be there, since older records lack some."""
+
+from collections.abc import Callable, Mapping
+from typing import Any
+
+Check = Callable[[Any, str], None]
+"""Raises a ValueError for a value, told under its name, that is something else."""
+MAX_NAMES, MAX_CLIPS, MAX_TEXT = 1000, 50_000, 100_000
+MAX_FRAMES = 10_000_000
+"""Four days at 25 a second."""
+LARGEST = 2**53
+"""Whole numbers up to here are the same in every file that the summary is written to."""
+
+
+def _require(ok: bool, name: str, wanted: str) -> None:
+    if not ok:
+        raise ValueError(f"{name} is no {wanted}")
+
+
+def text(value: Any, name: str) -> None:
+    _require(isinstance(value, str) and len(value) <= MAX_TEXT and encodable(value), name, "text")
+
+
+def number(value: Any, name: str) -> None:
+    kind = isinstance(value, (int, float)) and not isinstance(value, bool)
+    _require(kind and (isinstance(value, float) or abs(value) <= LARGEST), name, "number")
+
+
+def count(value: Any, name: str) -> None:
+    _require(isinstance(value, int) and not isinstance(value, bool) and 0 <= value <= LARGEST, name, "count")
+
+
+def frames(value: Any, name: str) -> None:
+    count(value, name)
+    _require(value <= MAX_FRAMES, name, f"number of frames up to {MAX_FRAMES:,}")
+
+
+def flag(value: Any, name: str) -> None:
+    _require(isinstance(value, bool), name, "truth value")
+
+
+def simple(value: Any, name: str) -> None:
+    """A text, a number or a truth value."""
+    if isinstance(value, bool):
+        return
+    (text if isinstance(value, str) else number)(value, name)
+
+
+def maybe(check: Check) -> Check:
+    """What `check` takes, or nothing."""
+    return lambda value, name: None if value is None else check(value, name)
+
+
+def each(check: Check, most: int = MAX_NAMES) -> Check:
+    """A list of what `check` takes."""
+
+    def checked(value: Any, name: str) -> None:
+        _require(isinstance(value, list) and len(value) <= most, name, f"list of at most {most}")
+        for place, item in enumerate(value):
+            check(item, f"{name}.{place}")
+
+    return checked
+
+
+def named(check: Check) -> Check:
+    """A mapping from texts to what `check` takes."""
+
+    def checked(value: Any, name: str) -> None:
+        _require(isinstance(value, dict) and len(value) <= MAX_NAMES, name, f"mapping of at most {MAX_NAMES} names")
+        for key, item in value.items():
+            text(key, f"a name in {name}")
+            check(item, f"{name}.{key}")
+
+    return checked
+
+
+def having(checks: Mapping[str, Check]) -> Check:
+    """A mapping whose entries of these names, where they are there, are as they should be."""
+
+    def checked(value: Any, name: str) -> None:
+        _require(isinstance(value, dict), name, "mapping")
+        for key, check in checks.items():
+            if key in value:
+                check(value[key], f"{name}.{key}")
+
+    return checked
+
+
+def encodable(value: str) -> bool:
+    """Whether a text can be written: JSON may hold half characters."""
+    return not any("\ud800" <= sign <= "\udfff" for sign in value)
+
+
+COST = maybe(having({"evaluations": count, "rows": count}))
+NUMBERS, TEXTS = maybe(named(number)), maybe(named(text))
+CLIP = having(
+    {
+        "id": text,
+        "run": text,
+        "video": maybe(text),
+        "image": text,
+        "audio": text,
+        **dict.fromkeys(("video_sha256", "image_sha256", "audio_sha256", "motion_sha256"), maybe(text)),
+        "label": maybe(text),
+        "num_frames": frames,
+        "num_chunks": count,
+        "declared": COST,
+        "measured": COST,
+        "emotion": NUMBERS,
+        "face": maybe(named(maybe(simple))),
+        "seconds": NUMBERS,
+        "made_s": number,
+        "reused": each(text),
+        "metrics": NUMBERS,
+        "absent": TEXTS,
+        "from_video": each(text),
+        "traces": maybe(text),
+        "flow": maybe(text),
+    }
+)
+TOTALS = having(
+    {
+        **dict.fromkeys(("clips", "frames", "chunks"), maybe(count)),
+        "declared": COST,
+        "measured": COST,
+        "seconds": NUMBERS,
+    }
+)
+RUN = having(
+    {
+        "signature": maybe(text),
+        "overrides": maybe(each(text)),
+        "device": maybe(text),
+        "started": maybe(text),
+        "checkpoint": maybe(
+            having(
+                {"hash": maybe(text), "trained": maybe(flag), "toy": maybe(flag), "notice": maybe(text)},
+            )
+        ),
+        "peak_memory_mb": NUMBERS,
+        "totals": maybe(TOTALS),
+        "load_s": maybe(number),
+        "wall_s": maybe(number),
+        "metrics": NUMBERS,
+        "absent": TEXTS,
+        "clips": each(CLIP, MAX_CLIPS),
+    }
+)
+
+
+def check_run(record: Any) -> None:
+    """Raises a ValueError for what is no record of a run."""
+    RUN(record, "the record")
+    _require("clips" in record, "the record", "record with clips")
+
+
+def check_clip(record: Any) -> None:
+    """Raises a ValueError for what is no record of a clip."""
+    CLIP(record, "the clip")

@@ -1,0 +1,66 @@
+"""Text files cost no more than their size, whatever stands in them."""
+
+import os
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from float_research.errors import UserError
+from float_research.texts import MAX_YAML_BYTES, read_json, read_text, read_yaml
+
+ANCHORS = "a0: &a0 [x,x]\n" + "".join(f"a{n}: &a{n} [*a{n - 1},*a{n - 1}]\n" for n in range(1, 30))
+HOSTILE: dict[str, tuple[Callable[[Path], Any], bytes]] = {
+    "anchors": (read_yaml, ANCHORS.encode()),
+    "short alias": (read_yaml, b"a: &a 1\nb: *a\n"),
+    "brackets": (read_yaml, b"[" * 200_000),
+    "dashes": (read_yaml, b"- " * 100_000),
+    "maps": (read_yaml, b"{a: " * 50_000),
+    "python": (read_yaml, b"!!python/object/apply:os.system [id]"),
+    "tag": (read_yaml, b"!x 1"),
+    "long": (read_yaml, b"a: " + b"x" * MAX_YAML_BYTES),
+    "digits": (read_yaml, b"a: " + b"9" * 5000),
+    "unhashable": (read_yaml, b"? [1]\n: 2\n"),
+    "bytes": (read_yaml, b"a: \xff\xfe"),
+    "control": (read_yaml, b"a: \x00"),
+    "deep": (read_json, b"[" * 200_000),
+    "deep map": (read_json, b'{"a":' * 100_000),
+    "half": (read_json, b'{"a": '),
+    "many digits": (read_json, b"9" * 5000),
+    "latin": (read_json, "é".encode("latin-1")),
+    "nothing": (read_json, b""),
+}
+
+
+@pytest.mark.parametrize("name", HOSTILE)
+def test_what_is_hostile_is_one_sentence_with_the_file(name: str, tmp_path: Path) -> None:
+    read, content = HOSTILE[name]
+    path = tmp_path / "some.file"
+    path.write_bytes(content)
+    with pytest.raises(UserError, match=r"^file .*some\.file cannot be read \(.+\); make it again") as raised:
+        read(path)
+    assert len(str(raised.value)) < 1000
+    assert str(raised.value).isprintable()
+
+
+def test_what_is_no_file_is_told(tmp_path: Path) -> None:
+    os.mkfifo(tmp_path / "pipe")
+    for path, said in {
+        tmp_path: "is no regular file",
+        tmp_path / "pipe": "is no regular file",
+        tmp_path / "nothing": "does not exist",
+        Path("/dev/zero"): "is no regular file",
+        tmp_path / ("x" * 300): "cannot be used",
+        tmp_path / "a\0b": "cannot be used",
+    }.items():
+        with pytest.raises(UserError, match=said):
+            read_text(path)
+
+
+def test_plain_files_are_read(tmp_path: Path) -> None:
+    path = tmp_path / "file"
+    path.write_text("\ufeffa: {b: [1, 2.5, text, null, true]}\nc: '*x & y'\n", encoding="utf-8")
+    assert read_yaml(path) == {"a": {"b": [1, 2.5, "text", None, True]}, "c": "*x & y"}
+    path.write_text('{"a": [1, NaN]}')
+    assert read_json(path)["a"][0] == 1

@@ -1,0 +1,112 @@
+"""Settings in a record choose and set parts of ours; they run nothing else."""
+
+import sys
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+from rich.console import Console
+
+from float_research import compose
+from float_research.errors import UserError
+from float_research.trust import allowed, check_record
+
+CONF, SOURCE = compose.config_folder(), Path("config.yaml")
+HOSTILE: Mapping[str, Mapping[str, Any]] = {
+    "runstring": {"_target_": "numpy.testing.runstring", "astr": "open('{mark}', 'w')", "dict": {}},
+    "popen": {"_target_": "psutil.Popen", "args": ["touch", "{mark}"]},
+    "subprocess": {"_target_": "subprocess.Popen", "args": ["touch", "{mark}"]},
+    "open": {"_target_": "builtins.open", "file": "{mark}", "mode": "w"},
+    "touch": {"_target_": "pathlib.Path.touch", "self": {"_target_": "pathlib.Path", "_args_": ["{mark}"]}},
+    "load": {"_target_": "torch.load", "f": "{mark}", "weights_only": False},
+    "joblib": {"_target_": "joblib.load", "filename": "{mark}"},
+    "url": {"_target_": "urllib.request.urlopen", "url": "http://127.0.0.1:9/"},
+    "module": {"_target_": "float_research.cache.os.system", "command": "touch '{mark}'"},
+    "function": {"_target_": "float_research.models.checkpoint.read_tensors", "path": "{mark}"},
+    "another group": {"_target_": "float_research.video.writer.VideoWriter", "path": "{mark}"},
+    "no text": {"_target_": ["numpy.testing.runstring"]},
+    "args": {"_target_": "float_research.models.checkpoint.Random", "_args_": [0]},
+    "interpolation": {"_target_": "float_research.models.checkpoint.Random", "seed": "${oc.env:HOME}"},
+    "deep": {
+        "_target_": "float_research.models.checkpoint.Random",
+        "seed": [[{"x": {"_target_": "builtins.open", "file": "{mark}", "mode": "w"}}]],
+    },
+}
+
+
+@pytest.fixture(scope="module")
+def made(tmp_path_factory: pytest.TempPathFactory, speech: Callable[[float], Path]) -> Path:
+    folder = tmp_path_factory.mktemp("trust") / "run"
+    told = ["model=tiny", "checkpoint=random", "face=none", "trainer.accelerator=cpu", "nfe=2", "metrics=none"]
+    compose.build_job(compose.compose_config([*told, f"data.audio={speech(0.3)}", f"output_dir={folder}"])).run(
+        Console(quiet=True)
+    )
+    return folder
+
+
+def filled(node: Any, mark: str) -> Any:
+    if isinstance(node, Mapping):
+        return {key: filled(value, mark) for key, value in node.items()}
+    if isinstance(node, list):
+        return [filled(value, mark) for value in node]
+    return node.replace("{mark}", mark) if isinstance(node, str) else node
+
+
+@pytest.mark.parametrize("group", ["checkpoint", "face", "solver", "trainer", "video"])
+@pytest.mark.parametrize("name", HOSTILE)
+def test_nothing_that_a_record_names_is_run(name: str, group: str, made: Path, tmp_path: Path) -> None:
+    mark = tmp_path / "mark"
+    config = yaml.safe_load((made / "config.yaml").read_text())
+    config[group] = filled(HOSTILE[name], str(mark))
+    (tmp_path / "config.yaml").write_text(yaml.safe_dump(config))
+    with pytest.raises(UserError, match=r"config\.yaml"):
+        compose.build_remeasuring(tmp_path, compose.choose_metrics([]))
+    assert not mark.exists()
+
+
+def test_every_setting_of_ours_is_allowed() -> None:
+    groups = [path.name for path in CONF.iterdir() if path.is_dir()]
+    for group in set(groups) - {"experiment", "hydra", "stage", "data"}:
+        for option in compose.options_of(group):
+            choice = f"{group}=[{option}]" if group in ("metrics", "logger") else f"{group}={option}"
+            if (group, option) not in {("metrics", "none"), ("logger", "none"), ("schedule", option)}:
+                cfg = compose.compose_config([choice, "output_dir=."])
+                kept = {name: cfg[name] for name in cfg if name not in ("data", "time")}
+                for path in [name for name in ("checkpoint", "emotion", "time_grid") if name in kept]:
+                    kept[path] = compose.OmegaConf.to_container(kept[path], resolve=False)
+                content = compose.OmegaConf.to_container(compose.OmegaConf.create(kept), resolve=False)
+                assert isinstance(content, dict)
+                check_record(_without_interpolations(content), SOURCE, CONF, [])
+
+
+def _without_interpolations(node: Any) -> Any:
+    if isinstance(node, dict):
+        return {key: _without_interpolations(value) for key, value in node.items()}
+    return None if isinstance(node, str) and "$" in node else node
+
+
+def test_a_class_of_ones_own_wants_its_module_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (tmp_path / "mine.py").write_text("import os\nclass Part: ...\ndef part(): ...\n")
+    monkeypatch.syspath_prepend(tmp_path)
+    config = {"noise": {"_target_": "mine.Part"}}
+    with pytest.raises(UserError, match=r"noise\._target_=mine\.Part is no part .* trust=MODULE"):
+        check_record(config, SOURCE, CONF, [])
+    assert "mine" not in sys.modules, "a module that nobody trusts is not even imported"
+    check_record(config, SOURCE, CONF, ["mine"])
+    for other in ("mine.part", "mine.os.system", "mine.Nothing", "mine2.Part"):
+        with pytest.raises(UserError, match="is no part of this framework"):
+            check_record({"noise": {"_target_": other}}, SOURCE, CONF, ["mine"])
+    assert compose.choose_metrics(["trust=mine", "metrics=none"]).trusted == ["mine"]
+    with pytest.raises(UserError, match="is no name of a module"):
+        compose.choose_metrics(["trust=../mine"])
+
+
+def test_a_class_belongs_to_its_group() -> None:
+    solver = "float_research.sampling.solver.Euler"
+    assert allowed(("solver", "_target_"), solver, CONF, [])
+    assert not allowed(("noise", "_target_"), solver, CONF, [])
+    assert not allowed(("../solver", "_target_"), solver, CONF, [])
+    assert allowed(("guidance", "audio", "_target_"), "float_research.sampling.schedule.Linear", CONF, [])
+    assert allowed(("trainer", "_target_"), "lightning.Trainer", CONF, [])
