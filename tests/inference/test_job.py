@@ -190,8 +190,15 @@ def test_a_finished_run_is_left_alone_and_any_other_is_made_anew(
     assert made_anew("nfe=4", "checkpoint.seed=1"), "another face"
     video.write_bytes(video.read_bytes()[:-100])
     assert made_anew("nfe=4", "checkpoint.seed=1"), "a broken video"
+    motion = video.with_suffix(".motion.safetensors")
+    motion.write_bytes(motion.read_bytes()[:-1] + b"x")
+    assert made_anew("nfe=4", "checkpoint.seed=1"), "broken motion"
+    before = json.loads(record.read_text())
     record.write_text(record.read_text()[:-100])
-    assert made_anew("nfe=4", "checkpoint.seed=1"), "a broken record"
+    assert not made_anew("nfe=4", "checkpoint.seed=1"), "a broken record costs no clip"
+    after = json.loads(record.read_text())
+    assert after["clips"] == before["clips"]
+    assert (after["totals"], after["clips_kept"], after["load_s"]) == (before["totals"], 1, 0)
     assert not made_anew("nfe=4", "checkpoint.seed=1")
 
 
