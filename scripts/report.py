@@ -9,6 +9,8 @@ from rich.table import Table
 from float_research import cli
 from float_research.analysis.load import WANDB
 from float_research.analysis.page import write_page
+from float_research.errors import printable
+from float_research.tracking.summary import shown
 
 
 def main() -> None:
@@ -23,12 +25,12 @@ def main() -> None:
     )
     console = Console()
     for note in page.notes:
-        console.print(note, style="bold yellow", soft_wrap=True, markup=False)
+        console.print(printable(note, 1000), style="bold yellow", soft_wrap=True, markup=False)
     measured = page.slopes.dropna(subset=["slope"])
     if not measured.empty:
-        table = Table(*map(str, measured.columns), title="measured convergence", title_justify="left")
+        table = Table(*map(shown, measured.columns), title="measured convergence", title_justify="left")
         for row in measured.itertuples(index=False):
-            table.add_row(*(f"{value:.4g}" if isinstance(value, float) else str(value) for value in row))
+            table.add_row(*(f"{value:.4g}" if isinstance(value, float) else shown(value) for value in row))
         console.print(table)
     counts = f"{page.num_runs} runs, {page.num_clips} clips, {page.num_videos} videos"
     console.print(f"{counts}: open {page.path} in a browser", soft_wrap=True, markup=False)

@@ -10,6 +10,7 @@ from typing import Any
 import pytest
 from small_sweep import EVALUATIONS, change, synthetic
 
+from float_research.analysis import page as page_module
 from float_research.analysis.page import embedded, write_page
 from float_research.errors import UserError
 
@@ -52,6 +53,26 @@ def test_an_earlier_page_is_replaced_and_nothing_else(made: Path, sweep: Path, t
     assert (tmp_path / "mine" / "index.html").read_text() == "<p>my own page</p>"
 
 
+def test_a_page_that_was_cut_off_is_replaced(sweep: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    with monkeypatch.context() as patch, pytest.raises(KeyboardInterrupt):
+        patch.setattr(page_module, "slopes", interrupted)
+        write_page(sweep, tmp_path / "page", "first")
+    assert list((tmp_path / "page" / "videos").iterdir()), "half of it is there"
+    assert write_page(sweep, tmp_path / "page", "second").num_videos == 12
+
+
+def interrupted(*_: Any) -> None:
+    raise KeyboardInterrupt
+
+
+def test_files_of_others_in_a_page_stay(sweep: Path, tmp_path: Path) -> None:
+    write_page(sweep, tmp_path / "page", "first")
+    mine = tmp_path / "page" / "videos" / "holiday.mp4"
+    mine.write_text("mine")
+    write_page(sweep, tmp_path / "page", "second")
+    assert mine.read_text() == "mine"
+
+
 def test_only_files_of_the_run_itself_are_taken(sweep: Path, tmp_path: Path) -> None:
     secret = tmp_path / "secret.mp4"
     secret.write_text("secret")
@@ -72,6 +93,7 @@ def test_damaged_traces_cost_nothing_else(sweep: Path, tmp_path: Path) -> None:
     next((sweep / "0" / "traces").glob("*.parquet")).write_text("no parquet")
     held = content(write_page(sweep, tmp_path / "page", "small").path)
     assert [clip["traces"] for clip in held["clips"]] == [False] + [True] * 11
+    assert ".parquet cannot be read" in held["notes"][0]
 
 
 def test_numbers_that_json_lacks_are_told_apart(sweep: Path, tmp_path: Path) -> None:
