@@ -24,7 +24,19 @@ CONFIG, RECORD, FAILURE = "config.yaml", "record.json", "failure.json"
 """In a run's folder: the first from its beginning, one of the others from its end."""
 PACKAGES = ("float-research", "torch", "torchdiffeq", "transformers", "lightning", "hydra-core", "opencv-python", "av")
 PLACES = frozenset(
-    {"output_dir", "dry_run", "resume", "name", "time", "batch_clips", "overlap", "cache", "logger", "metrics"}
+    {
+        "output_dir",
+        "dry_run",
+        "resume",
+        "name",
+        "time",
+        "batch_clips",
+        "overlap",
+        "cache",
+        "limits",
+        "logger",
+        "metrics",
+    }
 )
 PLACES_IN_GROUPS = {
     "data": frozenset({"image", "audio", "images", "audios", "file"}),

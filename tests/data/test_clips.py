@@ -12,6 +12,7 @@ from float_research.data.clips import ClipDataModule, ClipLoader, Grid, Manifest
 from float_research.data.face import NoCrop
 from float_research.data.image import is_toy_portrait
 from float_research.errors import UserError
+from float_research.media import BOUNDS
 from float_research.toyface.portraits import save_portraits
 from float_research.types import Clip, Image
 
@@ -21,6 +22,7 @@ def loader() -> ClipLoader:
     return ClipLoader(
         cache=Cache(folder="unused", memory_mb=1, disk_mb=0),
         face=NoCrop(),
+        limits=BOUNDS,
         background="black",
         image_size=64,
         sampling_rate_hz=16000,

@@ -85,7 +85,7 @@ def test_what_is_missing_is_named(tmp_path: Path) -> None:
     first, second, *_ = read_corpus(tmp_path / "c", "train")
     first.file.unlink()
     soundfile.write(second.file, np.zeros(100), 16000)
-    with pytest.raises(UserError, match=r"000000\.flac is missing"):
+    with pytest.raises(UserError, match=r"000000\.flac does not exist"):
         first.load()
     with pytest.raises(UserError, match=r"000001\.flac is not the sound"):
         second.load()
