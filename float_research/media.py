@@ -75,21 +75,18 @@ BOUNDS = Limits(megapixels=67.2, aspect=32, min_rate_hz=1000, max_rate_hz=1_000_
 
 
 @contextmanager
-def open_media(path: Path, what: str, remedy: str, pixels: int = BOUNDS.pixels) -> Iterator[InputContainer]:
+def open_media(path: Path, what: str, remedy: str) -> Iterator[InputContainer]:
     """A local file's sound and video. What FFmpeg and PyAV throw meanwhile becomes a UserError with the file's name.
 
     `path` is never an address, and FFmpeg gets an open file: names such as `file:a.wav` and `12:30:05.wav` are files.
     """
     require_file(path, what, "give the path of a file")
-    with reading(f"{what} {path}", remedy), path.open("rb") as file, _opened(file, pixels) as container:
-        for stream in container.streams.video:
-            if stream.codec_context is not None:
-                stream.codec_context.options = {"max_pixels": str(pixels)}
+    with reading(f"{what} {path}", remedy), path.open("rb") as file, _opened(file) as container:
         yield container
 
 
-def _opened(file: BinaryIO, pixels: int) -> InputContainer:
-    options = {"format_whitelist": ",".join(DEMUXERS), "protocol_whitelist": "none", "max_pixels": str(pixels)}
+def _opened(file: BinaryIO) -> InputContainer:
+    options = {"format_whitelist": ",".join(DEMUXERS), "protocol_whitelist": "none", "max_pixels": str(BOUNDS.pixels)}
     try:
         return av.open(file, options=options, metadata_errors="replace")
     except av.ArgumentError as error:  # what FFmpeg says of other formats

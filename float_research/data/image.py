@@ -42,7 +42,7 @@ def opened(path: Path, limits: Limits) -> Iterator[PillowImage.Image]:
     """An image file, of which no more than the header is decoded. Raises a UserError for what is no portrait's."""
     require_file(path, "image", "give the path of a portrait")
     with reading(f"image {path}", REMEDY), warnings.catch_warnings(), path.open("rb") as content:
-        warnings.simplefilter("ignore", PillowImage.DecompressionBombWarning)  # the limits speak for themselves
+        warnings.simplefilter("ignore")  # of large images, for which there are limits, and of damaged notes in files
         try:
             file = PillowImage.open(content, formats=FORMATS)
         except UnidentifiedImageError as error:

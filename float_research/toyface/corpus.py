@@ -76,7 +76,7 @@ def read_corpus(folder: Path, split: str) -> list[Entry]:
 
 
 def _entry(folder: Path, name: str, text: str) -> tuple[Entry, str]:
-    """What a line of the index says, and its split. Raises a UserError that begins with `name` where it makes no sense."""
+    """What a line of the index says, and its split. A UserError begins with `name` where it makes no sense."""
     with reading(name, AGAIN):
         line = json.loads(text)
         if not isinstance(line, dict):

@@ -100,13 +100,18 @@ def checked(until_s: float, since_s: float, limits: Limits, name: str) -> float:
 @contextmanager
 def opened(path: Path, limits: Limits) -> Iterator[tuple[InputContainer, VideoStream]]:
     """A video file and its first track of pictures. Raises a UserError with the file's name for whatever is wrong."""
-    with open_media(path, "video", REMEDY, limits.pixels) as container:
+    with open_media(path, "video", REMEDY) as container:
         if not container.streams.video:
             raise UserError(f"{named('video', path)} holds no pictures; give a video")
         stream = container.streams.video[0]
         if stream.codec_context is None:
             raise UserError(f"{named('video', path)} has an unknown codec; {REMEDY}")
+        if not stream.width * stream.height:  # FFmpeg forgets a size that it refuses
+            raise UserError(
+                f"{named('video', path)} has pictures without a size, or over {BOUNDS.megapixels:g} megapixels"
+            )
         limits.check_size(named("video", path), stream.width, stream.height)
+        stream.codec_context.options = {"max_pixels": str(limits.pixels)}
         yield container, stream
 
 
