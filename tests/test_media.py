@@ -1,6 +1,9 @@
 """Sound, images and videos as hostile data: each ends in one sentence that names the file, and soon."""
 
+import io
+import json
 import os
+import shutil
 import struct
 import zlib
 from collections.abc import Callable
@@ -14,6 +17,7 @@ import pytest
 import soundfile
 import torch
 from PIL import Image as PillowImage
+from rich.console import Console
 
 from float_research import compose
 from float_research.data.audio import read_audio
@@ -240,6 +244,28 @@ def test_an_image_is_judged_by_its_header(name: str, content: bytes, message: st
     with pytest.raises(UserError, match=message) as told:
         read_image(tmp_path / name, "black", LIMITS)
     assert name in str(told.value)
+
+
+def test_any_file_name_makes_a_video_and_all_beside_it(
+    tmp_path: Path, portrait: Path, speech: Callable[[float], Path]
+) -> None:
+    stems = ["a" * 250, "語" * 83, "line\nbreak", os.fsdecode(b"latin\xe9"), "-rf", "$(x);`y`", "a.b"]
+    for folder in ("images", "audios"):
+        (tmp_path / folder).mkdir()
+    for stem in stems:
+        shutil.copy(portrait, tmp_path / "images" / f"{stem}.png")
+    shutil.copy(speech(0.1), tmp_path / "audios" / f"{'é' * 125}.wav")
+    settings = ["model=tiny", "checkpoint=random", "face=none", "trainer.accelerator=cpu", "nfe=2", "metrics=motion"]
+    data = ["data=grid", f"data.images={tmp_path / 'images'}", f"data.audios={tmp_path / 'audios'}"]
+    out = tmp_path / "out"
+    cfg = compose.compose_config([*settings, *data, f"output_dir={out}", "name='{id}_{image}_{nfe}'"])
+    content = compose.build_job(cfg).run(Console(file=io.TextIOWrapper(io.BytesIO(), "utf-8")))
+    assert content is not None
+    videos = [out / clip["video"] for clip in content["clips"]]
+    assert len(set(videos)) == len(stems)
+    endings = (".mp4", ".json", ".motion.safetensors", ".traces.parquet")
+    assert set(videos[0].parent.iterdir()) == {video.with_suffix(ending) for video in videos for ending in endings}
+    assert json.loads((out / "record.json").read_text()) == content
 
 
 def test_arrays_have_the_same_limits(load: Callable[..., Pipeline]) -> None:
