@@ -128,9 +128,12 @@ def build_loader(cfg: DictConfig) -> "ClipLoader":
     """The clip loader with the model's sizes."""
     from float_research.data.clips import ClipLoader
 
+    default = config_folder() / "limits" / "default.yaml"  # for runs of 0.1, which have none
+    limits: Any = cfg.get("limits") or OmegaConf.load(default)
     return ClipLoader(
         cache=build(cfg.cache),
         face=build(cfg.face),
+        limits=build(limits),
         background=cfg.background,
         image_size=cfg.model.motion_autoencoder.image_size,
         sampling_rate_hz=cfg.model.sampling_rate_hz,

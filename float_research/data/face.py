@@ -273,5 +273,11 @@ def crop_face(image: Image, box: Box, *, margin: float, size_px: int) -> Image:
             f"the face at x {left} to {right}, y {top} to {bottom} is smaller than a pixel; use a larger image"
         )
     x, y = int((left + right) / 2), int((top + bottom) / 2)
-    padded = cv2.copyMakeBorder(image, radius, radius, radius, radius, cv2.BORDER_CONSTANT, value=(0, 0, 0))
-    return resize(padded[y : y + 2 * radius, x : x + 2 * radius], size_px, size_px, shrinking=scale < 1)
+    left, top = x - radius, y - radius
+    height, width = image.shape[:2]
+    rows, columns = (np.clip((start, start + 2 * radius), 0, end) for start, end in ((top, height), (left, width)))
+    square = np.zeros(
+        (2 * radius, 2 * radius, 3), dtype=np.uint8
+    )  # no border around the whole image, which may be large
+    square[slice(*rows - top), slice(*columns - left)] = image[slice(*rows), slice(*columns)]
+    return resize(square, size_px, size_px, shrinking=scale < 1)

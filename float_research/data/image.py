@@ -1,6 +1,8 @@
 """Portraits: files and arrays → RGB, and the tensor that the encoder expects."""
 
 import warnings
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import cv2
@@ -11,47 +13,57 @@ from PIL import Image as PillowImage
 from PIL import ImageColor, ImageOps, UnidentifiedImageError
 from torch import Tensor
 
-from float_research.errors import UserError
+from float_research.errors import UserError, reading
+from float_research.files import require_file
+from float_research.media import BOUNDS, Limits, named
 from float_research.types import TOY_MARK, Image
 
 SUFFIXES = frozenset({".png", ".jpg", ".jpeg", ".webp", ".bmp", ".tif", ".tiff"})
+FORMATS = ("PNG", "JPEG", "WEBP", "BMP", "TIFF")
+REMEDY = "convert it to PNG or JPEG"
+ROWS = 256
+"""That are blended at a time."""
 
 
-def read_image(path: Path, background: str) -> Image:
+def read_image(path: Path, background: str, limits: Limits = BOUNDS) -> Image:
     """An image file as RGB: upright by its EXIF orientation, transparency blended with the colour `background`."""
-    if not path.is_file():
-        raise UserError(f"image {path} does not exist; give the path of a portrait")
-    try:
-        with warnings.catch_warnings():
-            warnings.simplefilter("error", PillowImage.DecompressionBombWarning)
-            with PillowImage.open(path) as file:
-                return to_rgb(ImageOps.exif_transpose(file), background)
-    except (
-        UnidentifiedImageError,
-        OSError,
-        SyntaxError,
-        PillowImage.DecompressionBombError,
-        PillowImage.DecompressionBombWarning,
-    ) as error:
-        reason = str(error) or type(error).__name__
-        raise UserError(f"image {path} cannot be read ({reason}); convert it to PNG or JPEG") from error
+    with opened(path, limits) as file:
+        return to_rgb(ImageOps.exif_transpose(file), background)
 
 
 def is_toy_portrait(path: Path) -> bool:
     """Whether an image file says that it is a rendered head of the toy world."""
-    with PillowImage.open(path) as file:
+    with opened(path, BOUNDS) as file:
         return file.info.get(TOY_MARK[0]) == TOY_MARK[1]
+
+
+@contextmanager
+def opened(path: Path, limits: Limits) -> Iterator[PillowImage.Image]:
+    """An image file, of which no more than the header is decoded. Raises a UserError for what is no portrait's."""
+    require_file(path, "image", "give the path of a portrait")
+    with reading(f"image {path}", REMEDY), warnings.catch_warnings(), path.open("rb") as content:
+        warnings.simplefilter("ignore")  # of large images, for which there are limits, and of damaged notes in files
+        try:
+            file = PillowImage.open(content, formats=FORMATS)
+        except UnidentifiedImageError as error:
+            raise ValueError(f"it is none of {', '.join(FORMATS)}") from error
+        with file:
+            limits.check_size(named("image", path), *file.size)
+            yield file
 
 
 def to_rgb(image: PillowImage.Image, background: str) -> Image:
     """Any Pillow image as 8-bit RGB over `background`."""
     if image.mode.startswith("I;16"):
         image = PillowImage.fromarray((np.asarray(image) >> 8).astype(np.uint8))
-    if image.has_transparency_data:
-        image = image.convert("RGBA")
-        canvas = PillowImage.new("RGBA", image.size, (*colour(background), 255))
-        image = PillowImage.alpha_composite(canvas, image)
-    return np.asarray(image.convert("RGB"))
+    if not image.has_transparency_data:
+        return np.asarray(image.convert("RGB"))
+    blended = np.empty((image.height, image.width, 3), dtype=np.uint8)
+    for top in range(0, image.height, ROWS):  # a little at a time, for each canvas takes as much as the image
+        part = image.crop((0, top, image.width, min(top + ROWS, image.height))).convert("RGBA")
+        canvas = PillowImage.new("RGBA", part.size, (*colour(background), 255))
+        blended[top : top + ROWS] = np.asarray(PillowImage.alpha_composite(canvas, part).convert("RGB"))
+    return blended
 
 
 def colour(name: str) -> tuple[int, int, int]:

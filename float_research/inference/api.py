@@ -149,10 +149,11 @@ class Pipeline:
         loader, model_hz = self.loader, self.loader.sampling_rate_hz
         if isinstance(audio, (str, Path)):
             audio_path = Path(audio)
-            waveform, recording = read_audio(audio_path, model_hz), Recording(audio_path)
+            waveform, recording = read_audio(audio_path, model_hz, loader.limits), Recording(audio_path)
         else:
             audio_path = Path(id)
             samples = as_waveform(audio)
+            loader.limits.check_sound("the audio array", rate_hz or model_hz, channels=1)
             check_waveform(samples, name="array", sampling_rate_hz=rate_hz or model_hz, fps=loader.fps)
             waveform, recording = (
                 resample(samples, rate_hz or model_hz, model_hz),
@@ -163,8 +164,9 @@ class Pipeline:
             image_path = Path(image)
             crop, face = loader.portrait(image_path)
         else:
-            image_path = Path(id)
-            crop, face = loader.face(as_image(image), loader.image_size)
+            image_path, array = Path(id), as_image(image)
+            loader.limits.check_size("the image array", array.shape[1], array.shape[0])
+            crop, face = loader.face(array, loader.image_size)
         loaded = LoadedClip(
             clip=Clip(id=id, image=image_path, audio=audio_path, emotion=emotion),
             image=to_tensor(crop, loader.image_size),

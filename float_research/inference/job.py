@@ -20,7 +20,7 @@ from rich.table import Table
 from float_research.cache import Cache
 from float_research.conditioning.emotion import EmotionSource
 from float_research.data.clips import TOY, ClipDataModule, ClipLoader, ClipSource
-from float_research.errors import UserError
+from float_research.errors import UserError, printable
 from float_research.files import sha256, sweep_parts
 from float_research.folders import require_own
 from float_research.inference.measuring import MEASURED, Measures, motion_depends, of_run, told_absent, unmeasured
@@ -233,7 +233,7 @@ class Job:
         faces = {image: self.loader.portrait(image)[1] for image in {clip.image: None for clip in clips}}
         for image, face in faces.items():
             if self.checkpoint.toy and face["detector"] != TOY:
-                warning = PHOTO_IN_TOY_WORLD.format(image=image)
+                warning = PHOTO_IN_TOY_WORLD.format(image=printable(image, 1000))
                 console.print(warning, style="bold yellow", soft_wrap=True, markup=False)
 
     @rank_zero_only

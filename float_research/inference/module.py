@@ -36,7 +36,7 @@ class Naming:
             values["emotion"] = clip.emotion
         try:
             return file_name(self.pattern.format_map(values))
-        except (KeyError, ValueError, IndexError) as error:
+        except (KeyError, ValueError, IndexError, AttributeError, TypeError) as error:
             raise UserError(
                 f"name={self.pattern!r} cannot be filled in ({error}); it may use {{{'}, {'.join(sorted(values))}}}"
             ) from error

@@ -1,7 +1,9 @@
 """A folder of utterances: FLAC files and one line of JSON each in `corpus.jsonl`."""
 
 import json
-from collections.abc import Iterator, Sequence
+import math
+import os
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -11,7 +13,9 @@ import soundfile
 from rich.console import Console
 from rich.progress import track
 
-from float_research.errors import UserError
+from float_research.errors import UserError, printable, reading
+from float_research.files import inside, require_file
+from float_research.texts import read_text
 from float_research.toyface.phones import SILENCE
 from float_research.toyface.prosody import PROSODIES, sample_prosody
 from float_research.toyface.sentences import all_sentences
@@ -22,6 +26,9 @@ from float_research.types import Waveform
 INDEX, SETTINGS = "corpus.jsonl", "settings.json"
 TRAIN, HELD_OUT = "train", "held_out"
 SPLITS = (TRAIN, HELD_OUT)
+AGAIN = "make the corpus again with scripts/make_speech.py"
+MAX_SAMPLES = 600 * RATE_HZ
+"""Of an utterance."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -42,11 +49,12 @@ class Entry:
         Raises:
             UserError: the file is gone, or is not what the corpus says.
         """
-        if not self.file.is_file():
-            raise UserError(f"{self.file} is missing; make the corpus again with scripts/make_speech.py")
-        waveform, rate_hz = soundfile.read(self.file, dtype="float32")
-        if rate_hz != RATE_HZ or waveform.shape != (self.num_samples,):
-            raise UserError(f"{self.file} is not the sound of its corpus; make that again with scripts/make_speech.py")
+        require_file(self.file, "the sound", AGAIN)
+        with reading(f"the sound {self.file}", AGAIN), soundfile.SoundFile(os.fsencode(self.file)) as file:
+            form = file.samplerate, file.channels, file.frames
+            waveform = file.read(self.num_samples, dtype="float32") if form == (RATE_HZ, 1, self.num_samples) else None
+        if waveform is None or waveform.shape != (self.num_samples,):
+            raise UserError(f"{self.file} is not the sound of its corpus; {AGAIN}")
         return Utterance(
             id=self.id, text=self.text, voice=self.voice, emotion=self.emotion, waveform=waveform, phones=self.phones
         )
@@ -62,14 +70,38 @@ def read_corpus(folder: Path, split: str) -> list[Entry]:
         raise UserError(f"split={split} is unknown; choose one of {', '.join(SPLITS)}")
     if not (folder / INDEX).is_file():
         raise UserError(f"{folder} holds no {INDEX}; make one with python scripts/make_speech.py output={folder}")
-    lines = map(json.loads, (folder / INDEX).read_text(encoding="utf-8").splitlines())
-    return [_entry(folder, line) for line in lines if line["split"] == split]
+    lines = enumerate(read_text(folder / INDEX, what="the index", remedy=AGAIN).splitlines(), 1)
+    entries = (_entry(folder, f"{folder / INDEX}, line {number},", line) for number, line in lines)
+    return [entry for entry, found in entries if found == split]
 
 
-def _entry(folder: Path, line: dict[str, Any]) -> Entry:
-    phones = tuple(Phone(str(label), start, end, stress) for label, start, end, stress in line["phones"])
-    words = {name: line[name] for name in ("id", "text", "voice", "emotion", "num_samples")}
-    return Entry(file=folder / line["file"], phones=phones, **words)
+def _entry(folder: Path, name: str, text: str) -> tuple[Entry, str]:
+    """What a line of the index says, and its split. A UserError begins with `name` where it makes no sense."""
+    with reading(name, AGAIN):
+        line = json.loads(text)
+        if not isinstance(line, dict):
+            raise ValueError("it is no mapping")
+        for key in ("id", "split", "text", "voice", "emotion"):
+            _require(isinstance(line.get(key), str), line, key)
+        _require(line["split"] in SPLITS, line, "split")
+        _require(type(line.get("num_samples")) is int and 0 < line["num_samples"] <= MAX_SAMPLES, line, "num_samples")
+        _require(isinstance(line.get("phones"), list) and all(map(_is_phone, line["phones"])), line, "phones")
+        phones = tuple(Phone(label, start, end, stress) for label, start, end, stress in line["phones"])
+        words = {key: line[key] for key in ("id", "text", "voice", "emotion", "num_samples")}
+        return Entry(file=inside(folder, line.get("file")), phones=phones, **words), line["split"]
+
+
+def _require(right: bool, line: Mapping[str, Any], key: str) -> None:
+    if not right:
+        raise ValueError(f"its {key} is {printable(repr(line.get(key)), 60)}")
+
+
+def _is_phone(phone: Any) -> bool:
+    """Whether it is a label, begin and end in seconds, and a stress."""
+    if not (isinstance(phone, list) and len(phone) == 4 and isinstance(phone[0], str)):
+        return False
+    numbers = all(type(value) in {int, float} and math.isfinite(value) for value in phone[1:])
+    return numbers and 0 <= phone[1] <= phone[2]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -101,7 +133,7 @@ class Corpus:
             raise UserError(f"held_out_sentences={self.held_out_sentences:g} must lie between 0 and 1")
         aside.mkdir(parents=True, exist_ok=True)
         settings = json.dumps({"settings": repr(self)}, indent=1) + "\n"
-        if (aside / SETTINGS).is_file() and (aside / SETTINGS).read_text(encoding="utf-8") != settings:
+        if (aside / SETTINGS).is_file() and read_text(aside / SETTINGS) != settings:
             raise UserError(f"{aside} was begun with other settings; remove it or give another output")
         (aside / SETTINGS).write_text(settings, encoding="utf-8")
         done = _finished_lines(aside / INDEX)

@@ -30,7 +30,19 @@ MARK = "# A run of float-research. The next run in this folder replaces its file
 """The first line of a run's settings, by which its folder is known."""
 PACKAGES = ("float-research", "torch", "torchdiffeq", "transformers", "lightning", "hydra-core", "opencv-python", "av")
 PLACES = frozenset(
-    {"output_dir", "dry_run", "resume", "name", "time", "batch_clips", "overlap", "cache", "logger", "metrics"}
+    {
+        "output_dir",
+        "dry_run",
+        "resume",
+        "name",
+        "time",
+        "batch_clips",
+        "overlap",
+        "cache",
+        "limits",
+        "logger",
+        "metrics",
+    }
 )
 PLACES_IN_GROUPS = {
     "data": frozenset({"image", "audio", "images", "audios", "file"}),

@@ -1,16 +1,21 @@
 """Pictures that stand for a video: a sheet of its frames, and an animation without sound."""
 
+import os
 from collections.abc import Sequence
+from itertools import islice
 from pathlib import Path
 
 from PIL import Image as Pictures
 from PIL.Image import Image as Picture
 
-from float_research.errors import UserError
+from float_research.errors import UserError, printable
 from float_research.files import whole
-from float_research.video.reader import probe, read_frames
+from float_research.media import named
+from float_research.video.reader import count_frames, probe, read_frames
 
 GAP_PX = 2
+MAX_PIXELS = 200_000_000
+"""Of an animation in all: some 800 MB."""
 
 
 def contact_sheet(video: Path, path: Path, *, rows: int, columns: int) -> Path:
@@ -28,20 +33,33 @@ def contact_sheet(video: Path, path: Path, *, rows: int, columns: int) -> Path:
 
 def animation(video: Path, path: Path, *, every: int, quality: int) -> Path:
     """Every `every`-th frame as an endless animated WebP, at the video's speed. `quality`: 0 to 100."""
-    frames = _pictures(video)[::every]
     settings = {"duration": round(1000 * every / probe(video).fps), "loop": 0, "quality": quality, "method": 6}
+    frames: list[Picture] = []
+    num_pixels = 0
+    for frame in islice(read_frames(video), 0, None, every):
+        frames.append(Pictures.fromarray(frame))
+        num_pixels += frame.shape[0] * frame.shape[1]
+        if num_pixels > MAX_PIXELS:
+            raise UserError(f"{named('video', video)} is too long for an animation; show fewer frames by --every")
+    if not frames:
+        raise UserError(f"{named('video', video)} holds no frames; give another")
     with whole(path) as part:
         frames[0].save(part, format="WEBP", save_all=True, append_images=frames[1:], **settings)
     return path
 
 
-def _pictures(video: Path) -> list[Picture]:
-    if not video.is_file():
-        raise UserError(f"video {video} does not exist; give the path of an MP4 file")
-    return [Pictures.fromarray(frame) for frame in read_frames(video)]
-
-
 def evenly(video: Path, num: int) -> Sequence[Picture]:
     """`num` frames at even distances, first and last included; some come twice where the video has fewer."""
-    frames = _pictures(video)
-    return [frames[round(i * (len(frames) - 1) / max(num - 1, 1))] for i in range(num)]
+    last = count_frames(video) - 1
+    if last < 0:
+        raise UserError(f"{named('video', video)} holds no frames; give another")
+    wanted = [round(i * last / max(num - 1, 1)) for i in range(num)]
+    numbers = set(wanted)
+    shown = {number: Pictures.fromarray(frame) for number, frame in enumerate(read_frames(video)) if number in numbers}
+    return [shown[number] for number in wanted]
+
+
+def require_free(path: Path) -> None:
+    """Raises a UserError where something has that name already."""
+    if os.path.lexists(path):
+        raise UserError(f"{printable(path, 1000)} exists; give another --output, or --overwrite to replace it")

@@ -15,6 +15,7 @@ from torch import Tensor
 
 from float_research.errors import UserError
 from float_research.files import Part
+from float_research.media import open_media
 from float_research.types import Waveform
 
 
@@ -28,7 +29,7 @@ class Recording:
     def frames(self) -> Iterator[av.AudioFrame]:
         """Decoded a little at a time."""
         if isinstance(self.source, Path):
-            with av.open(str(self.source)) as container:
+            with open_media(self.source, "audio", "convert it to WAV") as container:
                 yield from container.decode(container.streams.audio[0])
             return
         for start in range(0, len(self.source), self.rate_hz):
@@ -63,7 +64,8 @@ class VideoWriter:
         self.path, self.rate = path, Fraction(fps).limit_denominator(1001)
         self.num_frames, self.num_samples = 0, 0
         self._part = Part(path)
-        self._container: Any = av.open(str(self._part.path), "w", format="mp4", options={"movflags": "+faststart"})
+        name = str(self._part.path.absolute())  # a relative one with a colon would be an address
+        self._container: Any = av.open(name, "w", format="mp4", options={"movflags": "+faststart"})
         self._video = self._container.add_stream("libx264", rate=self.rate)
         self._video.width = self._video.height = size_px
         self._video.pix_fmt = "yuv420p"

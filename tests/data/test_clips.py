@@ -1,5 +1,6 @@
 import dataclasses
-from collections.abc import Callable, Mapping
+import os
+from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -8,10 +9,13 @@ import pytest
 from PIL import Image as PillowImage
 
 from float_research.cache import Cache
-from float_research.data.clips import ClipDataModule, ClipLoader, Grid, Manifest, Pair, file_name
+from float_research.data.clips import ClipDataModule, ClipLoader, Grid, Manifest, Pair, file_name, pair_id
 from float_research.data.face import NoCrop
 from float_research.data.image import is_toy_portrait
 from float_research.errors import UserError
+from float_research.files import whole
+from float_research.media import BOUNDS
+from float_research.metrics.track import SUFFIX
 from float_research.toyface.portraits import save_portraits
 from float_research.types import Clip, Image
 
@@ -21,6 +25,7 @@ def loader() -> ClipLoader:
     return ClipLoader(
         cache=Cache(folder="unused", memory_mb=1, disk_mb=0),
         face=NoCrop(),
+        limits=BOUNDS,
         background="black",
         image_size=64,
         sampling_rate_hz=16000,
@@ -75,10 +80,76 @@ def test_a_manifest_that_makes_no_sense_is_refused(content: str, message: str, t
 
 
 @pytest.mark.parametrize(
-    ("text", "name"), [("../../etc/passwd", "_.._etc_passwd"), (".hidden", "hidden"), ("a/b<c>", "a_b_c_"), ("", "_")]
+    ("content", "message"),
+    [
+        (b"image,audio\n\xff\xfe.png,a.wav\n", "cannot be read"),
+        (b"image,audio\n" + b"a" * 200_000 + b",b.wav\n", "cannot be read .*field larger"),
+        (b"x" * 100_000 + b",audio\n", "has the columns x{300}…; needed"),
+        (bytes(range(256)) * 40, "cannot be read"),
+        (b"\x89PNG\r\n\x1a\n" + bytes(300), "cannot be read"),
+        (b"image,audio\n" + b"a,b\n" * 5_000_000, "more than 20,000,000 bytes"),
+    ],
+)
+def test_a_hostile_manifest_ends_in_one_short_sentence(content: bytes, message: str, tmp_path: Path) -> None:
+    (tmp_path / "clips.csv").write_bytes(content)
+    with pytest.raises(UserError, match=message) as told:
+        Manifest(file=str(tmp_path / "clips.csv")).clips()
+    assert "clips.csv" in str(told.value)
+    assert len(str(told.value)) < 1000
+
+
+def test_a_manifest_is_a_regular_file(tmp_path: Path) -> None:
+    os.mkfifo(tmp_path / "pipe.csv")
+    for name in ("pipe.csv", "."):
+        with pytest.raises(UserError, match="is no regular file; give a CSV file"):
+            Manifest(file=str(tmp_path / name)).clips()
+
+
+def test_a_manifest_names_files_that_do_not_hang_a_run(loader: ClipLoader, tmp_path: Path, portrait: Path) -> None:
+    (tmp_path / "clips.csv").write_bytes(
+        b"image,audio,emotion\n%s,a\0b.wav,%s\n" % (os.fsencode(portrait), b"x" * 9999)
+    )
+    (clip,) = Manifest(file=str(tmp_path / "clips.csv")).clips()
+    with pytest.raises(UserError, match="emotion 'xxx") as told:
+        loader.probe(clip)
+    assert len(str(told.value)) < 1000
+    with pytest.raises(UserError, match="cannot be used"):
+        loader.probe(dataclasses.replace(clip, emotion=None))
+
+
+def test_a_folder_that_cannot_be_listed_is_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def refuses(self: Path) -> Iterator[Path]:
+        raise PermissionError(13, "Permission denied")
+
+    monkeypatch.setattr(Path, "iterdir", refuses)
+    with pytest.raises(UserError, match=r"data\.images=.* cannot be read \(Permission denied\)"):
+        Grid(images=str(tmp_path), audios=str(tmp_path)).clips()
+
+
+@pytest.mark.parametrize(
+    ("text", "name"),
+    [
+        ("../../etc/passwd", "_.._etc_passwd"),
+        (".hidden", "hidden"),
+        ("a/b<c>", "a_b_c_"),
+        ("", "_"),
+        ("a\nb\udcff", "a_b_"),
+    ],
 )
 def test_file_names_are_safe(text: str, name: str) -> None:
     assert file_name(text) == name
+
+
+@pytest.mark.parametrize("sign", ["a", "é", "語", "𠀀"])
+def test_long_names_are_cut_and_stay_apart(sign: str, tmp_path: Path) -> None:
+    stem = sign * (250 // len(sign.encode()))
+    names = [pair_id(Path(f"{stem}.png"), Path(f"{stem}{number}.wav")) for number in range(3)]
+    assert len(set(names)) == 3
+    for name in names:
+        assert file_name(name) == name, "cut once"
+        for ending in (".mp4", SUFFIX, ".traces.parquet", ".flow.parquet", ".json", ".png"):
+            with whole(tmp_path / f"{name}{ending}") as part:
+                part.touch()
 
 
 def test_loading_gives_what_the_model_needs(

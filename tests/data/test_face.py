@@ -92,6 +92,18 @@ def test_the_crop_reaches_past_the_edge_with_black(astronaut: Image) -> None:
     assert at_detection_height(astronaut).shape == (360, 360, 3)
 
 
+@pytest.mark.parametrize("box", [(0, 0, 90, 90), (300, 250, 420, 360), (100, 80, 180, 170), (-40, -30, 60, 90)])
+def test_only_the_crop_is_copied(box: tuple[float, ...], astronaut: Image) -> None:
+    """Pixel by pixel what the official code cuts from a copy of the whole image with a border."""
+    scale = 360 / len(astronaut)
+    left, top, right, bottom = (int(value / scale) for value in box)
+    radius = int(max(int((right - left) / 2), int((bottom - top) / 2)) * 1.6)
+    x, y = int((left + right) / 2), int((top + bottom) / 2)
+    padded = np.pad(astronaut, ((radius, radius), (radius, radius), (0, 0)))[y : y + 2 * radius, x : x + 2 * radius]
+    crop = crop_face(astronaut, Box(*box, score=1.0), margin=1.6, size_px=64)
+    assert np.array_equal(crop, cv2.resize(padded, (64, 64), interpolation=cv2.INTER_AREA))
+
+
 def test_no_crop_keeps_the_whole_image(astronaut: Image) -> None:
     whole, facts = NoCrop()(astronaut[:, :256], 64)
     assert whole.shape == (64, 64, 3)

@@ -1,5 +1,7 @@
 """Corpora: written once, read lazily, gone on with after an interruption, split by sentence."""
 
+import json
+import os
 from pathlib import Path
 
 import numpy as np
@@ -85,10 +87,60 @@ def test_what_is_missing_is_named(tmp_path: Path) -> None:
     first, second, *_ = read_corpus(tmp_path / "c", "train")
     first.file.unlink()
     soundfile.write(second.file, np.zeros(100), 16000)
-    with pytest.raises(UserError, match=r"000000\.flac is missing"):
+    with pytest.raises(UserError, match=r"000000\.flac does not exist"):
         first.load()
     with pytest.raises(UserError, match=r"000001\.flac is not the sound"):
         second.load()
+
+
+GOOD = {
+    "id": "0", "split": "train", "file": "0.flac", "voice": "a", "emotion": "happy",
+    "text": "hm", "num_samples": 100, "phones": [["AA", 0, 0.1, 1]],
+}  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    ("line", "message"),
+    [
+        ("{", "Expecting property name"),
+        ("[" * 100_000, "cannot be read"),
+        ("[1]", "no mapping"),
+        (GOOD | {"id": 3}, "its id is 3"),
+        (GOOD | {"text": None}, "its text is None"),
+        (GOOD | {"split": "x" * 9999}, "its split is 'x{59}…"),
+        (GOOD | {"num_samples": 1e99}, "its num_samples"),
+        (GOOD | {"num_samples": 10**12}, "its num_samples"),
+        (GOOD | {"num_samples": True}, "its num_samples"),
+        (GOOD | {"phones": 5}, "its phones is 5"),
+        (GOOD | {"phones": [["AA", 0, 1]]}, "its phones"),
+        (GOOD | {"phones": [["AA", 0, float("nan"), 1]]}, "its phones"),
+        (GOOD | {"phones": [["AA", 2, 1, 1]]}, "its phones"),
+        (GOOD | {"phones": [["AA", "0", "1", 1]]}, "its phones"),
+        (GOOD | {"file": "../0.flac"}, "'../0.flac' is no file inside"),
+        (GOOD | {"file": "/etc/passwd"}, "is no file inside"),
+        (GOOD | {"file": ["0"]}, "is no file inside"),
+    ],
+)
+def test_a_line_that_makes_no_sense_is_named(line: object, message: str, tmp_path: Path) -> None:
+    texts = [text if isinstance(text, str) else json.dumps(text) for text in (GOOD, line)]
+    (tmp_path / "corpus.jsonl").write_text("\n".join(texts))
+    with pytest.raises(UserError, match=message) as told:
+        read_corpus(tmp_path, "train")
+    if "inside" not in message:
+        assert "corpus.jsonl, line 2, cannot be read" in str(told.value)
+    assert len(str(told.value)) < 1000
+
+
+@pytest.mark.parametrize("content", [b"", b"noise" * 99, None])
+def test_sound_that_is_none_is_named(content: bytes | None, tmp_path: Path) -> None:
+    (tmp_path / "corpus.jsonl").write_text(json.dumps(GOOD))
+    if content is None:
+        os.mkfifo(tmp_path / "0.flac")
+    else:
+        (tmp_path / "0.flac").write_bytes(content)
+    (entry,) = read_corpus(tmp_path, "train")
+    with pytest.raises(UserError, match=r"0\.flac .*make the corpus again"):
+        entry.load()
 
 
 def test_sentences_are_many_and_speakable() -> None:

@@ -1,3 +1,5 @@
+import runpy
+import sys
 from collections.abc import Callable
 from pathlib import Path
 
@@ -41,6 +43,31 @@ def test_animation_keeps_the_videos_speed(video: Path, tmp_path: Path) -> None:
         picture.seek(5)
         assert abs(brightest_column(np.asarray(picture.convert("RGB"))) - 60 * 10 / 25) < 6
         assert picture.info["duration"] == 80
+
+
+def test_pictures_of_the_same_name_are_kept(
+    video: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    script = str(Path(__file__).parents[2] / "scripts" / "preview.py")
+    take, mine = video.rename(tmp_path / "take.v2.mp4"), tmp_path / "take.v2.png"
+    mine.write_text("mine")
+    monkeypatch.setattr(sys, "argv", [script, str(take)])
+    with pytest.raises(SystemExit):
+        runpy.run_path(script, run_name="__main__")
+    assert "take.v2.png exists; give another --output, or --overwrite to replace it" in capsys.readouterr().err
+    assert mine.read_text() == "mine"
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["take.v2.mp4", "take.v2.png"]
+    monkeypatch.setattr(sys, "argv", [script, str(take), "--overwrite"])
+    runpy.run_path(script, run_name="__main__")
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["take.v2.mp4", "take.v2.png", "take.v2.webp"]
+    assert Image.open(mine).size == (6 * 66 - 2, 3 * 66 - 2)
+
+
+def test_an_animation_has_an_end(video: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("float_research.video.preview.MAX_PIXELS", 10 * 64 * 64)
+    with pytest.raises(UserError, match=r"disc\.mp4 is too long for an animation; show fewer frames by --every"):
+        animation(video, tmp_path / "disc.webp", every=2, quality=90)
+    assert animation(video, tmp_path / "disc.webp", every=3, quality=90).is_file()
 
 
 def test_no_video_no_picture(tmp_path: Path) -> None:
