@@ -339,13 +339,17 @@ def test_an_interrupted_run_leaves_no_half_written_video(
         stderr=subprocess.PIPE,
         stdout=subprocess.DEVNULL,
         text=True,
+        preexec_fn=lambda: signal.signal(kind, signal.SIG_DFL),  # noqa: PLW1509, ignored in a shell's background
     )
-    deadline = time.monotonic() + 120
-    while not list(tmp_path.rglob("*.part")) and process.poll() is None and time.monotonic() < deadline:
-        time.sleep(0.1)
-    assert list(tmp_path.rglob("*.part")), "under way"
-    process.send_signal(kind)
-    _, error = process.communicate(timeout=60)
+    try:
+        deadline = time.monotonic() + 120
+        while not list(tmp_path.rglob("*.mp4.*.part")) and process.poll() is None and time.monotonic() < deadline:
+            time.sleep(0.1)
+        assert list(tmp_path.rglob("*.mp4.*.part")), "under way"
+        process.send_signal(kind)
+        _, error = process.communicate(timeout=60)
+    finally:
+        process.kill()
     assert process.returncode == 128 + kind
     assert error == f"error: stopped by {kind.name}; nothing half-written was left behind\n"
     assert files(tmp_path) == {"config.yaml"}

@@ -15,7 +15,7 @@ from float_research.stopping import STOP_SIGNALS, Stopped, check_stopped, held, 
 
 @pytest.fixture(autouse=True)
 def _handlers() -> Iterator[None]:
-    before = {number: signal.getsignal(number) for number in STOP_SIGNALS}
+    before = {number: signal.signal(number, signal.SIG_DFL) for number in STOP_SIGNALS}  # else ignored in a background
     yield
     for number, handler in before.items():
         signal.signal(number, handler)
