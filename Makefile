@@ -1,9 +1,19 @@
 PYTHON ?= python3
 VENV ?= .venv
 BIN = $(VENV)/bin
-PIP = $(BIN)/python -m pip install --quiet --disable-pip-version-check --constraint constraints.txt
+EXTRAS = dev,faces,joblib,mlflow,optuna,ray,submitit,tensorboard
+PIP = $(BIN)/python -m pip install --quiet --disable-pip-version-check
+# LOCKED=1 takes no file but those of locks/, each by its SHA-256: on the platform that they name.
+ifdef LOCKED
+HASHED = $(PIP) --require-hashes --no-deps --no-build-isolation --requirement
+INSTALL = $(HASHED) locks/build.txt && $(HASHED) locks/run.txt && $(PIP) --no-deps --no-build-isolation --editable .
+INSTALL_DEV = $(HASHED) locks/dev.txt
+else
+INSTALL = $(PIP) --constraint constraints.txt --editable .
+INSTALL_DEV = $(PIP) --constraint constraints.txt --editable '.[$(EXTRAS)]'
+endif
 
-.PHONY: demo test check help
+.PHONY: demo test check install help
 help:  ## what there is
 	@grep -E '^[a-z]+:.*##' Makefile | sed 's/:.*## /\t/'
 
@@ -19,12 +29,14 @@ check: $(VENV)/installed-dev  ## style, types, import rules
 	$(BIN)/mypy
 	$(BIN)/lint-imports
 
+install: $(VENV)/installed-dev  ## set up all that make test needs
+
 $(VENV)/installed: pyproject.toml constraints.txt
 	$(PYTHON) -m venv $(VENV)
-	$(PIP) --editable .
+	$(INSTALL)
 	@$(BIN)/python -c 'import cv2' || { echo 'OpenCV needs two system libraries: apt-get install libgl1 libglib2.0-0'; exit 1; }
 	touch $@
 
 $(VENV)/installed-dev: $(VENV)/installed
-	$(PIP) --editable '.[dev,faces,joblib,mlflow,optuna,ray,submitit,tensorboard]'
+	$(INSTALL_DEV)
 	touch $@

@@ -17,7 +17,8 @@ from hydra.errors import HydraException, InstantiationException, MissingConfigEx
 from hydra.types import RunMode
 from omegaconf.errors import MissingMandatoryValue, OmegaConfBaseException
 
-from float_research.errors import UserError
+from float_research import printing
+from float_research.errors import UserError, printable
 from float_research.stopping import Stopped, stoppable
 from float_research.tracking.record import write_failure
 
@@ -36,22 +37,10 @@ def run(main: Callable[[], object]) -> None:
 
     HYDRA_FULL_ERROR=1 shows tracebacks.
     """
+    printing.name_files_freely()
     os.environ |= {TRACEBACK_SWITCH: "1", TRACEBACK_WISH: str(int(WANTS_TRACEBACK))}
-    with errors(), printing():
+    with errors(), printing.heard():
         main()
-
-
-@contextmanager
-def printing() -> Iterator[None]:
-    """Ends the program in silence once nobody reads what it prints, as after `| head`."""
-    try:
-        try:
-            yield
-        finally:
-            sys.stdout.flush()
-    except BrokenPipeError:
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # for what Python flushes at its end
-        sys.exit(EXIT_SIGNAL + signal.SIGPIPE)
 
 
 @contextmanager
@@ -76,6 +65,7 @@ def errors() -> Iterator[None]:
 
     In a sweep it ends the job alone, and leaves the sentence in the job's folder, for the sweep's summary.
     """
+    printing.prepare()
     try:
         with stoppable():
             yield
@@ -89,7 +79,7 @@ def errors() -> Iterator[None]:
         if not in_sweep():
             fail(message, code)
         job = HydraConfig.get().job
-        print(f"error in job {job.num} ({job.override_dirname}): {message}", file=sys.stderr)
+        say(f"error in job {job.num} ({job.override_dirname}): {message}")
         write_failure(Path(HydraConfig.get().runtime.output_dir), job.override_dirname, message)
 
 
@@ -99,8 +89,13 @@ def in_sweep() -> bool:
 
 
 def fail(message: str, code: int) -> NoReturn:
-    print(f"error: {message}", file=sys.stderr)
+    say(f"error: {message}")
     sys.exit(code)
+
+
+def say(message: str) -> None:
+    """Prints one line to standard error. Control characters, as foreign names may hold, are escaped."""
+    print(printable(message, limit=len(message)), file=sys.stderr)
 
 
 def sentence(error: BaseException) -> tuple[str, int]:

@@ -1,7 +1,9 @@
 """Signals that ask a run to end."""
 
+import os
 import signal
 import threading
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from types import FrameType
@@ -24,6 +26,8 @@ _received: list[int] = []
 """The signal that is being obeyed."""
 _holding = 0
 """How many blocks put signals off."""
+PARENT_S = 0.5
+"""How often a worker looks after the process that started it."""
 
 
 def _stop(number: int, frame: FrameType | None) -> None:
@@ -64,12 +68,14 @@ def check_stopped() -> None:
 def stoppable() -> Iterator[None]:
     """Raises Stopped at a signal that asks to end. Where a launcher listens for it, it is told once all is tidied up.
 
-    SLURM warns of a time limit by a signal, upon which submitit requeues the job.
+    A signal that is ignored stays so, as nohup wants it, and a shell that starts a program in the background. SLURM
+    warns of a time limit by a signal, upon which submitit requeues the job.
     """
     if threading.current_thread() is not threading.main_thread():
         yield
         return
-    former = {int(number): signal.signal(number, _stop) or signal.SIG_DFL for number in STOP_SIGNALS}
+    heeded = [number for number in STOP_SIGNALS if signal.getsignal(number) != signal.SIG_IGN]
+    former = {int(number): signal.signal(number, _stop) or signal.SIG_DFL for number in heeded}
     try:
         yield
     except BaseException:
@@ -84,3 +90,17 @@ def stoppable() -> Iterator[None]:
         if callable(listener) and listener not in (_stop, signal.default_int_handler):
             listener(number, None)
         raise Stopped(number)
+
+
+def end_with(parent: int) -> None:
+    """Lets a worker process end as by SIGTERM once the process that started it is gone, in whatever way."""
+    if os.getpid() != parent and all(thread.name != end_with.__name__ for thread in threading.enumerate()):
+        threading.Thread(target=_end_after, args=(parent,), name=end_with.__name__, daemon=True).start()
+
+
+def _end_after(parent: int) -> None:
+    while os.getppid() == parent:
+        time.sleep(PARENT_S)
+    while True:  # the first is obeyed, further ones are ignored while all is tidied up, and one then ends the process
+        os.kill(os.getpid(), signal.SIGTERM)
+        time.sleep(PARENT_S)

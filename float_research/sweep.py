@@ -18,6 +18,7 @@ from float_research import cli, compose
 from float_research.errors import UserError, printable
 from float_research.files import sweep_parts
 from float_research.folders import require_own
+from float_research.stopping import end_with
 from float_research.texts import read_mapping
 from float_research.tracking.record import PLACES, write_json
 from float_research.tracking.runs import SWEEP
@@ -36,8 +37,12 @@ class Sweep(Callback):
     Exits with 1 if any run failed.
     """
 
+    process: int | None = None
+    """Of the sweep."""
+
     def on_multirun_start(self, config: DictConfig, **kwargs: Any) -> None:
         folder, launcher = Path(config.hydra.sweep.dir), config.hydra.launcher
+        self.process = os.getpid()
         try:
             claim(folder, identity(config))
         except UserError as error:
@@ -45,6 +50,10 @@ class Sweep(Callback):
         atexit.register(leave, folder, outlived="submitit" in launcher._target_)
         if "ray" in launcher and find_spec("ray"):
             start_ray(**compose.resolved(launcher.ray.init))
+
+    def on_job_start(self, config: DictConfig, **kwargs: Any) -> None:
+        if self.process is not None and "joblib" in config.hydra.launcher._target_:
+            end_with(self.process)
 
     def on_multirun_end(self, config: DictConfig, **kwargs: Any) -> None:
         from float_research.tracking.summary import report

@@ -13,6 +13,7 @@ from pathlib import Path
 
 import numpy as np
 import pandas as pd
+import psutil
 import pytest
 from hydra import compose as hydra_compose
 from hydra import initialize_config_dir
@@ -117,6 +118,20 @@ def test_workers_of_a_sweep_that_is_stopped_leave_nothing_half_written(
     code, _, error = ended(process)
     assert code == 128 + signal.SIGTERM
     assert error == "error: stopped by SIGTERM; nothing half-written was left behind\n"
+    assert not list(tmp_path.rglob("*.part"))
+    assert not list(tmp_path.rglob("*.mp4"))
+
+
+def test_workers_of_a_sweep_that_is_killed_end_too(speech: Callable[[float], Path], tmp_path: Path) -> None:
+    process = started(tmp_path, f"data.audio={speech(900)}", "nfe=2,3", "hydra/launcher=joblib")
+    await_part(process, tmp_path, "*")
+    started_by_it = psutil.Process(process.pid).children(recursive=True)
+    process.kill()
+    ended(process)  # waits for whoever holds its streams
+    _, left = psutil.wait_procs(started_by_it, timeout=20)
+    for worker in left:
+        worker.kill()
+    assert left == []
     assert not list(tmp_path.rglob("*.part"))
     assert not list(tmp_path.rglob("*.mp4"))
 

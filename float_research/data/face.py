@@ -22,7 +22,8 @@ from float_research.types import Image
 log = logging.getLogger(__name__)
 
 DETECTION_HEIGHT_PX = 360
-SFD_FILE, SFD_HASH_PREFIX = "s3fd-619a316812.pth", "619a316812"
+SFD_FILE = "s3fd-619a316812.pth"
+SFD_SHA256 = "619a31681264d3f7f7fc7a16a42cbbe8b23f31a256f75a366e5a1bcd59b33543"
 
 
 class Box(NamedTuple):
@@ -149,13 +150,17 @@ class Sfd(FaceCropper):
         try:
             if not path.is_file():
                 path.parent.mkdir(parents=True, exist_ok=True)
-                torch.hub.download_url_to_file(models_urls["s3fd"], str(path), hash_prefix=SFD_HASH_PREFIX)
+                torch.hub.download_url_to_file(models_urls["s3fd"], str(path), hash_prefix=SFD_SHA256)
+            if not self.weights and sha256(path) != SFD_SHA256:
+                raise UserError(f"{path} is not the published file (its SHA-256 differs); delete it to get it again")
             return FaceDetector("cuda" if torch.cuda.is_available() else "cpu", path_to_detector=str(path))
         except OSError as error:
             raise UserError(
                 f"the weights of face=sfd could not be downloaded ({error}); put {SFD_FILE} somewhere and name it with "
                 "face.weights=FILE, or use face=mtcnn"
             ) from error
+        except UserError:
+            raise
         except Exception as error:
             raise UserError(
                 f"{path} does not hold the weights of S3FD ({type(error).__name__}); get it again"
@@ -213,7 +218,7 @@ class Auto(Sfd):
         margin, min_score, select = self.margin, self.min_score, self.select
         chosen: FaceCropper
         if path.is_file():
-            chosen = Sfd(margin=margin, min_score=min_score, select=select, weights=str(path))
+            chosen = Sfd(margin=margin, min_score=min_score, select=select, weights=self.weights)
         else:
             chosen = Mtcnn(margin=margin, min_score=min_score, select=select)
         say_once(f"face=auto uses {chosen.name} ({path} {'found' if path.is_file() else 'not found'})")

@@ -20,6 +20,8 @@ from float_research.tracking.tracker import TrackedRun, clip_numbers, clip_words
 if TYPE_CHECKING:
     import pandas as pd
 
+os.environ.setdefault("WANDB_ERROR_REPORTING", "false")
+"""Unless it is asked to, wandb tells its makers nothing of errors and usage, not even offline."""
 MODES = ("auto", "online", "offline")
 SWEEP = "sweep"
 INSPECT_S = 60

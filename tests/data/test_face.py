@@ -1,4 +1,5 @@
 import logging
+import shutil
 from pathlib import Path
 
 import cv2
@@ -115,6 +116,20 @@ def test_sfd_runs_from_its_weights_file(astronaut: Image, s3fd_weights: Path) ->
     assert isinstance(boxes, list)
     with pytest.raises(UserError, match=r"missing\.pth does not exist"):
         Sfd(**OFFICIAL, weights="missing.pth").detect(astronaut)
+
+
+def test_sfd_takes_no_download_but_the_published_one(
+    astronaut: Image, s3fd_weights: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def fetch(url: str, path: str, hash_prefix: str) -> None:
+        assert len(hash_prefix) == 64
+        shutil.copy(s3fd_weights, path)
+
+    monkeypatch.setattr(torch.hub, "get_dir", lambda: str(tmp_path))
+    monkeypatch.setattr(torch.hub, "download_url_to_file", fetch)
+    for detector in (Sfd, Sfd, Auto):  # fetched, found, found
+        with pytest.raises(UserError, match=r"s3fd-619a316812\.pth is not the published file"):
+            detector(**OFFICIAL, weights=None).detect(astronaut)
 
 
 def test_sfd_refuses_other_weights(astronaut: Image, tmp_path: Path) -> None:

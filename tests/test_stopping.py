@@ -1,0 +1,100 @@
+"""Signals that ask a run to end."""
+
+import os
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+
+import psutil
+import pytest
+
+from float_research.stopping import STOP_SIGNALS, Stopped, check_stopped, held, stoppable
+
+
+@pytest.fixture(autouse=True)
+def _handlers() -> Iterator[None]:
+    before = {number: signal.signal(number, signal.SIG_DFL) for number in STOP_SIGNALS}  # else ignored in a background
+    yield
+    for number, handler in before.items():
+        signal.signal(number, handler)
+
+
+def send(number: int) -> None:
+    os.kill(os.getpid(), number)
+    time.sleep(0)  # Python's handler runs
+
+
+@pytest.mark.parametrize("number", STOP_SIGNALS, ids=lambda number: number.name)
+def test_a_signal_stops(number: signal.Signals) -> None:
+    before = signal.getsignal(number)
+    with pytest.raises(Stopped) as stopped, stoppable():
+        send(number)
+        pytest.fail("goes on")
+    assert stopped.value.args == (number,)
+    assert signal.getsignal(number) == before
+
+
+def test_a_signal_that_is_ignored_stays_so() -> None:
+    signal.signal(signal.SIGHUP, signal.SIG_IGN)  # as by nohup
+    with stoppable():
+        send(signal.SIGHUP)
+        assert signal.getsignal(signal.SIGHUP) == signal.SIG_IGN
+    with pytest.raises(Stopped), stoppable():
+        send(signal.SIGTERM)
+    assert signal.getsignal(signal.SIGHUP) == signal.SIG_IGN
+
+
+def test_held_puts_a_signal_off_until_its_end() -> None:
+    done = []
+    with pytest.raises(Stopped), stoppable():
+        with held():
+            with held():
+                send(signal.SIGTERM)
+                done.append("inner")
+            done.append("outer")
+        done.append("later")
+    assert done == ["inner", "outer"]
+
+
+def test_held_lets_an_error_through_and_the_signal_after_it() -> None:
+    def broken() -> None:
+        with held():
+            send(signal.SIGTERM)
+            raise ZeroDivisionError
+
+    with pytest.raises(Stopped), stoppable(), pytest.raises(ZeroDivisionError):
+        broken()
+
+
+def test_held_raises_no_signal_of_before() -> None:
+    with pytest.raises(Stopped), stoppable():
+        try:
+            send(signal.SIGTERM)
+        finally:
+            with held():
+                tidied = True
+    assert tidied
+    check_stopped()
+
+
+WORKER = """
+import os, time
+from float_research.stopping import end_with
+end_with(os.getppid())
+print(os.getpid(), flush=True)
+time.sleep(60)
+"""
+PARENT = f"import subprocess, sys; subprocess.Popen([sys.executable, '-c', {WORKER!r}]).wait()"
+
+
+def test_a_worker_ends_with_who_started_it() -> None:
+    with subprocess.Popen([sys.executable, "-c", PARENT], stdout=subprocess.PIPE, text=True) as parent:
+        assert parent.stdout is not None
+        worker = psutil.Process(int(parent.stdout.readline()))
+        parent.kill()
+    started = time.monotonic()
+    while worker.is_running() and worker.status() != psutil.STATUS_ZOMBIE:  # nobody may be there to wait for it
+        assert time.monotonic() - started < 20
+        time.sleep(0.05)
