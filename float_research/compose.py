@@ -35,7 +35,7 @@ if TYPE_CHECKING:  # functions import what they build, so that help and refusals
     from float_research.training.job import TrainingJob
 
 
-MEASURING = ("metrics", "cache")
+MEASURING = ("metrics", "cache", "limits")
 """Groups that measuring a finished run takes from the command line, and not from the run's record."""
 TRUST = "trust="
 REMAKE = "make the run again"
@@ -128,12 +128,10 @@ def build_loader(cfg: DictConfig) -> "ClipLoader":
     """The clip loader with the model's sizes."""
     from float_research.data.clips import ClipLoader
 
-    default = config_folder() / "limits" / "default.yaml"  # for runs of 0.1, which have none
-    limits: Any = cfg.get("limits") or OmegaConf.load(default)
     return ClipLoader(
         cache=build(cfg.cache),
         face=build(cfg.face),
-        limits=build(limits),
+        limits=build(cfg.limits),
         background=cfg.background,
         image_size=cfg.model.motion_autoencoder.image_size,
         sampling_rate_hz=cfg.model.sampling_rate_hz,
