@@ -278,6 +278,7 @@ def build_training(cfg: DictConfig) -> "TrainingJob":
         optimizer=build(cfg.stage.optimizer),
         warmup_steps=cfg.stage.warmup_steps,
         build_trainer=partial(instantiate, cfg.trainer, _convert_="all"),
+        plugins=instantiate(cfg.trainer.plugins, _convert_="all"),
         init_from=list(cfg.init_from),
         frozen=list(cfg.frozen),
         progress=cfg.trainer.enable_progress_bar,

@@ -54,7 +54,7 @@ def read_tensors(path: Path, *, what: str = "file", remedy: str = AGAIN) -> dict
             ) from error
         raise
     tensors = isinstance(content, dict) and all(
-        isinstance(name, str) and isinstance(value, Tensor) for name, value in content.items()
+        isinstance(name, str) and isinstance(value, Tensor) and is_plain(value) for name, value in content.items()
     )
     if not tensors:
         raise UserError(f"{what} {printable(path, 1000)} is not a state dict of named tensors; {remedy}")
@@ -90,6 +90,18 @@ def refuse_compressed(path: Path) -> None:
             raise ValueError("its parts are compressed")
         if sum(part.file_size for part in archive.infolist()) > 2 * path.stat().st_size:
             raise ValueError("its parts overlap")
+
+
+def refuse_damaged(path: Path) -> None:
+    """Raises a ValueError for an archive with a part whose checksum is wrong, which PyTorch does not look at."""
+    with zipfile.ZipFile(path) as archive:
+        if broken := archive.testzip():
+            raise ValueError(f"the checksum of {broken} is wrong")
+
+
+def is_plain(value: Tensor) -> bool:
+    """Whether a tensor has numbers, and not a shape alone or another layout."""
+    return value.device.type == "cpu" and value.layout == torch.strided and not value.is_quantized
 
 
 def save_tensors(tensors: Mapping[str, Tensor], path: Path, metadata: Mapping[str, str] | None = None) -> None:

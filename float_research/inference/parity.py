@@ -4,7 +4,6 @@ A case is NAME.json with NAME.safetensors. With NAME.keys.json it is a model wit
 without it a list of face crops.
 """
 
-import json
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -12,11 +11,10 @@ from typing import Any
 
 import numpy as np
 import torch
-from safetensors.torch import load_file
 from torch import Tensor
 
 from float_research.data.face import Box, crop_face
-from float_research.errors import UserError
+from float_research.errors import UserError, reading
 from float_research.models.audio_encoder import AudioEncoder
 from float_research.models.checkpoint import UNUSED, Random, canonical, load_model, parameter_shapes
 from float_research.models.decoder_engine import Engine
@@ -28,6 +26,8 @@ from float_research.models.motion_autoencoder import MotionAutoencoder
 from float_research.sampling import budget, guidance, noise, schedule, solver, stitch, time_grid
 from float_research.sampling.chunking import Chunking
 from float_research.sampling.sampler import Sampler
+from float_research.tensors import read_safetensors
+from float_research.texts import read_json, read_mapping
 from float_research.types import ClipConditions, Conditions
 
 OFFICIAL_CHANNELS = {4: 512, 8: 512, 16: 512, 32: 512, 64: 256, 128: 128, 256: 64, 512: 32, 1024: 16}
@@ -61,12 +61,28 @@ def compare_folder(folder: Path, tolerance: float | None = None) -> Iterator[Com
     if not cases:
         raise UserError(f"{folder} holds no golden case (NAME.json with NAME.safetensors)")
     for path in cases:
-        settings, golden = json.loads(path.read_text()), load_file(path.with_suffix(".safetensors"))
-        keys = path.with_suffix(".keys.json")
-        if keys.is_file():
-            yield from compare_model(path.stem, settings, golden, json.loads(keys.read_text()), tolerance)
-        else:
-            yield from compare_crops(path.stem, settings, golden)
+        with reading(f"golden case {path}", "get it again; HYDRA_FULL_ERROR=1 shows where"):
+            yield from compare_case(path, tolerance)
+
+
+def compare_case(path: Path, tolerance: float | None) -> Iterator[Comparison]:
+    """Compares one case, whichever of the two kinds it is."""
+    golden, _ = read_safetensors(path.with_suffix(".safetensors"), what="golden tensors")
+    keys = path.with_suffix(".keys.json")
+    if keys.is_file():
+        settings, named = (read_mapping(file, what="golden case", remedy="get it again") for file in (path, keys))
+        check_mappings([settings[name] for name in ("opt", "wav2vec2_config", "emotion_config", "vector_field")])
+        check_mappings(settings["samples"])
+        yield from compare_model(path.stem, settings, golden, named, tolerance)
+    else:
+        crops = read_json(path, what="golden case", remedy="get it again")
+        check_mappings(crops)
+        yield from compare_crops(path.stem, crops, golden)
+
+
+def check_mappings(values: Any) -> None:
+    if not isinstance(values, list) or not all(isinstance(value, dict) for value in values):
+        raise ValueError("its settings are no mappings")
 
 
 def compare_crops(case: str, settings: list[dict[str, Any]], golden: Mapping[str, Tensor]) -> Iterator[Comparison]:

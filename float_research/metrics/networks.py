@@ -1,14 +1,13 @@
-"""Networks that a metric gets from the user's files, read without running code of theirs."""
+"""Networks that a metric gets from the user's files: weights, which are data, and TorchScript, which is a program."""
 
-import pickle
 from pathlib import Path
 
 import torch
-from safetensors import SafetensorError
-from safetensors.torch import load_file
 from torch import Tensor, nn
 
-from float_research.errors import UserError
+from float_research.errors import UserError, reading
+from float_research.files import require_file
+from float_research.tensors import read_tensors, refuse_damaged
 
 
 def device() -> torch.device:
@@ -17,44 +16,38 @@ def device() -> torch.device:
 
 
 def fill(network: nn.Module, path: Path) -> nn.Module:
-    """A network with the weights of a file, safetensors or PyTorch's, for evaluation.
+    """A network with the weights of a file, safetensors or PyTorch's, for evaluation. A file's code is never run.
 
     Raises:
         UserError: the file cannot be read, or holds other weights.
     """
-    network.load_state_dict(_matching(read_weights(path), network, path))
+    network.load_state_dict(_matching(read_tensors(path, what="weights"), network, path))
     return network.to(device()).eval().requires_grad_(False)
 
 
-def read_weights(path: Path) -> dict[str, Tensor]:
-    """Name → tensor. A file that would run code is refused."""
-    try:
-        if path.suffix == ".safetensors":
-            return load_file(path)
-        tensors = torch.load(path, map_location="cpu", weights_only=True)
-    except (OSError, RuntimeError, SafetensorError, pickle.UnpicklingError, EOFError) as error:
-        raise UserError(f"{path} cannot be read as weights ({type(error).__name__}); get it again") from error
-    if not isinstance(tensors, dict) or not all(isinstance(value, Tensor) for value in tensors.values()):
-        raise UserError(f"{path} holds no state dict; save one, or safetensors")
-    return tensors
-
-
 def _matching(tensors: dict[str, Tensor], network: nn.Module, path: Path) -> dict[str, Tensor]:
-    """Raises a UserError for weights that are missing or of another shape. Counters of batches may be missing."""
+    """Raises a UserError for weights that are missing, of another shape, or complex. Counters of batches may miss."""
     wanted = network.state_dict()
     found = {name: tensors.get(name, value) for name, value in wanted.items() if name.endswith("num_batches_tracked")}
     for name, value in wanted.items():
-        if name not in found:
-            if name not in tensors or tensors[name].shape != value.shape:
-                has = tuple(tensors[name].shape) if name in tensors else "nothing"
-                raise UserError(f"{path} holds {has} as {name}, which should be {tuple(value.shape)}; get another file")
-            found[name] = tensors[name]
+        given = found.get(name, tensors.get(name))
+        if given is None or given.shape != value.shape or given.is_complex():
+            has = "nothing" if given is None else "complex numbers" if given.is_complex() else tuple(given.shape)
+            raise UserError(f"{path} holds {has} as {name}, which should be {tuple(value.shape)}; get another file")
+        found[name] = given
     return found
 
 
 def scripted(path: Path) -> torch.jit.ScriptModule:
-    """A TorchScript network, for evaluation. Raises a UserError for another file."""
-    try:
+    """A TorchScript network, for evaluation.
+
+    By its nature such a file is a program, which runs: give one that you made or trust.
+
+    Raises:
+        UserError: it is another file, or damaged.
+    """
+    what, remedy = "TorchScript network", "save one with torch.jit.save"
+    require_file(path, what, remedy)
+    with reading(f"{what} {path}", remedy):
+        refuse_damaged(path)
         return torch.jit.load(str(path), map_location=device()).eval()
-    except (OSError, RuntimeError, ValueError) as error:
-        raise UserError(f"{path} is no TorchScript network; save one with torch.jit.save") from error

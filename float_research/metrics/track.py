@@ -1,15 +1,15 @@
 """The motion of a clip as its file holds it, from which metrics can be computed again."""
 
+from collections.abc import Mapping
 from dataclasses import dataclass, fields
 from pathlib import Path
 
 from jaxtyping import Float, Int
-from safetensors import SafetensorError
-from safetensors.torch import load_file, save_file
 from torch import Tensor
 
-from float_research.errors import UserError
+from float_research.errors import reading
 from float_research.files import whole
+from float_research.tensors import read_safetensors, save_tensors
 
 SUFFIX = ".motion.safetensors"
 
@@ -27,14 +27,31 @@ class MotionTrack:
 
     def save(self, path: Path) -> None:
         with whole(path) as part:
-            save_file(
-                {field.name: getattr(self, field.name).detach().cpu().contiguous() for field in fields(self)}, part
-            )
+            save_tensors({field.name: getattr(self, field.name) for field in fields(self)}, part)
 
 
 def load_track(path: Path) -> MotionTrack:
-    """Raises a UserError for a file that is missing or holds no motion."""
-    try:
-        return MotionTrack(**load_file(path))
-    except (OSError, SafetensorError, TypeError) as error:
-        raise UserError(f"{path} cannot be read as motion ({error}); run the clip again") from error
+    """Raises a UserError for a file that is missing, damaged, or holds no motion."""
+    what, remedy = "motion file", "run the clip again"
+    tensors, _ = read_safetensors(path, what=what, remedy=remedy)
+    with reading(f"{what} {path}", remedy):
+        check(tensors)
+        return MotionTrack(**tensors)
+
+
+def check(tensors: Mapping[str, Tensor]) -> None:
+    """Raises a ValueError for tensors that are not those of a track, or do not belong together."""
+    names = {field.name for field in fields(MotionTrack)}
+    if set(tensors) != names:
+        raise ValueError(f"it holds {', '.join(sorted(tensors)) or 'nothing'} instead of {', '.join(sorted(names))}")
+    motion, directions, emotion, starts = (tensors[field.name] for field in fields(MotionTrack))
+    if not all(value.is_floating_point() and value.ndim == 2 for value in (motion, directions, emotion)):
+        raise ValueError("its motion, directions and emotion are no tables of numbers")
+    if not len(motion) == len(emotion) > 0 or motion.shape[1] != len(directions):
+        raise ValueError(
+            f"its motion {list(motion.shape)}, directions {list(directions.shape)} and emotion {list(emotion.shape)} "
+            "do not belong together"
+        )
+    whole_numbers = starts.ndim == 1 and not starts.is_floating_point() and not starts.is_complex()
+    if not whole_numbers or not all(0 <= start < len(motion) for start in starts.tolist()):
+        raise ValueError(f"its chunks do not begin within its {len(motion)} frames")

@@ -5,9 +5,7 @@ current libraries say `parametrizations.weight.original0`, `original1`. Both are
 """
 
 import hashlib
-import pickle
 import re
-import warnings
 import zlib
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Mapping, Sequence
@@ -18,13 +16,12 @@ from typing import ClassVar
 
 import numpy as np
 import torch
-from safetensors import SafetensorError
-from safetensors.torch import load_file, save_file
 from torch import Tensor
 from torch.nn.utils.parametrize import is_parametrized, remove_parametrizations
 
+from float_research import tensors as files_of_tensors
 from float_research.errors import UserError
-from float_research.files import whole
+from float_research.files import require_file, whole
 from float_research.models.float_model import FloatModel
 
 Shapes = Mapping[str, Sequence[int]]
@@ -38,6 +35,8 @@ HOW_TO_GET = (
 )
 AUDIO_MODEL, EMOTION_MODEL = "wav2vec2-base-960h", "wav2vec-english-speech-emotion-recognition"
 MAX_LISTED = 20
+REAL = frozenset({torch.float64, torch.float32, torch.float16, torch.bfloat16})
+"""Types of weights."""
 
 
 def canonical(key: str) -> str:
@@ -199,9 +198,7 @@ def seeded_weight(name: str, shape: Sequence[int], seed: int = 0) -> Tensor:
 
 def existing(path: Path, remedy: str = HOW_TO_GET) -> Path:
     """`path`, or a UserError that says what is expected there and how to get it."""
-    if not path.is_file():
-        raise UserError(f"checkpoint file {path} does not exist; {remedy}")
-    return path
+    return require_file(path, "checkpoint file", remedy)
 
 
 def speech_files(folder: Path) -> list[Path]:
@@ -226,22 +223,7 @@ def speech_tensors(folder: Path) -> dict[str, Tensor]:
 
 def read_tensors(path: Path) -> dict[str, Tensor]:
     """Tensors of a safetensors or PyTorch file by canonical name. Nothing in a file is ever executed."""
-    try:
-        if path.suffix == ".safetensors":
-            content = load_file(path)
-        else:
-            with warnings.catch_warnings():
-                warnings.filterwarnings("ignore", message="Detected pickle protocol")
-                content = torch.load(path, map_location="cpu", weights_only=True)
-    except pickle.UnpicklingError as error:
-        raise UserError(
-            f"checkpoint file {path} was not loaded: it is no plain state dict (damaged, or it would run code); "
-            "get it again, or convert it to safetensors where it is trusted"
-        ) from error
-    except (SafetensorError, RuntimeError, EOFError, OSError, ValueError) as error:
-        raise UserError(f"checkpoint file {path} is damaged or truncated ({one_line(error)}); get it again") from error
-    if not isinstance(content, dict) or not all(isinstance(value, Tensor) for value in content.values()):
-        raise UserError(f"checkpoint file {path} is not a state dict of named tensors; get the original file again")
+    content = files_of_tensors.read_tensors(path, what="checkpoint file")
     return {canonical(key): value for key, value in content.items()}
 
 
@@ -277,17 +259,19 @@ def parameter_shapes(model: FloatModel) -> dict[str, tuple[int, ...]]:
 
 
 def check_keys(shapes: Shapes, tensors: Mapping[str, Tensor]) -> None:
-    """Raises a UserError that lists every missing, unexpected or wrongly shaped tensor."""
+    """Raises a UserError that lists every missing, unexpected or wrongly shaped tensor, and those of whole numbers."""
     given = {key for key in tensors if not UNUSED.search(key)}
     wrong = [
         f"{key} is {list(tensors[key].shape)} instead of {list(shape)}"
         for key, shape in shapes.items()
         if key in given and tuple(tensors[key].shape) != tuple(shape)
     ]
+    kinds = {key: str(tensors[key].dtype).removeprefix("torch.") for key in shapes if key in given}
     problems = {
         "missing": [key for key in shapes if key not in given],
         "unexpected": sorted(given - set(shapes)),
         "wrongly shaped": wrong,
+        "of another type": [f"{key} is {kinds[key]}" for key in kinds if tensors[key].dtype not in REAL],
     }
     if any(problems.values()):
         listed = "; ".join(f"{len(keys)} {kind}: {shortened(keys)}" for kind, keys in problems.items() if keys)
@@ -297,10 +281,6 @@ def check_keys(shapes: Shapes, tensors: Mapping[str, Tensor]) -> None:
 def shortened(keys: Sequence[str]) -> str:
     more = f" and {len(keys) - MAX_LISTED} more" if len(keys) > MAX_LISTED else ""
     return ", ".join(keys[:MAX_LISTED]) + more
-
-
-def one_line(error: Exception) -> str:
-    return next(iter(str(error).splitlines()), type(error).__name__)
 
 
 def convert(checkpoint: Checkpoint, build: Callable[[], FloatModel], output: Path, *, half: bool) -> int:
@@ -321,5 +301,5 @@ def convert(checkpoint: Checkpoint, build: Callable[[], FloatModel], output: Pat
         if infinite:
             raise UserError(f"half=true: {shortened(infinite)} is too large for 16-bit floats; convert with half=false")
     with whole(output) as part:
-        save_file({name: value.contiguous() for name, value in tensors.items()}, part)
+        files_of_tensors.save_tensors(tensors, part)
     return len(tensors)

@@ -8,9 +8,10 @@ import numpy as np
 import torch
 import torch.nn.functional as F
 from jaxtyping import Float, UInt8
-from safetensors.torch import load_file
 from torch import Tensor, nn
 
+from float_research.errors import reading
+from float_research.tensors import read_tensors
 from float_research.toyface.motion import MOTION
 from float_research.types import Image
 
@@ -71,7 +72,8 @@ def scaled(images: UInt8[np.ndarray, "n h w 3"]) -> Float[Tensor, "n 3 h w"]:
 
 def load_reader(file: Path) -> MotionReader:
     """The reader with the weights that `stage=reader` exported to `file`; `FILE` are those in this package."""
-    reader = MotionReader()
-    tensors = load_file(file)
-    reader.load_state_dict({name.removeprefix("reader."): value for name, value in tensors.items()})
+    reader, what, remedy = MotionReader(), "motion reader", "give the weights.safetensors of stage=reader"
+    tensors = read_tensors(file, what=what, remedy=remedy)
+    with reading(f"{what} {file}", remedy):
+        reader.load_state_dict({name.removeprefix("reader."): value for name, value in tensors.items()})
     return reader.eval().requires_grad_(False)

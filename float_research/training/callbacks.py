@@ -11,11 +11,11 @@ import torch
 from lightning.pytorch.callbacks import Callback, TQDMProgressBar, WeightAveraging
 from PIL import Image
 from rich.console import Console
-from safetensors.torch import save_file
 from torch import Tensor
 
 from float_research.files import whole
 from float_research.models.checkpoint import canonical
+from float_research.tensors import save_tensors
 from float_research.training.module import Training
 
 
@@ -28,6 +28,10 @@ class Averaging(WeightAveraging):
 
     def __init__(self, decay: float):
         super().__init__(avg_fn=partial(averaged, decay=decay))
+
+    def on_fit_end(self, trainer: lightning.Trainer, pl_module: Any) -> None:
+        """Puts the average in place also where no step was left to be made."""
+        self._copy_average_to_current(pl_module)
 
 
 def averaged(average: Tensor, current: Tensor, num_averaged: Tensor, *, decay: float) -> Tensor:
@@ -91,20 +95,29 @@ class Report(Callback):
 class ExportWeights(Callback):
     """At the end, whether all steps were made or the time was up: the trained weights under their official names.
 
-    It stands behind the averaging of weights, which by then has put the average in their place.
+    It stands behind the averaging of weights, which by then has put the average in their place. A training that was
+    killed after its last checkpoint has no step left when it goes on, and may lack them.
     """
 
     def __init__(self, file: Path):
-        self.file = file
+        self.file, self.done = file, False
 
     def on_train_end(self, trainer: lightning.Trainer, pl_module: Any) -> None:
+        self.export(trainer, pl_module)
+
+    def on_fit_end(self, trainer: lightning.Trainer, pl_module: Any) -> None:
+        if not self.done:
+            self.export(trainer, pl_module)
+
+    def export(self, trainer: lightning.Trainer, pl_module: Any) -> None:
         assert isinstance(pl_module, Training)
+        self.done = True
         if not trainer.is_global_zero:
             return
         prefixes = tuple(pl_module.objective.exports)
-        model = copy.deepcopy(pl_module.model)
+        model = copy.deepcopy(pl_module.model).to(trainer.strategy.root_device)  # which it has left at the very end
         pl_module.objective.finish(model)
         state = model.state_dict()
-        weights = {canonical(name): value.contiguous().cpu() for name, value in state.items()}
+        weights = {canonical(name): value.cpu() for name, value in state.items()}
         with whole(self.file) as part:
-            save_file({name: value for name, value in weights.items() if name.startswith(prefixes)}, part)
+            save_tensors({name: value for name, value in weights.items() if name.startswith(prefixes)}, part)

@@ -7,7 +7,7 @@ import torch
 from torch import Tensor
 
 from float_research.errors import UserError
-from float_research.models.checkpoint import canonical
+from float_research.models.checkpoint import REAL, canonical
 from float_research.models.float_model import FloatModel
 
 ENCODER = re.compile(r"(motion_autoencoder\.enc\.net_app\.convs\.)(\d+)(\..+)")
@@ -28,7 +28,11 @@ def carry_over(weights: Mapping[str, Tensor], model: FloatModel, source: str) ->
     with torch.no_grad():
         for name, value in weights.items():
             place = _moved(name, added)
-            if place in own and own[place].shape == value.shape:
+            if (
+                place in own
+                and own[place].shape == value.shape
+                and own[place].dtype.is_floating_point == (value.dtype in REAL)
+            ):
                 own[place].copy_(value)
                 taken.add(place)
     if not taken:

@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 import lightning
+from lightning.fabric.plugins.io.checkpoint_io import CheckpointIO
 from lightning.pytorch.callbacks import Callback, ModelCheckpoint
 from lightning.pytorch.loggers import CSVLogger
 from rich.console import Console
@@ -15,13 +16,21 @@ from float_research.errors import UserError
 from float_research.inference.job import silence_lightning
 from float_research.models.checkpoint import earlier_tensors, existing
 from float_research.models.float_model import FloatModel
+from float_research.tensors import read_safetensors
 from float_research.tracking import record
 from float_research.training.callbacks import Averaging, ExportWeights, Progress, Report
+from float_research.training.checkpoints import WholeCheckpoints, restoring
+from float_research.training.folder import CURVES, LAST, PREVIEWS, WEIGHTS, newest, occupied, require_training
 from float_research.training.growth import carry_over
 from float_research.training.module import BuildOptimizer, Training
 from float_research.training.objective import Objective
 
-LAST, WEIGHTS = "last.ckpt", "weights.safetensors"
+EXPECTED = (
+    "Checkpoint directory .* exists and is not empty",
+    "The dirpath has changed",
+    r"Found \d+ module\(s\) in eval mode",
+)
+"""Warnings of Lightning's that say nothing here."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -29,7 +38,8 @@ class TrainingJob:
     """All parts of one training. `init_from` are files of weights, or folders with the two Hugging Face models; later
     ones are laid over earlier ones. Weights whose names begin with one of `frozen` stand still.
 
-    A folder that holds a `last.ckpt` goes on from there, to the same end as if it had never stopped.
+    A folder that holds a `last.ckpt` goes on from there, to the same end as if it had never stopped. Among the
+    trainer's `plugins`, a CheckpointIO replaces ours.
     """
 
     build_model: Callable[[], FloatModel]
@@ -37,6 +47,7 @@ class TrainingJob:
     optimizer: BuildOptimizer
     warmup_steps: int
     build_trainer: Callable[..., lightning.Trainer]
+    plugins: Sequence[Any]
     init_from: Sequence[str]
     frozen: Sequence[str]
     seed: int
@@ -55,8 +66,9 @@ class TrainingJob:
         for file in self.init_from:
             if not Path(file).is_dir():
                 existing(Path(file), "give the weights.safetensors of an earlier training")
+        require_training(self.output_dir)
         silence_lightning()
-        for expected in ("Checkpoint directory .* exists and is not empty", r"Found \d+ module\(s\) in eval mode"):
+        for expected in EXPECTED:
             warnings.filterwarnings("ignore", message=expected)
         module = Training(
             model=self._model(console),
@@ -67,17 +79,26 @@ class TrainingJob:
             num_validation=self.num_validation,
             num_workers=self.num_workers,
         )
-        self.output_dir.mkdir(parents=True, exist_ok=True)
-        record.write_yaml(self.output_dir / record.CONFIG, self.config)
-        trainer = self.build_trainer(
-            callbacks=self._callbacks(console), logger=CSVLogger(self.output_dir, name="curves")
-        )
-        last = self.output_dir / LAST
-        if last.is_file():
-            console.print(f"going on from {last}", soft_wrap=True)
-        trainer.fit(module, ckpt_path=last if last.is_file() else None, weights_only=True)
-        console.print(f"weights: {self.output_dir / WEIGHTS}", soft_wrap=True)
+        with occupied(self.output_dir):
+            self._fit(module, console)
         return self.output_dir / WEIGHTS
+
+    def _fit(self, module: Training, console: Console) -> None:
+        record.write_yaml(self.output_dir / record.CONFIG, self.config)
+        own = [] if any(isinstance(plugin, CheckpointIO) for plugin in self.plugins) else [WholeCheckpoints()]
+        trainer = self.build_trainer(
+            callbacks=self._callbacks(console),
+            logger=CSVLogger(self.output_dir, name=CURVES),
+            plugins=[*self.plugins, *own],
+        )
+        last, weights = newest(self.output_dir), self.output_dir / WEIGHTS
+        if last is not None:
+            console.print(f"going on from {last}", soft_wrap=True)
+        with restoring(last):
+            trainer.fit(module, ckpt_path=last, weights_only=True)
+        if trainer.is_global_zero:
+            read_safetensors(weights, what="weights", remedy="run the same again, which exports them")
+            console.print(f"weights: {weights}", soft_wrap=True)
 
     def _model(self, console: Console) -> FloatModel:
         lightning.seed_everything(self.seed, verbose=False)
@@ -95,7 +116,7 @@ class TrainingJob:
         """In the order in which they act: report, average, export; a checkpoint last of all."""
         return [
             *([Progress()] if self.progress else []),
-            Report(self.output_dir / "previews", console),
+            Report(self.output_dir / PREVIEWS, console),
             *([Averaging(self.average_decay)] if self.average_decay else []),
             ExportWeights(self.output_dir / WEIGHTS),
             ModelCheckpoint(

@@ -14,7 +14,7 @@ from torch.func import functional_call
 from torch.nn.utils.parametrizations import spectral_norm
 
 from float_research.errors import UserError
-from float_research.models.checkpoint import existing, read_tensors
+from float_research.models.checkpoint import REAL, existing, read_tensors
 
 POOL = 0
 VGG19 = (64, 64, POOL, 128, 128, POOL, 256, 256, 256, 256, POOL, 512, 512, 512, 512, POOL, 512)
@@ -45,8 +45,12 @@ class Perceptual:
         """Weights and biases of the convolutions."""
         tensors = read_tensors(Path(str(self.file)))
         names = [f"features.{index}" for index in _places()]
-        if any(f"{name}.weight" not in tensors for name in names):
-            raise UserError(f"{self.file} does not hold the convolutions of VGG-19; {REMEDY}")
+        widths = [width for width in VGG19 if width != POOL]
+        for name, before, after in zip(names, [3, *widths], widths, strict=False):
+            for part, shape in (("weight", (after, before, 3, 3)), ("bias", (after,))):
+                value = tensors.get(f"{name}.{part}")
+                if value is None or value.shape != shape or value.dtype not in REAL:
+                    raise UserError(f"{self.file} does not hold the convolutions of VGG-19; {REMEDY}")
         return [(tensors[f"{name}.weight"].float(), tensors[f"{name}.bias"].float()) for name in names]
 
     def __call__(self, made: Float[Tensor, "b 3 h w"], wanted: Float[Tensor, "b 3 h w"]) -> Tensor:

@@ -4,11 +4,12 @@ import hashlib
 import logging
 import os
 import shutil
+from collections.abc import Iterator
+from contextlib import suppress
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
 
-import av
 import cv2
 import numpy as np
 import torch
@@ -18,7 +19,8 @@ from torch import Tensor
 from float_research.data.audio import check_waveform, read_audio
 from float_research.data.clips import listed
 from float_research.data.face import Cropper
-from float_research.errors import UserError
+from float_research.errors import UserError, reading
+from float_research.files import alone
 from float_research.training.objective import HELD_OUT, TRAINING
 from float_research.types import Image, Waveform
 from float_research.video.reader import read_frames_at
@@ -30,6 +32,7 @@ FRAMES, OFFSETS, SPEECH = "frames.bin", "offsets.npy", "speech.npy"
 QUALITY = 95
 """Of the JPEG frames."""
 MIN_FRAMES = 10
+CONVERT = "convert it to MP4"
 TO_BE_FOUND_IN = 25
 """Frames from the start, one of which must show the face."""
 
@@ -42,23 +45,39 @@ class Shot:
 
     @cached_property
     def offsets(self) -> np.ndarray:
-        return np.load(self.folder / OFFSETS)
+        return np.load(self.folder / OFFSETS, allow_pickle=False)
 
     @cached_property
     def waveform(self) -> Waveform:
-        return np.load(self.folder / SPEECH)
+        return np.load(self.folder / SPEECH, allow_pickle=False)
 
     def __len__(self) -> int:
         return len(self.offsets) - 1
 
     def frame(self, number: int) -> Float[Tensor, "3 h w"]:
-        """One frame in [-1, 1]."""
+        """One frame in [-1, 1]. Raises a UserError for a damaged one."""
         begin, end = self.offsets[number : number + 2].tolist()
         with (self.folder / FRAMES).open("rb") as file:
             file.seek(begin)
             jpeg = np.frombuffer(file.read(end - begin), dtype=np.uint8)
-        pixels = cv2.cvtColor(cv2.imdecode(jpeg, cv2.IMREAD_COLOR), cv2.COLOR_BGR2RGB)
+        with reading(f"frame {number} of the prepared video {self.folder}", "delete that folder"):
+            pixels = cv2.cvtColor(cv2.imdecode(jpeg, cv2.IMREAD_COLOR), cv2.COLOR_BGR2RGB)
         return torch.from_numpy(pixels).permute(2, 0, 1).float() / 127.5 - 1
+
+    def check(self, samples_per_frame: float) -> "Shot":
+        """Itself. Raises a UserError where files are missing, damaged, or do not belong together."""
+        with reading(f"prepared video {self.folder}", "it is made anew"):
+            offsets, speech = (np.lib.format.open_memmap(self.folder / name, "r") for name in (OFFSETS, SPEECH))
+            if offsets.dtype != np.int64 or offsets.ndim != 1 or len(offsets) <= MIN_FRAMES:
+                raise ValueError(f"its frames begin at {offsets.dtype} {list(offsets.shape)}")
+            if offsets[0] != 0 or (np.diff(offsets) <= 0).any():
+                raise ValueError("its frames do not follow each other")
+            if offsets[-1] > (size := (self.folder / FRAMES).stat().st_size):
+                raise ValueError(f"its frames end behind byte {size}")
+            num_samples = (len(offsets) - 1) * samples_per_frame
+            if speech.dtype != np.float32 or speech.ndim != 1 or abs(len(speech) - num_samples) > 1:
+                raise ValueError(f"its speech is {speech.dtype} {list(speech.shape)}, not {num_samples:.0f} samples")
+        return self
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -104,13 +123,25 @@ class VideoFolder:
         return {HELD_OUT: [shots[name] for name in names[:num]], TRAINING: [shots[name] for name in names[num:]]}
 
     def prepared(self, file: Path) -> Shot:
-        """A video's shot, from the cache or made now: whole or not at all."""
-        status = file.stat()
-        what = (str(file.resolve()), status.st_size, status.st_mtime_ns, self.face, self.size_px, self.fps, QUALITY)
-        folder = Path(self.cache) / hashlib.sha256(repr(what).encode()).hexdigest()[:24]
-        if not folder.is_dir():
-            part = folder.with_name(f".{folder.name}.{os.getpid()}.part")
-            part.mkdir(parents=True)
+        """A video's shot, from the cache or made now: whole or not at all, and by one process alone."""
+        with reading(f"video {file}", CONVERT):
+            status = file.stat()
+            what = (str(file.resolve()), status.st_size, status.st_mtime_ns, self.face, self.size_px, self.fps, QUALITY)
+        key = hashlib.sha256(repr(what).encode(errors="surrogateescape")).hexdigest()[:24]
+        folder, part = Path(self.cache) / key, Path(self.cache) / f".{key}.part"
+        if folder.is_dir():
+            with suppress(UserError):
+                return Shot(folder).check(self.sampling_rate_hz / self.fps)
+        with alone(folder.with_name(f".{key}.lock")):
+            if folder.is_dir():
+                try:
+                    return Shot(folder).check(self.sampling_rate_hz / self.fps)
+                except UserError as error:
+                    log.warning("%s", error)
+                    shutil.rmtree(folder)
+            for left in Path(self.cache).glob(f".{key}*.part"):  # by a process that was killed
+                shutil.rmtree(left)
+            part.mkdir()
             try:
                 self.prepare(file, part)
                 os.replace(part, folder)
@@ -119,37 +150,43 @@ class VideoFolder:
         return Shot(folder)
 
     def prepare(self, file: Path, folder: Path) -> None:
-        try:
+        with reading(f"video {file}", CONVERT):
             waveform = read_audio(file, self.sampling_rate_hz)
             check_waveform(waveform, name=str(file), sampling_rate_hz=self.sampling_rate_hz, fps=self.fps)
-            offsets = self.write_frames(file, folder / FRAMES)
-        except (av.FFmpegError, IndexError) as error:
-            raise UserError(f"video {file} cannot be read ({error}); convert it to MP4") from error
+        offsets = self.write_frames(file, folder / FRAMES)
         num_frames = min(len(offsets) - 1, int(len(waveform) * self.fps / self.sampling_rate_hz))
         if num_frames < MIN_FRAMES:
             raise UserError(f"video {file} has {num_frames} frames with sound; at least {MIN_FRAMES} are needed")
-        np.save(folder / OFFSETS, np.array(offsets[: num_frames + 1]))
+        np.save(folder / OFFSETS, np.array(offsets[: num_frames + 1], dtype=np.int64))
         np.save(folder / SPEECH, waveform[: int(num_frames * self.sampling_rate_hz / self.fps)])
 
     def write_frames(self, file: Path, output: Path) -> list[int]:
         """Writes cropped frames; returns where each begins, and where the last ends."""
         offsets, crop, waiting = [0], None, []
         with output.open("wb") as written:
-            for frame in read_frames_at(file, self.fps):
+            for frame in read(file, self.fps):
                 waiting.append(frame)
-                if crop is None:
-                    try:
-                        crop = self.face.lock(frame, self.size_px)
-                    except UserError as error:
-                        if len(waiting) < TO_BE_FOUND_IN:
-                            continue
-                        raise UserError(f"video {file}: {error}") from error
-                for earlier in waiting:
-                    offsets.append(offsets[-1] + written.write(encoded(crop(earlier))))
+                with reading(f"video {file}", CONVERT):
+                    if crop is None:
+                        try:
+                            crop = self.face.lock(frame, self.size_px)
+                        except UserError as error:
+                            if len(waiting) < TO_BE_FOUND_IN:
+                                continue
+                            raise UserError(f"video {file}: {error}") from error
+                    jpegs = [encoded(crop(earlier)) for earlier in waiting]
+                for jpeg in jpegs:
+                    offsets.append(offsets[-1] + written.write(jpeg))
                 waiting = []
         if waiting:
             raise UserError(f"video {file} shows no face")
         return offsets
+
+
+def read(file: Path, fps: float) -> Iterator[Image]:
+    """A video's frames. What goes wrong with them is the file's fault, and what its reader does with them is not."""
+    with reading(f"video {file}", CONVERT):
+        yield from read_frames_at(file, fps)
 
 
 def encoded(frame: Image) -> bytes:

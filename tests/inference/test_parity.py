@@ -41,6 +41,26 @@ def test_a_wrong_or_unknown_tensor_is_found(tmp_path: Path) -> None:
         list(compare_folder(GOLDEN.parent))
 
 
+@pytest.mark.parametrize(
+    ("name", "content", "told"),
+    [
+        ("crop.json", b"[", r"golden case .*crop\.json cannot be read"),
+        ("crop.json", b"[" * 100_000, r"golden case .*crop\.json cannot be read"),
+        ("crop.json", b"\xff", r"golden case .*crop\.json cannot be read"),
+        ("crop.json", b"3", r"golden case .*crop\.json cannot be read \(its settings are no mappings"),
+        ("crop.json", b'[{"size": 3}]', r"golden case .*crop\.json cannot be read \('box"),
+        ("crop.safetensors", b"text", r"golden tensors .*crop\.safetensors cannot be read"),
+        ("crop.keys.json", b"{}", r"golden case .*crop\.json holds no mapping"),
+    ],
+)
+def test_a_damaged_case_is_named(tmp_path: Path, name: str, content: bytes, told: str) -> None:
+    for file in GOLDEN.glob("crop.*"):
+        (tmp_path / file.name).write_bytes(file.read_bytes())
+    (tmp_path / name).write_bytes(content)
+    with pytest.raises(UserError, match=told):
+        list(compare_folder(tmp_path))
+
+
 def test_relative_error_is_infinite_for_another_shape() -> None:
     from float_research.inference.parity import relative_error
 

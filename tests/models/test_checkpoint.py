@@ -212,6 +212,32 @@ def test_something_else_than_a_state_dict_is_refused(tmp_path: Path) -> None:
         read_tensors(tmp_path / "float.pth")
 
 
+@pytest.mark.parametrize("kind", [torch.complex64, torch.int64])
+def test_weights_that_are_no_real_numbers_are_named(
+    kind: torch.dtype, build: Callable[[], FloatModel], weights: dict[str, Tensor], tmp_path: Path
+) -> None:
+    torch.save({**weights, "fmt.c_embedder.bias": weights["fmt.c_embedder.bias"].to(kind)}, tmp_path / "float.pth")
+    checkpoint = Unified(file=str(tmp_path / "float.pth"))
+    said = rf"1 of another type: fmt\.c_embedder\.bias is {str(kind).removeprefix('torch.')}"
+    with pytest.raises(UserError, match=said):
+        load_model(build, checkpoint)
+    with pytest.raises(UserError, match=said):
+        convert(checkpoint, build, tmp_path / "one.safetensors", half=True)
+
+
+@pytest.mark.parametrize("tensor", [torch.empty(1 << 40, device="meta"), torch.eye(3).to_sparse()])
+def test_tensors_that_hold_no_numbers_are_refused(tensor: Tensor, tmp_path: Path) -> None:
+    torch.save({"a": tensor}, tmp_path / "float.pth")
+    with pytest.raises(UserError, match=r"float\.pth (is not a state dict|cannot be read)"):
+        read_tensors(tmp_path / "float.pth")
+
+
+def test_a_pipe_is_no_checkpoint(tmp_path: Path) -> None:
+    os.mkfifo(tmp_path / "float.pth")
+    with pytest.raises(UserError, match="no regular file"):
+        Unified(file=str(tmp_path / "float.pth")).files()
+
+
 def test_a_conversion_that_fails_leaves_nothing(
     build: Callable[[], FloatModel], weights: dict[str, Tensor], tmp_path: Path
 ) -> None:

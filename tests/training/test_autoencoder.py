@@ -187,6 +187,9 @@ def test_a_larger_model_takes_what_it_shares_with_a_smaller_one() -> None:
     torch.testing.assert_close(large.enc.net_app.convs[0][0].weight, before)
     with pytest.raises(UserError, match="no weight that fits"):
         carry_over({"other.weight": torch.zeros(1)}, sizes[1], "other.safetensors")
+    complex_weights = {name: value.to(torch.complex64) for name, value in sizes[1].state_dict().items()}
+    with pytest.raises(UserError, match="no weight that fits"):
+        carry_over(complex_weights, sizes[1], "other.safetensors")
 
 
 @pytest.mark.parametrize(("stage", "prefix"), [("motion", "motion_autoencoder.enc."), ("reader", "reader.")])

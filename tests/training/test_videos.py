@@ -1,9 +1,15 @@
 """Training on a folder of videos: what is used, what is left out, and the two stages on it."""
 
 import logging
+import os
+import resource
 import shutil
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import fields
 from pathlib import Path
 
+import cv2
 import numpy as np
 import pytest
 import torch
@@ -20,8 +26,9 @@ from float_research.toyface.motion import sample_motions
 from float_research.toyface.render import render
 from float_research.training.objective import HELD_OUT, TRAINING, BatchKey
 from float_research.training.portraits import VideoPortraits
-from float_research.training.realism import Adversarial, _places
+from float_research.training.realism import Adversarial, Perceptual, _places
 from float_research.training.videos import VideoFolder
+from float_research.types import Image
 from float_research.video.reader import read_frames_at
 from float_research.video.writer import H264, Recording
 
@@ -111,6 +118,100 @@ def test_prepared_videos_are_kept_by_all_they_depend_on(films: Path, tmp_path: P
     assert other.prepared(films / "good0.mp4").folder != shot.folder
 
 
+def test_one_process_prepares_a_video_and_clears_away_what_killed_ones_left(films: Path, tmp_path: Path) -> None:
+    folder, made = videos(films, tmp_path), []
+    key = folder.prepared(films / "good1.mp4").folder.name
+    shutil.rmtree(tmp_path / key)
+    for left in (f".{key}.part", f".{key}.{os.getpid()}.part"):
+        (tmp_path / left).mkdir()
+        (tmp_path / left / "frames.bin").touch()
+
+    class Counted(VideoFolder):
+        def prepare(self, file: Path, folder: Path) -> None:
+            made.append(file)
+            super().prepare(file, folder)
+
+    counted = Counted(**{field.name: getattr(folder, field.name) for field in fields(folder)})
+    with ThreadPoolExecutor(3) as pool:
+        shots = list(pool.map(counted.prepared, 3 * [films / "good1.mp4"]))
+    assert len(made) == 1
+    assert [len(shot) for shot in shots] == 3 * [FRAMES]
+    assert {path.name for path in tmp_path.iterdir()} == {key, f".{key}.lock"}
+
+
+def damage(name: str, content: bytes | np.ndarray | None) -> Callable[[Path], None]:
+    def spoil(folder: Path) -> None:
+        if isinstance(content, np.ndarray):
+            np.save(folder / name, content)
+        elif content is None:
+            (folder / name).unlink()
+        else:
+            (folder / name).write_bytes(content)
+
+    return spoil
+
+
+@pytest.mark.parametrize(
+    "spoil",
+    [
+        damage("frames.bin", None),
+        damage("frames.bin", b"short"),
+        damage("offsets.npy", b"text"),
+        damage("offsets.npy", np.array([{}, {}], dtype=object)),
+        damage("offsets.npy", np.arange(30.0)),
+        damage("offsets.npy", np.zeros(31, dtype=np.int64)),
+        damage("speech.npy", np.zeros(3, dtype=np.float32)),
+        damage("speech.npy", np.zeros((19200, 2), dtype=np.float32)),
+    ],
+)
+def test_a_damaged_prepared_video_is_made_anew(
+    films: Path, tmp_path: Path, spoil: Callable[[Path], None], caplog: pytest.LogCaptureFixture
+) -> None:
+    folder = videos(films, tmp_path)
+    sound = folder.prepared(films / "good0.mp4")
+    wanted = sound.frame(3)
+    spoil(sound.folder)
+    again = folder.prepared(films / "good0.mp4")
+    assert torch.equal(again.frame(3), wanted)
+    assert any("prepared video" in line and "it is made anew" in line for line in caplog.messages)
+
+
+def test_a_damaged_frame_is_told(films: Path, tmp_path: Path) -> None:
+    shot = videos(films, tmp_path).prepared(films / "good0.mp4")
+    frames = shot.folder / "frames.bin"
+    frames.write_bytes(bytes(frames.stat().st_size))
+    with pytest.raises(UserError, match=r"frame 3 of the prepared video .* cannot be read .* delete that folder"):
+        shot.frame(3)
+
+
+class Failing(NoCrop):
+    """Fails at the first frame of a film."""
+
+    def lock(self, image: Image, size_px: int, /) -> Callable[[Image], Image]:
+        raise cv2.error("no frame")
+
+
+def test_whatever_a_library_says_of_a_video_costs_that_video_alone(
+    films: Path, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    folder = VideoFolder(**{**vars(videos(films, tmp_path)), "face": Failing()})
+    with pytest.raises(UserError, match="0 of 6 videos can be used"):
+        _ = folder.shots
+    assert sum("cannot be read (no frame); convert it to MP4" in line for line in caplog.messages) == 4
+
+
+def test_a_full_disk_is_no_videos_fault(films: Path, tmp_path: Path) -> None:
+    folder = videos(films, tmp_path)
+    soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (1000, hard))
+    try:
+        with pytest.raises(OSError, match=r"(?i)too large"):
+            _ = folder.shots
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
+    assert not list(tmp_path.glob(".*.part"))
+
+
 def test_pairs_are_two_moments_of_one_video(films: Path, tmp_path: Path) -> None:
     portraits = VideoPortraits(videos=videos(films, tmp_path), batch_size=3, seed=0)
     pairs = portraits(BatchKey(TRAINING, 1), CPU)
@@ -150,6 +251,15 @@ def test_realism_terms_train_along_and_are_not_exported(films: Path, tmp_path: P
     assert not any(name.startswith("judge") for name in weights)
     header = (tmp_path / "run" / "curves" / "version_0" / "metrics.csv").read_text().splitlines()[0]
     assert {"loss/perceptual", "loss/deceived", "loss/judged"} <= set(header.split(","))
+
+
+@pytest.mark.parametrize("shape", [(64, 3, 1, 1), (64, 3, 3, 3)])
+def test_weights_of_another_network_than_vgg19_are_told(tmp_path: Path, shape: tuple[int, ...]) -> None:
+    save_file(
+        {"features.0.weight": torch.zeros(shape), "features.0.bias": torch.zeros(3)}, tmp_path / "vgg.safetensors"
+    )
+    with pytest.raises(UserError, match="does not hold the convolutions of VGG-19"):
+        _ = Perceptual(file=str(tmp_path / "vgg.safetensors"), weight=1.0, num_scales=1).layers
 
 
 def test_each_player_of_the_adversarial_game_has_its_own_gradients() -> None:

@@ -1,0 +1,73 @@
+"""A training's folder: empty, of a training, or refused; and one training in it at a time."""
+
+import fcntl
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+from lightning.fabric.utilities.rank_zero import rank_zero_only
+
+from float_research.errors import UserError, printable
+from float_research.files import sweep_parts
+from float_research.folders import require_own
+from float_research.texts import read_yaml
+from float_research.tracking.record import CONFIG
+
+LAST, PREVIOUS, WEIGHTS = "last.ckpt", "previous.ckpt", "weights.safetensors"
+PREVIEWS, CURVES = "previews", "curves"
+NAMES = frozenset({CONFIG, LAST, PREVIOUS, WEIGHTS, PREVIEWS, CURVES})
+"""What a training writes."""
+SETTINGS = frozenset({"stage", "trainer", "average_decay", "checkpoint_every"})
+"""Which the config of a training has, and hardly another."""
+LOCK = ".training.lock"
+FIRST = getattr(rank_zero_only, "rank", 0) == 0
+"""Whether this process stands for all: those of other devices find in the folder what this one writes."""
+
+
+def require_training(folder: Path) -> None:
+    """Raises a UserError for a folder with files in it that no training left there."""
+    if FIRST:
+        require_own(folder, "output_dir", is_training)
+
+
+def is_training(folder: Path) -> bool:
+    """Whether a training left this: its config says so, or there is a checkpoint and nothing foreign."""
+    names = {path.name for path in folder.iterdir() if not path.name.startswith(".")}
+    if names <= NAMES and names & {LAST, PREVIOUS}:
+        return True
+    try:
+        config = read_yaml(folder / CONFIG)
+    except UserError:
+        return False
+    return isinstance(config, dict) and set(config) >= SETTINGS
+
+
+@contextmanager
+def occupied(folder: Path) -> Iterator[None]:
+    """Keeps a folder for this training, and clears away what killed ones left half-written.
+
+    Raises:
+        UserError: another training is at work there.
+    """
+    if not FIRST:
+        yield
+        return
+    folder.mkdir(parents=True, exist_ok=True)
+    with (folder / LOCK).open("w") as lock:
+        try:
+            fcntl.lockf(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)  # which workers that outlive us do not inherit
+        except (BlockingIOError, PermissionError) as error:
+            raise UserError(
+                f"another training is at work in output_dir={printable(folder, 1000)}; wait for its end, or choose "
+                "another output_dir"
+            ) from error
+        except OSError:  # a file system without locks
+            pass
+        for place in (folder, folder / PREVIEWS):
+            sweep_parts(place)
+        yield
+
+
+def newest(folder: Path) -> Path | None:
+    """The checkpoint to go on from. A training that was killed between two renames left the previous one alone."""
+    return next((folder / name for name in (LAST, PREVIOUS) if (folder / name).is_file()), None)

@@ -1,0 +1,89 @@
+"""Files that metrics read: motion tracks, weights and TorchScript."""
+
+from collections.abc import Callable
+from dataclasses import fields
+from pathlib import Path
+
+import pytest
+import torch
+from safetensors.torch import save_file
+from torch import Tensor, nn
+
+from float_research.errors import UserError
+from float_research.metrics.networks import fill, scripted
+from float_research.metrics.track import MotionTrack, load_track
+
+TRACK = {
+    "motion": torch.randn(6, 4),
+    "directions": torch.eye(4)[:, :2].contiguous(),
+    "emotion": torch.rand(6, 7),
+    "chunk_starts": torch.tensor([0, 3]),
+}
+
+
+def test_a_track_is_read_as_it_was_written(tmp_path: Path) -> None:
+    track = MotionTrack(**TRACK)
+    track.save(tmp_path / "a.motion.safetensors")
+    found = load_track(tmp_path / "a.motion.safetensors")
+    assert all(torch.equal(getattr(found, field.name), TRACK[field.name]) for field in fields(track))
+
+
+@pytest.mark.parametrize(
+    ("changes", "told"),
+    [
+        ({"motion": torch.randn(5, 4)}, "do not belong together"),
+        ({"directions": torch.eye(3)}, "do not belong together"),
+        ({"motion": torch.randn(0, 4), "emotion": torch.randn(0, 7)}, "do not belong together"),
+        ({"motion": torch.ones(6, 4, dtype=torch.int64)}, "no tables of numbers"),
+        ({"emotion": torch.rand(6)}, "no tables of numbers"),
+        ({"chunk_starts": torch.tensor([0, 6])}, "do not begin within its 6 frames"),
+        ({"chunk_starts": torch.tensor([0.0])}, "do not begin within its 6 frames"),
+        ({"more": torch.zeros(1)}, "instead of"),
+    ],
+)
+def test_a_track_whose_tensors_do_not_fit_is_told(tmp_path: Path, changes: dict[str, Tensor], told: str) -> None:
+    path = tmp_path / "a.motion.safetensors"
+    save_file({**TRACK, **changes}, path)
+    with pytest.raises(
+        UserError, match=rf"motion file .*a\.motion\.safetensors cannot be read \(.*{told}.*run the clip"
+    ):
+        load_track(path)
+
+
+def save(tensors: object) -> Callable[[Path], object]:
+    return lambda path: torch.save(tensors, path)
+
+
+@pytest.mark.parametrize(
+    ("write", "told"),
+    [
+        (save({"bias": torch.zeros(2)}), r"holds nothing as weight"),
+        (
+            save({"weight": torch.zeros(2, 2, dtype=torch.complex64), "bias": torch.zeros(2)}),
+            "complex numbers as weight",
+        ),
+        (save({3: torch.zeros(2)}), "not a state dict"),
+        (save([1]), "not a state dict"),
+        (lambda path: path.write_bytes(b"\x80\x02text"), r"w\.pt"),
+        (lambda path: path.mkdir(), "no regular file"),
+    ],
+)
+def test_weights_that_do_not_fit_are_told(tmp_path: Path, write: Callable[[Path], object], told: str) -> None:
+    write(tmp_path / "w.pt")
+    with pytest.raises(UserError, match=told):
+        fill(nn.Linear(2, 2), tmp_path / "w.pt")
+
+
+def test_a_damaged_torchscript_is_told(tmp_path: Path) -> None:
+    path = tmp_path / "network.pt"
+    torch.jit.script(nn.Linear(30, 30)).save(str(path))
+    assert scripted(path)(torch.zeros(1, 30)).shape == (1, 30)
+    sound = path.read_bytes()
+    torch.manual_seed(0)
+    weights = scripted(path).weight.detach().numpy().tobytes()
+    flipped = bytearray(sound)
+    flipped[sound.index(weights[:40])] ^= 1
+    for damaged in (bytes(flipped), sound[: len(sound) // 2], b"", b"text"):
+        path.write_bytes(damaged)
+        with pytest.raises(UserError, match=r"TorchScript network .*network\.pt cannot be read .*torch\.jit\.save"):
+            scripted(path)
