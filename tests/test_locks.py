@@ -29,7 +29,7 @@ def test_all_versions_are_those_of_the_constraints() -> None:
         unlike = {
             package: version for package, version in lock(name).items() if pinned.get(package, version) != version
         }
-        assert unlike == set(), "write them anew with .ci/lock"
+        assert unlike == {}, "write them anew with .ci/lock"
     assert lock("run").items() <= lock("dev").items()
 
 
