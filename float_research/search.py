@@ -1,7 +1,6 @@
 """Searches: sweeps whose settings Optuna chooses by what the runs before came to."""
 
 import json
-import sys
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
@@ -113,7 +112,7 @@ class Search:
                 raise error
             if error is not None and not any((place / name).is_file() for name in (RECORD, FAILURE)):
                 message, _ = cli.sentence(error)
-                print(f"error in job {run} ({','.join(overrides)}): {message}", file=sys.stderr)
+                cli.say(f"error in job {run} ({','.join(overrides)}): {message}")
                 write_failure(place, ",".join(overrides), message)
             self._tell(trial, place / RECORD)
 
@@ -137,7 +136,7 @@ class Search:
                 f"hydra.sweeper.objective={unknown[0]} is no number in {record}{cli.guess(unknown[0], list(numbers))}; "
                 f"there are {', '.join(numbers)}"
             )
-        print(f"no result, {dict(zip(self.objective, values, strict=True))} in {record}", file=sys.stderr)
+        cli.say(f"no result, {dict(zip(self.objective, values, strict=True))} in {record}")
 
     def _report(self, console: Console) -> list[dict[str, Any]]:
         """The trials that no other beats in all objectives, by the first of them."""
