@@ -1,0 +1,1 @@
+"""The attack: damaged files, bombs, kills, signals, full disks, hostile records and names against the product."""

@@ -1,0 +1,17 @@
+"""A few cases of each other class of attack; `python scripts/attack.py` tries the rest."""
+
+from pathlib import Path
+
+import pytest
+
+from fuzz import suite
+
+FEW = {"bombs": 40, "kills": 3, "signals": 3, "disks": 6, "records": 12, "names": 6}
+
+
+@pytest.mark.parametrize("name", FEW)
+def test_a_few(name: str, grounds: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    tally = suite.attack(name, grounds, count=FEW[name])
+    with capsys.disabled():
+        print(f"\n{name}: {tally.tried} tried, {tally.survived} survived, {tally.seconds:.0f} s")
+    assert not tally.faults, suite.told(tally.faults)
