@@ -41,8 +41,8 @@ def is_our_mistake(error: BaseException) -> bool:
 
 def reason(error: BaseException) -> str:
     """What an error says, on one line; its type where it says nothing."""
-    said = error.strerror if isinstance(error, OSError) and error.strerror else str(error)
-    return printable(" ".join(said.split())) or type(error).__name__
+    said = getattr(error, "strerror", None) or error  # FFmpeg's errors have one, too
+    return printable(" ".join(str(said).split())) or type(error).__name__
 
 
 def printable(text: object, limit: int = MAX_TEXT) -> str:

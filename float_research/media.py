@@ -1,10 +1,11 @@
 """Sound and video as data: decoded from open files, in named formats and within limits, with no way to other files."""
 
+import io
+import os
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, fields
 from pathlib import Path
-from typing import BinaryIO
 
 import av
 from av.container import InputContainer
@@ -81,16 +82,26 @@ def open_media(path: Path, what: str, remedy: str) -> Iterator[InputContainer]:
     `path` is never an address, and FFmpeg gets an open file: names such as `file:a.wav` and `12:30:05.wav` are files.
     """
     require_file(path, what, "give the path of a file")
-    with reading(f"{what} {path}", remedy), path.open("rb") as file, _opened(file) as container:
+    with reading(f"{what} {path}", remedy), Sought(os.fsencode(path)) as file, _opened(file) as container:
         yield container
 
 
-def _opened(file: BinaryIO) -> InputContainer:
+class Sought(io.FileIO):
+    """A file in which FFmpeg may look for places that there are none of: PyAV would print the exception."""
+
+    def seek(self, offset: int, whence: int = os.SEEK_SET, /) -> int:
+        try:
+            return super().seek(offset, whence)
+        except (OSError, OverflowError):
+            return -1
+
+
+def _opened(file: Sought) -> InputContainer:
     options = {"format_whitelist": ",".join(DEMUXERS), "protocol_whitelist": "none", "max_pixels": str(BOUNDS.pixels)}
     try:
         return av.open(file, options=options, metadata_errors="replace")
-    except av.ArgumentError as error:  # what FFmpeg says of other formats
-        raise ValueError(f"its format is none of {', '.join(DEMUXERS)}") from error
+    except (av.ArgumentError, av.InvalidDataError) as error:  # what FFmpeg says of other formats, too
+        raise ValueError(f"it is damaged, or its format is none of {', '.join(DEMUXERS)}") from error
 
 
 def named(what: str, path: Path) -> str:

@@ -7,7 +7,7 @@ import signal
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
-from typing import Any, TextIO
+from typing import Any
 
 from float_research.errors import reason
 
@@ -63,7 +63,7 @@ def prepare() -> None:
     sys.stderr = fit(sys.stderr, ERROR, Complaints)
 
 
-def fit(present: TextIO | None, number: int, kind: type[io.FileIO]) -> TextIO:
+def fit(present: Any, number: int, kind: type[io.FileIO]) -> Any:
     """A standard stream by way of `kind`, which escapes letters it does not know. Any other stream stays."""
     if present is None:
         return open(os.devnull, "w", encoding="utf-8")

@@ -12,7 +12,7 @@ from float_research.files import require_file
 
 MAX_BYTES, MAX_YAML_BYTES = 200_000_000, 1_000_000
 """A record of 50,000 clips has some 100 MB, a config some 10 kB."""
-MAX_DEPTH = 64
+MAX_DEPTH, MAX_SCALAR = 64, 10_000
 AGAIN = "make it again, or delete it"
 
 
@@ -49,7 +49,9 @@ def parse_yaml(text: str) -> Any:
 
 
 def check_events(events: Iterator[Any]) -> None:
-    """Raises a ValueError for aliases and for more than `MAX_DEPTH` levels, before libyaml's own stack ends."""
+    """Raises a ValueError for aliases, more than `MAX_DEPTH` levels, before libyaml's own stack ends, and values whose
+    digits would take minutes.
+    """
     depth = 0
     for event in events:
         if isinstance(event, yaml.AliasEvent):
@@ -57,6 +59,8 @@ def check_events(events: Iterator[Any]) -> None:
         depth += isinstance(event, yaml.CollectionStartEvent) - isinstance(event, yaml.CollectionEndEvent)
         if depth > MAX_DEPTH:
             raise ValueError(f"it is nested more than {MAX_DEPTH} levels deep")
+        if isinstance(event, yaml.ScalarEvent) and len(event.value) > MAX_SCALAR:
+            raise ValueError(f"it has a value of {len(event.value):,} characters")
 
 
 def read_mapping(path: Path, *, what: str = "file", remedy: str = AGAIN) -> dict[str, Any]:

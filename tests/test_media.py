@@ -16,7 +16,6 @@ import numpy as np
 import pytest
 import soundfile
 import torch
-from omegaconf import OmegaConf
 from PIL import Image as PillowImage
 from rich.console import Console
 
@@ -145,7 +144,7 @@ def test_no_list_of_other_files_is_followed(kind: str, ending: str, read: str, t
 
 def test_a_list_is_told_as_a_format_that_is_not_read(tmp_path: Path) -> None:
     (tmp_path / "x.m3u8").write_text(PLAYLISTS["live"].format(speech=SPEECH))
-    with pytest.raises(UserError, match=r"its format is none of aac, aiff, .*wav"):
+    with pytest.raises(UserError, match=r"or its format is none of aac, aiff, .*wav"):
         read_audio(tmp_path / "x.m3u8", 16000)
 
 
@@ -338,4 +337,3 @@ def test_limits_are_nothing_that_a_run_computes() -> None:
     former = {group: settings for group, settings in config.items() if group != "limits"}
     assert len(former) == len(config) - 1
     assert signature(former) == signature(config)
-    assert compose.build_loader(OmegaConf.create(former)).limits == compose.build_loader(cfg).limits

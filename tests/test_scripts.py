@@ -299,7 +299,7 @@ def test_a_sweep_is_measured_again_as_far_as_its_runs_allow(
     (tmp_path / "0" / "config.yaml").unlink()
     ended = script("measure", str(tmp_path), "metrics=[sharpness]")
     assert ended.code == 1
-    assert "config.yaml cannot be used" in ended.output
+    assert "config.yaml does not exist" in ended.output
     assert "2 runs" in ended.output
     ended = script("measure", str(tmp_path), "nfe=3")
     assert ended.code == 2

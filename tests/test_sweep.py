@@ -53,7 +53,7 @@ def test_the_same_sweep_goes_on_and_another_is_refused(folder: Path) -> None:
     sweep.claim(folder, EULER)
     sweep.release(folder)
     (folder / sweep.SWEEP).write_text("[1")
-    with pytest.raises(UserError, match=r"sweep\.json is damaged"):
+    with pytest.raises(UserError, match=r"sweep\.json cannot be read"):
         sweep.claim(folder, EULER)
 
 

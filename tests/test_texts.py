@@ -21,6 +21,7 @@ HOSTILE: dict[str, tuple[Callable[[Path], Any], bytes]] = {
     "tag": (read_yaml, b"!x 1"),
     "long": (read_yaml, b"a: " + b"x" * MAX_YAML_BYTES),
     "digits": (read_yaml, b"a: " + b"9" * 5000),
+    "base 60": (read_yaml, b"a: 1" + b":59" * 100_000),
     "unhashable": (read_yaml, b"? [1]\n: 2\n"),
     "bytes": (read_yaml, b"a: \xff\xfe"),
     "control": (read_yaml, b"a: \x00"),

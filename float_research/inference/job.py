@@ -132,7 +132,6 @@ class Job:
         start_time: datetime,
     ) -> dict[str, Any] | None:
         """Makes the missing videos and the record; None in all processes but the first."""
-        rank_zero_only(record.write_config)(self.output_dir, self.config)
         loaded = self._make_videos(data, run, trainer, console) if len(data.dataset) else {}
         if not trainer.is_global_zero:
             return None
@@ -171,6 +170,7 @@ class Job:
             kept=keep(self.cache, model, self.checkpoint, self.config, trainer.strategy.root_device),
         )
         load_s = time.perf_counter() - loading
+        rank_zero_only(record.write_config)(self.output_dir, self.config)
         depends = motion_depends(self.config, self.checkpoint.fingerprint())
         measures = Measures(metrics=self.metrics, motion_depends=depends, cache=self.cache)
         with ProgressBars(len(data.dataset), console) as progress:

@@ -14,7 +14,7 @@ from rich.console import Console
 from rich.progress import track
 
 from float_research.errors import UserError, printable, reading
-from float_research.files import inside, require_file
+from float_research.files import require_file
 from float_research.texts import read_text
 from float_research.toyface.phones import SILENCE
 from float_research.toyface.prosody import PROSODIES, sample_prosody
@@ -26,6 +26,7 @@ from float_research.types import Waveform
 INDEX, SETTINGS = "corpus.jsonl", "settings.json"
 TRAIN, HELD_OUT = "train", "held_out"
 SPLITS = (TRAIN, HELD_OUT)
+PACKAGE = Path(__file__).parents[1]
 AGAIN = "make the corpus again with scripts/make_speech.py"
 MAX_SAMPLES = 600 * RATE_HZ
 """Of an utterance."""
@@ -88,7 +89,15 @@ def _entry(folder: Path, name: str, text: str) -> tuple[Entry, str]:
         _require(isinstance(line.get("phones"), list) and all(map(_is_phone, line["phones"])), line, "phones")
         phones = tuple(Phone(label, start, end, stress) for label, start, end, stress in line["phones"])
         words = {key: line[key] for key in ("id", "text", "voice", "emotion", "num_samples")}
-        return Entry(file=inside(folder, line.get("file")), phones=phones, **words), line["split"]
+        return Entry(file=_sound(folder, line.get("file")), phones=phones, **words), line["split"]
+
+
+def _sound(folder: Path, name: Any) -> Path:
+    """A file of a corpus, which may be a link; the corpus in this package has one among the assets."""
+    root = PACKAGE if folder.is_relative_to(PACKAGE) else folder
+    if not isinstance(name, str) or "\0" in name or not Path(os.path.normpath(folder / name)).is_relative_to(root):
+        raise ValueError(f"its file is {printable(repr(name), 60)}, which lies elsewhere")
+    return folder / name
 
 
 def _require(right: bool, line: Mapping[str, Any], key: str) -> None:

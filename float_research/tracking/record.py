@@ -15,6 +15,7 @@ import yaml
 
 from float_research.errors import UserError, reading
 from float_research.files import whole
+from float_research.folders import visible
 from float_research.packages import package_versions
 from float_research.texts import read_json, read_mapping, read_text
 from float_research.tracking.schema import check_clip, check_run
@@ -163,9 +164,8 @@ def is_run(folder: Path) -> bool:
 
     One whose run failed before it began holds the failure alone.
     """
-    names = {path.name for path in folder.iterdir() if not path.name.startswith(".")}
     try:
-        if names == {FAILURE}:
+        if visible(folder) == {FAILURE}:
             return read_mapping(folder / FAILURE).keys() == {"overrides", "error"}
         text = read_text(folder / CONFIG)
     except UserError:

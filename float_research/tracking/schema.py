@@ -21,6 +21,12 @@ def text(value: Any, name: str) -> None:
     _require(isinstance(value, str) and len(value) <= MAX_TEXT and encodable(value), name, "text")
 
 
+def path(value: Any, name: str) -> None:
+    """A text in which Python's half characters may stand for bytes of a file name that are no UTF-8."""
+    whole = value.encode(errors="surrogateescape").decode(errors="replace") if isinstance(value, str) else value
+    text(whole, name)
+
+
 def number(value: Any, name: str) -> None:
     kind = isinstance(value, (int, float)) and not isinstance(value, bool)
     _require(kind and (isinstance(value, float) or abs(value) <= LARGEST), name, "number")
@@ -98,8 +104,8 @@ CLIP = having(
         "id": text,
         "run": text,
         "video": maybe(text),
-        "image": text,
-        "audio": text,
+        "image": path,
+        "audio": path,
         **dict.fromkeys(("video_sha256", "image_sha256", "audio_sha256", "motion_sha256"), maybe(text)),
         "label": maybe(text),
         "num_frames": frames,

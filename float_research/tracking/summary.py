@@ -9,7 +9,7 @@ from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
 
-from float_research.errors import UserError, printable
+from float_research.errors import UserError, printable, reading
 from float_research.files import whole
 from float_research.tracking.runs import SUMMARY, Found, Run, find, overridden, refuse_empty
 from float_research.tracking.tracker import mean_metrics
@@ -77,9 +77,9 @@ def write(table: pd.DataFrame, folder: Path) -> list[Path]:
     Raises:
         UserError: there is a `summary.csv` or `summary.parquet` that is not ours.
     """
-    for name in (SUMMARY, PARQUET):
-        if (folder / name).exists() and not is_ours(folder):
-            raise UserError(f"{folder / name} was not written by float-research; move it elsewhere")
+    for path in (folder / SUMMARY, folder / PARQUET):
+        if path.exists() and not is_ours(path):
+            raise UserError(f"{path} was not written by float-research; move it elsewhere")
     mixed = [name for name in table if table[name].map(type).nunique() > 1 and table[name].dtype == object]
     plain = table.astype(dict.fromkeys(mixed, "string"))
     with whole(folder / SUMMARY) as part:
@@ -89,12 +89,16 @@ def write(table: pd.DataFrame, folder: Path) -> list[Path]:
     return [folder / SUMMARY, folder / PARQUET]
 
 
-def is_ours(folder: Path) -> bool:
-    """Whether the summary of a folder is one of ours: its first column is `run`."""
+def is_ours(path: Path) -> bool:
+    """Whether a summary is one of ours: its first column is `run`."""
     try:
-        with (folder / SUMMARY).open("rb") as file:
-            return file.read(4) in (b"run,", b"run\n")
-    except OSError:
+        with reading(path, "move it elsewhere"), path.open("rb") as file:
+            if path.name == SUMMARY:
+                return file.read(4) in (b"run,", b"run\n")
+            from pyarrow import parquet
+
+            return parquet.read_schema(file).names[:1] == ["run"]
+    except UserError:
         return False
 
 

@@ -9,7 +9,7 @@ from lightning.fabric.utilities.rank_zero import rank_zero_only
 
 from float_research.errors import UserError, printable
 from float_research.files import sweep_parts
-from float_research.folders import require_own
+from float_research.folders import require_own, visible
 from float_research.texts import read_yaml
 from float_research.tracking.record import CONFIG
 
@@ -32,7 +32,7 @@ def require_training(folder: Path) -> None:
 
 def is_training(folder: Path) -> bool:
     """Whether a training left this: its config says so, or there is a checkpoint and nothing foreign."""
-    names = {path.name for path in folder.iterdir() if not path.name.startswith(".")}
+    names = visible(folder)
     if names <= NAMES and names & {LAST, PREVIOUS}:
         return True
     try:

@@ -134,4 +134,6 @@ def test_frames_come_before_the_clip_is_sampled(
     assert len(sampled) <= (3 if overlap == "true" else 1)
     made = [first, *frames]
     assert len(sampled) == 5
-    assert np.array_equal(np.stack(made), np.stack(list(expected.frames())))
+    difference = np.abs(np.stack(made).astype(int) - np.stack(list(expected.frames())))
+    assert difference.max() <= 1, "batches end elsewhere, and some processors round by their size"
+    assert (difference > 0).mean() < 1e-4
