@@ -233,6 +233,9 @@ def recorded_config(folder: Path, chosen: Chosen) -> DictConfig:
         if not isinstance(content, dict) or not {"model", "checkpoint", "trainer"} <= content.keys():
             raise UserError(f"{path} holds no settings of a run; {REMAKE}")
         check_record(content, path, config_folder(), chosen.trusted)
+        for name, node in chosen.config.items():
+            if isinstance(node, DictConfig) and not isinstance(content.get(str(name), {}), dict):
+                raise UserError(f"{path} has no settings as {name!s}; {REMAKE}")
         known = chosen.config.trainer.keys()  # others, such as loggers, might write files
         content["trainer"] = {name: value for name, value in dict(content["trainer"]).items() if name in known}
         cfg = OmegaConf.create({str(name): value for name, value in content.items()})
@@ -250,7 +253,7 @@ def build_remeasuring(folder: Path, chosen: Chosen) -> "Remeasuring":
     from float_research.inference.remeasuring import Remeasuring
 
     cfg = recorded_config(folder, chosen)
-    with reading(folder / CONFIG, REMAKE):
+    with reading(folder / CONFIG, REMAKE, mistakes=False):
         checkpoint, loader = build(cfg.checkpoint), build_loader(cfg)
     return Remeasuring(
         folder=folder,

@@ -17,17 +17,18 @@ class UserError(ValueError):
 
 
 @contextmanager
-def reading(what: object, remedy: str) -> Iterator[None]:
+def reading(what: object, remedy: str, *, mistakes: bool = True) -> Iterator[None]:
     """The boundary of a reader: whatever a library raises within becomes a UserError that names what was read.
 
-    `what` begins the sentence, such as `image a.png`; `remedy` ends it. Our own mistakes come through as they are.
+    `what` begins the sentence, such as `image a.png`; `remedy` ends it. Our own `mistakes` come through as they are,
+    but where what was read may make any line of ours fail.
     """
     try:
         yield
     except UserError:
         raise
     except Exception as error:
-        if is_our_mistake(error):
+        if mistakes and is_our_mistake(error):
             raise
         raise UserError(f"{printable(what, 1000)} cannot be read ({reason(error)}); {remedy}") from error
 

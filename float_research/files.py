@@ -116,8 +116,8 @@ def require_file(path: Path, what: str, remedy: str) -> Path:
 
 
 def sha256(path: Path) -> str:
-    """Hash of a file's content."""
-    with path.open("rb") as file:
+    """Hash of a file's content. Raises a UserError for what is no regular file, and may have no end."""
+    with require_file(path, "file", "give the path of a file").open("rb") as file:
         return hashlib.file_digest(file, "sha256").hexdigest()
 
 

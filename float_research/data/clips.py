@@ -50,8 +50,15 @@ class ClipSource(ABC):
         clips = list(self.pairs())
         twice = [id for id, count in Counter(clip.id for clip in clips).items() if count > 1]
         if twice:
-            raise UserError(f"clip id {twice[0]!r} occurs more than once; rename a file or give ids with data=manifest")
+            raise UserError(
+                f"clip id {twice[0]!r} occurs more than once{self.where}; rename a file or give ids with data=manifest"
+            )
         return clips
+
+    @property
+    def where(self) -> str:
+        """Where the clips are named, for messages."""
+        return ""
 
 
 def file_name(text: str) -> str:
@@ -94,6 +101,10 @@ class Manifest(ClipSource):
     """A CSV file with columns image, audio and, if wanted, id and emotion. Paths are relative to the file's folder."""
 
     file: str
+
+    @property
+    def where(self) -> str:
+        return f" in {printable(self.file, 1000)}"
 
     def pairs(self) -> Iterator[Clip]:
         path = Path(self.file)
@@ -171,6 +182,7 @@ class ClipLoader:
 
     def portrait(self, path: Path) -> tuple[Image, Mapping[str, Any]]:
         """The face crop and what the record says of it; found once for all clips and runs that share it."""
+        image_files.require_portrait(path, self.limits)
         depends = {
             "image": sha256(path),
             "background": self.background,

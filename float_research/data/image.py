@@ -21,6 +21,8 @@ from float_research.types import TOY_MARK, Image
 SUFFIXES = frozenset({".png", ".jpg", ".jpeg", ".webp", ".bmp", ".tif", ".tiff"})
 FORMATS = ("PNG", "JPEG", "WEBP", "BMP", "TIFF")
 REMEDY = "convert it to PNG or JPEG"
+BYTES_A_PIXEL = 16
+"""At most: four channels of 32 bits."""
 ROWS = 256
 """That are blended at a time."""
 
@@ -29,6 +31,12 @@ def read_image(path: Path, background: str, limits: Limits = BOUNDS) -> Image:
     """An image file as RGB: upright by its EXIF orientation, transparency blended with the colour `background`."""
     with opened(path, limits) as file:
         return to_rgb(ImageOps.exif_transpose(file), background)
+
+
+def require_portrait(path: Path, limits: Limits) -> None:
+    """Raises a UserError for what is no image file, by its header, or may have no end."""
+    with opened(path, limits):
+        return
 
 
 def is_toy_portrait(path: Path) -> bool:
@@ -40,7 +48,9 @@ def is_toy_portrait(path: Path) -> bool:
 @contextmanager
 def opened(path: Path, limits: Limits) -> Iterator[PillowImage.Image]:
     """An image file, of which no more than the header is decoded. Raises a UserError for what is no portrait's."""
-    require_file(path, "image", "give the path of a portrait")
+    num_bytes = require_file(path, "image", "give the path of a portrait").stat().st_size
+    if num_bytes > BYTES_A_PIXEL * limits.pixels:
+        raise UserError(f"{named('image', path)} has {num_bytes:,} bytes, more than any portrait; {REMEDY}")
     with reading(f"image {path}", REMEDY), warnings.catch_warnings(), path.open("rb") as content:
         warnings.simplefilter("ignore")  # of large images, for which there are limits, and of damaged notes in files
         try:

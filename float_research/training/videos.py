@@ -20,7 +20,7 @@ from float_research.data.audio import check_waveform, read_audio
 from float_research.data.clips import listed
 from float_research.data.face import Cropper
 from float_research.errors import UserError, reading
-from float_research.files import alone
+from float_research.files import alone, require_file
 from float_research.training.objective import HELD_OUT, TRAINING
 from float_research.types import Image, Waveform
 from float_research.video.reader import read_frames_at
@@ -60,13 +60,15 @@ class Shot:
         with (self.folder / FRAMES).open("rb") as file:
             file.seek(begin)
             jpeg = np.frombuffer(file.read(end - begin), dtype=np.uint8)
-        with reading(f"frame {number} of the prepared video {self.folder}", "delete that folder"):
+        with reading(f"frame {number} of {self.folder / FRAMES}", "delete that folder"):
             pixels = cv2.cvtColor(cv2.imdecode(jpeg, cv2.IMREAD_COLOR), cv2.COLOR_BGR2RGB)
         return torch.from_numpy(pixels).permute(2, 0, 1).float() / 127.5 - 1
 
     def check(self, samples_per_frame: float) -> "Shot":
         """Itself. Raises a UserError where files are missing, damaged, or do not belong together."""
         with reading(f"prepared video {self.folder}", "it is made anew"):
+            for name in (FRAMES, OFFSETS, SPEECH):
+                require_file(self.folder / name, "file", "it is made anew")
             offsets, speech = (np.lib.format.open_memmap(self.folder / name, "r") for name in (OFFSETS, SPEECH))
             if offsets.dtype != np.int64 or offsets.ndim != 1 or len(offsets) <= MIN_FRAMES:
                 raise ValueError(f"its frames begin at {offsets.dtype} {list(offsets.shape)}")

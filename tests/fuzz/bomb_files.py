@@ -230,35 +230,6 @@ def strided(path: Path) -> None:
     torch.save({"weight": torch.zeros(1).expand(2**40)}, path)
 
 
-class Endless(torch.nn.Module):
-    """A network whose loading never ends, or takes all memory."""
-
-    def __init__(self, size: int) -> None:
-        super().__init__()
-        self.size = size
-
-    @torch.jit.export
-    def __getstate__(self) -> tuple[int, bool]:
-        return self.size, self.training
-
-    @torch.jit.export
-    def __setstate__(self, state: tuple[int, bool]) -> None:
-        self.size = state[0]
-        self.training = state[1]
-        if self.size:
-            self.size = int(torch.ones([self.size, 1000]).sum().item())
-        number = 0
-        while self.size == 0:
-            number += 1
-
-    def forward(self, x: torch.Tensor) -> torch.Tensor:
-        return x
-
-
-def scripted(path: Path, *, size: int) -> None:
-    torch.jit.save(torch.jit.script(Endless(size)), str(path))
-
-
 def many_rows(path: Path, *, doublings: int, rows: int, columns: int = 1) -> None:
     """A table whose footer names the same rows again and again."""
     import pyarrow as pa

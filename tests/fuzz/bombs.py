@@ -23,7 +23,6 @@ from fuzz.bomb_files import (
     override,
     png,
     runs,
-    scripted,
     slow_wav,
     special,
     strided,
@@ -232,8 +231,6 @@ def _tensors() -> dict[str, tuple[str, Build]]:
             for name, c in pickles.items()
         },
         **{f"bin of {name}": ("bin", data(content)) for name, content in pickles.items()},
-        "torchscript endless": ("torchscript", partial(scripted, size=0)),
-        "torchscript large": ("torchscript", partial(scripted, size=2_000_000)),
         "torchscript packed": ("torchscript", zipped({"data.pkl": bytes(300_000_000), "version": b"3\n"}, packed=True)),
         "array of 2^40": ("shot offsets.npy", array("(1099511627776,)")),
         "array of -1": ("shot offsets.npy", array("(-1,)")),

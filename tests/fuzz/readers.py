@@ -131,11 +131,9 @@ def probe_video(path: Path) -> object:
 
 
 def read_weights(path: Path) -> object:
-    from float_research.metrics import networks
-    from float_research.models import checkpoint
+    from float_research.models.checkpoint import read_tensors
 
-    networks.read_weights(path)
-    return checkpoint.read_tensors(path)
+    return read_tensors(path)
 
 
 def read_script(path: Path) -> object:
@@ -234,10 +232,13 @@ def read_corpus(path: Path) -> object:
     return [entry.load() for entry in corpus.read_corpus(folder, "train")]
 
 
+SAMPLES_A_FRAME = 640
+
+
 def read_shot(path: Path) -> object:
     from float_research.training.videos import Shot
 
-    shot = Shot(path.parent)
+    shot = Shot(path.parent).check(SAMPLES_A_FRAME)
     return shot.waveform, [shot.frame(number) for number in range(min(len(shot), 50))]
 
 
@@ -325,7 +326,14 @@ KINDS: dict[str, Kind] = {
             around=samples.CORPUS,
         ),
         *(
-            Kind(name=f"shot {name}", samples=[f"shot/{name}"], read=read_shot, place=name, around=samples.SHOT)
+            Kind(
+                name=f"shot {name}",
+                samples=[f"shot/{name}"],
+                read=read_shot,
+                place=name,
+                around=samples.SHOT,
+                named=False,
+            )
             for name in ("frames.bin", "offsets.npy", "speech.npy")
         ),
         Kind(

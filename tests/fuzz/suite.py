@@ -29,6 +29,7 @@ NOT_TRIED = {
     "GPUs": "the attack runs on a CPU",
     "launchers of clusters": "their processes are those of the scheduler",
     "a hostile W&B or MLflow server": "nothing is asked of a network here",
+    "TorchScript that does harm": "it is a program, and trusted: SECURITY.md",
     "official weights": "they are not in this repository; a tiny model stands for them",
 }
 
