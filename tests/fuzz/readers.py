@@ -317,6 +317,7 @@ KINDS: dict[str, Kind] = {
             place="corpus.jsonl",
             around=samples.CORPUS,
             text="json",
+            named=False,  # it may name a sound, which is not there
         ),
         Kind(
             name="utterance",
