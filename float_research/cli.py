@@ -79,7 +79,7 @@ def errors() -> Iterator[None]:
         if not in_sweep():
             fail(message, code)
         job = HydraConfig.get().job
-        say(f"error in job {job.num} ({job.override_dirname}): {message}")
+        complain(f"error in job {job.num} ({job.override_dirname}): {message}")
         write_failure(Path(HydraConfig.get().runtime.output_dir), job.override_dirname, message)
 
 
@@ -89,11 +89,11 @@ def in_sweep() -> bool:
 
 
 def fail(message: str, code: int) -> NoReturn:
-    say(f"error: {message}")
+    complain(f"error: {message}")
     sys.exit(code)
 
 
-def say(message: str) -> None:
+def complain(message: str) -> None:
     """Prints one line to standard error. Control characters, as foreign names may hold, are escaped."""
     print(printable(message, limit=len(message)), file=sys.stderr)
 

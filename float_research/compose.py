@@ -17,7 +17,7 @@ from omegaconf import DictConfig, OmegaConf
 
 from float_research.cli import importing, in_sweep
 from float_research.data.examples import asset, example
-from float_research.errors import UserError, reading
+from float_research.errors import UserError, printable, reading, writable
 from float_research.texts import read_yaml
 from float_research.tracking.record import CONFIG
 from float_research.trust import check_record
@@ -163,6 +163,7 @@ def build_job(cfg: DictConfig) -> "Job":
         check_type(name, cfg[name], wanted)
     if cfg.overlap is not None:
         check_type("overlap", cfg.overlap, bool)
+    check_place(cfg)
     return Job(
         build_model=model_builder(cfg),
         checkpoint=build(cfg.checkpoint),
@@ -188,6 +189,17 @@ def build_job(cfg: DictConfig) -> "Job":
         sweep=Path(HydraConfig.get().sweep.dir).name if in_sweep() else None,
         config=resolved(cfg),
     )
+
+
+def check_place(cfg: DictConfig) -> None:
+    """Raises a UserError for a folder whose name would be read as an interpolation once more, or is no UTF-8."""
+    if HydraConfig.initialized():
+        place = str(OmegaConf.to_container(HydraConfig.get().runtime, resolve=False)["output_dir"])  # type: ignore[call-overload,index]
+        if "${" in place or writable(place) != place:  # FFmpeg takes no path but in UTF-8
+            raise UserError(
+                f"{printable(place, 1000)} holds an interpolation, or bytes that are no UTF-8; choose another "
+                "hydra.run.dir or hydra.sweep.dir"
+            )
 
 
 def build_trackers(cfg: DictConfig) -> "list[Tracker]":
@@ -275,6 +287,7 @@ def build_training(cfg: DictConfig) -> "TrainingJob":
     for name, kind in wanted.items():
         check_type(name, cfg[name], kind)
     check_training_data(cfg)
+    check_place(cfg)
     return TrainingJob(
         build_model=model_builder(cfg),
         objective=build(cfg.stage.objective),

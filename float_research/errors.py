@@ -1,9 +1,10 @@
 """What goes wrong by a user's mistake, and the boundary at which a library's errors become such."""
 
 import traceback
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
+from typing import Any
 
 PACKAGE = str(Path(__file__).parent)
 OURS = (NameError, AttributeError, TypeError, AssertionError, ImportError)
@@ -44,6 +45,15 @@ def reason(error: BaseException) -> str:
     """What an error says, on one line; its type where it says nothing."""
     said = getattr(error, "strerror", None) or error  # FFmpeg's errors have one, too
     return printable(" ".join(str(said).split())) or type(error).__name__
+
+
+def writable(value: Any) -> Any:
+    """Plain values whose texts can be written as UTF-8: bytes of file names that are none are escaped."""
+    if isinstance(value, str):
+        return value.encode("utf-8", "backslashreplace").decode()
+    if isinstance(value, Mapping):
+        return {writable(key): writable(item) for key, item in value.items()}
+    return [writable(item) for item in value] if isinstance(value, list) else value
 
 
 def printable(text: object, limit: int = MAX_TEXT) -> str:

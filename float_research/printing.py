@@ -9,7 +9,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any
 
-from float_research.errors import reason
+from float_research.errors import printable, reason
 
 INPUT, OUTPUT, ERROR = 0, 1, 2
 """File descriptors."""
@@ -77,6 +77,11 @@ def fit(present: Any, number: int, kind: type[io.FileIO]) -> Any:
         line_buffering=present.line_buffering,
         write_through=present.write_through,
     )
+
+
+def say(console: Any, line: str, *, style: str | None = None) -> None:
+    """Prints a line as text alone: what a name or a record holds colours, clears and links nothing."""
+    console.print(printable(line, len(line)), style=style, soft_wrap=True, markup=False)
 
 
 def divert(number: int) -> None:

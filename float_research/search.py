@@ -27,6 +27,7 @@ from float_research import cli
 from float_research.compose import check_type
 from float_research.errors import UserError
 from float_research.files import whole
+from float_research.printing import say
 from float_research.tracking.record import FAILURE, RECORD, read_record, write_failure, write_text
 from float_research.tracking.runs import overridden
 from float_research.tracking.tracker import run_numbers
@@ -112,7 +113,7 @@ class Search:
                 raise error
             if error is not None and not any((place / name).is_file() for name in (RECORD, FAILURE)):
                 message, _ = cli.sentence(error)
-                cli.say(f"error in job {run} ({','.join(overrides)}): {message}")
+                cli.complain(f"error in job {run} ({','.join(overrides)}): {message}")
                 write_failure(place, ",".join(overrides), message)
             self._tell(trial, place / RECORD)
 
@@ -136,7 +137,7 @@ class Search:
                 f"hydra.sweeper.objective={unknown[0]} is no number in {record}{cli.guess(unknown[0], list(numbers))}; "
                 f"there are {', '.join(numbers)}"
             )
-        cli.say(f"no result, {dict(zip(self.objective, values, strict=True))} in {record}")
+        cli.complain(f"no result, {dict(zip(self.objective, values, strict=True))} in {record}")
 
     def _report(self, console: Console) -> list[dict[str, Any]]:
         """The trials that no other beats in all objectives, by the first of them."""
@@ -158,7 +159,7 @@ class Search:
         for row in front:
             lines.add_row(*(f"{value:.4g}" if isinstance(value, float) else str(value) for value in row.values()))
         console.print(lines)
-        console.print(f"pareto front: {self.folder / FRONT}.csv, {FRONT}.json", soft_wrap=True, markup=False)
+        say(console, f"pareto front: {self.folder / FRONT}.csv, {FRONT}.json")
         return front
 
 

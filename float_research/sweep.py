@@ -18,6 +18,7 @@ from float_research import cli, compose
 from float_research.errors import UserError, printable
 from float_research.files import sweep_parts
 from float_research.folders import require_own
+from float_research.printing import say
 from float_research.stopping import end_with
 from float_research.texts import read_mapping
 from float_research.tracking.record import PLACES, write_json
@@ -61,7 +62,7 @@ class Sweep(Callback):
         folder, console = Path(config.hydra.sweep.dir), Console()
         table, num_failed = report(folder, console)
         for said in tell(compose.build_trackers(config), lambda tracker: tracker.sweep(folder, table)):
-            console.print(said, soft_wrap=True, markup=False)
+            say(console, said)
         release(folder)
         if num_failed:
             sys.exit(1)
@@ -114,7 +115,7 @@ def leave(folder: Path, *, outlived: bool) -> None:
     if folder not in _locks:
         return
     if outlived:
-        print(f"runs that were submitted go on, and write to {folder}", file=sys.stderr)
+        print(f"runs that were submitted go on, and write to {printable(folder, 1000)}", file=sys.stderr)
     else:
         for place, _, _ in os.walk(folder):
             sweep_parts(Path(place))

@@ -8,7 +8,7 @@ from rich.console import Console
 from rich.table import Table
 
 from float_research import cache, cli, compose
-from float_research.errors import UserError
+from float_research.errors import UserError, printable
 
 
 def show(folder: Path, limit_mb: float) -> None:
@@ -23,7 +23,7 @@ def show(folder: Path, limit_mb: float) -> None:
         table.add_row(str(kind), str(len(group)), f"{group['mb'].sum():,.1f}", f"{used} UTC")
     if table.row_count:
         Console().print(table)
-    print(f"{folder}: {len(entries)} entries, {entries['mb'].sum():,.1f} of {limit_mb:,.0f} MB")
+    print(f"{printable(folder, 1000)}: {len(entries)} entries, {entries['mb'].sum():,.1f} of {limit_mb:,.0f} MB")
 
 
 def clear(folder: Path, limit_mb: float) -> None:
@@ -33,7 +33,7 @@ def clear(folder: Path, limit_mb: float) -> None:
     entries = cache.entry_files(folder)
     for path, _, _ in entries:
         path.unlink(missing_ok=True)
-    print(f"{folder}: {len(entries)} entries deleted")
+    print(f"{printable(folder, 1000)}: {len(entries)} entries deleted")
 
 
 def main() -> None:

@@ -6,6 +6,7 @@ import hydra
 from omegaconf import DictConfig
 
 from float_research import cli, compose
+from float_research.errors import printable
 from float_research.models.checkpoint import convert
 
 
@@ -14,7 +15,7 @@ def main(cfg: DictConfig) -> None:
     with cli.errors():
         output = Path(cfg.output)
         num_tensors = convert(compose.build(cfg.checkpoint), compose.model_builder(cfg), output, half=cfg.half)
-        print(f"{output}: {num_tensors} tensors, {output.stat().st_size / 1e6:,.1f} MB")
+        print(f"{printable(output, 1000)}: {num_tensors} tensors, {output.stat().st_size / 1e6:,.1f} MB")
 
 
 if __name__ == "__main__":

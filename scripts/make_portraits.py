@@ -6,6 +6,7 @@ import hydra
 from omegaconf import DictConfig
 
 from float_research import cli
+from float_research.errors import printable
 from float_research.toyface.portraits import save_portraits
 
 
@@ -13,7 +14,7 @@ from float_research.toyface.portraits import save_portraits
 def main(cfg: DictConfig) -> None:
     with cli.errors():
         files = save_portraits(Path(cfg.output), num=cfg.num, size_px=cfg.size_px, seed=cfg.seed)
-        print(f"{len(files)} portraits: {files[0]} and on")
+        print(f"{len(files)} portraits: {printable(files[0], 1000)} and on")
 
 
 if __name__ == "__main__":

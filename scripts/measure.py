@@ -11,8 +11,8 @@ from pathlib import Path
 from rich.console import Console
 
 from float_research import cli, compose
-from float_research.errors import printable
 from float_research.inference.measuring import told_absent
+from float_research.printing import say
 from float_research.tracking.record import RECORD
 from float_research.tracking.summary import report
 
@@ -38,16 +38,15 @@ def main() -> None:
             if cli.WANTS_TRACEBACK:
                 raise
             num_failed += 1
-            told = f"{printable(run, 1000)}: {cli.sentence(error)[0]}"
-            console.print(told, style="bold yellow", soft_wrap=True, markup=False)
+            told = f"{run}: {cli.sentence(error)[0]}"
+            say(console, told, style="bold yellow")
             continue
-        console.print(f"{printable(run, 1000)}: measured", soft_wrap=True, markup=False)
+        say(console, f"{run}: measured")
         if compressed := sorted({name for clip in content["clips"] for name in clip["from_video"]}):
-            names = printable(", ".join(compressed))
-            told = f"  of the encoded video, and not of the frames as they were made: {names}"
-            console.print(told, soft_wrap=True, markup=False)
+            told = f"  of the encoded video, and not of the frames as they were made: {', '.join(compressed)}"
+            say(console, told)
         for line in told_absent(content):
-            console.print(f"  {line}", soft_wrap=True, markup=False)
+            say(console, f"  {line}")
     report(arguments.folder, console)
     if num_failed:
         sys.exit(1)

@@ -4,6 +4,7 @@ import argparse
 from pathlib import Path
 
 from float_research import cli
+from float_research.errors import printable
 from float_research.video.preview import animation, contact_sheet, require_free
 
 
@@ -23,8 +24,10 @@ def main() -> None:
     sheet, moving = folder / f"{stem}.png", folder / f"{stem}.webp"
     for path in () if arguments.overwrite else (sheet, moving):
         require_free(path)
-    print(contact_sheet(arguments.video, sheet, rows=arguments.rows, columns=arguments.columns))
-    print(animation(arguments.video, moving, every=arguments.every, quality=arguments.quality))
+    made = contact_sheet(arguments.video, sheet, rows=arguments.rows, columns=arguments.columns)
+    print(printable(made, 1000))
+    made = animation(arguments.video, moving, every=arguments.every, quality=arguments.quality)
+    print(printable(made, 1000))
 
 
 if __name__ == "__main__":

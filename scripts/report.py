@@ -9,7 +9,7 @@ from rich.table import Table
 from float_research import cli
 from float_research.analysis.load import WANDB
 from float_research.analysis.page import write_page
-from float_research.errors import printable
+from float_research.printing import say
 from float_research.tracking.summary import shown
 
 
@@ -25,7 +25,7 @@ def main() -> None:
     )
     console = Console()
     for note in page.notes:
-        console.print(printable(note, 1000), style="bold yellow", soft_wrap=True, markup=False)
+        say(console, note, style="bold yellow")
     measured = page.slopes.dropna(subset=["slope"])
     if not measured.empty:
         table = Table(*map(shown, measured.columns), title="measured convergence", title_justify="left")
@@ -33,7 +33,7 @@ def main() -> None:
             table.add_row(*(f"{value:.4g}" if isinstance(value, float) else shown(value) for value in row))
         console.print(table)
     counts = f"{page.num_runs} runs, {page.num_clips} clips, {page.num_videos} videos"
-    console.print(f"{counts}: open {page.path} in a browser", soft_wrap=True, markup=False)
+    say(console, f"{counts}: open {page.path} in a browser")
 
 
 if __name__ == "__main__":

@@ -1,5 +1,7 @@
 """Settings in a record choose and set parts of ours; they run nothing else."""
 
+import shutil
+import subprocess
 import sys
 from collections.abc import Callable, Mapping
 from pathlib import Path
@@ -95,6 +97,33 @@ def test_a_class_of_ones_own_wants_its_module_named(tmp_path: Path, monkeypatch:
     assert compose.choose_metrics(["trust=mine", "metrics=none"]).trusted == ["mine"]
     with pytest.raises(UserError, match="is no name of a module"):
         compose.choose_metrics(["trust=../mine"])
+
+
+@pytest.mark.parametrize(
+    "setting", ["sampling_rate_hz=0", "sampling_rate_hz=1" + "0" * 30, "fps=0", "fps=1e9", "fps=-1", "fps=text"]
+)
+def test_no_model_of_a_record_has_absurd_sizes(setting: str, made: Path, tmp_path: Path) -> None:
+    name, _, value = setting.partition("=")
+    config = yaml.safe_load((made / "config.yaml").read_text())
+    config["model"][name] = yaml.safe_load(value)
+    (tmp_path / "config.yaml").write_text(yaml.safe_dump(config))
+    with pytest.raises(UserError, match=r"model|fps"):
+        compose.build_remeasuring(tmp_path, compose.choose_metrics([]))
+
+
+def test_one_run_that_cannot_be_measured_costs_no_other(made: Path, tmp_path: Path) -> None:
+    for number in range(3):
+        shutil.copytree(made, tmp_path / str(number))
+    config = yaml.safe_load((made / "config.yaml").read_text())
+    config["model"]["fps"] = 0
+    (tmp_path / "0" / "config.yaml").write_text(yaml.safe_dump(config))
+    (tmp_path / "1" / "config.yaml").write_text(yaml.safe_dump({**config, "solver": HOSTILE["popen"]}))
+    command = [sys.executable, "scripts/measure.py", str(tmp_path), "metrics=[motion]"]
+    ended = subprocess.run(command, capture_output=True, text=True, check=False, cwd=CONF.parent)
+    assert ended.returncode == 1
+    assert "model.fps=0 must be" in ended.stdout.replace("\n", " ")
+    assert "solver._target_=psutil.Popen is no part" in ended.stdout.replace("\n", " ")
+    assert f"{tmp_path / '2'}: measured" in ended.stdout
 
 
 def test_a_class_belongs_to_its_group() -> None:

@@ -35,6 +35,7 @@ COLUMNS = ("image", "audio", "id", "emotion")
 MANIFEST = "give a CSV file with columns image, audio, id, emotion"
 MAX_MANIFEST_BYTES = 20_000_000
 """Some 200,000 clips."""
+MAX_FPS, MAX_SIZE_PX = 1000, 8192
 ENDING_BYTES = 32
 """Room for what a file's name ends with, such as `.motion.safetensors`, beside or instead of `.mp4`."""
 
@@ -155,6 +156,11 @@ class ClipLoader:
 
     def __post_init__(self) -> None:
         image_files.colour(self.background)
+        self.limits.check_sound("the model", self.sampling_rate_hz, channels=1)
+        if not 0 < self.fps <= MAX_FPS:
+            raise UserError(f"model.fps={self.fps} must be above 0 and at most {MAX_FPS}")
+        if not 1 <= self.image_size <= MAX_SIZE_PX:
+            raise UserError(f"model.motion_autoencoder.image_size={self.image_size} must be 1 to {MAX_SIZE_PX}")
 
     def probe(self, clip: Clip) -> int:
         """Number of video frames; raises a UserError for files that cannot be read."""

@@ -13,6 +13,7 @@ from float_research.evaluation.figure import Figure, table
 from float_research.evaluation.portraits import reading, reconstruction
 from float_research.evaluation.speaking import Speaking
 from float_research.inference.api import Pipeline
+from float_research.printing import say
 from float_research.toyface.corpus import HELD_OUT, read_corpus
 from float_research.toyface.reader import load_reader
 from float_research.toyface.recordings import recordings
@@ -43,7 +44,7 @@ class Evaluation:
             found += figures
         record.write_json(self.output, {"figures": [figure.as_json() for figure in found]})
         missed = [figure.name for figure in found if figure.reached is False]
-        console.print(f"{len(missed)} goals missed; all figures: {self.output}", soft_wrap=True)
+        say(console, f"{len(missed)} goals missed; all figures: {self.output}")
         return not missed
 
     def figures(self, subject: str) -> list[Figure]:

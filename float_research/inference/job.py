@@ -35,8 +35,10 @@ from float_research.models.checkpoint import Checkpoint
 from float_research.models.decoding import Decoding
 from float_research.models.float_model import FloatModel
 from float_research.models.vector_field import Evaluation
+from float_research.printing import say
 from float_research.sampling.sampler import Sampler
 from float_research.tracking import record
+from float_research.tracking.runs import read_config
 from float_research.tracking.tracker import TrackedRun, Tracker, tell
 from float_research.types import Clip
 from float_research.video.preview import contact_sheet
@@ -96,10 +98,12 @@ class Job:
         run = f"{record.signature(self.config)} {self.checkpoint.fingerprint()}"
         kept = [item for item in planned if _is_made(item, run)] if self.resume else []
         if len(kept) == len(planned) and (finished := self._finished(planned, run)) is not None:
-            console.print(f"finished before: {self.output_dir / record.RECORD}", soft_wrap=True)
+            say(console, f"finished before: {self.output_dir / record.RECORD}")
+            if read_config(self.output_dir) is None:
+                record.write_config(self.output_dir, self.config)
             if names := unmeasured(finished, self.metrics):
                 told = f"not measured then: {', '.join(names)}; scripts/measure.py {self.output_dir} adds them"
-                console.print(told, soft_wrap=True, markup=False)
+                say(console, told)
             return finished
         started, start_time = time.perf_counter(), datetime.now(UTC)
         self._warn_of_photos(clips, console)
@@ -149,10 +153,10 @@ class Job:
         self.cache.trim()
         console.print(self._summary(content))
         for line in told_absent(content):
-            console.print(line, soft_wrap=True, markup=False)
+            say(console, line)
         if self.checkpoint.notice:
             console.print(self.checkpoint.notice, style="bold yellow")
-        console.print(f"record: {self.output_dir / record.RECORD}", soft_wrap=True)
+        say(console, f"record: {self.output_dir / record.RECORD}")
         return content
 
     def _make_videos(
@@ -234,7 +238,7 @@ class Job:
         for image, face in faces.items():
             if self.checkpoint.toy and face["detector"] != TOY:
                 warning = PHOTO_IN_TOY_WORLD.format(image=printable(image, 1000))
-                console.print(warning, style="bold yellow", soft_wrap=True, markup=False)
+                say(console, warning, style="bold yellow")
 
     @rank_zero_only
     def _tell(self, content: Mapping[str, Any] | None, error: str | None, console: Console) -> None:
@@ -249,7 +253,7 @@ class Job:
             error=error,
         )
         for said in tell(self.trackers, lambda tracker: tracker.run(run)):
-            console.print(said, soft_wrap=True, markup=False)
+            say(console, said)
 
     def _sheet(self, clip: Mapping[str, Any]) -> Path:
         video = self.output_dir / clip["video"]
@@ -263,7 +267,7 @@ class Job:
         memory = estimate_memory_mb(model, self.sampler, self.decoding, self.batch_clips, longest)
         for table in plan_tables(planned, memory, self.output_dir):
             console.print(table)
-        console.print(f"everything goes to {self.output_dir}; nothing was written", soft_wrap=True)
+        say(console, f"everything goes to {self.output_dir}; nothing was written")
 
     @rank_zero_only
     def _prepare_folder(self, missing: list[PlannedClip]) -> None:

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 
 import yaml
 
-from float_research.errors import UserError, reading
+from float_research.errors import UserError, reading, writable
 from float_research.files import whole
 from float_research.folders import visible
 from float_research.packages import package_versions
@@ -142,7 +142,7 @@ def totals(clips: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
 def write_text(path: Path, text: str) -> None:
     """Writes beside and renames, so that a reader never sees half a file."""
     with whole(path) as part:
-        part.write_text(text, encoding="utf-8")
+        part.write_text(text, encoding="utf-8", errors="backslashreplace")
 
 
 def write_json(path: Path, content: Mapping[str, Any]) -> None:
@@ -150,12 +150,12 @@ def write_json(path: Path, content: Mapping[str, Any]) -> None:
 
 
 def write_yaml(path: Path, content: Mapping[str, Any]) -> None:
-    write_text(path, yaml.dump(dict(content), Dumper=yaml.CSafeDumper, sort_keys=False, allow_unicode=True))
+    write_text(path, yaml.dump(writable(dict(content)), Dumper=yaml.CSafeDumper, sort_keys=False, allow_unicode=True))
 
 
 def write_config(folder: Path, config: Mapping[str, Any]) -> None:
     """Writes the settings of a run under our mark."""
-    text = yaml.dump(dict(config), Dumper=yaml.CSafeDumper, sort_keys=False, allow_unicode=True)
+    text = yaml.dump(writable(dict(config)), Dumper=yaml.CSafeDumper, sort_keys=False, allow_unicode=True)
     write_text(folder / CONFIG, MARK + text)
 
 

@@ -9,8 +9,9 @@ from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
 
-from float_research.errors import UserError, printable, reading
+from float_research.errors import UserError, printable, reading, writable
 from float_research.files import whole
+from float_research.printing import say
 from float_research.tracking.runs import SUMMARY, Found, Run, find, overridden, refuse_empty
 from float_research.tracking.tracker import mean_metrics
 
@@ -80,6 +81,8 @@ def write(table: pd.DataFrame, folder: Path) -> list[Path]:
     for path in (folder / SUMMARY, folder / PARQUET):
         if path.exists() and not is_ours(path):
             raise UserError(f"{path} was not written by float-research; move it elsewhere")
+    texts = [name for name in table if not pd.api.types.is_numeric_dtype(table[name])]
+    table = table.assign(**{str(name): table[name].map(writable) for name in texts})
     mixed = [name for name in table if table[name].map(type).nunique() > 1 and table[name].dtype == object]
     plain = table.astype(dict.fromkeys(mixed, "string"))
     with whole(folder / SUMMARY) as part:
@@ -136,11 +139,11 @@ def report(folder: Path, console: Console) -> tuple[pd.DataFrame, int]:
             console.print(f"all {len(found.failed)} runs failed")
             return pd.DataFrame(), len(found.failed)
     for told in Found(damaged=found.damaged, more=found.more).notes():
-        console.print(told, style="bold yellow", soft_wrap=True, markup=False)
+        say(console, told, style="bold yellow")
     refuse_empty(found, folder)
     table = summarise(found)
     files = write(table, folder)
     console.print(printed(table))
     count = f"{len(table)} runs" + (f", {len(found.failed)} failed" if found.failed else "")
-    console.print(f"{count}: {', '.join(map(str, files))}", soft_wrap=True, markup=False)
+    say(console, f"{count}: {', '.join(map(str, files))}")
     return table, len(found.failed)

@@ -16,6 +16,7 @@ from float_research.errors import UserError
 from float_research.inference.job import silence_lightning
 from float_research.models.checkpoint import earlier_tensors, existing
 from float_research.models.float_model import FloatModel
+from float_research.printing import say
 from float_research.tensors import read_safetensors
 from float_research.tracking import record
 from float_research.training.callbacks import Averaging, ExportWeights, Progress, Report
@@ -93,12 +94,12 @@ class TrainingJob:
         )
         last, weights = newest(self.output_dir), self.output_dir / WEIGHTS
         if last is not None:
-            console.print(f"going on from {last}", soft_wrap=True)
+            say(console, f"going on from {last}")
         with restoring(last):
             trainer.fit(module, ckpt_path=last, weights_only=True)
         if trainer.is_global_zero:
             read_safetensors(weights, what="weights", remedy="run the same again, which exports them")
-            console.print(f"weights: {weights}", soft_wrap=True)
+            say(console, f"weights: {weights}")
 
     def _model(self, console: Console) -> FloatModel:
         lightning.seed_everything(self.seed, verbose=False)
@@ -107,7 +108,7 @@ class TrainingJob:
         trained: set[str] = set()
         for file in self.init_from:
             taken, fresh = carry_over(earlier_tensors(Path(file)), model, file)
-            console.print(f"{len(taken)} tensors from {file}, {fresh} others", soft_wrap=True)
+            say(console, f"{len(taken)} tensors from {file}, {fresh} others")
             trained |= taken
         self.objective.begin(model, trained)
         return model

@@ -200,6 +200,11 @@ def test_a_finished_run_is_left_alone_and_any_other_is_made_anew(
     assert after["clips"] == before["clips"]
     assert after["totals"]["measured"] == before["totals"]["measured"]
     assert (after["clips_kept"], after["load_s"]) == (1, 0)
+    config = out / "config.yaml"
+    whole = config.read_text()
+    config.write_text(whole[:-100] + "\n- [")
+    assert not made_anew("nfe=4", "checkpoint.seed=1"), "finished"
+    assert config.read_text().splitlines()[-20:] == whole.splitlines()[-20:], "what cannot be read is written again"
     assert not made_anew("nfe=4", "checkpoint.seed=1")
 
 
