@@ -14,6 +14,7 @@ import torch
 
 from float_research import cache
 from float_research.cache import Cache, Entry, digest, entry_files, sources
+from float_research.errors import UserError
 
 VALUE = torch.arange(6.0).reshape(2, 3)
 
@@ -190,3 +191,82 @@ def test_nothing_is_said_while_all_is_well(kept: Cache, caplog: pytest.LogCaptur
         get(kept)
         kept.trim()
     assert caplog.text == ""
+
+
+def foreign(folder: Path) -> dict[str, bytes]:
+    """A folder of somebody's weights and notes, laid out much as a cache is."""
+    files = {
+        "FLOAT/v1/weights.safetensors": b"weights",
+        "FLOAT/notes.txt": b"notes",
+        "crop/ab/" + "g" * 64 + ".safetensors": b"no hex digits",
+        "crop/notes/" + "a" * 64 + ".safetensors": b"no shelf of ours",
+        "crop/ab/mine.safetensors": b"mine",
+    }
+    for name, content in files.items():
+        (folder / name).parent.mkdir(parents=True, exist_ok=True)
+        (folder / name).write_bytes(content)
+    return files
+
+
+def test_files_of_others_are_never_deleted(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    files = foreign(tmp_path)
+    kept = Cache(folder=str(tmp_path), memory_mb=0, disk_mb=1e-6)
+    assert not get(kept)
+    kept.trim()
+    assert "holds other files" in caplog.text
+    assert {name: (tmp_path / name).read_bytes() for name in files} == files
+    assert not (tmp_path / cache.MARKER).exists()
+    (tmp_path / cache.MARKER).write_text(cache.TAG)
+    for path in cache.shelves(tmp_path):
+        assert path.name == "ab"
+    kept.trim()
+    assert {name: (tmp_path / name).read_bytes() for name in files} == files, "even under our marker"
+
+
+def test_clearing_takes_entries_alone(kept: Cache, tmp_path: Path) -> None:
+    command = [sys.executable, "scripts/cache.py", "clear"]
+    root = Path(__file__).parents[1]
+    files = foreign(tmp_path / "models")
+    ended = subprocess.run(
+        [*command, f"cache.folder={tmp_path / 'models'}"], capture_output=True, text=True, check=False, cwd=root
+    )
+    assert ended.returncode == 2
+    assert "is no cache; nothing was deleted" in ended.stderr
+    assert {name: (tmp_path / "models" / name).read_bytes() for name in files} == files
+    get(kept)
+    get(kept, "b")
+    (kept.place / "crop" / "mine").mkdir()
+    (kept.place / "mine.txt").write_text("mine")
+    ended = subprocess.run(
+        [*command, f"cache.folder={kept.folder}"], capture_output=True, text=True, cwd=root, check=True
+    )
+    assert "2 entries deleted" in ended.stdout
+    assert (kept.place / "mine.txt").read_text() == "mine"
+    assert (kept.place / "crop" / "mine").is_dir()
+
+
+def test_no_link_is_followed(kept: Cache, tmp_path: Path) -> None:
+    get(kept)
+    ((entry, _, _),) = entry_files(kept.place)
+    (tmp_path / "elsewhere").mkdir()
+    outside = tmp_path / "elsewhere" / entry.name
+    outside.write_bytes(b"mine")
+    (kept.place / "fid").mkdir()
+    (kept.place / "fid" / entry.name[:2]).symlink_to(tmp_path / "elsewhere")
+    (kept.place / "fvd").symlink_to(tmp_path)
+    assert [path for path, _, _ in entry_files(kept.place)] == [entry]
+
+
+@pytest.mark.parametrize("folder", ["", " "])
+def test_an_empty_name_is_no_folder(folder: str) -> None:
+    with pytest.raises(UserError, match=r"cache\.folder is empty"):
+        Cache(folder=folder, memory_mb=1, disk_mb=1)
+
+
+def test_a_cache_of_version_0_1_is_ours(kept: Cache) -> None:
+    get(kept)
+    (kept.place / cache.MARKER).unlink()
+    cache.forget()
+    assert get(kept), "read"
+    assert not get(kept, "b")
+    assert (kept.place / cache.MARKER).read_text() == cache.TAG
