@@ -22,7 +22,7 @@ from float_research.data import image as image_files
 from float_research.data.face import Cropper, NoCrop
 from float_research.errors import UserError, printable, reading
 from float_research.files import MAX_NAME_BYTES, sha256, short_name
-from float_research.media import Limits, named
+from float_research.media import BOUNDS, Limits, named
 from float_research.packages import package_versions
 from float_research.texts import read_text
 from float_research.types import Clip, Image, LoadedClip, Waveform
@@ -156,7 +156,7 @@ class ClipLoader:
 
     def __post_init__(self) -> None:
         image_files.colour(self.background)
-        self.limits.check_sound("the model", self.sampling_rate_hz, channels=1)
+        BOUNDS.check_sound("the model", self.sampling_rate_hz, channels=1)
         if not 0 < self.fps <= MAX_FPS:
             raise UserError(f"model.fps={self.fps} must be above 0 and at most {MAX_FPS}")
         if not 1 <= self.image_size <= MAX_SIZE_PX:

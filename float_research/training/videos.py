@@ -68,7 +68,7 @@ class Shot:
         """Itself. Raises a UserError where files are missing, damaged, or do not belong together."""
         with reading(f"prepared video {self.folder}", "it is made anew"):
             for name in (FRAMES, OFFSETS, SPEECH):
-                require_file(self.folder / name, "file", "it is made anew")
+                require_file(self.folder / name, "prepared video", "it is made anew")
             offsets, speech = (np.lib.format.open_memmap(self.folder / name, "r") for name in (OFFSETS, SPEECH))
             if offsets.dtype != np.int64 or offsets.ndim != 1 or len(offsets) <= MIN_FRAMES:
                 raise ValueError(f"its frames begin at {offsets.dtype} {list(offsets.shape)}")

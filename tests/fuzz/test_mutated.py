@@ -16,7 +16,7 @@ NUM_CASES = 2000
 
 @pytest.fixture(scope="module")
 def worker(grounds: Path) -> Iterator[Worker]:
-    worker = Worker(grounds / "sound", grounds / "samples", hang_s=2)
+    worker = Worker(grounds / "sound", grounds / "samples", hang_s=5)
     yield worker
     worker.end()
 
