@@ -16,6 +16,7 @@ from torch import Tensor
 from float_research.errors import UserError
 from float_research.files import Part
 from float_research.media import open_media
+from float_research.stopping import held
 from float_research.types import Waveform
 
 
@@ -63,14 +64,25 @@ class VideoWriter:
     def __init__(self, path: Path, settings: H264, *, fps: float, size_px: int, recording: Recording | None):
         self.path, self.rate = path, Fraction(fps).limit_denominator(1001)
         self.num_frames, self.num_samples = 0, 0
-        self._part = Part(path)
+        self._part: Any = None
+        self._container: Any = None
+        self._sound: Iterator[av.AudioFrame] | None = None
+        try:
+            with held():
+                self._part = Part(path)
+            self._begin(settings, size_px, recording)
+        except BaseException:
+            self.discard()
+            raise
+
+    def _begin(self, settings: H264, size_px: int, recording: Recording | None) -> None:
+        """Opens the file and its streams."""
         name = str(self._part.path.absolute())  # a relative one with a colon would be an address
-        self._container: Any = av.open(name, "w", format="mp4", options={"movflags": "+faststart"})
+        self._container = av.open(name, "w", format="mp4", options={"movflags": "+faststart"})
         self._video = self._container.add_stream("libx264", rate=self.rate)
         self._video.width = self._video.height = size_px
         self._video.pix_fmt = "yuv420p"
         self._video.options = {"crf": str(settings.crf), "preset": settings.preset}
-        self._sound: Iterator[av.AudioFrame] | None = None
         if recording is not None:
             self._audio = self._container.add_stream("aac", rate=settings.audio_rate_hz, layout="mono")
             self._audio.bit_rate = settings.audio_bitrate_bps
@@ -104,7 +116,8 @@ class VideoWriter:
             if container is not None:
                 container.close()
         finally:
-            self._part.discard()
+            if self._part is not None:
+                self._part.discard()
 
     def __enter__(self) -> "VideoWriter":
         return self

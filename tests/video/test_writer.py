@@ -88,3 +88,14 @@ def test_a_former_video_survives_a_failure(tmp_path: Path) -> None:
 def test_quality_must_be_one_of_x264() -> None:
     with pytest.raises(UserError, match="crf=99"):
         H264(crf=99, preset="fast", audio_rate_hz=48000, audio_bitrate_bps=128000)
+
+
+def test_a_writer_that_cannot_begin_leaves_nothing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def stop(*_: object, **__: object) -> None:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr("av.open", stop)
+    settings = H264(crf=20, preset="veryfast", audio_rate_hz=48000, audio_bitrate_bps=96000)
+    with pytest.raises(KeyboardInterrupt):
+        settings.open(tmp_path / "a.mp4", fps=25.0, size_px=64, recording=None)
+    assert not list(tmp_path.iterdir())
