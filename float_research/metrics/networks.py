@@ -7,7 +7,7 @@ from torch import Tensor, nn
 
 from float_research.errors import UserError, reading
 from float_research.files import require_file
-from float_research.tensors import read_tensors, refuse_damaged
+from float_research.tensors import read_tensors, refuse_cut_pickles, refuse_damaged
 
 
 def device() -> torch.device:
@@ -50,4 +50,5 @@ def scripted(path: Path) -> torch.jit.ScriptModule:
     require_file(path, what, remedy)
     with reading(f"{what} {path}", remedy):
         refuse_damaged(path)
+        refuse_cut_pickles(path)
         return torch.jit.load(str(path), map_location=device()).eval()

@@ -1,5 +1,6 @@
 """Files that metrics read: motion tracks, weights and TorchScript."""
 
+import zipfile
 from collections.abc import Callable
 from dataclasses import fields
 from pathlib import Path
@@ -87,3 +88,15 @@ def test_a_damaged_torchscript_is_told(tmp_path: Path) -> None:
         path.write_bytes(damaged)
         with pytest.raises(UserError, match=r"TorchScript network .*network\.pt cannot be read .*torch\.jit\.save"):
             scripted(path)
+
+
+def test_a_network_that_promises_gigabytes_is_refused(tmp_path: Path) -> None:
+    sound, path = tmp_path / "sound.pt", tmp_path / "a.pt"
+    torch.jit.save(torch.jit.trace(torch.nn.Linear(2, 1).eval(), torch.zeros(1, 2)), sound)
+    with zipfile.ZipFile(sound) as given, zipfile.ZipFile(path, "w") as made:
+        for part in given.infolist():
+            content = given.read(part)
+            promised = content[:2] + b"X\x00\x00\x00\xff" + content[2:]
+            made.writestr(part.filename, promised if part.filename.endswith("data.pkl") else content)
+    with pytest.raises(UserError, match=r"a\.pt cannot be read \(expected 4278190080 bytes"):
+        scripted(path)
