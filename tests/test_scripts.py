@@ -320,6 +320,11 @@ def test_parity_ends_with_1_when_a_tensor_is_wrong(script: Script, tmp_path: Pat
     assert script("parity", str(tmp_path / "nowhere")).code == 2
 
 
+def half_written(folder: Path) -> list[Path]:
+    """Videos in the making, with frames in them."""
+    return [path for path in folder.rglob("*.mp4.*.part") if path.stat().st_size]
+
+
 @pytest.mark.parametrize(
     ("kind", "overlap"),
     [
@@ -339,15 +344,20 @@ def test_an_interrupted_run_leaves_no_half_written_video(
         stderr=subprocess.PIPE,
         stdout=subprocess.DEVNULL,
         text=True,
+        env=os.environ | {"PYTHONFAULTHANDLER": "1"},
         preexec_fn=lambda: signal.signal(kind, signal.SIG_DFL),  # noqa: PLW1509, ignored in a shell's background
     )
     try:
         deadline = time.monotonic() + 120
-        while not list(tmp_path.rglob("*.mp4.*.part")) and process.poll() is None and time.monotonic() < deadline:
+        while not half_written(tmp_path) and process.poll() is None and time.monotonic() < deadline:
             time.sleep(0.1)
-        assert list(tmp_path.rglob("*.mp4.*.part")), "under way"
+        assert half_written(tmp_path), "under way"
         process.send_signal(kind)
-        _, error = process.communicate(timeout=300)  # a busy machine samples its chunk to the end
+        try:
+            _, error = process.communicate(timeout=120)
+        except subprocess.TimeoutExpired:
+            process.send_signal(signal.SIGABRT)  # upon which it says where each thread is
+            pytest.fail(process.communicate()[1])
     finally:
         process.kill()
     assert process.returncode == 128 + kind
