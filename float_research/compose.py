@@ -194,7 +194,9 @@ def build_job(cfg: DictConfig) -> "Job":
 def check_place(cfg: DictConfig) -> None:
     """Raises a UserError for a folder whose name would be read as an interpolation once more, or is no UTF-8."""
     if HydraConfig.initialized():
-        place = str(OmegaConf.to_container(HydraConfig.get().runtime, resolve=False)["output_dir"])  # type: ignore[call-overload,index]
+        runtime = OmegaConf.to_container(HydraConfig.get().runtime, resolve=False)
+        assert isinstance(runtime, dict)
+        place = str(runtime["output_dir"])
         if "${" in place or writable(place) != place:  # FFmpeg takes no path but in UTF-8
             raise UserError(
                 f"{printable(place, 1000)} holds an interpolation, or bytes that are no UTF-8; choose another "
@@ -245,9 +247,9 @@ def recorded_config(folder: Path, chosen: Chosen) -> DictConfig:
         if not isinstance(content, dict) or not {"model", "checkpoint", "trainer"} <= content.keys():
             raise UserError(f"{path} holds no settings of a run; {REMAKE}")
         check_record(content, path, config_folder(), chosen.trusted)
-        for name, node in chosen.config.items():
-            if isinstance(node, DictConfig) and not isinstance(content.get(str(name), {}), dict):
-                raise UserError(f"{path} has no settings as {name!s}; {REMAKE}")
+        for name in map(str, chosen.config):
+            if isinstance(chosen.config[name], DictConfig) and not isinstance(content.get(name, {}), dict):
+                raise UserError(f"{path} has no settings as {name}; {REMAKE}")
         known = chosen.config.trainer.keys()  # others, such as loggers, might write files
         content["trainer"] = {name: value for name, value in dict(content["trainer"]).items() if name in known}
         cfg = OmegaConf.create({str(name): value for name, value in content.items()})

@@ -281,8 +281,7 @@ def crop_face(image: Image, box: Box, *, margin: float, size_px: int) -> Image:
     left, top = x - radius, y - radius
     height, width = image.shape[:2]
     rows, columns = (np.clip((start, start + 2 * radius), 0, end) for start, end in ((top, height), (left, width)))
-    square = np.zeros(
-        (2 * radius, 2 * radius, 3), dtype=np.uint8
-    )  # no border around the whole image, which may be large
+    # No border around the whole image, which may be large.
+    square = np.zeros((2 * radius, 2 * radius, 3), dtype=np.uint8)
     square[slice(*rows - top), slice(*columns - left)] = image[slice(*rows), slice(*columns)]
     return resize(square, size_px, size_px, shrinking=scale < 1)

@@ -149,14 +149,14 @@ def write_json(path: Path, content: Mapping[str, Any]) -> None:
     write_text(path, json.dumps(content, indent=1, default=str) + "\n")
 
 
-def write_yaml(path: Path, content: Mapping[str, Any]) -> None:
-    write_text(path, yaml.dump(writable(dict(content)), Dumper=yaml.CSafeDumper, sort_keys=False, allow_unicode=True))
+def write_yaml(path: Path, content: Mapping[str, Any], *, mark: str = "") -> None:
+    text = yaml.dump(writable(dict(content)), Dumper=yaml.CSafeDumper, sort_keys=False, allow_unicode=True)
+    write_text(path, mark + text)
 
 
 def write_config(folder: Path, config: Mapping[str, Any]) -> None:
     """Writes the settings of a run under our mark."""
-    text = yaml.dump(writable(dict(config)), Dumper=yaml.CSafeDumper, sort_keys=False, allow_unicode=True)
-    write_text(folder / CONFIG, MARK + text)
+    write_yaml(folder / CONFIG, config, mark=MARK)
 
 
 def is_run(folder: Path) -> bool:
