@@ -8,6 +8,8 @@ from typing import TypeVar
 
 import torch
 
+from float_research.stopping import held
+
 T = TypeVar("T")
 
 
@@ -24,16 +26,25 @@ def ahead(items: Generator[T], *, at_most: int, device: torch.device) -> Generat
     The maker works in the caller's modes, on a GPU in a stream of its own. What it hands over has to be finished there,
     as after `Stopwatch.each`. Its exception is raised here, after the items before. Closing this generator closes the
     maker, once the item in hand is made, and waits for that.
+
+    A signal may interrupt this thread in any line. So the two threads meet in SimpleQueues alone: the locks of a
+    Semaphore or an Event stay locked if an exception comes as they are taken, those of a Thread too.
     """
     queue: SimpleQueue[T | _End] = SimpleQueue()
-    room, closed = threading.Semaphore(at_most), threading.Event()
+    room: SimpleQueue[None] = SimpleQueue()
+    for _ in range(at_most):
+        room.put(None)
+    closed = False
     num_threads, modes = torch.get_num_threads(), callers_modes(device)
 
     def make() -> None:
         error: BaseException | None = None
         try:
             with modes():
-                while room.acquire() and not closed.is_set():
+                while True:
+                    room.get()
+                    if closed:
+                        break
                     queue.put(next(items))
         except StopIteration:
             pass
@@ -43,20 +54,29 @@ def ahead(items: Generator[T], *, at_most: int, device: torch.device) -> Generat
             items.close()
             queue.put(_End(error))
 
+    def close() -> None:
+        nonlocal closed
+        with held():
+            closed = True
+            room.put(None)
+            if maker.is_alive():
+                maker.join()
+        torch.set_num_threads(num_threads)  # some libraries have one number for all threads
+
     maker = threading.Thread(target=make)
     try:
-        maker.start()  # which a signal may interrupt
-        while not isinstance(item := queue.get(), _End):
-            room.release()
-            yield item
-        if item.error is not None:
-            raise item.error
+        try:
+            with held():
+                maker.start()
+            while not isinstance(item := queue.get(), _End):
+                room.put(None)
+                yield item
+            if item.error is not None:
+                raise item.error
+        finally:
+            close()
     finally:
-        closed.set()
-        room.release()
-        if maker.is_alive():
-            maker.join()
-        torch.set_num_threads(num_threads)  # some libraries have one number for all threads
+        close()  # a signal may have interrupted the first time
 
 
 def threads_of_a_stage() -> int:

@@ -1,5 +1,7 @@
 """Stages at work at the same time."""
 
+import subprocess
+import sys
 import threading
 from collections.abc import Callable, Generator
 from contextlib import closing
@@ -97,6 +99,53 @@ def test_an_interrupted_start_ends_the_maker(monkeypatch: pytest.MonkeyPatch) ->
     with pytest.raises(KeyboardInterrupt):
         next(ahead(items, at_most=2, device=CPU))
     assert maker.closed.wait(WAIT_S)
+
+
+SIGNALS = """
+import signal, sys, threading, types
+import torch
+from float_research.inference.ahead import ahead
+from float_research.stopping import stoppable
+
+def stopped_at(moment: int) -> bool:  # the number of an operation of this thread's bytecode
+    def trace(frame: types.FrameType, kind: str, arg: object):
+        nonlocal moment
+        frame.f_trace_opcodes, frame.f_trace_lines = True, False
+        moment -= kind == "opcode"
+        if moment == 0 and kind == "opcode":
+            sys.settrace(None)
+            signal.raise_signal(signal.SIGTERM)
+        return trace
+    items = ahead((number for number in range(9)), at_most=1, device=torch.device("cpu"))
+    try:
+        with stoppable():
+            sys.settrace(trace)
+            try:
+                for _ in items:
+                    pass
+            finally:
+                sys.settrace(None)
+                items.close()
+    except SystemExit:
+        pass
+    for thread in threading.enumerate():
+        if thread is not threading.current_thread():
+            thread.join()
+    return moment <= 0
+
+signal.signal(signal.SIGTERM, signal.SIG_DFL)
+moment = 1
+while stopped_at(moment):
+    moment += 1
+print(moment)
+"""
+
+
+def test_a_signal_at_any_moment_ends_both_threads() -> None:
+    command = [sys.executable, "-X", "faulthandler", "-c", SIGNALS]
+    done = subprocess.run(command, check=False, timeout=120, capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
+    assert int(done.stdout) > 100, "moments that were tried"
 
 
 @pytest.mark.parametrize("inference", [True, False])
