@@ -61,3 +61,8 @@ def printable(text: object, limit: int = MAX_TEXT) -> str:
     said = str(text)
     shown = "".join(sign if sign.isprintable() else sign.encode("unicode_escape").decode() for sign in said[:limit])
     return shown + ("…" if len(said) > limit else "")
+
+
+def named(what: str, path: object) -> str:
+    """The beginning of a sentence on a file."""
+    return f"{what} {printable(path, 1000)}"

@@ -9,7 +9,7 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 from uuid import uuid4
 
-from float_research.errors import UserError, printable
+from float_research.errors import UserError, named, printable
 from float_research.stopping import held
 
 PARTS = ".*.part"
@@ -109,9 +109,9 @@ def require_file(path: Path, what: str, remedy: str) -> Path:
         mode = path.stat().st_mode
     except (OSError, ValueError) as error:
         problem = "does not exist" if isinstance(error, FileNotFoundError) else "cannot be used"
-        raise UserError(f"{what} {printable(path, 1000)} {problem}; {remedy}") from error
+        raise UserError(f"{named(what, path)} {problem}; {remedy}") from error
     if not stat.S_ISREG(mode):
-        raise UserError(f"{what} {printable(path, 1000)} is no regular file; {remedy}")
+        raise UserError(f"{named(what, path)} is no regular file; {remedy}")
     return path
 
 

@@ -10,7 +10,7 @@ from pathlib import Path
 import av
 from av.container import InputContainer
 
-from float_research.errors import UserError, printable, reading
+from float_research.errors import UserError, reading
 from float_research.files import require_file
 
 DEMUXERS = ("aac", "aiff", "au", "avi", "caf", "flac", "matroska", "mov", "mp3", "mpegts", "ogg", "w64", "wav")
@@ -102,8 +102,3 @@ def _opened(file: Sought) -> InputContainer:
         return av.open(file, options=options, metadata_errors="replace")
     except (av.ArgumentError, av.InvalidDataError) as error:  # what FFmpeg says of other formats, too
         raise ValueError(f"it is damaged, or its format is none of {', '.join(DEMUXERS)}") from error
-
-
-def named(what: str, path: Path) -> str:
-    """The beginning of a sentence on a file."""
-    return f"{what} {printable(path, 1000)}"

@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pandas as pd
 
-from float_research.errors import UserError, printable, reading
+from float_research.errors import UserError, named, reading
 from float_research.files import require_file
 
 MAX_ROWS, MAX_COLUMNS, MAX_VALUES = 10_000_000, 10_000, 100_000_000
@@ -21,9 +21,7 @@ def read_table(path: Path, *, what: str = "table", remedy: str = "measure the ru
         kinds = (types.is_integer, types.is_floating, types.is_boolean)
         numbers = [field.name for field in schema if any(kind(field.type) for kind in kinds)]
         if num_rows > MAX_ROWS or len(schema) > MAX_COLUMNS or num_rows * len(numbers) > MAX_VALUES:
-            raise UserError(
-                f"{what} {printable(path, 1000)} claims {num_rows:,} rows of {len(schema):,} columns; {remedy}"
-            )
+            raise UserError(f"{named(what, path)} claims {num_rows:,} rows of {len(schema):,} columns; {remedy}")
         if len(set(numbers)) < len(numbers):
             raise ValueError("it has a column twice")
         table = file.read(columns=numbers, use_threads=False).replace_schema_metadata(None)

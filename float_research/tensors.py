@@ -13,7 +13,7 @@ import torch
 from safetensors import safe_open
 from torch import Tensor
 
-from float_research.errors import UserError, printable, reading
+from float_research.errors import UserError, named, reading
 from float_research.files import require_file
 
 AGAIN = "get it again"
@@ -50,7 +50,7 @@ def read_tensors(path: Path, *, what: str = "file", remedy: str = AGAIN) -> dict
     except UserError as error:
         if isinstance(error.__cause__, pickle.UnpicklingError):
             raise UserError(
-                f"{what} {printable(path, 1000)} was not loaded: it is no plain state dict (damaged, or it would run "
+                f"{named(what, path)} was not loaded: it is no plain state dict (damaged, or it would run "
                 f"code); {remedy}, or convert it to safetensors where it is trusted"
             ) from error
         raise
@@ -58,7 +58,7 @@ def read_tensors(path: Path, *, what: str = "file", remedy: str = AGAIN) -> dict
         isinstance(name, str) and isinstance(value, Tensor) and is_plain(value) for name, value in content.items()
     )
     if not tensors:
-        raise UserError(f"{what} {printable(path, 1000)} is not a state dict of named tensors; {remedy}")
+        raise UserError(f"{named(what, path)} is not a state dict of named tensors; {remedy}")
     return dict(content)
 
 

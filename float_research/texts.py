@@ -7,7 +7,7 @@ from typing import Any
 
 import yaml
 
-from float_research.errors import UserError, printable, reading
+from float_research.errors import UserError, named, printable, reading
 from float_research.files import require_file
 
 MAX_BYTES, MAX_YAML_BYTES = 200_000_000, 1_000_000
@@ -67,5 +67,5 @@ def read_mapping(path: Path, *, what: str = "file", remedy: str = AGAIN) -> dict
     """A JSON file that holds a mapping."""
     content = read_json(path, what=what, remedy=remedy)
     if not isinstance(content, dict):
-        raise UserError(f"{what} {printable(path, 1000)} holds no mapping; {remedy}")
+        raise UserError(f"{named(what, path)} holds no mapping; {remedy}")
     return content

@@ -81,6 +81,19 @@ class Cost:
 
 
 @dataclass(frozen=True, kw_only=True)
+class Excerpt:
+    """What is heard of an audio file. None: its first track with sound, the mean of the channels, the end of the file.
+
+    `track` and `channel` count from 0, as FFmpeg does.
+    """
+
+    track: int | None = None
+    channel: int | None = None
+    start_s: float = 0.0
+    end_s: float | None = None
+
+
+@dataclass(frozen=True, kw_only=True)
 class Clip:
     """One portrait to be animated by one recording. `emotion`, if given, is a label that replaces the run's source."""
 
@@ -88,6 +101,7 @@ class Clip:
     image: Path
     audio: Path
     emotion: str | None = None
+    excerpt: Excerpt = Excerpt()
 
 
 @dataclass(frozen=True, kw_only=True)

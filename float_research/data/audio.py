@@ -14,8 +14,8 @@ import soundfile
 import soxr
 from av.container import InputContainer
 
-from float_research.errors import UserError, printable
-from float_research.media import BOUNDS, Limits, named, open_media
+from float_research.errors import UserError, named, printable
+from float_research.media import BOUNDS, Limits, open_media
 from float_research.types import Waveform
 
 SUFFIXES = frozenset({".wav", ".flac", ".mp3", ".ogg", ".opus", ".m4a", ".aac", ".webm", ".mp4"})

@@ -20,9 +20,9 @@ from float_research.cache import Cache, Entry, sources
 from float_research.data import audio as audio_files
 from float_research.data import image as image_files
 from float_research.data.face import Cropper, NoCrop
-from float_research.errors import UserError, printable, reading
+from float_research.errors import UserError, named, printable, reading
 from float_research.files import MAX_NAME_BYTES, sha256, short_name
-from float_research.media import BOUNDS, Limits, named
+from float_research.media import BOUNDS, Limits
 from float_research.packages import package_versions
 from float_research.texts import read_text
 from float_research.types import Clip, Image, LoadedClip, Waveform

@@ -13,9 +13,9 @@ from PIL import Image as PillowImage
 from PIL import ImageColor, ImageOps, UnidentifiedImageError
 from torch import Tensor
 
-from float_research.errors import UserError, reading
+from float_research.errors import UserError, named, reading
 from float_research.files import require_file
-from float_research.media import BOUNDS, Limits, named
+from float_research.media import BOUNDS, Limits
 from float_research.types import TOY_MARK, Image
 
 SUFFIXES = frozenset({".png", ".jpg", ".jpeg", ".webp", ".bmp", ".tif", ".tiff"})

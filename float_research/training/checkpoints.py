@@ -12,7 +12,7 @@ from typing import Any
 import torch
 from lightning.fabric.plugins.io import TorchCheckpointIO
 
-from float_research.errors import UserError, is_our_mistake, printable, reading, reason
+from float_research.errors import UserError, is_our_mistake, named, reading, reason
 from float_research.files import require_file, whole
 from float_research.stopping import held
 from float_research.tensors import refuse_compressed, refuse_damaged
@@ -45,7 +45,7 @@ class WholeCheckpoints(TorchCheckpointIO):
                     os.replace(place, place.with_name(PREVIOUS))
         except OSError as error:
             raise UserError(
-                f"checkpoint {printable(place, 1000)} cannot be written ({reason(error)}); make room, and the same "
+                f"{named('checkpoint', place)} cannot be written ({reason(error)}); make room, and the same "
                 "command goes on from the one before"
             ) from error
         self._sound = True
@@ -92,6 +92,6 @@ def restoring(path: Path | None) -> Iterator[None]:
         if is_our_mistake(error) or not any(frame.name.startswith(("restore", "resume")) for frame in at_work):
             raise
         raise UserError(
-            f"checkpoint {printable(path, 1000)} does not fit this training ({reason(error)}); go on with the settings "
+            f"{named('checkpoint', path)} does not fit this training ({reason(error)}); go on with the settings "
             f"in the config.yaml beside it, or choose another output_dir"
         ) from error

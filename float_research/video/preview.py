@@ -8,9 +8,8 @@ from pathlib import Path
 from PIL import Image as Pictures
 from PIL.Image import Image as Picture
 
-from float_research.errors import UserError, printable
+from float_research.errors import UserError, named, printable
 from float_research.files import whole
-from float_research.media import named
 from float_research.video.reader import count_frames, probe, read_frames
 
 GAP_PX = 2

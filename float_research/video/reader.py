@@ -10,8 +10,8 @@ from av import VideoFrame
 from av.container import InputContainer
 from av.video.stream import VideoStream
 
-from float_research.errors import UserError
-from float_research.media import BOUNDS, Limits, named, open_media
+from float_research.errors import UserError, named
+from float_research.media import BOUNDS, Limits, open_media
 from float_research.types import Image
 
 REMEDY = "convert it to MP4"
