@@ -76,22 +76,36 @@ BOUNDS = Limits(megapixels=67.2, aspect=32, min_rate_hz=1000, max_rate_hz=1_000_
 
 
 @contextmanager
-def open_media(path: Path, what: str, remedy: str) -> Iterator[InputContainer]:
+def open_media(path: Path, what: str, remedy: str, part: range | None = None) -> Iterator[InputContainer]:
     """A local file's sound and video. What FFmpeg and PyAV throw meanwhile becomes a UserError with the file's name.
 
     `path` is never an address, and FFmpeg gets an open file: names such as `file:a.wav` and `12:30:05.wav` are files.
+    `part`: bytes of the file that are a file of their own.
     """
     require_file(path, what, "give the path of a file")
-    with reading(f"{what} {path}", remedy), Sought(os.fsencode(path)) as file, _opened(file) as container:
+    with reading(f"{what} {path}", remedy), Sought(path, part) as file, _opened(file) as container:
         yield container
 
 
 class Sought(io.FileIO):
-    """A file in which FFmpeg may look for places that there are none of: PyAV would print the exception."""
+    """A file, or a `part` of its bytes. FFmpeg may look for places that there are none of, where PyAV would print."""
+
+    def __init__(self, path: Path, part: range | None = None) -> None:
+        super().__init__(os.fsencode(path))
+        self.part = range(os.fstat(self.fileno()).st_size) if part is None else part
+        super().seek(self.part.start)
+
+    def read(self, size: int | None = -1, /) -> bytes:
+        left = max(0, self.part.stop - super().tell())
+        return super().read(left if size is None or size < 0 else min(size, left)) or b""
+
+    def tell(self) -> int:
+        return super().tell() - self.part.start
 
     def seek(self, offset: int, whence: int = os.SEEK_SET, /) -> int:
+        base = {os.SEEK_SET: 0, os.SEEK_CUR: self.tell(), os.SEEK_END: len(self.part)}.get(whence, 0)
         try:
-            return super().seek(offset, whence)
+            return super().seek(self.part.start + max(-1, base + offset)) - self.part.start
         except (OSError, OverflowError):
             return -1
 

@@ -93,6 +93,9 @@ class Excerpt:
     end_s: float | None = None
 
 
+WHOLE = Excerpt()
+
+
 @dataclass(frozen=True, kw_only=True)
 class Clip:
     """One portrait to be animated by one recording. `emotion`, if given, is a label that replaces the run's source."""
@@ -101,18 +104,22 @@ class Clip:
     image: Path
     audio: Path
     emotion: str | None = None
-    excerpt: Excerpt = Excerpt()
+    excerpt: Excerpt = WHOLE
 
 
 @dataclass(frozen=True, kw_only=True)
 class LoadedClip:
-    """A clip with its files read: the face crop in [-1, 1] and the waveform as recorded, mono at the model's rate."""
+    """A clip with its files read: the face crop in [-1, 1] and the waveform as recorded, mono at the model's rate.
+
+    Of `clip`, track and channel are chosen. `face` and `sound` are for the record.
+    """
 
     clip: Clip
     image: Float[Tensor, "3 h w"]
     waveform: Waveform
     num_frames: int
     face: Mapping[str, Any] = field(default_factory=dict)
+    sound: Mapping[str, Any] = field(default_factory=dict)
     seconds: Mapping[str, float] = field(default_factory=dict)
 
 
@@ -144,6 +151,7 @@ class ClipResult:
     measured: Cost
     emotion: Mapping[str, float]
     face: Mapping[str, Any]
+    sound: Mapping[str, Any]
     seconds: Mapping[str, float]
     made_s: float
     reused: Sequence[str]

@@ -20,7 +20,7 @@ from PIL import Image as PillowImage
 from rich.console import Console
 
 from float_research import compose
-from float_research.data.audio import read_audio
+from float_research.data.audio import listen
 from float_research.data.examples import example
 from float_research.data.image import is_toy_portrait, read_image
 from float_research.errors import UserError
@@ -34,13 +34,13 @@ from float_research.video.writer import H264, Recording
 SPEECH = Path(example("speech"))
 LIMITS = Limits(megapixels=60, aspect=10, min_rate_hz=4000, max_rate_hz=768000, channels=8, hours=2)
 READERS: dict[str, Callable[[Path], object]] = {
-    "audio": lambda path: read_audio(path, 16000, LIMITS),
+    "audio": lambda path: listen(path, 16000, LIMITS).waveform,
     "image": lambda path: read_image(path, "black", LIMITS),
     "toy mark": is_toy_portrait,
     "probe": probe,
     "frames": lambda path: list(read_frames(path)),
     "frames at": lambda path: list(read_frames_at(path, 25.0, LIMITS)),
-    "sound track": lambda path: list(Recording(path).frames()),
+    "sound track": lambda path: list(Recording(path).blocks()),
 }
 PLAYLISTS = {
     "hls": "#EXTM3U\n#EXT-X-TARGETDURATION:10\n#EXTINF:9,\n{speech}\n#EXT-X-ENDLIST\n",
@@ -145,7 +145,7 @@ def test_no_list_of_other_files_is_followed(kind: str, ending: str, read: str, t
 def test_a_list_is_told_as_a_format_that_is_not_read(tmp_path: Path) -> None:
     (tmp_path / "x.m3u8").write_text(PLAYLISTS["live"].format(speech=SPEECH))
     with pytest.raises(UserError, match=r"or its format is none of aac, aiff, .*wav"):
-        read_audio(tmp_path / "x.m3u8", 16000)
+        listen(tmp_path / "x.m3u8", 16000)
 
 
 @pytest.mark.parametrize(
@@ -155,9 +155,9 @@ def test_a_list_is_told_as_a_format_that_is_not_read(tmp_path: Path) -> None:
 def test_a_name_is_never_an_address(name: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
     Path(name).write_bytes(SPEECH.read_bytes())
-    expected = read_audio(SPEECH, 16000)
-    assert np.array_equal(read_audio(Path(name), 16000), expected)
-    assert sum(frame.samples for frame in Recording(Path(name)).frames()) == len(expected)
+    expected = listen(SPEECH, 16000).waveform
+    assert np.array_equal(listen(Path(name), 16000).waveform, expected)
+    assert sum(block.samples.shape[1] for block in Recording(Path(name)).blocks()) == len(expected)
     video = Path(f"{name[:-4]}.mp4")
     settings = H264(crf=30, preset="ultrafast", audio_rate_hz=48000, audio_bitrate_bps=64000)
     with settings.open(video, fps=25.0, size_px=64, recording=None) as writer:
@@ -181,20 +181,20 @@ def test_a_name_is_never_an_address(name: str, tmp_path: Path, monkeypatch: pyte
 def test_a_header_may_claim_what_it_likes(rate_hz: int, channels: int, message: str, tmp_path: Path) -> None:
     (tmp_path / "a.wav").write_bytes(wav(rate_hz=rate_hz, channels=channels))
     with pytest.raises(UserError, match=message) as told:
-        read_audio(tmp_path / "a.wav", 16000, LIMITS)
+        listen(tmp_path / "a.wav", 16000, LIMITS)
     assert "a.wav" in str(told.value)
 
 
 @pytest.mark.parametrize("promised", [2**31 - 64, 2**32 - 1])
 def test_a_promised_length_is_not_believed(promised: int, tmp_path: Path) -> None:
     (tmp_path / "a.wav").write_bytes(wav(rate_hz=16000, channels=1, promised=promised))
-    assert np.array_equal(read_audio(tmp_path / "a.wav", 16000, LIMITS), read_audio(SPEECH, 16000))
+    assert np.array_equal(listen(tmp_path / "a.wav", 16000, LIMITS).waveform, listen(SPEECH, 16000).waveform)
 
 
 def test_a_short_read_is_the_end(monkeypatch: pytest.MonkeyPatch) -> None:
     """Some headers promise more frames than libsndfile then finds."""
     monkeypatch.setattr(soundfile.SoundFile, "frames", property(lambda self: 2**40))
-    assert len(read_audio(SPEECH, 16000)) == 64000
+    assert len(listen(SPEECH, 16000).waveform) == 64000
 
 
 @pytest.mark.parametrize("ending", ["flac", "m4a"])
@@ -207,9 +207,9 @@ def test_a_duration_is_counted_while_decoding(ending: str, tmp_path: Path) -> No
             frame.sample_rate, frame.pts = 8000, start
             container.mux(stream.encode(frame))
         container.mux(stream.encode(None))
-    assert len(read_audio(path, 16000)) > 11 * 16000
+    assert len(listen(path, 16000).waveform) > 11 * 16000
     with pytest.raises(UserError, match=rf"a\.{ending} lasts longer than limits\.hours=0\.003"):
-        read_audio(path, 16000, Limits(**{**vars(LIMITS), "hours": 0.003}))
+        listen(path, 16000, Limits(**{**vars(LIMITS), "hours": 0.003}))
 
 
 def webp(width: int, height: int) -> bytes:

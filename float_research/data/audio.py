@@ -1,100 +1,116 @@
 """Speech: files and arrays → mono waveforms at the model's rate."""
 
 import math
-import os
 import tempfile
-from collections.abc import Iterable, Iterator
-from itertools import chain
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
+from typing import Any
 
-import av
-import librosa
 import numpy as np
-import soundfile
-import soxr
-from av.container import InputContainer
 
-from float_research.errors import UserError, named, printable
-from float_research.media import BOUNDS, Limits, open_media
-from float_research.types import Waveform
+from float_research.errors import UserError, named
+from float_research.media import BOUNDS, Limits
+from float_research.sound import BLOCK, MONO, Block, Tally, count_tracks, read_sound, resampled
+from float_research.types import WHOLE, Excerpt, Waveform
 
 SUFFIXES = frozenset({".wav", ".flac", ".mp3", ".ogg", ".opus", ".m4a", ".aac", ".webm", ".mp4"})
 SILENCE = 1e-5
 """Peak below which a recording counts as silent: less than one step of 16-bit audio."""
-BLOCK = 2**18
-"""Samples that are worked on at a time."""
+QUIET, CANCELLED = 1e-4, 0.05
+"""Power of a channel, beside the loudest, that counts as silent; of a mean, beside that of independent channels, that
+counts as cancelled."""
 IN_MEMORY_BYTES = 64 * 2**20
 """17 minutes at 16 kHz. Longer waveforms lie in a nameless file, whose pages the system can take back at any time."""
 
 
-def read_audio(path: Path, sampling_rate_hz: int, limits: Limits = BOUNDS) -> Waveform:
-    """An audio file, mono, resampled as the official code does (soxr_hq), in bounded memory.
+@dataclass(frozen=True, kw_only=True)
+class Heard:
+    """A recording as the model hears it: mono, at the model's rate.
 
-    By libsndfile as librosa does, by PyAV what that cannot. PyAV looks first, since libsndfile writes notes of its own
-    to the terminal about files that are no audio.
+    `excerpt`: what it is of, with the track and the channel that were chosen, for the video to speak the same. `facts`
+    are for the record, `notes` for people.
     """
-    name = named("audio", path)
-    with open_media(path, "audio", "convert it to WAV") as container:
-        if not container.streams.audio:
-            raise UserError(f"{name} holds no audio track; give a recording of speech")
-        try:
-            with soundfile.SoundFile(os.fsencode(path)) as file:
-                limits.check_sound(name, file.samplerate, file.channels)
-                samples = mono(within(read_blocks(file), file.samplerate, limits, name), path)
-                return gathered(resampled(samples, file.samplerate, sampling_rate_hz))
-        except soundfile.LibsndfileError:
-            stream = container.streams.audio[0]
-            if stream.codec_context is None:
-                raise UserError(f"{name} has an unknown codec; convert it to WAV") from None
-            limits.check_sound(name, stream.rate, stream.channels)
-            samples = mono(within(decoded(container), stream.rate, limits, name), path)
-            return gathered(resampled(samples, stream.rate, sampling_rate_hz))
+
+    waveform: Waveform
+    excerpt: Excerpt
+    facts: Mapping[str, Any]
+    notes: Sequence[str]
 
 
-def read_blocks(file: soundfile.SoundFile) -> Iterator[np.ndarray]:
-    """Blocks of `(channels, s)` float32 samples, as many as there are, whatever the header promises."""
-    while len(part := file.read(BLOCK, dtype="float32", always_2d=True)):
-        yield part.T
+@dataclass
+class _Levels:
+    """Powers of the channels and of their mean, and what a recording was made with."""
+
+    channels: np.ndarray = field(default_factory=lambda: np.zeros(0))
+    mean: float = 0.0
+    peak: float = 0.0
+    rate_hz: int = 0
+
+    def see(self, blocks: Iterable[Block]) -> Iterator[Block]:
+        """Passes blocks on, each as the mean of its channels."""
+        for block in blocks:
+            self.rate_hz = self.rate_hz or block.rate_hz
+            more = max(0, len(block.samples) - len(self.channels))
+            self.channels = np.pad(self.channels, (0, more))
+            self.channels[: len(block.samples)] += np.square(block.samples, dtype=np.float64).sum(axis=1)
+            mean = block.mono
+            self.mean += float(np.square(mean, dtype=np.float64).sum())
+            self.peak = max(self.peak, float(block.samples.max()), -float(block.samples.min()))
+            yield Block(mean[None], block.rate_hz, MONO)
+
+    def why_one(self) -> str | None:
+        """Why one channel says more than the mean of all; None where it does not."""
+        powers = self.channels
+        if len(powers) < 2 or not powers.any():
+            return None
+        if (powers > powers.max() * QUIET).sum() == 1:
+            return "the others are silent"
+        return "they cancel each other" if self.mean < powers.sum() / len(powers) ** 2 * CANCELLED else None
 
 
-def decoded(container: InputContainer) -> Iterator[np.ndarray]:
-    """Blocks of `(channels, s)` float32 samples."""
-    stream = container.streams.audio[0]
-    planar = av.AudioResampler(format="fltp", layout=stream.layout, rate=stream.rate)
-    for frame in chain(container.decode(stream), [None]):
-        for part in planar.resample(frame):
-            yield part.to_ndarray()
+def listen(path: Path, sampling_rate_hz: int, limits: Limits = BOUNDS, excerpt: Excerpt = WHOLE) -> Heard:
+    """Reads what `excerpt` names of an audio file, resampled as the official code does (soxr_hq), in bounded memory.
+
+    Where it names none, the first track with sound is heard, and the mean of its channels; or the loudest of them, if
+    the others are silent or they cancel each other.
+    """
+    name, num_tracks = named("audio", path), count_tracks(path)
+    if excerpt.track is not None and not 0 <= excerpt.track < num_tracks:
+        raise UserError(f"data.track={excerpt.track} is none of {name}, which has {num_tracks}, counted from 0")
+    chosen, notes = excerpt, list[str]()
+    for track in range(num_tracks) if excerpt.track is None else [excerpt.track]:
+        chosen = replace(excerpt, track=track)
+        waveform, levels, tally = _hear(path, chosen, sampling_rate_hz, limits)
+        if levels.peak >= SILENCE:
+            break
+    if chosen.track and excerpt.track is None:
+        notes.append(f"{name}: track {chosen.track} is heard, for those before it are silent (data.track)")
+    num_channels = len(levels.channels)
+    if excerpt.channel is not None and not 0 <= excerpt.channel < num_channels:
+        raise UserError(f"data.channel={excerpt.channel} is none of {name}, which has {num_channels}, counted from 0")
+    if excerpt.channel is None and (reason := levels.why_one()):
+        chosen = replace(chosen, channel=int(levels.channels.argmax()))
+        notes.append(f"{name}: channel {chosen.channel} is heard alone, for {reason} (data.channel)")
+        waveform, _, tally = _hear(path, chosen, sampling_rate_hz, limits)
+    if tally.dropped:
+        notes.append(f"{name}: {tally.dropped} of {tally.packets} packets are damaged and were left out")
+    facts = {
+        "tracks": num_tracks,
+        "channels": num_channels,
+        "rate_hz": levels.rate_hz,
+        "packets": tally.packets,
+        "dropped": tally.dropped,
+        **asdict(chosen),
+    }
+    return Heard(waveform=waveform, excerpt=chosen, facts=facts, notes=notes)
 
 
-def within(parts: Iterable[np.ndarray], rate_hz: int, limits: Limits, name: str) -> Iterator[np.ndarray]:
-    """The blocks, until they last longer than the limit: then a UserError."""
-    num_samples = 0
-    for part in parts:
-        num_samples += part.shape[1]
-        limits.check_duration(name, num_samples / rate_hz)
-        yield part
-
-
-def mono(parts: Iterable[np.ndarray], path: Path) -> Iterator[Waveform]:
-    """The mean of the channels of blocks of `(channels, s)` samples, all of them finite."""
-    for part in parts:
-        require_finite(part, printable(path, 1000))
-        yield part.mean(axis=0) if len(part) > 1 else part[0]
-
-
-def resampled(parts: Iterable[Waveform], rate_hz: int, target_hz: int) -> Iterator[Waveform]:
-    """The blocks of a waveform at another rate: sample by sample what librosa's default, soxr_hq, makes of it."""
-    if rate_hz == target_hz:
-        yield from parts
-        return
-    stream = soxr.ResampleStream(rate_hz, target_hz, 1, dtype="float32", quality="HQ")
-    num_read = num_made = 0
-    for part in parts:
-        made = stream.resample_chunk(np.ascontiguousarray(part))
-        num_read, num_made = num_read + len(part), num_made + len(made)
-        yield made
-    rest = stream.resample_chunk(np.zeros(0, dtype=np.float32), last=True)
-    yield librosa.util.fix_length(rest, size=math.ceil(num_read * target_hz / rate_hz) - num_made)
+def _hear(path: Path, excerpt: Excerpt, rate_hz: int, limits: Limits) -> tuple[Waveform, _Levels, Tally]:
+    """The waveform of one track, and what was met on the way."""
+    levels, tally = _Levels(), Tally()
+    means = levels.see(read_sound(path, excerpt, limits, tally))
+    return gathered(part[0] for part in resampled(means, rate_hz)), levels, tally
 
 
 def gathered(parts: Iterable[Waveform]) -> Waveform:
@@ -116,7 +132,8 @@ def blocks(waveform: Waveform) -> Iterator[Waveform]:
 
 def resample(waveform: Waveform, rate_hz: int, target_hz: int) -> Waveform:
     """Resamples as librosa's default, soxr_hq, does."""
-    return gathered(resampled(blocks(waveform), rate_hz, target_hz))
+    parts = (Block(part[None], rate_hz, MONO) for part in blocks(waveform))
+    return gathered(part[0] for part in resampled(parts, target_hz))
 
 
 def check_waveform(waveform: Waveform, *, name: str, sampling_rate_hz: int, fps: float) -> None:

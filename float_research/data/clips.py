@@ -7,7 +7,7 @@ import time
 from abc import ABC, abstractmethod
 from collections import Counter
 from collections.abc import Collection, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -19,13 +19,14 @@ from torch.utils.data import DataLoader, Dataset
 from float_research.cache import Cache, Entry, sources
 from float_research.data import audio as audio_files
 from float_research.data import image as image_files
+from float_research.data.audio import Heard
 from float_research.data.face import Cropper, NoCrop
 from float_research.errors import UserError, named, printable, reading
 from float_research.files import MAX_NAME_BYTES, sha256, short_name
 from float_research.media import BOUNDS, Limits
 from float_research.packages import package_versions
 from float_research.texts import read_text
-from float_research.types import Clip, Image, LoadedClip, Waveform
+from float_research.types import Clip, Image, LoadedClip
 
 TOY = "toy"
 """In place of a detector: toy portraits are framed as the model expects, and no detector knows their faces."""
@@ -40,21 +41,28 @@ ENDING_BYTES = 32
 """Room for what a file's name ends with, such as `.motion.safetensors`, beside or instead of `.mp4`."""
 
 
+@dataclass(frozen=True, kw_only=True)
 class ClipSource(ABC):
-    """Lists clips. Their ids are unique and fit for file names."""
+    """Lists clips. Their ids are unique and fit for file names. `track`, `channel`: what of recordings is heard."""
+
+    track: int | None = None
+    channel: int | None = None
 
     @abstractmethod
     def pairs(self) -> Iterator[Clip]:
         """The clips, in order."""
 
     def clips(self) -> list[Clip]:
-        clips = list(self.pairs())
+        clips = [self._heard(clip) for clip in self.pairs()]
         twice = [id for id, count in Counter(clip.id for clip in clips).items() if count > 1]
         if twice:
             raise UserError(
                 f"clip id {twice[0]!r} occurs more than once{self.where}; rename a file or give ids with data=manifest"
             )
         return clips
+
+    def _heard(self, clip: Clip) -> Clip:
+        return replace(clip, excerpt=replace(clip.excerpt, track=self.track, channel=self.channel))
 
     @property
     def where(self) -> str:
@@ -102,6 +110,9 @@ class Manifest(ClipSource):
     """A CSV file with columns image, audio and, if wanted, id and emotion. Paths are relative to the file's folder."""
 
     file: str
+
+    def _heard(self, clip: Clip) -> Clip:
+        return replace(clip, excerpt=replace(clip.excerpt, track=self.track, channel=self.channel))
 
     @property
     def where(self) -> str:
@@ -174,15 +185,16 @@ class ClipLoader:
 
     def __call__(self, clip: Clip) -> LoadedClip:
         started = time.perf_counter()
-        waveform, num_frames = self.speech(clip)
+        heard, num_frames = self.speech(clip)
         read = time.perf_counter()
         crop, face = self.portrait(clip.image)
         return LoadedClip(
-            clip=clip,
+            clip=replace(clip, excerpt=heard.excerpt),
             image=image_files.to_tensor(crop, self.image_size),
-            waveform=waveform,
+            waveform=heard.waveform,
             num_frames=num_frames,
             face=face,
+            sound=heard.facts,
             seconds={"read": read - started, "crop": time.perf_counter() - read},
         )
 
@@ -210,13 +222,13 @@ class ClipLoader:
         pixels = torch.from_numpy(np.ascontiguousarray(crop))
         return Entry(tensors={"crop": pixels}, facts={"detector": TOY} if toy else face)
 
-    def speech(self, clip: Clip) -> tuple[Waveform, int]:
-        """The waveform, and how many frames it lasts."""
-        waveform = audio_files.read_audio(clip.audio, self.sampling_rate_hz, self.limits)
+    def speech(self, clip: Clip) -> tuple[Heard, int]:
+        """What is heard, and how many frames it lasts."""
+        heard = audio_files.listen(clip.audio, self.sampling_rate_hz, self.limits, clip.excerpt)
         audio_files.check_waveform(
-            waveform, name=printable(clip.audio, 1000), sampling_rate_hz=self.sampling_rate_hz, fps=self.fps
+            heard.waveform, name=printable(clip.audio, 1000), sampling_rate_hz=self.sampling_rate_hz, fps=self.fps
         )
-        return waveform, audio_files.num_video_frames(len(waveform), self.sampling_rate_hz, self.fps)
+        return heard, audio_files.num_video_frames(len(heard.waveform), self.sampling_rate_hz, self.fps)
 
 
 class ClipDataset(Dataset[LoadedClip]):

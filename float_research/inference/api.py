@@ -11,7 +11,7 @@ import torch
 from jaxtyping import Float, UInt8
 from torch import Tensor
 
-from float_research.data.audio import check_waveform, num_video_frames, read_audio, resample
+from float_research.data.audio import check_waveform, listen, num_video_frames, resample
 from float_research.data.clips import ClipLoader
 from float_research.data.image import to_tensor
 from float_research.errors import UserError
@@ -149,7 +149,8 @@ class Pipeline:
         loader, model_hz = self.loader, self.loader.sampling_rate_hz
         if isinstance(audio, (str, Path)):
             audio_path = Path(audio)
-            waveform, recording = read_audio(audio_path, model_hz, loader.limits), Recording(audio_path)
+            heard = listen(audio_path, model_hz, loader.limits)
+            waveform, recording = heard.waveform, Recording(audio_path, excerpt=heard.excerpt)
         else:
             audio_path = Path(id)
             samples = as_waveform(audio)

@@ -3,7 +3,7 @@
 import logging
 from collections import defaultdict
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -81,9 +81,15 @@ def motion_depends(config: Mapping[str, Any], checkpoint_hash: str) -> dict[str,
     return {"settings": signature(config, without=APPROXIMATION), "checkpoint": checkpoint_hash}
 
 
-def clip_depends(clip: Clip, image_sha256: str, audio_sha256: str) -> dict[str, str | None]:
+def clip_depends(clip: Clip, image_sha256: str, audio_sha256: str) -> dict[str, Any]:
     """What else the exact motion of a clip depends on."""
-    return {"id": clip.id, "label": clip.emotion, "image": image_sha256, "audio": audio_sha256}
+    return {
+        "id": clip.id,
+        "label": clip.emotion,
+        "image": image_sha256,
+        "audio": audio_sha256,
+        "excerpt": asdict(clip.excerpt),
+    }
 
 
 def write_tables(video: Path, found: Findings, fps: float) -> dict[str, str]:

@@ -106,6 +106,6 @@ class FloatInference(lightning.LightningModule):
             self.folder / "videos" / f"{self.naming(clip.clip)}.mp4",
             fps=self.model.fps,
             size_px=self.model.motion_autoencoder.image_size,
-            recording=Recording(clip.clip.audio),
+            recording=Recording(clip.clip.audio, excerpt=clip.clip.excerpt),
         )
         return Take(clip, pipeline=self.pipeline, measures=self.measures, open_video=open_video, device=self.device)

@@ -2,7 +2,7 @@
 
 import itertools
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from functools import cached_property, partial
 from pathlib import Path
 from typing import Any, TypeVar
@@ -21,7 +21,7 @@ from float_research.metrics.metric import Findings, FrameMetric, Metric, Need, S
 from float_research.metrics.panel import Panel
 from float_research.metrics.track import SUFFIX, MotionTrack, load_track
 from float_research.tracking.record import RECORD, read_record, write_json
-from float_research.types import Clip, Image
+from float_research.types import Clip, Excerpt, Image
 from float_research.video.reader import read_frames, read_frames_at
 
 T = TypeVar("T")
@@ -29,6 +29,7 @@ FRAMES_A_BATCH = 16
 VIDEOS = "videos"
 NEEDED = ("id", "image", "audio", "video", "image_sha256", "audio_sha256", "video_sha256", "num_frames", "face")
 """What a clip's record must say to be measured again."""
+EXCERPT = [entry.name for entry in fields(Excerpt)]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -91,8 +92,13 @@ class Remeasuring:
         return content
 
     def _measure(self, record: dict[str, Any], video: Path, checkpoint_hash: str) -> None:
+        sound = record.get("sound") or {}
         clip = Clip(
-            id=record["id"], image=Path(record["image"]), audio=Path(record["audio"]), emotion=record.get("label")
+            id=record["id"],
+            image=Path(record["image"]),
+            audio=Path(record["audio"]),
+            emotion=record.get("label"),
+            excerpt=Excerpt(**{key: value for key, value in sound.items() if key in EXCERPT}),
         )
         inputs = Inputs(clip=clip, image_sha256=record["image_sha256"], audio_sha256=record["audio_sha256"])
         missing: dict[Need, str] = {}
@@ -114,7 +120,7 @@ class Remeasuring:
             toy=(record["face"] or {}).get("detector") == TOY,
             emotions=self.loader.emotions,
             portrait=portrait[0] if portrait else None,
-            waveform=speech[0] if speech else None,
+            waveform=speech[0].waveform if speech else None,
             sampling_rate_hz=self.loader.sampling_rate_hz,
             solution=ConvergedSolution(
                 cache=self.cache, depends=depends, pose=partial(self._pose, inputs, checkpoint_hash)

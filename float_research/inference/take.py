@@ -93,6 +93,7 @@ class Take(contextlib.AbstractContextManager["Take"]):
             measured=sum((chunk.cost for chunk in self.chunks), Cost()),
             emotion=self.ready.emotion,
             face=self.clip.face,
+            sound=self.clip.sound,
             seconds={**self.clip.seconds, **self.watch.seconds, "sample": sample_s},
             made_s=sum(self.clip.seconds.values()) + made_s,
             reused=self.ready.reused,

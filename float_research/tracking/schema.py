@@ -99,6 +99,14 @@ def encodable(value: str) -> bool:
 
 COST = maybe(having({"evaluations": count, "rows": count}))
 NUMBERS, TEXTS = maybe(named(number)), maybe(named(text))
+SOUND = having(
+    {
+        **dict.fromkeys(("tracks", "channels", "rate_hz", "packets", "dropped", "track"), count),
+        "channel": maybe(count),
+        "start_s": number,
+        "end_s": maybe(number),
+    }
+)
 CLIP = having(
     {
         "id": text,
@@ -114,6 +122,7 @@ CLIP = having(
         "measured": COST,
         "emotion": NUMBERS,
         "face": maybe(named(maybe(simple))),
+        "sound": maybe(SOUND),
         "seconds": NUMBERS,
         "made_s": number,
         "reused": each(text),

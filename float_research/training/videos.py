@@ -16,7 +16,7 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from float_research.data.audio import check_waveform, read_audio
+from float_research.data.audio import check_waveform, listen
 from float_research.data.clips import listed
 from float_research.data.face import Cropper
 from float_research.errors import UserError, reading
@@ -153,7 +153,7 @@ class VideoFolder:
 
     def prepare(self, file: Path, folder: Path) -> None:
         with reading(f"video {file}", CONVERT):
-            waveform = read_audio(file, self.sampling_rate_hz)
+            waveform = listen(file, self.sampling_rate_hz).waveform
             check_waveform(waveform, name=str(file), sampling_rate_hz=self.sampling_rate_hz, fps=self.fps)
         offsets = self.write_frames(file, folder / FRAMES)
         num_frames = min(len(offsets) - 1, int(len(waveform) * self.fps / self.sampling_rate_hz))

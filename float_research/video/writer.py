@@ -1,52 +1,67 @@
 """Streaming H.264 + AAC writer on PyAV: encodes frames and sound as they come; the file appears whole or not at all."""
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from fractions import Fraction
+from itertools import chain, islice
 from pathlib import Path
 from types import TracebackType
 from typing import Any
 
 import av
 import numpy as np
-from av.audio.resampler import AudioResampler
+from av.video.reformatter import ColorPrimaries, ColorRange, Colorspace, ColorTrc
 from jaxtyping import UInt8
 from torch import Tensor
 
 from float_research.errors import UserError
 from float_research.files import Part
-from float_research.media import open_media
+from float_research.media import BOUNDS, Limits
+from float_research.sound import BLOCK, MONO, Block, read_sound, resampled
 from float_research.stopping import held
-from float_research.types import Waveform
+from float_research.types import WHOLE, Excerpt, Waveform
+
+COLOURS = {
+    "colorspace": Colorspace.ITU709,
+    "color_range": ColorRange.MPEG,
+    "color_primaries": ColorPrimaries.BT709,
+    "color_trc": ColorTrc.BT709,
+}
+"""As players take a video to be that says nothing."""
+AAC_FRAME = 1024
+"""Samples that AAC encodes at a time."""
+AAC_LAYOUTS = ("mono", "stereo", "2.1", "3.0", "4.0", "quad", "5.0", "5.0(side)", "5.1", "5.1(side)", "6.1", "7.1")
+"""FFmpeg's names of the channels that an AAC track keeps; of others it gets the mean."""
 
 
 @dataclass(frozen=True)
 class Recording:
-    """Sound for a video: a file, or a mono waveform with its rate in Hz."""
+    """Sound for a video: an excerpt of a file, within limits, or a mono waveform with its rate in Hz."""
 
     source: Path | Waveform
     rate_hz: int = 0
+    excerpt: Excerpt = WHOLE
+    limits: Limits = BOUNDS
 
-    def frames(self) -> Iterator[av.AudioFrame]:
-        """Decoded a little at a time."""
+    def blocks(self) -> Iterator[Block]:
+        """Decoded a little at a time, by what the model hears as well."""
         if isinstance(self.source, Path):
-            with open_media(self.source, "audio", "convert it to WAV") as container:
-                yield from container.decode(container.streams.audio[0])
+            yield from read_sound(self.source, self.excerpt, self.limits)
             return
-        for start in range(0, len(self.source), self.rate_hz):
-            part = np.ascontiguousarray(self.source[None, start : start + self.rate_hz], dtype=np.float32)
-            frame = av.AudioFrame.from_ndarray(part, format="fltp", layout="mono")
-            frame.sample_rate, frame.pts, frame.time_base = self.rate_hz, start, Fraction(1, self.rate_hz)
-            yield frame
+        for start in range(0, len(self.source), BLOCK):
+            yield Block(np.asarray(self.source[None, start : start + BLOCK], dtype=np.float32), self.rate_hz, MONO)
 
 
 @dataclass(frozen=True, kw_only=True)
 class H264:
-    """Encoder settings. `crf`: quality, 0 lossless to 51 worst. Sound is resampled to `audio_rate_hz` for AAC."""
+    """Encoder settings. `crf`: quality, 0 lossless to 51 worst. `audio_rate_hz`: None keeps 44.1 and 48 kHz.
+
+    The picture is BT.709 in limited range, and says so. The sound keeps the recording's channels.
+    """
 
     crf: int
     preset: str
-    audio_rate_hz: int
+    audio_rate_hz: int | None
     audio_bitrate_bps: int
 
     def __post_init__(self) -> None:
@@ -66,7 +81,7 @@ class VideoWriter:
         self.num_frames, self.num_samples = 0, 0
         self._part: Any = None
         self._container: Any = None
-        self._sound: Iterator[av.AudioFrame] | None = None
+        self._sound: Iterator[np.ndarray] | None = None
         try:
             with held():
                 self._part = Part(path)
@@ -83,15 +98,21 @@ class VideoWriter:
         self._video.width = self._video.height = size_px
         self._video.pix_fmt = "yuv420p"
         self._video.options = {"crf": str(settings.crf), "preset": settings.preset}
-        if recording is not None:
-            self._audio = self._container.add_stream("aac", rate=settings.audio_rate_hz, layout="mono")
+        for name, value in COLOURS.items():
+            setattr(self._video.codec_context, name, value)
+        blocks = iter(()) if recording is None else recording.blocks()
+        for first in islice(blocks, 1):
+            layout = av.AudioLayout(first.layout if first.layout in AAC_LAYOUTS else MONO)
+            rate_hz = settings.audio_rate_hz or aac_rate_hz(first.rate_hz)
+            self._audio = self._container.add_stream("aac", rate=rate_hz, layout=layout)
             self._audio.bit_rate = settings.audio_bitrate_bps
-            self._sound = self._resampled(recording, settings.audio_rate_hz)
+            self._sound = _sound(chain([first], blocks), layout.nb_channels, rate_hz)
 
     def write(self, frames: UInt8[Tensor, "l h w 3"]) -> None:
         """Encodes RGB frames, and the sound that goes with them."""
         for array in frames.cpu().numpy():
-            frame = av.VideoFrame.from_ndarray(array, format="rgb24")
+            rgb = av.VideoFrame.from_ndarray(array, format="rgb24")
+            frame = rgb.reformat(format="yuv420p", dst_colorspace=Colorspace.ITU709, dst_color_range=ColorRange.MPEG)
             frame.pts, frame.time_base = self.num_frames, 1 / self.rate
             self._container.mux(self._video.encode(frame))
             self.num_frames += 1
@@ -134,18 +155,35 @@ class VideoWriter:
             self.discard()
             raise
 
-    def _resampled(self, recording: Recording, rate_hz: int) -> Iterator[av.AudioFrame]:
-        resampler = AudioResampler(format="fltp", layout="mono", rate=rate_hz, frame_size=1024)
-        for frame in recording.frames():
-            yield from resampler.resample(frame)
-        yield from resampler.resample(None)
-
     def _write_sound(self, until_s: float) -> None:
         """Encodes sound up to a time, and no further than that by more than a frame of AAC."""
         while self._sound is not None and self.num_samples < until_s * self._audio.rate:
-            frame = next(self._sound, None)
-            if frame is None:
+            samples = next(self._sound, None)
+            if samples is None:
                 return
+            frame = av.AudioFrame.from_ndarray(samples, format="fltp", layout=self._audio.layout)
+            frame.sample_rate = self._audio.rate
             frame.pts, frame.time_base = self.num_samples, Fraction(1, self._audio.rate)
             self.num_samples += frame.samples
             self._container.mux(self._audio.encode(frame))
+
+
+def aac_rate_hz(rate_hz: int) -> int:
+    """44.1 or 48 kHz, whichever a recording's rate is a part or a multiple of; 48 kHz for any other."""
+    return 44100 if rate_hz % 11025 == 0 else 48000
+
+
+def _sound(blocks: Iterable[Block], num_channels: int, rate_hz: int) -> Iterator[np.ndarray]:
+    """Samples `(c, s)` for AAC, a frame of it at a time. A block of other channels becomes their mean, in all."""
+    alike = (
+        block if len(block.samples) == num_channels else block._replace(samples=np.tile(block.mono, (num_channels, 1)))
+        for block in blocks
+    )
+    left = np.zeros((num_channels, 0), dtype=np.float32)
+    for samples in resampled(alike, rate_hz):
+        left = np.concatenate([left, samples], axis=1)
+        whole = left.shape[1] - left.shape[1] % AAC_FRAME
+        yield from (np.ascontiguousarray(left[:, i : i + AAC_FRAME]) for i in range(0, whole, AAC_FRAME))
+        left = left[:, whole:]
+    if left.size:
+        yield np.ascontiguousarray(left)

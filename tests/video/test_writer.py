@@ -5,7 +5,7 @@ import numpy as np
 import pytest
 import torch
 
-from float_research.data.audio import read_audio
+from float_research.data.audio import listen
 from float_research.errors import UserError
 from float_research.video.reader import probe, read_frames
 from float_research.video.writer import H264, Recording
@@ -38,7 +38,7 @@ def test_video_and_sound_last_equally_long(seconds: float, speech: Callable[[flo
 
 def test_frames_and_sound_survive(speech: Callable[[float], Path], tmp_path: Path) -> None:
     frames = moving_disc(50)
-    samples = read_audio(speech(2.0), 16000)
+    samples = listen(speech(2.0), 16000).waveform
     with SETTINGS.open(tmp_path / "a.mp4", fps=25.0, size_px=64, recording=Recording(samples, 16000)) as writer:
         writer.write(frames)
     errors = [
@@ -46,7 +46,7 @@ def test_frames_and_sound_survive(speech: Callable[[float], Path], tmp_path: Pat
         for read, frame in zip(read_frames(tmp_path / "a.mp4"), frames, strict=True)
     ]
     assert 10 * np.log10(255**2 / max(errors)) > 25, "PSNR of the worst frame"
-    heard = read_audio(tmp_path / "a.mp4", 16000)
+    heard = listen(tmp_path / "a.mp4", 16000).waveform
     lags = np.correlate(heard, samples[2000:20000], "valid") / np.square(samples[2000:20000]).sum()
     assert lags.max() == pytest.approx(1, abs=0.15)
     assert abs(int(lags.argmax()) - 2000) <= 1100
