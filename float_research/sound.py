@@ -1,12 +1,12 @@
 """The sound of recordings, decoded in one way for what the model hears and for what the video speaks."""
 
 import math
-import os
 from collections.abc import Iterable, Iterator
+from contextlib import ExitStack
 from dataclasses import dataclass
-from itertools import chain, groupby, pairwise
+from itertools import chain, groupby
 from pathlib import Path
-from typing import BinaryIO, NamedTuple
+from typing import NamedTuple
 
 import av
 import librosa
@@ -17,7 +17,7 @@ from av.container import InputContainer
 from jaxtyping import Float
 
 from float_research.errors import UserError, named
-from float_research.files import require_file
+from float_research.links import links
 from float_research.media import BOUNDS, Limits, open_media
 from float_research.types import Excerpt
 
@@ -26,11 +26,10 @@ BLOCK = 2**18
 """Samples that are worked on at a time."""
 MAX_DROPPED = 2 / 3
 """Share of packets that may be damaged, as FFmpeg's `max_error_rate`."""
+MISSING_S = 0.1
+"""From which a recording is shorter than it should be; codecs disagree by less."""
 PADDED, PADDING = {"mov", "ogg"}, 2048
 """Containers that say how long a recording is, and how many samples an encoder may have appended to it."""
-OGG, OGG_HEADER, OGG_PAGE, OGG_BEGINS = b"OggS", 27, 65307, 2
-"""What a page begins with, the size of a header but for its table, the largest page, the bit of a first page."""
-MAX_LINKS = 1000
 MONO = "mono"
 
 
@@ -49,34 +48,32 @@ class Block(NamedTuple):
 
 @dataclass
 class Tally:
-    """What was met while decoding."""
+    """What was met while decoding. `missing_s`: how much less there was than a container declares."""
 
+    tracks: int = 0
+    channels: int = 0
     packets: int = 0
     dropped: int = 0
-
-
-def count_tracks(path: Path) -> int:
-    """Tracks of sound in a file; a UserError for a file without one."""
-    with open_media(path, "audio", REMEDY, links(path)[0]) as container:
-        if not container.streams.audio:
-            raise UserError(f"{named('audio', path)} holds no audio track; give a recording of speech")
-        return len(container.streams.audio)
+    missing_s: float = 0.0
 
 
 def read_sound(path: Path, excerpt: Excerpt, limits: Limits = BOUNDS, tally: Tally | None = None) -> Iterator[Block]:
     """Blocks of what `excerpt` names, of all channels unless it names one.
 
     As FFmpeg does: by content, whatever the file is called; packets that cannot be decoded are left out; rate and
-    channels may change on the way. Unlike FFmpeg, all links of a chained Ogg file are read, and an encoder's padding at
+    channels may change on the way. Unlike FFmpeg, all links of a chained file are read, and an encoder's padding at
     the end is left out.
     """
     name, tally = named("audio", path), tally or Tally()
-    blocks = merged(_checked(_within(_decoded(path, excerpt.track or 0, tally, limits), excerpt), name, limits))
-    for block in blocks:
-        if excerpt.channel is None:
+    for block in _checked(_within(_decoded(path, excerpt.track or 0, tally, limits), excerpt), name, limits):
+        num_channels, number = len(block.samples), excerpt.channel
+        if number is not None and not tally.channels and not 0 <= number < num_channels:
+            raise UserError(f"data.channel={number} is none of {name}, which has {num_channels}, counted from 0")
+        tally.channels = max(tally.channels, num_channels)
+        if number is None:
             yield block
         else:
-            number = min(excerpt.channel, len(block.samples) - 1)
+            number = min(number, num_channels - 1)
             yield Block(block.samples[number : number + 1], block.rate_hz, MONO)
     if tally.dropped > MAX_DROPPED * tally.packets:
         raise UserError(f"{name} is damaged: {tally.dropped} of {tally.packets} packets cannot be decoded; {REMEDY}")
@@ -84,15 +81,39 @@ def read_sound(path: Path, excerpt: Excerpt, limits: Limits = BOUNDS, tally: Tal
 
 def _decoded(path: Path, track: int, tally: Tally, limits: Limits) -> Iterator[Block]:
     name = named("audio", path)
-    for link in links(path):
-        with open_media(path, "audio", REMEDY, link) as container:
-            if track >= len(container.streams.audio):  # a link of a chain that has fewer than the first
+    for container in _links(path):
+        num_tracks = len(container.streams.audio)
+        if not tally.tracks:
+            tally.tracks = num_tracks
+            if not num_tracks:
+                raise UserError(f"{name} holds no audio track; give a recording of speech")
+            if not 0 <= track < num_tracks:
+                raise UserError(f"data.track={track} is none of {name}, which has {num_tracks}, counted from 0")
+        if track >= num_tracks:  # a link that has fewer than the first
+            continue
+        stream = container.streams.audio[track]
+        if stream.codec_context is None:
+            raise UserError(f"{name} has an unknown codec; {REMEDY}")
+        limits.check_sound(name, stream.rate, stream.channels)
+        yield from _unpadded(merged(_frames(container, stream, tally)), container, stream, tally)
+
+
+def _links(path: Path) -> Iterator[InputContainer]:
+    """The recordings of a file, opened one after the other."""
+    with open_media(path, "audio", REMEDY) as container:
+        kind = container.format.name
+        parts = links(path, kind)
+        if len(parts) < 2:
+            yield container
+            return
+    for part in parts:
+        with ExitStack() as stack:
+            try:
+                container = stack.enter_context(open_media(path, "audio", REMEDY, part))
+            except UserError:  # what lies before the first, such as junk, and is none
                 continue
-            stream = container.streams.audio[track]
-            if stream.codec_context is None:
-                raise UserError(f"{name} has an unknown codec; {REMEDY}")
-            limits.check_sound(name, stream.rate, stream.channels)
-            yield from _unpadded(_frames(container, stream, tally), container, stream)
+            if container.format.name == kind:
+                yield container
 
 
 def _frames(container: InputContainer, stream: AudioStream, tally: Tally) -> Iterator[Block]:
@@ -137,7 +158,7 @@ def as_float(frame: av.AudioFrame) -> Float[np.ndarray, "c s"]:
         return samples.astype(np.float32, copy=False)
 
 
-def _unpadded(blocks: Iterator[Block], container: InputContainer, stream: AudioStream) -> Iterator[Block]:
+def _unpadded(blocks: Iterator[Block], container: InputContainer, stream: AudioStream, tally: Tally) -> Iterator[Block]:
     """The blocks without the padding that an encoder appended to fill its last packet, where the container tells."""
     if not PADDED & set(container.format.name.split(",")) or not stream.duration or not stream.time_base:
         yield from blocks
@@ -154,6 +175,7 @@ def _unpadded(blocks: Iterator[Block], container: InputContainer, stream: AudioS
         if sum(part.samples.shape[1] for part in held) > PADDING:  # the declared duration is wrong
             yield from held
             held, left = [], math.inf
+    tally.missing_s += 0 if math.isinf(left) or left < MISSING_S else left
 
 
 def _within(blocks: Iterator[Block], excerpt: Excerpt) -> Iterator[Block]:
@@ -226,41 +248,3 @@ def resampled(blocks: Iterable[Block], target_hz: int) -> Iterator[Float[np.ndar
 def _for_soxr(samples: Float[np.ndarray, "c s"]) -> np.ndarray:
     """Channels last, and none for one."""
     return np.ascontiguousarray(samples[0] if len(samples) == 1 else samples.T)
-
-
-def links(path: Path) -> list[range | None]:
-    """The bytes of each link of a chained Ogg file; [None], the whole, for any other file.
-
-    A link begins where streams begin after pages of others: RFC 3533.
-    """
-    with require_file(path, "audio", "give the path of a recording").open("rb") as file:
-        if file.read(len(OGG)) != OGG:
-            return [None]
-        starts, began = list[int](), False
-        position = 0
-        while (page := _next_page(file, position)) is not None:
-            header = file.read(OGG_HEADER)
-            if len(header) < OGG_HEADER:
-                break
-            begins = bool(header[5] & OGG_BEGINS)
-            if begins and not began:
-                starts.append(page)
-            began = begins
-            position = page + OGG_HEADER + header[-1] + sum(file.read(header[-1]))
-        end = file.seek(0, os.SEEK_END)
-    if len(starts) > MAX_LINKS:
-        raise UserError(f"{named('audio', path)} is a chain of {len(starts):,} Ogg files; {REMEDY}")
-    return [range(*link) for link in pairwise([*starts, end])] if len(starts) > 1 else [None]
-
-
-def _next_page(file: BinaryIO, position: int) -> int | None:
-    """Where the next page of an Ogg file begins, from `position` on, with the file there; None after the last."""
-    while content := (file.seek(position), file.read(OGG_PAGE))[1]:
-        found = content.find(OGG)
-        if found >= 0:
-            file.seek(position + found)
-            return position + found
-        if len(content) < OGG_PAGE:
-            return None
-        position += len(content) - len(OGG) + 1
-    return None

@@ -11,7 +11,7 @@ import numpy as np
 
 from float_research.errors import UserError, named
 from float_research.media import BOUNDS, Limits
-from float_research.sound import BLOCK, MONO, Block, Tally, count_tracks, read_sound, resampled
+from float_research.sound import BLOCK, MONO, Block, Tally, read_sound, resampled
 from float_research.types import WHOLE, Excerpt, Waveform
 
 SUFFIXES = frozenset({".wav", ".flac", ".mp3", ".ogg", ".opus", ".m4a", ".aac", ".webm", ".mp4"})
@@ -59,6 +59,11 @@ class _Levels:
             self.peak = max(self.peak, float(block.samples.max()), -float(block.samples.min()))
             yield Block(mean[None], block.rate_hz, MONO)
 
+    @property
+    def loudest(self) -> int:
+        """The first of the loudest channels."""
+        return int((self.channels > self.channels.max() * 0.99).argmax())
+
     def why_one(self) -> str | None:
         """Why one channel says more than the mean of all; None where it does not."""
         powers = self.channels
@@ -75,32 +80,32 @@ def listen(path: Path, sampling_rate_hz: int, limits: Limits = BOUNDS, excerpt: 
     Where it names none, the first track with sound is heard, and the mean of its channels; or the loudest of them, if
     the others are silent or they cancel each other.
     """
-    name, num_tracks = named("audio", path), count_tracks(path)
-    if excerpt.track is not None and not 0 <= excerpt.track < num_tracks:
-        raise UserError(f"data.track={excerpt.track} is none of {name}, which has {num_tracks}, counted from 0")
-    chosen, notes = excerpt, list[str]()
-    for track in range(num_tracks) if excerpt.track is None else [excerpt.track]:
-        chosen = replace(excerpt, track=track)
-        waveform, levels, tally = _hear(path, chosen, sampling_rate_hz, limits)
+    name, notes = named("audio", path), list[str]()
+    chosen = replace(excerpt, track=excerpt.track or 0)
+    waveform, levels, tally = _hear(path, chosen, sampling_rate_hz, limits)
+    for track in range(1, tally.tracks) if excerpt.track is None else []:
         if levels.peak >= SILENCE:
             break
+        chosen = replace(excerpt, track=track)
+        waveform, levels, tally = _hear(path, chosen, sampling_rate_hz, limits)
     if chosen.track and excerpt.track is None:
         notes.append(f"{name}: track {chosen.track} is heard, for those before it are silent (data.track)")
-    num_channels = len(levels.channels)
-    if excerpt.channel is not None and not 0 <= excerpt.channel < num_channels:
-        raise UserError(f"data.channel={excerpt.channel} is none of {name}, which has {num_channels}, counted from 0")
+    num_channels = tally.channels
     if excerpt.channel is None and (reason := levels.why_one()):
-        chosen = replace(chosen, channel=int(levels.channels.argmax()))
+        chosen = replace(chosen, channel=levels.loudest)
         notes.append(f"{name}: channel {chosen.channel} is heard alone, for {reason} (data.channel)")
         waveform, _, tally = _hear(path, chosen, sampling_rate_hz, limits)
     if tally.dropped:
         notes.append(f"{name}: {tally.dropped} of {tally.packets} packets are damaged and were left out")
+    if tally.missing_s:
+        notes.append(f"{name} is damaged or cut off: {tally.missing_s:.2f} s of it are missing")
     facts = {
-        "tracks": num_tracks,
+        "tracks": tally.tracks,
         "channels": num_channels,
         "rate_hz": levels.rate_hz,
         "packets": tally.packets,
         "dropped": tally.dropped,
+        "missing_s": round(tally.missing_s, 3),
         **asdict(chosen),
     }
     return Heard(waveform=waveform, excerpt=chosen, facts=facts, notes=notes)

@@ -103,7 +103,7 @@ SOUND = having(
     {
         **dict.fromkeys(("tracks", "channels", "rate_hz", "packets", "dropped", "track"), count),
         "channel": maybe(count),
-        "start_s": number,
+        **dict.fromkeys(("missing_s", "start_s"), number),
         "end_s": maybe(number),
     }
 )

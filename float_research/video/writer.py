@@ -32,6 +32,7 @@ AAC_FRAME = 1024
 """Samples that AAC encodes at a time."""
 AAC_LAYOUTS = ("mono", "stereo", "2.1", "3.0", "4.0", "quad", "5.0", "5.0(side)", "5.1", "5.1(side)", "6.1", "7.1")
 """FFmpeg's names of the channels that an AAC track keeps; of others it gets the mean."""
+USUAL_LAYOUTS = {2: "stereo", 6: "5.1", 8: "7.1"}
 
 
 @dataclass(frozen=True)
@@ -102,10 +103,10 @@ class VideoWriter:
             setattr(self._video.codec_context, name, value)
         blocks = iter(()) if recording is None else recording.blocks()
         for first in islice(blocks, 1):
-            layout = av.AudioLayout(first.layout if first.layout in AAC_LAYOUTS else MONO)
+            layout = av.AudioLayout(aac_layout(first))
             rate_hz = settings.audio_rate_hz or aac_rate_hz(first.rate_hz)
             self._audio = self._container.add_stream("aac", rate=rate_hz, layout=layout)
-            self._audio.bit_rate = settings.audio_bitrate_bps
+            self._audio.bit_rate = settings.audio_bitrate_bps * max(1, layout.nb_channels // 2)
             self._sound = _sound(chain([first], blocks), layout.nb_channels, rate_hz)
 
     def write(self, frames: UInt8[Tensor, "l h w 3"]) -> None:
@@ -166,6 +167,11 @@ class VideoWriter:
             frame.pts, frame.time_base = self.num_samples, Fraction(1, self._audio.rate)
             self.num_samples += frame.samples
             self._container.mux(self._audio.encode(frame))
+
+
+def aac_layout(block: Block) -> str:
+    """The channels as they are named, or as so many usually are; one for those that AAC has no place for."""
+    return block.layout if block.layout in AAC_LAYOUTS else USUAL_LAYOUTS.get(len(block.samples), MONO)
 
 
 def aac_rate_hz(rate_hz: int) -> int:

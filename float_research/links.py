@@ -1,0 +1,86 @@
+"""Recordings that lie end to end in one file: chained Ogg files, and MP3 files that were joined."""
+
+import os
+import re
+from collections.abc import Iterator
+from itertools import pairwise
+from pathlib import Path
+from typing import BinaryIO
+
+from float_research.errors import UserError, named
+
+OGG, OGG_HEADER, OGG_PAGE, OGG_BEGINS = b"OggS", 27, 65307, 2
+"""What a page begins with, the size of a header but for its table, the largest page, the bit of a first page."""
+ID3, ID3_HEADER = b"ID3", 10
+MP3_TAG = re.compile(b"ID3|Xing|Info")
+MP3_HEADER, MP3_SIDE, LAYER_III = 4, {(True, True): 17, (True, False): 32, (False, True): 9, (False, False): 17}, 1
+"""Bytes of a frame's header and of its side information (of MPEG 1, mono), after which a tag stands."""
+CHUNK = 2**20
+MAX_LINKS = 1000
+
+
+def links(path: Path, kind: str) -> list[range]:
+    """The bytes of each recording in a file of the `kind` that FFmpeg names; what lies before the first is one, too."""
+    found = {"ogg": _ogg, "mp3": _mp3}.get(kind)
+    if found is None:
+        return []
+    with path.open("rb") as file:
+        starts = list(found(file))
+        end = file.seek(0, os.SEEK_END)
+    if len(starts) > MAX_LINKS:
+        raise UserError(f"{named('audio', path)} holds {len(starts):,} recordings end to end; give one")
+    return [range(*link) for link in pairwise(sorted({0, *starts, end}))]
+
+
+def _ogg(file: BinaryIO) -> Iterator[int]:
+    """Where streams begin after pages of others: RFC 3533."""
+    position, began = 0, False
+    while (page := _next_page(file, position)) is not None:
+        header = file.read(OGG_HEADER)
+        if len(header) < OGG_HEADER:
+            return
+        begins = bool(header[5] & OGG_BEGINS)
+        if begins and not began:
+            yield page
+        began = begins
+        position = page + OGG_HEADER + header[-1] + sum(file.read(header[-1]))
+
+
+def _next_page(file: BinaryIO, position: int) -> int | None:
+    """Where the next page begins, from `position` on, with the file there; None after the last."""
+    file.seek(position)
+    while content := file.read(OGG_PAGE):
+        found = content.find(OGG)
+        if found >= 0:
+            return file.seek(position + found)
+        if len(content) < OGG_PAGE:
+            return None
+        position = file.seek(position + len(content) - len(OGG) + 1)
+    return None
+
+
+def _mp3(file: BinaryIO) -> Iterator[int]:
+    """Where frames are that hold a tag of Xing or LAME, which says how much padding there is, or the ID3 before them.
+
+    FFmpeg looks for one at the file's beginning alone.
+    """
+    room = MP3_HEADER + max(MP3_SIDE.values()) + ID3_HEADER
+    before, position, notes = b"", 0, dict[int, int]()
+    while content := file.read(CHUNK):
+        window, first = before + content, position - len(before)
+        for tag in MP3_TAG.finditer(window):
+            header = window[tag.start() : tag.start() + ID3_HEADER]
+            if tag[0] == ID3 and len(header) == ID3_HEADER:
+                size = sum((byte & 0x7F) << shift for byte, shift in zip(header[6:], (21, 14, 7, 0), strict=True))
+                notes[first + tag.end() - len(ID3) + ID3_HEADER + size] = first + tag.start()
+            for side in set(MP3_SIDE.values()):
+                start = tag.start() - MP3_HEADER - side
+                if start >= 0 and _is_frame(window[start : start + MP3_HEADER], side):
+                    yield notes.get(first + start, first + start)
+        before, position = window[-room:], position + len(content)
+
+
+def _is_frame(header: bytes, side: int) -> bool:
+    """Whether these bytes are the header of a frame of MPEG layer III with so much side information."""
+    synchronised = header[0] == 0xFF and header[1] >= 0xE0 and (header[1] >> 1) & 3 == LAYER_III
+    return synchronised and MP3_SIDE[(header[1] >> 3) & 3 == 3, header[3] >> 6 == 3] == side
