@@ -1,6 +1,7 @@
 from collections.abc import Callable
 from pathlib import Path
 
+import av
 import numpy as np
 import pytest
 import torch
@@ -99,3 +100,22 @@ def test_a_writer_that_cannot_begin_leaves_nothing(tmp_path: Path, monkeypatch: 
     with pytest.raises(KeyboardInterrupt):
         settings.open(tmp_path / "a.mp4", fps=25.0, size_px=64, recording=None)
     assert not list(tmp_path.iterdir())
+
+
+@pytest.mark.parametrize(
+    "colour", [(255, 0, 0), (0, 255, 0), (0, 0, 255), (255, 255, 255), (200, 140, 110), (12, 60, 90)]
+)
+def test_colours_are_those_of_bt709(colour: tuple[int, int, int], tmp_path: Path) -> None:
+    frames = torch.tensor(colour, dtype=torch.uint8).expand(3, 64, 64, 3).contiguous()
+    with SETTINGS.open(tmp_path / "a.mp4", fps=25.0, size_px=64, recording=None) as writer:
+        writer.write(frames)
+    with av.open(str(tmp_path / "a.mp4")) as container:
+        context = container.streams.video[0].codec_context
+        assert (context.colorspace, context.color_primaries, context.color_trc, context.color_range) == (1, 1, 1, 1)
+        luma, blue, red = (float(np.frombuffer(plane, np.uint8)[0]) for plane in next(container.decode(video=0)).planes)
+    # ITU-R BT.709-6: 219 steps of luma from 16, differences in 224 around 128
+    y, pb, pr = (luma - 16) / 219, (blue - 128) / 224, (red - 128) / 224
+    r, b = y + 1.5748 * pr, y + 1.8556 * pb
+    shown = 255 * np.clip([r, (y - 0.2126 * r - 0.0722 * b) / 0.7152, b], 0, 1)
+    assert np.abs(shown - colour).max() <= 2
+    assert np.abs(next(iter(read_frames(tmp_path / "a.mp4")))[32, 32].astype(int) - colour).max() <= 2
