@@ -6,7 +6,8 @@ from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, get_type_hints
+from types import NoneType, UnionType
+from typing import TYPE_CHECKING, Any, get_args, get_type_hints
 
 from hydra import compose, initialize_config_dir
 from hydra.core.global_hydra import GlobalHydra
@@ -91,7 +92,11 @@ def check_types(config: DictConfig) -> None:
     if "_target_" in config and str(config._target_).startswith("float_research."):
         hints = get_type_hints(vars(get_class(config._target_)).get("__init__", object))
         for name, value in config.items():
-            check_type(config._get_full_key(str(name)), value, hints.get(str(name)))
+            wanted = hints.get(str(name))
+            if isinstance(wanted, UnionType):
+                kinds = [kind for kind in get_args(wanted) if kind is not NoneType]
+                wanted = kinds[0] if len(kinds) == 1 and value is not None else None
+            check_type(config._get_full_key(str(name)), value, wanted)
 
 
 def check_type(name: str, value: Any, wanted: Any) -> None:
@@ -393,6 +398,7 @@ def load_composed(cfg: DictConfig) -> "Pipeline":
         emotion=build(cfg.emotion),
         decoding=build(cfg.decoding),
         kept=keep(build(cfg.cache), model, checkpoint, settings, device),
+        video_fps=cfg.video.fps,
     )
     return Pipeline(
         parts=parts,

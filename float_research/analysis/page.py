@@ -228,8 +228,9 @@ def _plain(value: Any) -> Any:
 
 
 def _fps(clips: pd.DataFrame) -> Iterator[float]:
-    for value in clips.get("chunking.fps", pd.Series([None] * len(clips))):
-        yield float(value) if isinstance(value, int | float) and value > 0 else FALLBACK_FPS
+    none = pd.Series([None] * len(clips))
+    for values in zip(clips.get("video.fps", none), clips.get("chunking.fps", none), strict=True):
+        yield next((float(value) for value in values if isinstance(value, int | float) and value > 0), FALLBACK_FPS)
 
 
 def _reasons(clips: pd.DataFrame) -> list[str]:

@@ -45,8 +45,8 @@ ENDING_BYTES = 32
 class ClipSource(ABC):
     """Lists clips. Their ids are unique and fit for file names. `track`, `channel`: what of recordings is heard."""
 
-    track: int | None = None
-    channel: int | None = None
+    track: int | None
+    channel: int | None
 
     @abstractmethod
     def pairs(self) -> Iterator[Clip]:

@@ -46,18 +46,18 @@ class Result:
 
     def save(self, path: str | Path) -> Path:
         """Writes an MP4 with the sound. It appears whole or not at all."""
-        model = self.pipeline.parts.model
-        path = Path(path)
+        path, parts = Path(path), self.pipeline.parts
         if path.suffix.lower() != ".mp4":
             raise UserError(f"{path} does not end in .mp4, the only format written")
-        size_px = model.motion_autoencoder.image_size
-        with self.pipeline.video.open(path, fps=model.fps, size_px=size_px, recording=self.recording) as writer:
+        size_px = parts.model.motion_autoencoder.image_size
+        with self.pipeline.video.open(path, fps=parts.fps, size_px=size_px, recording=self.recording) as writer:
             for batch in self._batches():
                 writer.write(batch)
         return path
 
     def _batches(self) -> Iterator[UInt8[Tensor, "n h w 3"]]:
-        return self.pipeline.computed(self.pipeline.parts.frames(self.clip, self.motion))
+        parts = self.pipeline.parts
+        return self.pipeline.computed(parts.frames(self.clip, parts.retiming(self.clip).whole(self.motion)))
 
 
 class Pipeline:

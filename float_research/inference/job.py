@@ -49,6 +49,10 @@ PHOTO_IN_TOY_WORLD = (
     "{image} is no toy portrait, and the demo weights have seen nothing else: expect a smeared, drifting face. "
     "Make toy portraits with scripts/make_portraits.py, or get the official weights (README)."
 )
+OTHER_RATE = (
+    "model.fps={fps:g}: these weights know {trained:g} frames a second, so the face moves at another speed; "
+    "video.fps={fps:g} changes the video's rate alone."
+)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -107,6 +111,9 @@ class Job:
             return finished
         started, start_time = time.perf_counter(), datetime.now(UTC)
         self._warn_of_photos(clips, console)
+        if self.checkpoint.fps not in (None, self.loader.fps):
+            said = OTHER_RATE.format(fps=self.loader.fps, trained=self.checkpoint.fps)
+            say(console, said, style="bold yellow")
         silence_lightning()
         trainer = self.build_trainer()
         self._check_processes(trainer, len(clips))
@@ -171,6 +178,7 @@ class Job:
             vector_field=self.vector_field,
             emotion=self.emotion,
             decoding=self.decoding,
+            video_fps=self.video.fps,
             kept=keep(self.cache, model, self.checkpoint, self.config, trainer.strategy.root_device),
         )
         load_s = time.perf_counter() - loading

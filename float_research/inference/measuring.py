@@ -17,7 +17,7 @@ from float_research.errors import UserError, printable
 from float_research.files import sha256, whole
 from float_research.inference.pipeline import FloatPipeline, PreparedClip
 from float_research.inference.solution import ConvergedSolution, Problem
-from float_research.metrics.metric import ClipMetric, Findings, Metric, RunMetric, Subject
+from float_research.metrics.metric import ClipMetric, Findings, Metric, Need, RunMetric, Subject
 from float_research.metrics.panel import Panel, reported
 from float_research.metrics.track import SUFFIX
 from float_research.tables import read_table
@@ -46,18 +46,25 @@ class Measures:
         depends = {**self.motion_depends, **clip_depends(clip, sha256(clip.image), sha256(clip.audio))}
         subject = Subject(
             id=clip.id,
-            num_frames=loaded.num_frames,
-            fps=pipeline.model.fps,
+            num_frames=ready.num_video_frames,
+            fps=pipeline.fps,
             toy=loaded.face.get("detector") == TOY,
             emotions=pipeline.model.emotions,
             portrait=((loaded.image + 1) * 127.5).round().byte().permute(1, 2, 0).numpy(),
             waveform=loaded.waveform,
             sampling_rate_hz=pipeline.model.sampling_rate_hz,
             solution=ConvergedSolution(cache=self.cache, depends=depends, pose=lambda: problem),
-            read=partial(read_frames_at, fps=pipeline.model.fps),
-            missing={},
+            read=partial(read_frames_at, fps=pipeline.fps),
+            missing=retimed(pipeline.fps, pipeline.model.fps),
         )
         return Panel(of_clips(self.metrics), subject)
+
+
+def retimed(fps: float, model_fps: float) -> dict[Need, str]:
+    """Why there is no exact motion to compare with, where that of the video is at another frame rate."""
+    if fps == model_fps:
+        return {}
+    return {Need.SOLUTION: f"video.fps={fps:g} shows motion between the model's {model_fps:g} frames a second"}
 
 
 def of_clips(metrics: Sequence[Metric]) -> list[ClipMetric]:

@@ -70,7 +70,7 @@ class FloatInference(lightning.LightningModule):
         with ExitStack() as stack:
             takes = [stack.enter_context(self._take(clip)) for clip in clip_batch.clips]
             for take in takes:
-                self.observer.clip_started(take.id, take.clip.num_frames, take.num_windows)
+                self.observer.clip_started(take.id, take.ready.num_video_frames, take.num_windows)
             made = stream(
                 self.pipeline,
                 [take.ready for take in takes],
@@ -83,7 +83,7 @@ class FloatInference(lightning.LightningModule):
                 take = takes[chunk.index]
                 take.write(chunk, frames)
                 self.observer.frames_written(take.id, len(frames), len(take.chunks))
-                if take.writer.num_frames == take.clip.num_frames:
+                if take.writer.num_frames == take.ready.num_video_frames:
                     take.close()
                     self.observer.clip_finished(take.id)
         made_s, num_frames = time.perf_counter() - started, sum(take.clip.num_frames for take in takes)
@@ -104,7 +104,7 @@ class FloatInference(lightning.LightningModule):
         open_video = partial(
             self.video.open,
             self.folder / "videos" / f"{self.naming(clip.clip)}.mp4",
-            fps=self.model.fps,
+            fps=self.pipeline.fps,
             size_px=self.model.motion_autoencoder.image_size,
             recording=Recording(clip.clip.audio, excerpt=clip.clip.excerpt),
         )

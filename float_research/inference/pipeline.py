@@ -9,7 +9,8 @@ from jaxtyping import Float, UInt8
 from torch import Tensor
 
 from float_research.conditioning.emotion import EmotionSource, Label, Speech
-from float_research.data.audio import normalise
+from float_research.data.audio import normalise, num_video_frames
+from float_research.inference.retiming import Retiming
 from float_research.inference.reuse import Kept
 from float_research.inference.stopwatch import Stopwatch
 from float_research.models.decoding import Decoding
@@ -24,19 +25,23 @@ from float_research.types import ClipConditions, LoadedClip, MotionChunk
 class PreparedClip:
     """A clip after all that is computed once: the conditions, and the portrait as the decoder needs it.
 
-    `reused`: the parts of it that an earlier run had computed.
+    `num_video_frames`: of the video, at its own rate. `reused`: the parts of it that an earlier run had computed.
     """
 
     conditions: ClipConditions
     identity: Float[Tensor, "1 d"]
     features: Features
     emotion: dict[str, float]
+    num_video_frames: int
     reused: Sequence[str]
 
 
 @dataclass(frozen=True, kw_only=True)
 class FloatPipeline:
-    """The built parts of a run. Every method computes on the model's device, in the model's precision."""
+    """The built parts of a run. Every method computes on the model's device, in the model's precision.
+
+    `video_fps`: frame rate of the video, where it is not the model's.
+    """
 
     model: FloatModel
     sampler: Sampler
@@ -44,6 +49,20 @@ class FloatPipeline:
     emotion: EmotionSource
     decoding: Decoding
     kept: Kept
+    video_fps: float | None = None
+
+    @property
+    def fps(self) -> float:
+        """Frames of the video in a second."""
+        return self.video_fps or self.model.fps
+
+    def retiming(self, clip: PreparedClip) -> Retiming:
+        """What brings the clip's motion to the video's frame rate, once."""
+        return Retiming(
+            num_frames=clip.conditions.num_frames,
+            num_video_frames=clip.num_video_frames,
+            step=self.model.fps / self.fps,
+        )
 
     def prepare(self, clip: LoadedClip, watch: Stopwatch) -> PreparedClip:
         """Encodes the portrait, the speech and the emotion of a clip, or takes what is kept of earlier runs."""
@@ -88,6 +107,7 @@ class FloatPipeline:
             conditions=ClipConditions(id=clip.clip.id, audio=audio[0], reference=reference, emotion=emotion),
             identity=image["identity"],
             features=[image[name] for name in sorted(image) if name.startswith("feature_")],
+            num_video_frames=num_video_frames(len(clip.waveform), model.sampling_rate_hz, self.fps),
             emotion=dict(zip(model.emotions, emotion.float().mean(0).tolist(), strict=True)),
             reused=sorted(reused),
         )

@@ -14,7 +14,7 @@ from float_research.data.clips import TOY, ClipLoader
 from float_research.errors import UserError, printable
 from float_research.files import inside, sha256
 from float_research.inference.api import Pipeline
-from float_research.inference.measuring import clip_depends, motion_depends, of_clips, of_run, write_tables
+from float_research.inference.measuring import clip_depends, motion_depends, of_clips, of_run, retimed, write_tables
 from float_research.inference.solution import ConvergedSolution, Problem
 from float_research.inference.stopwatch import Stopwatch
 from float_research.metrics.metric import Findings, FrameMetric, Metric, Need, Subject
@@ -101,7 +101,8 @@ class Remeasuring:
             excerpt=Excerpt(**{key: value for key, value in sound.items() if key in EXCERPT}),
         )
         inputs = Inputs(clip=clip, image_sha256=record["image_sha256"], audio_sha256=record["audio_sha256"])
-        missing: dict[Need, str] = {}
+        fps = (self.config.get("video") or {}).get("fps") or self.loader.fps
+        missing = retimed(fps, self.loader.fps)
         track = found_or_said(missing, Need.MOTION, lambda: motion_of(record, video.with_suffix(SUFFIX)))
         speech = found_or_said(missing, Need.AUDIO, lambda: self.loader.speech(inputs.intact("audio")))
         portrait = found_or_said(missing, Need.PORTRAIT, lambda: self.loader.portrait(inputs.intact("image").image))
@@ -116,7 +117,7 @@ class Remeasuring:
         subject = Subject(
             id=clip.id,
             num_frames=record["num_frames"],
-            fps=self.loader.fps,
+            fps=fps,
             toy=(record["face"] or {}).get("detector") == TOY,
             emotions=self.loader.emotions,
             portrait=portrait[0] if portrait else None,
@@ -125,7 +126,7 @@ class Remeasuring:
             solution=ConvergedSolution(
                 cache=self.cache, depends=depends, pose=partial(self._pose, inputs, checkpoint_hash)
             ),
-            read=partial(read_frames_at, fps=self.loader.fps),
+            read=partial(read_frames_at, fps=fps),
             missing=missing,
         )
         panel = Panel(of_clips(self.metrics), subject)

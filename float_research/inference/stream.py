@@ -4,6 +4,7 @@ from collections.abc import Generator, Sequence
 from contextlib import closing
 from typing import NamedTuple
 
+import torch
 from jaxtyping import UInt8
 from torch import Tensor
 
@@ -37,6 +38,7 @@ def stream(
     GPU alone. To be closed, so that nothing goes on after an exception.
     """
     device = sampling.device
+    retimings = [pipeline.retiming(clip) for clip in clips]
     overlap = device.type == "cuda" if overlap is None else overlap
 
     def chunks() -> Generator[MotionChunk]:
@@ -45,9 +47,12 @@ def stream(
     def decoded() -> Generator[Decoded]:
         made = ahead(chunks(), at_most=1, device=device) if overlap else chunks()
         with closing(made):
-            for chunk in made:
-                frames = pipeline.frames(clips[chunk.index], chunk.motion)
+            for sampled in made:
+                chunk, clip = retimings[sampled.index](sampled), clips[sampled.index]
+                frames = pipeline.frames(clip, chunk.motion) if len(chunk.motion) else iter(())
                 for batch in decoding[chunk.index].each("decode", (batch.cpu() for batch in frames)):
                     yield Decoded(chunk, batch)
+                if not len(chunk.motion):  # between two frames of a slower video
+                    yield Decoded(chunk, torch.empty(0, 0, 0, 3, dtype=torch.uint8))
 
     return ahead(decoded(), at_most=BATCHES, device=device) if overlap else decoded()

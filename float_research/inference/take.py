@@ -51,6 +51,8 @@ class Take(contextlib.AbstractContextManager["Take"]):
         """Encodes frames of a chunk and shows them to the metrics."""
         if not self.chunks or self.chunks[-1] is not chunk:
             self.chunks.append(chunk)
+        if not len(frames):
+            return
         with self.watch.stage("write"):
             self.writer.write(frames)
         if self.panel.wants_frames:
@@ -62,8 +64,8 @@ class Take(contextlib.AbstractContextManager["Take"]):
         track = MotionTrack(
             motion=torch.cat([chunk.motion for chunk in self.chunks]).cpu(),
             directions=self.pipeline.model.motion_autoencoder.dec.direction.basis.cpu(),
-            emotion=self.ready.conditions.emotion.cpu(),
-            chunk_starts=torch.tensor([chunk.start for chunk in self.chunks]),
+            emotion=self.pipeline.retiming(self.ready).whole(self.ready.conditions.emotion.cpu()),
+            chunk_starts=torch.tensor([chunk.start for chunk in self.chunks if len(chunk.motion)]),
         )
         with self.watch.stage("write"):
             self.writer.close()
@@ -71,7 +73,7 @@ class Take(contextlib.AbstractContextManager["Take"]):
             track.save(self.motion)
         with self.watch.stage("metrics"):
             self.found = self.panel.finish(track)
-            self.tables = write_tables(self.writer.path, self.found, self.pipeline.model.fps)
+            self.tables = write_tables(self.writer.path, self.found, self.pipeline.fps)
 
     def result(self, folder: Path, run: str, *, sample_s: float, made_s: float) -> ClipResult:
         clip, place = self.clip.clip, self.writer.path.parent.relative_to(folder)

@@ -50,10 +50,11 @@ class Checkpoint(ABC):
     """A source of weights.
 
     `trained` is False where frames mean nothing, `toy` True where training saw the toy world only. `notice` is what a
-    run must say of its frames.
+    run must say of its frames. `fps`: the frame rate of training, where it is known.
     """
 
     trained: ClassVar[bool] = True
+    fps: ClassVar[float | None] = 25.0
     toy: ClassVar[bool] = False
     notice: ClassVar[str | None] = None
 
@@ -148,6 +149,8 @@ class Stages(Checkpoint):
 
     weights: Sequence[str]
 
+    fps: ClassVar[float | None] = None
+
     def files(self) -> list[Path]:
         remedy = "name the weights.safetensors of each stage with checkpoint.weights=[FILE,FILE,…]"
         return [existing(Path(file), remedy) for file in self.weights]
@@ -163,6 +166,7 @@ class Random(Checkpoint):
     seed: int
 
     trained: ClassVar[bool] = False
+    fps: ClassVar[float | None] = None
     notice: ClassVar[str | None] = (
         "The weights are untrained (seeded random numbers): the frames show that the pipeline runs, not a face."
     )

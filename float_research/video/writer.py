@@ -28,6 +28,8 @@ COLOURS = {
     "color_trc": ColorTrc.BT709,
 }
 """As players take a video to be that says nothing."""
+MIN_FPS, MAX_FPS, TELEVISION = 1, 240, (24, 30, 60, 120)
+"""Frames a second; of the last, 1000/1001 is meant where one says 23.976, 29.97, 59.94 or 119.88."""
 AAC_FRAME = 1024
 """Samples that AAC encodes at a time."""
 AAC_LAYOUTS = ("mono", "stereo", "2.1", "3.0", "4.0", "quad", "5.0", "5.0(side)", "5.1", "5.1(side)", "6.1", "7.1")
@@ -55,7 +57,8 @@ class Recording:
 
 @dataclass(frozen=True, kw_only=True)
 class H264:
-    """Encoder settings. `crf`: quality, 0 lossless to 51 worst. `audio_rate_hz`: None keeps 44.1 and 48 kHz.
+    """Encoder settings. `crf`: quality, 0 lossless to 51 worst. `audio_rate_hz`: None keeps 44.1 and 48 kHz. `fps`:
+    None is the model's frame rate; at another, motion is interpolated before it is decoded.
 
     The picture is BT.709 in limited range, and says so. The sound keeps the recording's channels.
     """
@@ -64,10 +67,13 @@ class H264:
     preset: str
     audio_rate_hz: int | None
     audio_bitrate_bps: int
+    fps: float | None
 
     def __post_init__(self) -> None:
         if not 0 <= self.crf <= 51:
             raise UserError(f"video.crf={self.crf} must lie between 0 (lossless) and 51 (worst)")
+        if self.fps is not None and not MIN_FPS <= self.fps <= MAX_FPS:
+            raise UserError(f"video.fps={self.fps} must be from {MIN_FPS} to {MAX_FPS}, or null for the model's")
 
     def open(self, path: Path, *, fps: float, size_px: int, recording: Recording | None) -> "VideoWriter":
         """A writer of square frames that will leave its file at `path`."""
@@ -78,7 +84,7 @@ class VideoWriter:
     """Writes beside its path and renames at `close`. As a context it closes on success and discards on an exception."""
 
     def __init__(self, path: Path, settings: H264, *, fps: float, size_px: int, recording: Recording | None):
-        self.path, self.rate = path, Fraction(fps).limit_denominator(1001)
+        self.path, self.rate = path, exact_rate(fps)
         self.num_frames, self.num_samples = 0, 0
         self._part: Any = None
         self._container: Any = None
@@ -167,6 +173,14 @@ class VideoWriter:
             frame.pts, frame.time_base = self.num_samples, Fraction(1, self._audio.rate)
             self.num_samples += frame.samples
             self._container.mux(self._audio.encode(frame))
+
+
+def exact_rate(fps: float) -> Fraction:
+    """Frames a second. 29.97 and its like are what television means by them, 30000/1001."""
+    for whole in TELEVISION:
+        if abs(fps - whole / 1.001) < 0.005:
+            return Fraction(whole * 1000, 1001)
+    return Fraction(fps).limit_denominator(1001)
 
 
 def aac_layout(block: Block) -> str:

@@ -17,7 +17,7 @@ from float_research.video.writer import H264, Recording
 from media_cases.sound import CASES, HZ, Case
 
 RATE_HZ, FPS = 16000, 25.0
-SETTINGS = H264(crf=40, preset="ultrafast", audio_rate_hz=None, audio_bitrate_bps=192000)
+SETTINGS = H264(fps=None, crf=40, preset="ultrafast", audio_rate_hz=None, audio_bitrate_bps=192000)
 
 
 def decoded(path: Path, excerpt: Excerpt = WHOLE) -> tuple[np.ndarray, int, int]:

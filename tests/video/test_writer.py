@@ -11,7 +11,7 @@ from float_research.errors import UserError
 from float_research.video.reader import probe, read_frames
 from float_research.video.writer import H264, Recording
 
-SETTINGS = H264(crf=12, preset="fast", audio_rate_hz=48000, audio_bitrate_bps=128000)
+SETTINGS = H264(fps=None, crf=12, preset="fast", audio_rate_hz=48000, audio_bitrate_bps=128000)
 
 
 def moving_disc(num_frames: int) -> torch.Tensor:
@@ -88,7 +88,7 @@ def test_a_former_video_survives_a_failure(tmp_path: Path) -> None:
 
 def test_quality_must_be_one_of_x264() -> None:
     with pytest.raises(UserError, match="crf=99"):
-        H264(crf=99, preset="fast", audio_rate_hz=48000, audio_bitrate_bps=128000)
+        H264(fps=None, crf=99, preset="fast", audio_rate_hz=48000, audio_bitrate_bps=128000)
 
 
 def test_a_writer_that_cannot_begin_leaves_nothing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -96,7 +96,7 @@ def test_a_writer_that_cannot_begin_leaves_nothing(tmp_path: Path, monkeypatch: 
         raise KeyboardInterrupt
 
     monkeypatch.setattr("av.open", stop)
-    settings = H264(crf=20, preset="veryfast", audio_rate_hz=48000, audio_bitrate_bps=96000)
+    settings = H264(fps=None, crf=20, preset="veryfast", audio_rate_hz=48000, audio_bitrate_bps=96000)
     with pytest.raises(KeyboardInterrupt):
         settings.open(tmp_path / "a.mp4", fps=25.0, size_px=64, recording=None)
     assert not list(tmp_path.iterdir())

@@ -1,0 +1,58 @@
+"""Motion at the video's frame rate."""
+
+from collections.abc import Sequence
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+
+from float_research.compose import load
+from float_research.data.examples import example
+from float_research.inference.retiming import Retiming
+from float_research.types import Cost, MotionChunk
+from float_research.video.reader import probe
+
+TINY = ("model=tiny", "checkpoint=random", "face=none", "trainer.accelerator=cpu", "nfe=3")
+
+
+def retimed(motion: torch.Tensor, lengths: Sequence[int], fps: float) -> list[MotionChunk]:
+    total = round(len(motion) * fps / 25)
+    retiming, made, start = Retiming(num_frames=len(motion), num_video_frames=total, step=25 / fps), [], 0
+    for length in lengths:
+        made.append(retiming(MotionChunk(index=0, start=start, motion=motion[start : start + length], cost=Cost(1, 1))))
+        start += length
+    return made
+
+
+@pytest.mark.parametrize("fps", [1, 12, 24, 29.97, 30, 50, 60, 240])
+@pytest.mark.parametrize("lengths", [[100], [50, 50], [1] * 100, [1, 98, 1], [7, 3, 60, 30]])
+def test_motion_is_linear_between_frames_whatever_the_chunks(fps: float, lengths: list[int]) -> None:
+    motion = torch.randn(100, 3, dtype=torch.float64, generator=torch.Generator().manual_seed(0))
+    chunks = retimed(motion, lengths, fps)
+    made = torch.cat([chunk.motion for chunk in chunks]).numpy()
+    times = np.arange(len(made)) * 25 / fps
+    expected = np.stack([np.interp(times, np.arange(100), column) for column in motion.numpy().T], axis=1)
+    assert np.allclose(made, expected)
+    assert abs(len(made) / fps - 4) <= 0.5 / fps
+    starts = np.cumsum([0, *(len(chunk.motion) for chunk in chunks)])[:-1]
+    assert [chunk.start for chunk in chunks] == starts.tolist()
+    assert len(chunks[-1].motion), "a clip ends with its last chunk"
+
+
+def test_the_models_rate_leaves_motion_as_it_is() -> None:
+    motion = torch.randn(100, 3)
+    assert all(chunk.motion is not None for chunk in retimed(motion, [50, 50], 25))
+    assert torch.equal(torch.cat([chunk.motion for chunk in retimed(motion, [50, 50], 25)]), motion)
+
+
+@pytest.mark.parametrize(("fps", "frames"), [(24, 96), (29.97, 120), (60, 240)])
+def test_a_video_has_its_own_rate_and_the_same_length(fps: float, frames: int, tmp_path: Path) -> None:
+    pipeline = load([*TINY, f"video.fps={fps}"])
+    result = pipeline(example("portrait"), example("speech"))
+    info = probe(result.save(tmp_path / "a.mp4"))
+    assert (info.num_frames, info.fps) == (frames, pytest.approx(fps, abs=1e-4))
+    assert info.video_s == pytest.approx(4, abs=1 / fps)
+    assert info.audio_s == pytest.approx(4, abs=1 / fps)
+    assert len(result.motion) == 100
+    assert sum(1 for _ in pipeline.stream(example("portrait"), example("speech"))) == frames
