@@ -19,6 +19,7 @@ from torch.utils.data import DataLoader, Dataset
 from float_research.cache import Cache, Entry, sources
 from float_research.data import audio as audio_files
 from float_research.data import image as image_files
+from float_research.data.colour import colour
 from float_research.data.face import Cropper, NoCrop
 from float_research.errors import UserError, named, printable, reading
 from float_research.files import MAX_NAME_BYTES, sha256, short_name
@@ -155,7 +156,7 @@ class ClipLoader:
     emotions: Sequence[str]
 
     def __post_init__(self) -> None:
-        image_files.colour(self.background)
+        colour(self.background)
         BOUNDS.check_sound("the model", self.sampling_rate_hz, channels=1)
         if not 0 < self.fps <= MAX_FPS:
             raise UserError(f"model.fps={self.fps} must be above 0 and at most {MAX_FPS}")

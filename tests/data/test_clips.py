@@ -100,8 +100,8 @@ def test_a_hostile_manifest_ends_in_one_short_sentence(content: bytes, message: 
 
 def test_a_manifest_is_a_regular_file(tmp_path: Path) -> None:
     os.mkfifo(tmp_path / "pipe.csv")
-    for name in ("pipe.csv", "."):
-        with pytest.raises(UserError, match="is no regular file; give a CSV file"):
+    for name, problem in (("pipe.csv", "is no regular file"), (".", "is a folder")):
+        with pytest.raises(UserError, match=f"{problem}; give a CSV file"):
             Manifest(file=str(tmp_path / name)).clips()
 
 
