@@ -66,9 +66,12 @@ def upright(file: PillowImage.Image) -> PillowImage.Image:
 
 
 def is_picture(path: Path) -> bool:
-    """Whether the first bytes of a file are those of a picture."""
-    with reading(f"image {path}", REMEDY), path.open("rb") as content:
-        return format_of(content) is not None
+    """Whether a file can be opened and its first bytes are those of a picture."""
+    try:
+        with path.open("rb") as content:
+            return format_of(content) is not None
+    except OSError:
+        return False
 
 
 def format_of(content: BinaryIO) -> str | None:

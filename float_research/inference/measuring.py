@@ -81,9 +81,9 @@ def motion_depends(config: Mapping[str, Any], checkpoint_hash: str) -> dict[str,
     return {"settings": signature(config, without=APPROXIMATION), "checkpoint": checkpoint_hash}
 
 
-def clip_depends(clip: Clip, image_sha256: str, audio_sha256: str) -> dict[str, str | None]:
+def clip_depends(clip: Clip, image_sha256: str, audio_sha256: str) -> dict[str, Any]:
     """What else the exact motion of a clip depends on."""
-    return {"id": clip.id, "label": clip.emotion, "image": image_sha256, "audio": audio_sha256}
+    return {"id": clip.id, **clip.own, "image": image_sha256, "audio": audio_sha256}
 
 
 def write_tables(video: Path, found: Findings, fps: float) -> dict[str, str]:

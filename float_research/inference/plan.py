@@ -7,7 +7,8 @@ from pathlib import Path
 import torch
 from rich.table import Table
 
-from float_research.data.clips import ClipLoader
+from float_research.data.clips import ClipLoader, Once
+from float_research.inference.failures import Failures
 from float_research.inference.module import Naming
 from float_research.models.decoding import Decoding
 from float_research.models.float_model import FloatModel
@@ -29,22 +30,20 @@ class PlannedClip:
 
 
 def plan_clips(
-    clips: Sequence[Clip], loader: ClipLoader, sampler: Sampler, naming: Naming, folder: Path
+    clips: Sequence[Clip], loader: ClipLoader, sampler: Sampler, naming: Naming, *, folder: Path, failures: Failures
 ) -> list[PlannedClip]:
-    """Reads every clip's files once. Raises UserErrors for files that a run would stumble over."""
-    planned = []
-    for clip in clips:
-        num_frames = loader.probe(clip)
-        planned.append(
-            PlannedClip(
-                clip=clip,
-                num_frames=num_frames,
-                num_chunks=sampler.num_windows(num_frames),
-                cost=sampler.declared_cost(num_frames),
-                video=folder / "videos" / f"{naming(clip)}.mp4",
-            )
+    """Reads every file once. Clips whose files a run would stumble over go to `failures`."""
+    once = Once()
+    return [
+        PlannedClip(
+            clip=clip,
+            num_frames=num_frames,
+            num_chunks=sampler.num_windows(num_frames),
+            cost=sampler.declared_cost(num_frames),
+            video=folder / "videos" / f"{naming(clip)}.mp4",
         )
-    return planned
+        for clip, num_frames in failures.sift(clips, lambda clip: loader.probe(clip, once))
+    ]
 
 
 def estimate_memory_mb(

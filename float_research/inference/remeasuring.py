@@ -21,7 +21,7 @@ from float_research.metrics.metric import Findings, FrameMetric, Metric, Need, S
 from float_research.metrics.panel import Panel
 from float_research.metrics.track import SUFFIX, MotionTrack, load_track
 from float_research.tracking.record import RECORD, read_record, write_json
-from float_research.types import Clip, Image
+from float_research.types import Clip, Excerpt, Image
 from float_research.video.reader import read_frames, read_frames_at
 
 T = TypeVar("T")
@@ -91,14 +91,12 @@ class Remeasuring:
         return content
 
     def _measure(self, record: dict[str, Any], video: Path, checkpoint_hash: str) -> None:
-        clip = Clip(
-            id=record["id"], image=Path(record["image"]), audio=Path(record["audio"]), emotion=record.get("label")
-        )
+        clip = recorded_clip(record)
         inputs = Inputs(clip=clip, image_sha256=record["image_sha256"], audio_sha256=record["audio_sha256"])
         missing: dict[Need, str] = {}
         track = found_or_said(missing, Need.MOTION, lambda: motion_of(record, video.with_suffix(SUFFIX)))
         speech = found_or_said(missing, Need.AUDIO, lambda: self.loader.speech(inputs.intact("audio")))
-        portrait = found_or_said(missing, Need.PORTRAIT, lambda: self.loader.portrait(inputs.intact("image").image))
+        portrait = found_or_said(missing, Need.PORTRAIT, lambda: self.loader.portrait(inputs.intact("image")))
         if not video.is_file():
             missing[Need.FRAMES] = f"{video} does not exist"
         elif sha256(video) != record["video_sha256"]:
@@ -145,6 +143,21 @@ class Remeasuring:
     @cached_property
     def _pipeline(self) -> Pipeline:
         return self.load()
+
+
+def recorded_clip(record: Mapping[str, Any]) -> Clip:
+    """The clip that a record tells of. Records of older versions say less of it."""
+    excerpt, crop = record.get("excerpt") or {}, record.get("crop")
+    return Clip(
+        id=record["id"],
+        image=Path(record["image"]),
+        audio=Path(record["audio"]),
+        emotion=record.get("label"),
+        excerpt=Excerpt(**{name: excerpt[name] for name in Excerpt.__annotations__ if name in excerpt}),
+        seed=record.get("seed"),
+        crop=tuple(crop) if crop else None,
+        face=record.get("face_index"),
+    )
 
 
 def video_of(folder: Path, name: str) -> Path:
