@@ -114,7 +114,7 @@ class Grid(ClipSource):
         told = []
         for setting, (kind, files) in self._files.items():
             if left := [path for path in files.others if path not in used]:
-                told.append(f"left out of {setting}, {len(left)} that hold no {kind}: {names(left)}")
+                told.append(f"left out of {setting}: {len(left)} without a {kind} ({names(left)})")
         return told
 
     @cached_property

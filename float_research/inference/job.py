@@ -94,7 +94,7 @@ class Job:
         if not self.dry_run:
             self.checkpoint.files()
         clips = self.source.clips()
-        tell = partial(say, console, style="bold yellow")
+        tell = rank_zero_only(partial(say, console, style="bold yellow"))
         for note in self.source.notes():
             tell(note)
         failures = Failures(num_clips=len(clips), skip=(self.on_error or self.source.on_error) == SKIP)

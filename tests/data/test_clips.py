@@ -46,7 +46,7 @@ def test_a_grid_is_every_portrait_with_every_recording(tmp_path: Path) -> None:
         (tmp_path / name).touch()
     grid = Grid(images=str(tmp_path / "i"), audios=str(tmp_path / "s"))
     assert [clip.id for clip in grid.clips()] == ["a-x", "b-x", "a-y", "b-y"]
-    assert grid.notes() == ["left out of data.images, 1 that hold no picture: notes.txt"]
+    assert grid.notes() == ["left out of data.images: 1 without a picture (notes.txt)"]
     (tmp_path / "i" / "a.png").touch()
     with pytest.raises(UserError, match="'a-x' occurs more than once"):
         Grid(images=str(tmp_path / "i"), audios=str(tmp_path / "s")).clips()
@@ -71,7 +71,10 @@ def test_a_grid_takes_files_by_what_they_hold(tmp_path: Path, portrait: Path, sp
     clips = grid.clips()
     assert {clip.image.name for clip in clips} == {"face", "face.wav.bak", "other.jpe"}
     assert {clip.audio.name for clip in clips} == {"one.wma", "two"}
-    assert [note.partition(": ")[2] for note in grid.notes()] == ["gone.png, notes.txt, old"] * 2
+    assert grid.notes() == [
+        f"left out of {setting}: 3 without a {kind} (gone.png, notes.txt, old)"
+        for setting, kind in (("data.images", "picture"), ("data.audios", "recording"))
+    ]
     (tmp_path / "sounds").mkdir()
     shutil.copy(tmp_path / "two", tmp_path / "sounds")
     with pytest.raises(UserError, match=r"data\.images=.*sounds holds no picture \(1 left out: two\)"):
