@@ -25,7 +25,7 @@ from float_research.tracking.record import write_failure
 TRACEBACK_SWITCH, TRACEBACK_WISH = "HYDRA_FULL_ERROR", "FLOAT_FULL_ERROR"
 """The first is always set within a script, or Hydra would print errors; the second tells workers what was wished."""
 WANTS_TRACEBACK = os.environ.get(TRACEBACK_WISH, os.environ.get(TRACEBACK_SWITCH)) == "1"
-EXIT_USER_ERROR, EXIT_CRASH, EXIT_SIGNAL = 2, 1, 128
+EXIT_USER_ERROR, EXIT_CRASH, EXIT_INCOMPLETE, EXIT_SIGNAL = 2, 1, 3, 128
 WORKER_DIED = ("TerminatedWorkerError", "UncompletedJobError", "WorkerCrashedError", "OutOfMemoryError")
 """What joblib, submitit and Ray raise when the process of a job is gone."""
 # Our launchers are named as those of Hydra's plugins, on purpose. Here, so that worker processes know it too.
@@ -86,6 +86,12 @@ def errors() -> Iterator[None]:
 def in_sweep() -> bool:
     """Whether this is a run of a sweep."""
     return HydraConfig.initialized() and HydraConfig.get().mode == RunMode.MULTIRUN
+
+
+def incomplete() -> None:
+    """Ends a run that made some of its clips and left others out. In a sweep, the summary says so at its end."""
+    if not in_sweep():
+        sys.exit(EXIT_INCOMPLETE)
 
 
 def fail(message: str, code: int) -> NoReturn:

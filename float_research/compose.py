@@ -152,6 +152,7 @@ def model_builder(cfg: DictConfig) -> "Callable[[], FloatModel]":
 def build_job(cfg: DictConfig) -> "Job":
     """All parts of a run, cheap ones only: nothing reads weights or media yet."""
     with importing():
+        from float_research.data.clips import SKIP, STOP
         from float_research.inference.job import Job
         from float_research.inference.module import Naming
 
@@ -168,6 +169,8 @@ def build_job(cfg: DictConfig) -> "Job":
         check_type(name, cfg[name], wanted)
     if cfg.overlap is not None:
         check_type("overlap", cfg.overlap, bool)
+    if cfg.on_error not in (None, STOP, SKIP):
+        raise UserError(f"on_error={cfg.on_error} is unknown; choose {STOP} or {SKIP}, or null for what data=… does")
     check_place(cfg)
     return Job(
         build_model=model_builder(cfg),
@@ -186,6 +189,7 @@ def build_job(cfg: DictConfig) -> "Job":
         overlap=cfg.overlap,
         naming=Naming(pattern=cfg.name, values=naming_values(cfg)),
         output_dir=Path(cfg.output_dir),
+        on_error=cfg.on_error,
         dry_run=cfg.dry_run,
         resume=cfg.resume or requeued(),
         trackers=build_trackers(cfg),

@@ -111,7 +111,8 @@ def require_file(path: Path, what: str, remedy: str) -> Path:
         problem = "does not exist" if isinstance(error, FileNotFoundError) else "cannot be used"
         raise UserError(f"{named(what, path)} {problem}; {remedy}") from error
     if not stat.S_ISREG(mode):
-        raise UserError(f"{named(what, path)} is no regular file; {remedy}")
+        problem = "is a folder" if stat.S_ISDIR(mode) else "is no regular file"
+        raise UserError(f"{named(what, path)} {problem}; {remedy}")
     return path
 
 

@@ -35,7 +35,7 @@ _locks: dict[Path, TextIO] = {}
 class Sweep(Callback):
     """Keeps a sweep's folder to itself, and sums it up once all runs have ended: printed, in files, to trackers.
 
-    Exits with 1 if any run failed.
+    Exits with 1 if any run failed, else with 3 if any clip did.
     """
 
     process: int | None = None
@@ -66,6 +66,8 @@ class Sweep(Callback):
         release(folder)
         if num_failed:
             sys.exit(1)
+        if not table.empty and table["failed"].any():
+            sys.exit(cli.EXIT_INCOMPLETE)
 
 
 def start_ray(**settings: Any) -> None:

@@ -18,13 +18,20 @@ AGAIN = "make it again, or delete it"
 
 def read_text(path: Path, *, what: str = "file", remedy: str = AGAIN, max_bytes: int = MAX_BYTES) -> str:
     """A text file, whole. Raises a UserError for what is no file, no UTF-8, or larger than `max_bytes`."""
+    content = read_bytes(path, what=what, remedy=remedy, max_bytes=max_bytes)
+    with reading(f"{what} {path}", remedy):
+        return content.decode("utf-8-sig")
+
+
+def read_bytes(path: Path, *, what: str, remedy: str, max_bytes: int) -> bytes:
+    """A file, whole. Raises a UserError for what is no file, or larger than `max_bytes`."""
     require_file(path, what, remedy)
     with reading(f"{what} {path}", remedy):
         with path.open("rb") as file:
             content = file.read(max_bytes + 1)
         if len(content) > max_bytes:
             raise ValueError(f"it has more than {max_bytes:,} bytes")
-        return content.decode("utf-8-sig")
+        return content
 
 
 def read_json(path: Path, *, what: str = "file", remedy: str = AGAIN) -> Any:

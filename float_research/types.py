@@ -5,7 +5,7 @@ p previous frames, d motion latent, a audio feature, e emotions, s samples, h an
 """
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any, Protocol, runtime_checkable
 
@@ -41,12 +41,13 @@ Network = Callable[[Conditions], VectorField]
 
 @dataclass(frozen=True, kw_only=True)
 class ClipConditions:
-    """The conditions of a whole clip. `id` names its noise."""
+    """The conditions of a whole clip. `id` names its noise; `seed`, if given, replaces the run's."""
 
     id: str
     audio: Float[Tensor, "t a"]
     reference: Float[Tensor, " d"]
     emotion: Float[Tensor, "t e"]
+    seed: int | None = None
 
     @property
     def num_frames(self) -> int:
@@ -98,29 +99,57 @@ WHOLE = Excerpt()
 
 @dataclass(frozen=True, kw_only=True)
 class Clip:
-    """One portrait to be animated by one recording. `emotion`, if given, is a label that replaces the run's source."""
+    """One portrait to be animated by one recording.
+
+    What it has of its own replaces the run's: a label as `emotion`, the `seed` of its noise, and for the detector's
+    choice a `crop` (left, top, right, bottom in pixels of the upright portrait) or the index of a `face`, counted from
+    0 in the detector's order.
+    """
 
     id: str
     image: Path
     audio: Path
     emotion: str | None = None
     excerpt: Excerpt = WHOLE
+    seed: int | None = None
+    crop: tuple[int, int, int, int] | None = None
+    face: int | None = None
+
+    @property
+    def own(self) -> dict[str, Any]:
+        """What it is made of besides its files, as its record says it. A clip on disk that differs in it is another."""
+        return {
+            "label": self.emotion,
+            "excerpt": asdict(self.excerpt),
+            "seed": self.seed,
+            "crop": list(self.crop) if self.crop else None,
+            "face_index": self.face,
+        }
 
 
 @dataclass(frozen=True, kw_only=True)
 class LoadedClip:
     """A clip with its files read: the face crop in [-1, 1] and the waveform as recorded, mono at the model's rate.
 
-    Of `clip`, track and channel are chosen. `face` and `sound` are for the record.
+    `excerpt`: what it is of, track and channel chosen. `face` and `sound` are for the record.
     """
 
     clip: Clip
     image: Float[Tensor, "3 h w"]
     waveform: Waveform
     num_frames: int
+    excerpt: Excerpt = WHOLE
     face: Mapping[str, Any] = field(default_factory=dict)
     sound: Mapping[str, Any] = field(default_factory=dict)
     seconds: Mapping[str, float] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, kw_only=True)
+class FailedClip:
+    """A clip that its files or its own settings did not let be made, and the sentence on why."""
+
+    clip: Clip
+    reason: str
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -129,10 +158,10 @@ class ClipResult:
 
     `made_s`: seconds from loading to the last metric, where stages may overlap; clips sampled side by side share them.
     `declared` is None where a solver chooses its own number of evaluations; `reused` names what a cache gave, so that
-    the seconds of these stages are those of looking it up. `label`: the clip's own emotion. `metrics`: name → number;
-    `absent`: name → why there is none; `from_video`: those that were measured later, of the encoded video, and not of
-    the frames as they were made. `traces`, `flow`: files of what was measured over frames and over flow time, from the
-    run's folder on.
+    the seconds of these stages are those of looking it up. `label` to `face_index`: see `Clip.own`. `metrics`: name →
+    number; `absent`: name → why there is none; `from_video`: those that were measured later, of the encoded video, and
+    not of the frames as they were made. `traces`, `flow`: files of what was measured over frames and over flow time,
+    from the run's folder on.
     """
 
     id: str
@@ -145,6 +174,10 @@ class ClipResult:
     image_sha256: str
     audio_sha256: str
     label: str | None
+    excerpt: Mapping[str, Any]
+    seed: int | None
+    crop: Sequence[int] | None
+    face_index: int | None
     num_frames: int
     num_chunks: int
     declared: Cost | None

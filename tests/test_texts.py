@@ -48,7 +48,7 @@ def test_what_is_hostile_is_one_sentence_with_the_file(name: str, tmp_path: Path
 def test_what_is_no_file_is_told(tmp_path: Path) -> None:
     os.mkfifo(tmp_path / "pipe")
     for path, said in {
-        tmp_path: "is no regular file",
+        tmp_path: "is a folder",
         tmp_path / "pipe": "is no regular file",
         tmp_path / "nothing": "does not exist",
         Path("/dev/zero"): "is no regular file",

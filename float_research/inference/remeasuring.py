@@ -2,7 +2,7 @@
 
 import itertools
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, fields
+from dataclasses import dataclass
 from functools import cached_property, partial
 from pathlib import Path
 from typing import Any, TypeVar
@@ -29,7 +29,6 @@ FRAMES_A_BATCH = 16
 VIDEOS = "videos"
 NEEDED = ("id", "image", "audio", "video", "image_sha256", "audio_sha256", "video_sha256", "num_frames", "face")
 """What a clip's record must say to be measured again."""
-EXCERPT = [entry.name for entry in fields(Excerpt)]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -92,20 +91,13 @@ class Remeasuring:
         return content
 
     def _measure(self, record: dict[str, Any], video: Path, checkpoint_hash: str) -> None:
-        sound = record.get("sound") or {}
-        clip = Clip(
-            id=record["id"],
-            image=Path(record["image"]),
-            audio=Path(record["audio"]),
-            emotion=record.get("label"),
-            excerpt=Excerpt(**{key: value for key, value in sound.items() if key in EXCERPT}),
-        )
+        clip = recorded_clip(record)
         inputs = Inputs(clip=clip, image_sha256=record["image_sha256"], audio_sha256=record["audio_sha256"])
         fps = (self.config.get("video") or {}).get("fps") or self.loader.fps
         missing = retimed(fps, self.loader.fps)
         track = found_or_said(missing, Need.MOTION, lambda: motion_of(record, video.with_suffix(SUFFIX)))
         speech = found_or_said(missing, Need.AUDIO, lambda: self.loader.speech(inputs.intact("audio")))
-        portrait = found_or_said(missing, Need.PORTRAIT, lambda: self.loader.portrait(inputs.intact("image").image))
+        portrait = found_or_said(missing, Need.PORTRAIT, lambda: self.loader.portrait(inputs.intact("image")))
         if not video.is_file():
             missing[Need.FRAMES] = f"{video} does not exist"
         elif sha256(video) != record["video_sha256"]:
@@ -152,6 +144,21 @@ class Remeasuring:
     @cached_property
     def _pipeline(self) -> Pipeline:
         return self.load()
+
+
+def recorded_clip(record: Mapping[str, Any]) -> Clip:
+    """The clip that a record tells of. Records of older versions say less of it."""
+    excerpt, crop = record.get("excerpt") or {}, record.get("crop")
+    return Clip(
+        id=record["id"],
+        image=Path(record["image"]),
+        audio=Path(record["audio"]),
+        emotion=record.get("label"),
+        excerpt=Excerpt(**{name: excerpt[name] for name in Excerpt.__annotations__ if name in excerpt}),
+        seed=record.get("seed"),
+        crop=tuple(crop) if crop else None,
+        face=record.get("face_index"),
+    )
 
 
 def video_of(folder: Path, name: str) -> Path:

@@ -100,8 +100,8 @@ def _solve(problem: Problem, solver: Solver, points: Sequence[float]) -> Float[T
     with computing_in(torch.float64):
         fmt = copy.deepcopy(problem.fmt).to(device, torch.float64)
         given = problem.conditions
-        conditions = ClipConditions(
-            id=given.id,
+        conditions = replace(
+            given,
             audio=given.audio.to(device, torch.float64),
             reference=given.reference.to(device, torch.float64),
             emotion=given.emotion.to(device, torch.float64),

@@ -88,7 +88,7 @@ class Take(contextlib.AbstractContextManager["Take"]):
             audio=str(clip.audio),
             image_sha256=sha256(clip.image),
             audio_sha256=sha256(clip.audio),
-            label=clip.emotion,
+            **clip.own,
             num_frames=self.writer.num_frames,
             num_chunks=self.num_windows,
             declared=self.pipeline.sampler.declared_cost(self.clip.num_frames),

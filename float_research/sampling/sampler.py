@@ -102,7 +102,7 @@ class Sampler:
 
     def _noise(self, clip: ClipConditions) -> Iterator[Float[Tensor, "l d"]]:
         return self.noise(
-            seed=self.seed,
+            seed=self.seed if clip.seed is None else clip.seed,
             clip=clip.id,
             num_frames=self.chunking.window_frames,
             latent_dim=clip.reference.shape[-1],

@@ -33,6 +33,7 @@ PACKAGES = ("float-research", "torch", "torchdiffeq", "transformers", "lightning
 PLACES = frozenset(
     {
         "output_dir",
+        "on_error",
         "dry_run",
         "resume",
         "name",

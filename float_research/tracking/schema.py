@@ -57,6 +57,12 @@ def maybe(check: Check) -> Check:
     return lambda value, name: None if value is None else check(value, name)
 
 
+def box(value: Any, name: str) -> None:
+    """Left, top, right, bottom."""
+    each(count)(value, name)
+    _require(len(value) == 4, name, "list of 4")
+
+
 def each(check: Check, most: int = MAX_NAMES) -> Check:
     """A list of what `check` takes."""
 
@@ -116,6 +122,12 @@ CLIP = having(
         "audio": path,
         **dict.fromkeys(("video_sha256", "image_sha256", "audio_sha256", "motion_sha256"), maybe(text)),
         "label": maybe(text),
+        "excerpt": maybe(
+            having({"track": maybe(count), "channel": maybe(count), "start_s": number, "end_s": maybe(number)})
+        ),
+        "seed": maybe(count),
+        "crop": maybe(box),
+        "face_index": maybe(count),
         "num_frames": frames,
         "num_chunks": count,
         "declared": COST,
@@ -159,6 +171,7 @@ RUN = having(
         "metrics": NUMBERS,
         "absent": TEXTS,
         "clips": each(CLIP, MAX_CLIPS),
+        "failed": maybe(each(having({"id": text, "image": path, "audio": path, "reason": text}), MAX_CLIPS)),
     }
 )
 

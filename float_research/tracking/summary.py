@@ -55,6 +55,7 @@ def facts(run: Run) -> dict[str, Any]:
     return {
         "run": run.name,
         **{name: totals.get(name) for name in ("clips", "frames", "chunks")},
+        "failed": len(record.get("failed") or []),
         **costs,
         **{f"{stage}_s": value for stage, value in (totals.get("seconds") or {}).items()},
         **mean_metrics(record),

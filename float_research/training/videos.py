@@ -17,8 +17,8 @@ from jaxtyping import Float
 from torch import Tensor
 
 from float_research.data.audio import check_waveform, listen
-from float_research.data.clips import listed
 from float_research.data.face import Cropper
+from float_research.data.listing import listed
 from float_research.errors import UserError, reading
 from float_research.files import alone, require_file
 from float_research.training.objective import HELD_OUT, TRAINING

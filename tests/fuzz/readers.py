@@ -222,7 +222,7 @@ def build_again(path: Path) -> object:
 def read_manifest(path: Path) -> object:
     from float_research.data.clips import Manifest
 
-    return Manifest(file=str(path)).clips()
+    return Manifest(track=None, channel=None, file=str(path)).clips()
 
 
 def read_corpus(path: Path) -> object:

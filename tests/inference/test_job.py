@@ -136,7 +136,7 @@ def test_two_clips_never_share_a_file(manifest: Path, tmp_path: Path) -> None:
 def test_a_dry_run_says_what_a_run_does_and_writes_nothing(manifest: Path, tmp_path: Path) -> None:
     console = Console(record=True, width=200, file=io.StringIO())
     settings = ["data=manifest", f"data.file={manifest}", "nfe=3"]
-    assert job(tmp_path / "out", *settings, "dry_run=true", "checkpoint=official").run(console) is None
+    assert job(tmp_path / "out", *settings, "dry_run=true", "checkpoint=official").run(console) == {"failed": []}
     assert not (tmp_path / "out").exists()
     lines = {line.split()[1]: line.split("│")[2:6] for line in console.export_text().splitlines() if line[:1] == "│"}
     made = run(tmp_path / "out", *settings)

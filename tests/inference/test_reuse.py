@@ -19,7 +19,7 @@ from float_research.errors import UserError
 from float_research.inference import reuse
 from float_research.inference.api import Pipeline
 from float_research.models.checkpoint import Random, parameter_shapes
-from float_research.types import Image
+from float_research.types import Clip, Image
 
 BASE = ("model=tiny", "checkpoint=random", "face=none", "trainer.accelerator=cpu", "output_dir=out")
 
@@ -191,6 +191,13 @@ def test_a_crop_depends_on_every_setting_of_the_face(portrait: Path, tmp_path: P
         face=face,
     )
     (tmp_path / "other.png").write_bytes(portrait.read_bytes() + b"0")
+    clip = Clip(id="a", image=portrait, audio=portrait)
+    clips = [
+        dataclasses.replace(clip, image=tmp_path / "other.png"),
+        dataclasses.replace(clip, crop=(0, 0, 20, 20)),
+        dataclasses.replace(clip, crop=(0, 0, 20, 21)),
+        dataclasses.replace(clip, face=0),
+    ]
     loaders = [
         base,
         dataclasses.replace(base, background="white"),
@@ -202,9 +209,10 @@ def test_a_crop_depends_on_every_setting_of_the_face(portrait: Path, tmp_path: P
     ]
     for _ in range(2):
         for loader in loaders:
-            loader.portrait(portrait)
-        base.portrait(tmp_path / "other.png")
-        assert len(list(tmp_path.rglob("*.safetensors"))) == len(loaders) + 1
+            loader.portrait(clip)
+        for other in clips:
+            base.portrait(other)
+        assert len(list(tmp_path.rglob("*.safetensors"))) == len(loaders) + len(clips)
 
 
 def test_a_crop_depends_on_the_detector_and_its_weights(tmp_path: Path) -> None:

@@ -66,7 +66,7 @@ def save(tensors: object) -> Callable[[Path], object]:
         (save({3: torch.zeros(2)}), "not a state dict"),
         (save([1]), "not a state dict"),
         (lambda path: path.write_bytes(b"\x80\x02text"), r"w\.pt"),
-        (lambda path: path.mkdir(), "no regular file"),
+        (lambda path: path.mkdir(), "is a folder"),
     ],
 )
 def test_weights_that_do_not_fit_are_told(tmp_path: Path, write: Callable[[Path], object], told: str) -> None:
