@@ -4,6 +4,7 @@ import fcntl
 import hashlib
 import os
 import stat
+import unicodedata
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
@@ -101,6 +102,27 @@ def short_name(stem: str, room: int) -> str:
         return stem
     cut = content[: room - 9].decode(errors="ignore")
     return f"{cut}-{hashlib.sha256(content).hexdigest()[:8]}"
+
+
+def present(path: str) -> str:
+    """`path`, or what is there instead by a name that differs only in how accents are composed (NFC or NFD)."""
+    if path.isascii() or os.path.lexists(path):
+        return path
+    place, name = os.path.split(path.rstrip("/"))
+    if not name:
+        return path
+    place = present(place)
+    try:
+        names = sorted(os.listdir(place or "."))
+    except OSError:
+        return path
+    same = [other for other in names if composed(other) == composed(name)]
+    return os.path.join(place, same[0]) if same else path
+
+
+def composed(name: str) -> str:
+    """A name with its accents composed (NFC), so that names that look the same are the same."""
+    return unicodedata.normalize("NFC", name)
 
 
 def require_file(path: Path, what: str, remedy: str) -> Path:
