@@ -17,9 +17,12 @@ from omegaconf import DictConfig, ListConfig, OmegaConf
 from float_research.cli import importing, in_sweep
 from float_research.data.examples import asset, example
 from float_research.errors import UserError, printable, writable
+from float_research.files import name_bytes
 from float_research.overrides import literal, without_interpolations
 
 if TYPE_CHECKING:  # functions import what they build, so that help and refusals come at once
+    from lightning import Trainer
+
     from float_research.data.clips import ClipLoader
     from float_research.evaluation.demo import Evaluation
     from float_research.inference.api import Pipeline
@@ -163,9 +166,24 @@ def model_builder(cfg: DictConfig) -> "Callable[[], FloatModel]":
     return partial(build, cfg.model)
 
 
+def build_trainer(cfg: DictConfig) -> "Trainer":
+    """Lightning's trainer. Raises a UserError for 64 bits on a device that has none."""
+    from float_research.devices import widest
+
+    trainer: Trainer = build(cfg.trainer)
+    device = trainer.strategy.root_device
+    if str(trainer.precision).startswith("64") and widest(device).itemsize < 8:
+        raise UserError(
+            f"trainer.precision={trainer.precision} is more than {device.type} knows; take 32-true, or "
+            "trainer.accelerator=cpu"
+        )
+    return trainer
+
+
 def build_job(cfg: DictConfig) -> "Job":
     """All parts of a run, cheap ones only: nothing reads weights or media yet."""
     with importing():
+        from float_research.data.clips import ENDING_BYTES
         from float_research.inference.job import Job
         from float_research.inference.module import Naming
 
@@ -196,10 +214,12 @@ def build_job(cfg: DictConfig) -> "Job":
         decoding=build(cfg.decoding),
         video=build(cfg.video),
         metrics=build_metrics(cfg),
-        build_trainer=partial(build, cfg.trainer),
+        build_trainer=partial(build_trainer, cfg),
         batch_clips=cfg.batch_clips,
         overlap=cfg.overlap,
-        naming=Naming(pattern=cfg.name, values=naming_values(cfg)),
+        naming=Naming(
+            pattern=cfg.name, values=naming_values(cfg), room=name_bytes(Path(cfg.output_dir)) - ENDING_BYTES
+        ),
         output_dir=Path(cfg.output_dir),
         dry_run=cfg.dry_run,
         resume=cfg.resume or requeued(),
@@ -343,7 +363,7 @@ def load_composed(cfg: DictConfig) -> "Pipeline":
         from float_research.models.checkpoint import load_model
 
     silence_lightning()
-    trainer, checkpoint = build(cfg.trainer), build(cfg.checkpoint)
+    trainer, checkpoint = build_trainer(cfg), build(cfg.checkpoint)
     settings = {name: resolved(cfg[name]) for name in ("model", "trainer")}
     model, device = load_model(model_builder(cfg), checkpoint), trainer.strategy.root_device
     parts = FloatPipeline(

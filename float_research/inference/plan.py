@@ -7,7 +7,8 @@ from pathlib import Path
 import torch
 from rich.table import Table
 
-from float_research.data.clips import ClipLoader
+from float_research.data.clips import ENDING_BYTES, ClipLoader
+from float_research.files import PART_BYTES, require_path
 from float_research.inference.module import Naming
 from float_research.models.decoding import Decoding
 from float_research.models.float_model import FloatModel
@@ -35,13 +36,15 @@ def plan_clips(
     planned = []
     for clip in clips:
         num_frames = loader.probe(clip)
+        video = folder / "videos" / f"{naming(clip)}.mp4"
+        require_path(video, ENDING_BYTES + PART_BYTES, "choose a shorter hydra.run.dir")
         planned.append(
             PlannedClip(
                 clip=clip,
                 num_frames=num_frames,
                 num_chunks=sampler.num_windows(num_frames),
                 cost=sampler.declared_cost(num_frames),
-                video=folder / "videos" / f"{naming(clip)}.mp4",
+                video=video,
             )
         )
     return planned
