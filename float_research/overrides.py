@@ -21,7 +21,7 @@ def literal(overrides: Sequence[str], *, sweep: bool = False) -> list[str]:
     """Overrides that Hydra's grammar reads: a value that it cannot read becomes a quoted text, without interpolations.
 
     So does each element of a list that it cannot read, and in a sweep each value between two commas. Such a text may
-    begin with `~/`, the home folder, as in a shell.
+    begin with `~/`, the home folder, as in a shell. A text keeps its blanks and backslashes where a file has them.
 
     Raises:
         UserError: one that is no name with a value.
@@ -38,14 +38,20 @@ def arguments(given: Sequence[str]) -> list[str]:
 
 def _literal(override: str, *, sweep: bool) -> str:
     name, equals, value = override.partition("=")
-    if name.strip("+~") and read(override) is not None:
-        return override
+    known = read(override) if name.strip("+~") else None
+    if known is not None:
+        return f"{name}={quoted(value)}" if _is_file_otherwise(known, value) else override
     if not name.strip("+~") or not equals or read(f"{name}=") is None:
         raise UserError(
             f"{printable(override)} is no NAME=VALUE; put quotes around an argument that has blanks or signs of the "
             "shell: 'data.image=my photo (1).png'"
         )
     return f"{name}={','.join(map(_element, _split(value))) if sweep else _element(value)}"
+
+
+def _is_file_otherwise(known: Override, value: str) -> bool:
+    """Whether the grammar drops blanks or backslashes from the name of a file."""
+    return isinstance(known._value, str) and known._value != value and os.path.lexists(value)
 
 
 def read(override: str) -> Override | None:
@@ -77,7 +83,7 @@ def _split(text: str) -> list[str]:
     while parts:
         ends = range(1, len(parts) + 1) if parts[0].lstrip().startswith(OPENING) or "(" in parts[0] else (1,)
         end = next((end for end in ends if _is_whole(",".join(parts[:end]))), 1)
-        found.append(",".join(parts[:end]))
+        found.append(",".join(parts[:end]).strip(" \t"))
         del parts[:end]
     return found
 

@@ -21,7 +21,7 @@ from float_research.data import audio as audio_files
 from float_research.data import image as image_files
 from float_research.data.face import Cropper, NoCrop
 from float_research.errors import UserError, named, printable, reading
-from float_research.files import MAX_NAME_BYTES, sha256, short_name
+from float_research.files import MAX_NAME_BYTES, composed, present, sha256, short_name
 from float_research.media import BOUNDS, Limits
 from float_research.packages import package_versions
 from float_research.texts import read_text
@@ -64,7 +64,7 @@ class ClipSource(ABC):
 
 def file_name(text: str) -> str:
     """`text` with all but letters, digits, dot, dash and underscore replaced; never hidden, empty or too long."""
-    return short_name(re.sub(r"[^\w.-]+", "_", text).lstrip(".") or "_", MAX_NAME_BYTES - ENDING_BYTES)
+    return short_name(re.sub(r"[^\w.-]+", "_", composed(text)).lstrip(".") or "_", MAX_NAME_BYTES - ENDING_BYTES)
 
 
 def pair_id(image: Path, audio: Path) -> str:
@@ -79,7 +79,7 @@ class Pair(ClipSource):
     audio: str
 
     def pairs(self) -> Iterator[Clip]:
-        image, audio = Path(self.image), Path(self.audio)
+        image, audio = Path(present(self.image)), Path(present(self.audio))
         yield Clip(id=pair_id(image, audio), image=image, audio=audio)
 
 
@@ -91,8 +91,8 @@ class Grid(ClipSource):
     audios: str
 
     def pairs(self) -> Iterator[Clip]:
-        images = listed(Path(self.images), image_files.SUFFIXES, "data.images")
-        for audio in listed(Path(self.audios), audio_files.SUFFIXES, "data.audios"):
+        images = listed(Path(present(self.images)), image_files.SUFFIXES, "data.images")
+        for audio in listed(Path(present(self.audios)), audio_files.SUFFIXES, "data.audios"):
             for image in images:
                 yield Clip(id=pair_id(image, audio), image=image, audio=audio)
 
@@ -108,7 +108,7 @@ class Manifest(ClipSource):
         return f" in {printable(self.file, 1000)}"
 
     def pairs(self) -> Iterator[Clip]:
-        path = Path(self.file)
+        path = Path(present(self.file))
         text = read_text(path, what="data.file", remedy=MANIFEST, max_bytes=MAX_MANIFEST_BYTES)
         with reading(f"data.file {path}", MANIFEST):
             yield from self._clips(path, csv.DictReader(io.StringIO(text, newline="")))
@@ -125,7 +125,7 @@ class Manifest(ClipSource):
                 raise UserError(
                     f"{named('data.file', path)}, line {reader.line_num}: image and audio must both be given"
                 )
-            image, audio = path.parent / row["image"], path.parent / row["audio"]
+            image, audio = (Path(present(str(path.parent / row[kind]))) for kind in ("image", "audio"))
             id = file_name(row["id"]) if row.get("id") else pair_id(image, audio)
             yield Clip(id=id, image=image, audio=audio, emotion=row.get("emotion") or None)
 
