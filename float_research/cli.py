@@ -15,10 +15,11 @@ from typing import NoReturn
 from hydra.core.hydra_config import HydraConfig
 from hydra.errors import HydraException, InstantiationException, MissingConfigException
 from hydra.types import RunMode
-from omegaconf.errors import MissingMandatoryValue, OmegaConfBaseException
+from omegaconf.errors import InterpolationResolutionError, MissingMandatoryValue, OmegaConfBaseException
 
 from float_research import printing
 from float_research.errors import UserError, printable
+from float_research.overrides import arguments
 from float_research.stopping import Stopped, stoppable
 from float_research.tracking.record import write_failure
 
@@ -32,14 +33,16 @@ WORKER_DIED = ("TerminatedWorkerError", "UncompletedJobError", "WorkerCrashedErr
 warnings.filterwarnings("ignore", message="(?s).*automatic_schema_matching")
 
 
-def run(main: Callable[[], object]) -> None:
-    """Runs a script's main function. An error ends in one sentence and a non-zero exit code.
+def run(main: Callable[[], object], *, hydra: bool = False) -> None:
+    """Runs a script's main function, be it one of Hydra's. An error ends in one sentence and a non-zero exit code.
 
     HYDRA_FULL_ERROR=1 shows tracebacks.
     """
     printing.name_files_freely()
     os.environ |= {TRACEBACK_SWITCH: "1", TRACEBACK_WISH: str(int(WANTS_TRACEBACK))}
     with errors(), printing.heard():
+        if hydra:
+            sys.argv[1:] = arguments(sys.argv[1:])
         main()
 
 
@@ -117,8 +120,14 @@ def sentence(error: BaseException) -> tuple[str, int]:
         return " ".join(str(error.__cause__).split()), EXIT_USER_ERROR
     if isinstance(error, HydraException) and (unknown := re.match(r"Could not override '(.+?)'", text)):
         return unknown_key(unknown.group(1)), EXIT_USER_ERROR
+    if several := re.match(r"Ambiguous value for argument '(.+)' 1\. To use", text):
+        name, _, value = several[1].partition("=")
+        return f"{several[1]} is several values, which takes -m; one text is '{name}=\"{value}\"'", EXIT_USER_ERROR
     if plugin := re.search(r"Unknown plugin class : 'hydra_plugins\.hydra_([a-z]+)_", text):
         return f"this launcher is not installed; pip install 'float-research[{plugin[1]}]'", EXIT_USER_ERROR
+    if isinstance(error, InterpolationResolutionError):
+        said = " ".join(str(error.msg).splitlines()[:1])
+        return rf"{error.full_key}: {said}; write \${{ for a ${{ that is meant as it stands", EXIT_USER_ERROR
     if isinstance(error, (HydraException, OmegaConfBaseException)):
         return text, EXIT_USER_ERROR
     if type(error).__name__ in WORKER_DIED:

@@ -1,45 +1,38 @@
 """The one module that sees configs: composes them and builds the parts they name."""
 
+import copy
 import os
-import re
-from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from functools import partial
 from pathlib import Path
 from types import NoneType, UnionType
-from typing import TYPE_CHECKING, Any, get_args, get_type_hints
+from typing import TYPE_CHECKING, Any, get_args, get_origin, get_type_hints
 
 from hydra import compose, initialize_config_dir
 from hydra.core.global_hydra import GlobalHydra
 from hydra.core.hydra_config import HydraConfig
 from hydra.errors import InstantiationException
 from hydra.utils import get_class, instantiate
-from omegaconf import DictConfig, OmegaConf
+from omegaconf import DictConfig, ListConfig, OmegaConf
 
 from float_research.cli import importing, in_sweep
 from float_research.data.examples import asset, example
-from float_research.errors import UserError, printable, reading, writable
-from float_research.texts import read_yaml
-from float_research.tracking.record import CONFIG
-from float_research.trust import check_record
+from float_research.errors import UserError, printable, writable
+from float_research.files import name_bytes
+from float_research.overrides import literal, without_interpolations
 
 if TYPE_CHECKING:  # functions import what they build, so that help and refusals come at once
+    from lightning import Trainer
+
     from float_research.data.clips import ClipLoader
     from float_research.evaluation.demo import Evaluation
     from float_research.inference.api import Pipeline
     from float_research.inference.job import Job
-    from float_research.inference.remeasuring import Remeasuring
     from float_research.metrics.metric import Metric
     from float_research.models.float_model import FloatModel
     from float_research.sampling.sampler import Sampler
     from float_research.tracking.tracker import Tracker
     from float_research.training.job import TrainingJob
-
-
-MEASURING = ("metrics", "cache", "limits")
-"""Groups that measuring a finished run takes from the command line, and not from the run's record."""
-TRUST = "trust="
-REMAKE = "make the run again"
 
 
 def config_folder() -> Path:
@@ -67,14 +60,14 @@ def compose_config(overrides: Sequence[str], config_name: str = "infer") -> Dict
     """The config that a script would see with these overrides, outside of any Hydra run."""
     GlobalHydra.instance().clear()
     with initialize_config_dir(str(config_folder()), version_base="1.3"):
-        return compose(config_name, overrides=list(overrides))
+        return compose(config_name, overrides=literal(overrides))
 
 
 def build(config: DictConfig) -> Any:
     """Instantiates a config node. A part's own UserError comes through as it was raised."""
     check_types(config)
     try:
-        return instantiate(config, _convert_="all")
+        return instantiate(escaped(config), _convert_="all")
     except InstantiationException as error:
         cause: BaseException | None = error
         while cause is not None:
@@ -82,6 +75,28 @@ def build(config: DictConfig) -> Any:
                 raise cause from error
             cause = cause.__cause__
         raise
+
+
+def escaped(config: DictConfig) -> DictConfig:
+    """A config whose texts come out of `instantiate`, which resolves all twice, as they are when they are read once."""
+    copied = copy.deepcopy(config)
+    copied._set_parent(config._get_parent())
+    for node, name, text in list(texts(copied)):
+        if "${" in text:
+            node[name] = without_interpolations(without_interpolations(text))
+    return copied
+
+
+def texts(node: Any) -> Iterator[tuple[Any, Any, str]]:
+    """The container, the name and the value of each text."""
+    for name in node if isinstance(node, DictConfig) else range(len(node)):
+        if OmegaConf.is_missing(node, name):
+            continue
+        value = node[name]
+        if isinstance(value, str):
+            yield node, name, value
+        elif isinstance(value, (DictConfig, ListConfig)):
+            yield from texts(value)
 
 
 def check_types(config: DictConfig) -> None:
@@ -100,11 +115,18 @@ def check_types(config: DictConfig) -> None:
 
 
 def check_type(name: str, value: Any, wanted: Any) -> None:
-    """Numbers, texts and truth values; a whole number passes as a number."""
-    words = {int: "a whole number", float: "a number", str: "a text", bool: "true or false"}
-    kinds = (int, float) if wanted is float else wanted
-    if wanted in words and (not isinstance(value, kinds) or isinstance(value, bool) != (wanted is bool)):
-        raise UserError(f"{name}={value!s} must be {words[wanted]}")
+    """Numbers, texts, truth values, lists and mappings; a whole number passes as a number."""
+    kinds: dict[Any, tuple[Any, str]] = {
+        int: (int, "a whole number"),
+        float: ((int, float), "a number"),
+        str: (str, f"a text, as in '{name}=\"TEXT\"'"),
+        bool: (bool, "true or false"),
+        **dict.fromkeys((list, tuple, Sequence), ((list, tuple, ListConfig), f"a list, as in '{name}=[A,B]'")),
+        **dict.fromkeys((dict, Mapping), ((dict, DictConfig), f"a mapping, as in '{name}={{A: 1}}'")),
+    }
+    kind, words = kinds.get(get_origin(wanted) or wanted, (object, ""))
+    if not isinstance(value, kind) or (words and isinstance(value, bool) != (wanted is bool)):
+        raise UserError(f"{name}={printable(value)} must be {words}")
 
 
 def known_keys() -> list[str]:
@@ -149,10 +171,24 @@ def model_builder(cfg: DictConfig) -> "Callable[[], FloatModel]":
     return partial(build, cfg.model)
 
 
+def build_trainer(cfg: DictConfig) -> "Trainer":
+    """Lightning's trainer. Raises a UserError for 64 bits on a device that has none."""
+    from float_research.devices import widest
+
+    trainer: Trainer = build(cfg.trainer)
+    device = trainer.strategy.root_device
+    if str(trainer.precision).startswith("64") and widest(device).itemsize < 8:
+        raise UserError(
+            f"trainer.precision={trainer.precision} is more than {device.type} knows; take 32-true, or "
+            "trainer.accelerator=cpu"
+        )
+    return trainer
+
+
 def build_job(cfg: DictConfig) -> "Job":
     """All parts of a run, cheap ones only: nothing reads weights or media yet."""
     with importing():
-        from float_research.data.clips import SKIP, STOP
+        from float_research.data.clips import ENDING_BYTES, SKIP, STOP
         from float_research.inference.job import Job
         from float_research.inference.module import Naming
 
@@ -165,6 +201,7 @@ def build_job(cfg: DictConfig) -> "Job":
         "dry_run": bool,
         "resume": bool,
         "name": str,
+        "background": str,
     }.items():
         check_type(name, cfg[name], wanted)
     if cfg.overlap is not None:
@@ -184,10 +221,12 @@ def build_job(cfg: DictConfig) -> "Job":
         decoding=build(cfg.decoding),
         video=build(cfg.video),
         metrics=build_metrics(cfg),
-        build_trainer=partial(build, cfg.trainer),
+        build_trainer=partial(build_trainer, cfg),
         batch_clips=cfg.batch_clips,
         overlap=cfg.overlap,
-        naming=Naming(pattern=cfg.name, values=naming_values(cfg)),
+        naming=Naming(
+            pattern=cfg.name, values=naming_values(cfg), room=name_bytes(Path(cfg.output_dir)) - ENDING_BYTES
+        ),
         output_dir=Path(cfg.output_dir),
         on_error=cfg.on_error,
         dry_run=cfg.dry_run,
@@ -227,75 +266,13 @@ def build_metrics(cfg: DictConfig) -> "list[Metric]":
     return metrics
 
 
-@dataclass(frozen=True, kw_only=True)
-class Chosen:
-    """What the command line says of measuring: the groups of `MEASURING`, and `trusted` modules of the user's own."""
-
-    config: DictConfig
-    trusted: Sequence[str]
-
-
-def choose_metrics(overrides: Sequence[str]) -> Chosen:
-    """The groups of `MEASURING` as overrides set them. Raises a UserError for an override of something else."""
-    trusted = [override.removeprefix(TRUST) for override in overrides if override.startswith(TRUST)]
-    others = [override for override in overrides if not override.startswith(TRUST)]
-    for override in others:
-        if re.split(r"[.@=]", override.lstrip("+~"))[0] not in MEASURING:
-            raise UserError(f"{override} cannot be changed in a finished run; give settings of metrics alone")
-    for module in trusted:
-        if not all(name.isidentifier() for name in module.split(".")):
-            raise UserError(f"{TRUST}{module} is no name of a module, such as my_package.metrics")
-    return Chosen(config=compose_config([*others, "output_dir=."]), trusted=trusted)
-
-
-def recorded_config(folder: Path, chosen: Chosen) -> DictConfig:
-    """The settings of a finished run, as data, and those of measuring as they are chosen now."""
-    path = folder / CONFIG
-    with reading(path, REMAKE):
-        content = read_yaml(path, what="settings", remedy=REMAKE)
-        if not isinstance(content, dict) or not {"model", "checkpoint", "trainer"} <= content.keys():
-            raise UserError(f"{path} holds no settings of a run; {REMAKE}")
-        check_record(content, path, config_folder(), chosen.trusted)
-        for name in map(str, chosen.config):
-            if isinstance(chosen.config[name], DictConfig) and not isinstance(content.get(name, {}), dict):
-                raise UserError(f"{path} has no settings as {name}; {REMAKE}")
-        known = chosen.config.trainer.keys()  # others, such as loggers, might write files
-        content["trainer"] = {name: value for name, value in dict(content["trainer"]).items() if name in known}
-        cfg = OmegaConf.create({str(name): value for name, value in content.items()})
-    for group in MEASURING:
-        cfg[group] = chosen.config[group]
-    return cfg
-
-
-def build_remeasuring(folder: Path, chosen: Chosen) -> "Remeasuring":
-    """The chosen metrics for the run in `folder`, whose other settings stay.
-
-    Raises:
-        UserError: its settings cannot be used.
-    """
-    from float_research.inference.remeasuring import Remeasuring
-
-    cfg = recorded_config(folder, chosen)
-    with reading(folder / CONFIG, REMAKE, mistakes=False):
-        checkpoint, loader = build(cfg.checkpoint), build_loader(cfg)
-    return Remeasuring(
-        folder=folder,
-        config=resolved(cfg),
-        metrics=build_metrics(cfg),
-        loader=loader,
-        cache=loader.cache,
-        fingerprint=checkpoint.fingerprint,
-        load=partial(load_composed, cfg),
-    )
-
-
 def build_training(cfg: DictConfig) -> "TrainingJob":
     """All parts of a training; nothing is read or made yet."""
     with importing():
         from float_research.training.job import TrainingJob
 
     wanted = {"seed": int, "num_validation": int, "num_workers": int, "average_decay": float, "checkpoint_every": int}
-    for name, kind in wanted.items():
+    for name, kind in {**wanted, "init_from": list, "frozen": list}.items():
         check_type(name, cfg[name], kind)
     check_training_data(cfg)
     check_place(cfg)
@@ -331,7 +308,9 @@ def build_evaluation(cfg: DictConfig) -> "Evaluation":
     """An evaluation of what `scripts/infer.py` would load with `cfg.overrides`."""
     from float_research.evaluation.demo import SUBJECTS, Evaluation
 
-    check_type("num_pairs", cfg.num_pairs, int)
+    texts_and_lists = {"reader": str, "portrait": str, "output": str, "overrides": list, "subjects": list}
+    for name, kind in {"num_pairs": int, **texts_and_lists}.items():
+        check_type(name, cfg[name], kind)
     unknown = set(cfg.subjects) - set(SUBJECTS)
     if unknown:
         raise UserError(f"subjects={unknown.pop()} is unknown; choose from {', '.join(SUBJECTS)}")
@@ -392,7 +371,7 @@ def load_composed(cfg: DictConfig) -> "Pipeline":
         from float_research.models.checkpoint import load_model
 
     silence_lightning()
-    trainer, checkpoint = build(cfg.trainer), build(cfg.checkpoint)
+    trainer, checkpoint = build_trainer(cfg), build(cfg.checkpoint)
     settings = {name: resolved(cfg[name]) for name in ("model", "trainer")}
     model, device = load_model(model_builder(cfg), checkpoint), trainer.strategy.root_device
     parts = FloatPipeline(

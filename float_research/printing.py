@@ -13,7 +13,7 @@ from float_research.errors import printable, reason
 
 INPUT, OUTPUT, ERROR = 0, 1, 2
 """File descriptors."""
-EXIT_LEFT, EXIT_FULL = 128 + signal.SIGPIPE, 2
+EXIT_LEFT, EXIT_FULL = 128 + getattr(signal, "SIGPIPE", 13), 2
 
 
 _unheard: list[int] = []

@@ -27,6 +27,7 @@ from float_research import cli
 from float_research.compose import check_type
 from float_research.errors import UserError
 from float_research.files import whole
+from float_research.overrides import literal
 from float_research.printing import say
 from float_research.tracking.record import FAILURE, RECORD, read_record, write_failure, write_text
 from float_research.tracking.runs import overridden
@@ -232,7 +233,7 @@ def build(sweeper: Any, arguments: Sequence[str]) -> Search:
     if OmegaConf.select(sweeper.config, "dry_run"):
         raise UserError("dry_run=true makes nothing to search by; leave out hydra/sweeper=optuna, or dry_run=true")
     loader = sweeper.hydra_context.config_loader
-    given = [*(f"{name}={value}" for name, value in sweeper.params.items()), *arguments]
+    given = [*literal([f"{name}={value}" for name, value in sweeper.params.items()], sweep=True), *arguments]
     parsed = OverridesParser.create(config_loader=loader).parse_overrides(given)
     overrides = {override.get_key_element(): override for override in parsed}
     fixed = [str(override.input_line) for override in overrides.values() if not override.is_sweep_override()]

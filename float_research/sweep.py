@@ -1,7 +1,6 @@
 """What a sweep does beyond its runs."""
 
 import atexit
-import fcntl
 import os
 import signal
 import sys
@@ -18,6 +17,7 @@ from float_research import cli, compose
 from float_research.errors import UserError, printable
 from float_research.files import sweep_parts
 from float_research.folders import require_own
+from float_research.locks import lock
 from float_research.printing import say
 from float_research.stopping import end_with
 from float_research.texts import read_mapping
@@ -97,9 +97,9 @@ def claim(folder: Path, identity: Mapping[str, str]) -> None:
     """
     require_own(folder, "hydra.sweep.dir", lambda place: (place / SWEEP).is_file())
     folder.mkdir(parents=True, exist_ok=True)
-    lock = (folder / LOCK).open("w")
+    file = (folder / LOCK).open("w")
     try:
-        fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        lock(file.fileno())
     except BlockingIOError as error:
         raise UserError(f"a sweep is at work in {folder}; wait for it, or choose another hydra.sweep.dir") from error
     place = folder / SWEEP
@@ -109,7 +109,7 @@ def claim(folder: Path, identity: Mapping[str, str]) -> None:
             said = printable(" ".join(f"{name}={value}" for name, value in held.items()), 1000)
             raise UserError(f"{folder} holds the sweep {said}; choose another hydra.sweep.dir")
     write_json(place, identity)
-    _locks[folder] = lock
+    _locks[folder] = file
 
 
 def leave(folder: Path, *, outlived: bool) -> None:

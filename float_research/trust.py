@@ -21,7 +21,10 @@ def check_record(config: Mapping[Any, Any], source: Path, folder: Path, trusted:
     for keys, value in leaves(config):
         place = printable(".".join(map(str, keys)))
         if isinstance(value, str) and "${" in value:
-            raise UserError(f"{source}: {place}={printable(value)} is an interpolation, which no record has")
+            raise UserError(
+                f"{source}: {place}={printable(value)} holds ${{, which would be read as an interpolation; "
+                "make the run again with names that do not"
+            )
         words = [key for key in keys if isinstance(key, str) and key.startswith("_")]
         if words == [PARTIAL] and isinstance(value, bool):
             continue

@@ -49,6 +49,11 @@ class BasicSweeper(basic_sweeper.BasicSweeper):
         context = HydraContext(config_loader=cast(ConfigLoader, self.composed), callbacks=hydra_context.callbacks)
         super().setup(hydra_context=context, task_function=task_function, config=config)
 
+    def _parse_config(self) -> list[str]:
+        from float_research.overrides import literal
+
+        return literal(super()._parse_config(), sweep=True)
+
     def validate_batch_is_legal(self, batch: Sequence[Sequence[str]]) -> None:
         """Composes the configs of some runs, which raises what cannot be composed."""
         for overrides in batch:

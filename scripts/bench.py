@@ -171,12 +171,12 @@ def decode(arguments: argparse.Namespace) -> dict[str, Any]:
             started = time.perf_counter()
             frames[name] += list(replace(pipeline.parts, decoding=engine).frames(clip, part))
             seconds[name].append((time.perf_counter() - started) / len(part))
-    base = torch.cat(frames["framewise float32"]).double()
+    base = torch.cat(frames["framewise float32"]).cpu().double()
     size = pipeline.parts.model.motion_autoencoder.image_size
     figures: dict[str, Any] = {"device": device_name(pipeline.device), "size_px": size}
     for name, times in seconds.items():
         ratio = median(seconds["framewise float32"][1:]) / median(times[1:])
-        psnr_db = 10 * log10(255**2 / max(1e-9, float((torch.cat(frames[name]) - base).square().mean())))
+        psnr_db = 10 * log10(255**2 / max(1e-9, float((torch.cat(frames[name]).cpu() - base).square().mean())))
         figures[name] = {"ms": 1e3 * median(times[1:]), "speed": ratio, "psnr_db": psnr_db}
         print(f"{name}: {1e3 * median(times[1:]):.1f} ms a frame of {size} px, {ratio:.1f} x, PSNR {psnr_db:.1f} dB")
     print(f"on {figures['device']}")

@@ -10,7 +10,7 @@ from pathlib import Path
 
 from rich.console import Console
 
-from float_research import cli, compose
+from float_research import cli, compose, recorded
 from float_research.inference.measuring import told_absent
 from float_research.printing import say
 from float_research.tracking.record import RECORD
@@ -28,12 +28,12 @@ def main() -> None:
         help="metrics=[…] and their settings; those of conf/infer.yaml if not given; trust=MODULE for a class of yours",
     )
     arguments = parser.parse_args()
-    chosen = compose.choose_metrics(arguments.overrides)
+    chosen = recorded.choose_metrics(arguments.overrides)
     console, num_failed = Console(), 0
     for path in sorted(arguments.folder.rglob(RECORD)):
         run = path.parent
         try:
-            content = compose.build_remeasuring(run, chosen).run()
+            content = recorded.build_remeasuring(run, chosen).run()
         except Exception as error:  # one run costs no other
             if cli.WANTS_TRACEBACK:
                 raise

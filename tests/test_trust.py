@@ -11,7 +11,7 @@ import pytest
 import yaml
 from rich.console import Console
 
-from float_research import compose
+from float_research import compose, recorded
 from float_research.errors import UserError
 from float_research.trust import allowed, check_record
 
@@ -64,7 +64,7 @@ def test_nothing_that_a_record_names_is_run(name: str, group: str, made: Path, t
     config[group] = filled(HOSTILE[name], str(mark))
     (tmp_path / "config.yaml").write_text(yaml.safe_dump(config))
     with pytest.raises(UserError, match=r"config\.yaml"):
-        compose.build_remeasuring(tmp_path, compose.choose_metrics([]))
+        recorded.build_remeasuring(tmp_path, recorded.choose_metrics([]))
     assert not mark.exists()
 
 
@@ -94,9 +94,9 @@ def test_a_class_of_ones_own_wants_its_module_named(tmp_path: Path, monkeypatch:
     for other in ("mine.part", "mine.os.system", "mine.Nothing", "mine2.Part"):
         with pytest.raises(UserError, match="is no part of this framework"):
             check_record({"noise": {"_target_": other}}, SOURCE, CONF, ["mine"])
-    assert compose.choose_metrics(["trust=mine", "metrics=none"]).trusted == ["mine"]
+    assert recorded.choose_metrics(["trust=mine", "metrics=none"]).trusted == ["mine"]
     with pytest.raises(UserError, match="is no name of a module"):
-        compose.choose_metrics(["trust=../mine"])
+        recorded.choose_metrics(["trust=../mine"])
 
 
 @pytest.mark.parametrize(
@@ -108,7 +108,7 @@ def test_no_model_of_a_record_has_absurd_sizes(setting: str, made: Path, tmp_pat
     config["model"][name] = yaml.safe_load(value)
     (tmp_path / "config.yaml").write_text(yaml.safe_dump(config))
     with pytest.raises(UserError, match=r"model|fps"):
-        compose.build_remeasuring(tmp_path, compose.choose_metrics([]))
+        recorded.build_remeasuring(tmp_path, recorded.choose_metrics([]))
 
 
 def test_one_run_that_cannot_be_measured_costs_no_other(made: Path, tmp_path: Path) -> None:

@@ -19,7 +19,7 @@ from float_research.analysis.load import METRICS, NOTES, SETTINGS, clip_table, f
 from float_research.data.clips import file_name
 from float_research.data.examples import asset
 from float_research.errors import UserError
-from float_research.files import sweep_parts
+from float_research.files import short_name, sweep_parts
 from float_research.tables import read_table
 from float_research.tracking.record import write_text
 
@@ -137,7 +137,7 @@ def _place_video(clip: Mapping[str, Any], index: int, folder: Path) -> str | Non
     if video is None:
         return None
     folder.mkdir(exist_ok=True)
-    words = file_name(f"{clip['run']}-{clip['clip']}")[:80]
+    words = short_name(file_name(f"{clip['run']}-{clip['clip']}"), 80)
     name = f"{index:04d}-{words}.{file_name(video.suffix[:20])}"
     (folder / name).unlink(missing_ok=True)
     try:

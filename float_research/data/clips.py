@@ -25,7 +25,7 @@ from float_research.data.face import Cropper, Given, NoCrop, numbered
 from float_research.data.listing import Sorted, is_recording, names, sort
 from float_research.data.manifest import read_manifest
 from float_research.errors import UserError, named, printable
-from float_research.files import MAX_NAME_BYTES, sha256, short_name
+from float_research.files import MAX_NAME_BYTES, composed, present, sha256, short_name
 from float_research.media import BOUNDS, Limits
 from float_research.packages import package_versions
 from float_research.types import Clip, FailedClip, Image, LoadedClip
@@ -82,7 +82,7 @@ class ClipSource(ABC):
 
 def file_name(text: str) -> str:
     """`text` with all but letters, digits, dot, dash and underscore replaced; never hidden, empty or too long."""
-    return short_name(re.sub(r"[^\w.-]+", "_", text).lstrip(".") or "_", MAX_NAME_BYTES - ENDING_BYTES)
+    return short_name(re.sub(r"[^\w.-]+", "_", composed(text)).lstrip(".") or "_", MAX_NAME_BYTES - ENDING_BYTES)
 
 
 def pair_id(image: Path, audio: Path) -> str:
@@ -97,7 +97,7 @@ class Pair(ClipSource):
     audio: str
 
     def pairs(self) -> Iterator[Clip]:
-        image, audio = Path(self.image), Path(self.audio)
+        image, audio = Path(present(self.image)), Path(present(self.audio))
         yield Clip(id=pair_id(image, audio), image=image, audio=audio)
 
 
@@ -130,8 +130,8 @@ class Grid(ClipSource):
 
     @cached_property
     def _files(self) -> Mapping[str, tuple[str, Sorted]]:
-        images = sort(Path(self.images), image_files.is_picture, image_files.SUFFIXES, "data.images")
-        audios = sort(Path(self.audios), is_recording, audio_files.SUFFIXES, "data.audios")
+        images = sort(Path(present(self.images)), image_files.is_picture, image_files.SUFFIXES, "data.images")
+        audios = sort(Path(present(self.audios)), is_recording, audio_files.SUFFIXES, "data.audios")
         return {"data.images": ("picture", images), "data.audios": ("recording", audios)}
 
 
@@ -161,7 +161,7 @@ class Manifest(ClipSource):
 
     @cached_property
     def _read(self) -> tuple[list[dict[str, Any]], list[str]]:
-        return read_manifest(Path(self.file))
+        return read_manifest(Path(present(self.file)))
 
 
 class Once:

@@ -15,6 +15,7 @@ import cv2
 import numpy as np
 import torch
 
+from float_research.devices import best
 from float_research.errors import UserError
 from float_research.files import sha256
 from float_research.types import Image
@@ -162,7 +163,7 @@ class Sfd(FaceCropper):
                 torch.hub.download_url_to_file(models_urls["s3fd"], str(path), hash_prefix=SFD_SHA256)
             if not self.weights and sha256(path) != SFD_SHA256:
                 raise UserError(f"{path} is not the published file (its SHA-256 differs); delete it to get it again")
-            return FaceDetector("cuda" if torch.cuda.is_available() else "cpu", path_to_detector=str(path))
+            return FaceDetector(best().type, path_to_detector=str(path))
         except OSError as error:
             raise UserError(
                 f"the weights of face=sfd could not be downloaded ({error}); put {SFD_FILE} somewhere and name it with "

@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any, NoReturn
 
 from float_research.errors import UserError, named, printable, reading
+from float_research.files import present
 from float_research.texts import read_bytes
 from float_research.types import Excerpt
 
@@ -73,8 +74,8 @@ def _rows(path: Path, reader: csv.DictReader) -> Iterator[dict[str, Any]]:
             raise UserError(f"{place}: image and audio must both be given")
         cells = {column: text for column, text in row.items() if text}
         yield {
-            "image": path.parent / row["image"],
-            "audio": path.parent / row["audio"],
+            "image": Path(present(str(path.parent / row["image"]))),
+            "audio": Path(present(str(path.parent / row["audio"]))),
             "id": cells.get("id"),
             "emotion": cells.get("emotion"),
             **_choices(Cells(cells, place)),

@@ -23,7 +23,7 @@ def solvers(
 
     def motion(*overrides: str) -> Tensor:
         result = load([FLOAT64, *overrides])(portrait, waveform, sampling_rate_hz=rate_hz, id="clip")
-        return result.motion.double()
+        return result.motion.cpu().double()
 
     exact = motion(*REFERENCE)
 

@@ -38,7 +38,7 @@ def correlation(a: Float[Tensor, " t"], b: Float[Tensor, " u"], lag: int = 0) ->
     """Pearson correlation of the frames that both have, `a` coming `lag` frames late; 0 where one stands still."""
     a, b = a[max(lag, 0) :], b[max(-lag, 0) :]
     length = min(len(a), len(b))
-    value = torch.corrcoef(torch.stack([a[:length], b[:length]]).double())[0, 1]
+    value = torch.corrcoef(torch.stack([a[:length], b[:length]]).cpu().double())[0, 1]
     return float(value.nan_to_num())
 
 

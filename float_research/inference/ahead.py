@@ -8,6 +8,7 @@ from typing import TypeVar
 
 import torch
 
+from float_research.devices import own_stream
 from float_research.stopping import held
 
 T = TypeVar("T")
@@ -97,9 +98,8 @@ def callers_modes(device: torch.device) -> Callable[[], AbstractContextManager[o
         stack = ExitStack()
         stack.enter_context(torch.inference_mode(inference))
         stack.enter_context(torch.autocast(kind, dtype, enabled=enabled))
-        if kind == "cuda":
-            stack.enter_context(torch.cuda.stream(torch.cuda.Stream(device)))
-        else:
+        stack.enter_context(own_stream(device))
+        if kind == "cpu":
             torch.set_num_threads(num_threads)
         return stack
 

@@ -15,6 +15,7 @@ from float_research.data.audio import check_waveform, listen, num_video_frames, 
 from float_research.data.clips import ClipLoader
 from float_research.data.image import to_tensor
 from float_research.errors import UserError
+from float_research.files import composed, present
 from float_research.inference.pipeline import FloatPipeline, PreparedClip
 from float_research.inference.stopwatch import Stopwatch
 from float_research.inference.stream import stream
@@ -148,7 +149,7 @@ class Pipeline:
     ) -> tuple[LoadedClip, Recording]:
         loader, model_hz = self.loader, self.loader.sampling_rate_hz
         if isinstance(audio, (str, Path)):
-            audio_path = Path(audio)
+            audio_path = Path(present(str(audio)))
             heard = listen(audio_path, model_hz, loader.limits)
             waveform, recording = heard.waveform, Recording(audio_path, excerpt=heard.excerpt)
         else:
@@ -162,14 +163,14 @@ class Pipeline:
             )
         check_waveform(waveform, name=str(audio_path), sampling_rate_hz=model_hz, fps=loader.fps)
         if isinstance(image, (str, Path)):
-            image_path = Path(image)
+            image_path = Path(present(str(image)))
             crop, face = loader.portrait(Clip(id=id, image=image_path, audio=audio_path))
         else:
             image_path, array = Path(id), as_image(image)
             loader.limits.check_size("the image array", array.shape[1], array.shape[0])
             crop, face = loader.face(array, loader.image_size)
         loaded = LoadedClip(
-            clip=Clip(id=id, image=image_path, audio=audio_path, emotion=emotion),
+            clip=Clip(id=composed(id), image=image_path, audio=audio_path, emotion=emotion),
             image=to_tensor(crop, loader.image_size),
             waveform=waveform,
             num_frames=num_video_frames(len(waveform), model_hz, loader.fps),

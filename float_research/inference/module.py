@@ -12,6 +12,7 @@ import lightning
 
 from float_research.data.clips import ClipBatch, file_name
 from float_research.errors import UserError
+from float_research.files import short_name
 from float_research.inference.measuring import Measures
 from float_research.inference.pipeline import FloatPipeline
 from float_research.inference.stopwatch import Stopwatch
@@ -28,10 +29,14 @@ FAILED = ".failed.json"
 
 @dataclass(frozen=True, kw_only=True)
 class Naming:
-    """File names of videos: `pattern` filled in with {id}, {image}, {audio} of a clip and the `values` of the run."""
+    """File names of videos: `pattern` filled in with {id}, {image}, {audio} of a clip and the `values` of the run.
+
+    A name that would have more than `room` bytes is cut, and ends in its hash.
+    """
 
     pattern: str
     values: Mapping[str, Any]
+    room: int
 
     def __call__(self, clip: Clip) -> str:
         values = {**self.values, "id": clip.id, "image": clip.image.stem, "audio": clip.audio.stem}
@@ -40,7 +45,7 @@ class Naming:
         if clip.seed is not None:
             values["seed"] = clip.seed
         try:
-            return file_name(self.pattern.format_map(values))
+            return short_name(file_name(self.pattern.format_map(values)), self.room)
         except (KeyError, ValueError, IndexError, AttributeError, TypeError) as error:
             raise UserError(
                 f"name={self.pattern!r} cannot be filled in ({error}); it may use {{{'}, {'.join(sorted(values))}}}"

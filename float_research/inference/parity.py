@@ -127,8 +127,8 @@ def relative_error(value: Tensor, golden: Tensor) -> float:
     """`‖x - golden‖ / ‖golden‖`, infinite where the shapes differ."""
     if value.shape != golden.shape:
         return float("inf")
-    golden = golden.double()
-    return float((value.double() - golden).norm() / golden.norm())
+    golden = golden.cpu().double()
+    return float((value.cpu().double() - golden).norm() / golden.norm())
 
 
 def build(settings: dict[str, Any]) -> FloatModel:

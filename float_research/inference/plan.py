@@ -7,9 +7,9 @@ from pathlib import Path
 import torch
 from rich.table import Table
 
-from float_research.data.clips import ClipLoader, Once
+from float_research.data.clips import ENDING_BYTES, ClipLoader, Once
 from float_research.errors import UserError
-from float_research.files import sha256
+from float_research.files import PART_BYTES, require_path, sha256
 from float_research.inference.failures import Failures
 from float_research.inference.module import Naming
 from float_research.metrics.track import SUFFIX
@@ -39,7 +39,7 @@ def plan_clips(
 ) -> list[PlannedClip]:
     """Reads every file once. Clips whose files a run would stumble over go to `failures`."""
     once = Once()
-    return [
+    planned = [
         PlannedClip(
             clip=clip,
             num_frames=num_frames,
@@ -50,6 +50,9 @@ def plan_clips(
         )
         for clip, (num_frames, notes) in failures.sift(clips, lambda clip: loader.probe(clip, once))
     ]
+    for item in planned:
+        require_path(item.video, ENDING_BYTES + PART_BYTES, "choose a shorter hydra.run.dir")
+    return planned
 
 
 def estimate_memory_mb(

@@ -11,6 +11,7 @@ from jaxtyping import Float
 from torch import Tensor
 
 from float_research.cache import Cache, Entry, sources
+from float_research.devices import widest
 from float_research.metrics.precision import computing_in
 from float_research.models.flow_matching_transformer import FlowMatchingTransformer
 from float_research.packages import package_versions
@@ -95,7 +96,7 @@ def _solve(problem: Problem, solver: Solver, points: Sequence[float]) -> Float[T
     grid = Explicit(points=points)
     sampler = replace(problem.sampler, solver=solver, nfe=len(points), budget=GridPoints(), time_grid=grid)
     device = problem.conditions.reference.device
-    if device.type == "mps":
+    if widest(device) != torch.float64:
         device = torch.device("cpu")
     with computing_in(torch.float64):
         fmt = copy.deepcopy(problem.fmt).to(device, torch.float64)

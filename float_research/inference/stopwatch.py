@@ -8,6 +8,8 @@ from typing import TypeVar
 
 import torch
 
+from float_research.devices import finish
+
 T = TypeVar("T")
 
 
@@ -37,6 +39,5 @@ class Stopwatch:
             yield item
 
     def _now(self) -> float:
-        if self.device.type == "cuda":
-            torch.cuda.current_stream(self.device).synchronize()
+        finish(self.device)
         return time.perf_counter()

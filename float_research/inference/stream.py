@@ -8,6 +8,7 @@ import torch
 from jaxtyping import UInt8
 from torch import Tensor
 
+from float_research.devices import has_streams
 from float_research.inference.ahead import ahead
 from float_research.inference.pipeline import FloatPipeline, PreparedClip
 from float_research.inference.stopwatch import Stopwatch
@@ -35,11 +36,11 @@ def stream(
     """Samples clips side by side and decodes them, chunk by chunk. `decoding`: a stopwatch for each clip.
 
     With `overlap`, while these frames are being used, the next are decoded and the next chunk is sampled; None is on a
-    GPU alone. To be closed, so that nothing goes on after an exception.
+    GPU with streams alone. To be closed, so that nothing goes on after an exception.
     """
     device = sampling.device
     retimings = [pipeline.retiming(clip) for clip in clips]
-    overlap = device.type == "cuda" if overlap is None else overlap
+    overlap = has_streams(device) if overlap is None else overlap
 
     def chunks() -> Generator[MotionChunk]:
         yield from sampling.each("sample", pipeline.motion(clips))

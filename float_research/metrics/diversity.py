@@ -21,7 +21,7 @@ def diversity(motions: Sequence[Float[Tensor, "t d"]]) -> float:
     if len(motions) < 2 or len(shapes) > 1:
         said = f"of shapes {', '.join(map(str, sorted(shapes)))}" if shapes else ""
         raise UserError(f"diversity compares two or more motions of one shape, not {len(motions)} {said}".strip())
-    pairs = itertools.combinations([motion.double() for motion in motions], 2)
-    apart = torch.stack([(a - b).norm() for a, b in pairs]).mean()
-    size = torch.stack([(motion.double() - motion.double().mean(0)).norm() for motion in motions]).mean()
+    exact = [motion.cpu().double() for motion in motions]
+    apart = torch.stack([(a - b).norm() for a, b in itertools.combinations(exact, 2)]).mean()
+    size = torch.stack([(motion - motion.mean(0)).norm() for motion in exact]).mean()
     return float(apart / size) if apart > 0 else 0.0

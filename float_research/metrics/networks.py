@@ -5,6 +5,7 @@ from pathlib import Path
 import torch
 from torch import Tensor, nn
 
+from float_research.devices import best
 from float_research.errors import UserError, reading
 from float_research.files import require_file
 from float_research.tensors import read_tensors, refuse_cut_pickles, refuse_damaged
@@ -12,7 +13,7 @@ from float_research.tensors import read_tensors, refuse_cut_pickles, refuse_dama
 
 def device() -> torch.device:
     """Where networks of metrics compute."""
-    return torch.device("cuda" if torch.cuda.is_available() else "cpu")
+    return best()
 
 
 def fill(network: nn.Module, path: Path) -> nn.Module:

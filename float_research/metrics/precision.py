@@ -1,9 +1,11 @@
 """Computing in a precision of one's own, whatever a trainer has set."""
 
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 
 import torch
+
+from float_research.devices import best
 
 
 @contextmanager
@@ -12,7 +14,10 @@ def computing_in(dtype: torch.dtype) -> Iterator[None]:
     before = torch.get_default_dtype()
     torch.set_default_dtype(dtype)
     try:
-        with torch.autocast("cpu", enabled=False), torch.autocast("cuda", enabled=False), torch.inference_mode():
+        with ExitStack() as stack:
+            for kind in {"cpu", best().type}:
+                stack.enter_context(torch.autocast(kind, enabled=False))
+            stack.enter_context(torch.inference_mode())
             yield
     finally:
         torch.set_default_dtype(before)

@@ -4,7 +4,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from float_research.errors import UserError, reading
-from float_research.files import inside
+from float_research.files import inside, present
 from float_research.metrics.metric import Subject
 from float_research.texts import read_mapping
 from float_research.types import Image
@@ -25,7 +25,7 @@ def reference_frames(reference: str, setting: str, clip: Subject) -> Iterator[Im
     Raises:
         UserError: there is none.
     """
-    place = Path(reference)
+    place = Path(present(reference))
     record = place / "record.json"
     if record.is_file():
         content = read_mapping(record, what="record", remedy=GIVE)
@@ -33,7 +33,7 @@ def reference_frames(reference: str, setting: str, clip: Subject) -> Iterator[Im
             videos = {str(told["id"]): told["video"] for told in content["clips"]}
         found = inside(place, videos[clip.id]) if clip.id in videos else place
     else:
-        found = place / f"{clip.id}.mp4" if place.is_dir() else place
+        found = Path(present(str(place / f"{clip.id}.mp4"))) if place.is_dir() else place
     if not found.is_file():
         raise UserError(f"{setting}={reference} holds no video of clip {clip.id}; {GIVE}")
     return clip.read(found)

@@ -11,6 +11,8 @@ from jaxtyping import Float
 from torch import Tensor, nn
 from transformers import Wav2Vec2Config, Wav2Vec2Model
 
+from float_research.devices import widest
+
 
 def build_wav2vec2(settings: Mapping[str, Any]) -> Wav2Vec2Model:
     """The encoder with transformers' defaults (those of wav2vec2-base) overridden by `settings`.
@@ -79,11 +81,12 @@ def _cut(audio: Float[Tensor, "b s"], start: int, end: int) -> Float[Tensor, "b 
 
 def _statistics(conv: nn.Conv1d, audio: Tensor, num_samples: int, segment_samples: int) -> tuple[Tensor, Tensor]:
     """Mean and variance over time of each channel of `conv(audio)`, `(b, c, 1)` each."""
-    total = squares = torch.zeros((), dtype=torch.float64, device=audio.device)
+    exact = widest(audio.device)
+    total = squares = torch.zeros((), dtype=exact, device=audio.device)
     count = 0
     for segment in _conv_segments(conv, audio, num_samples, segment_samples):
-        total = total + segment.sum(-1, keepdim=True, dtype=torch.float64)
-        squares = squares + segment.double().square().sum(-1, keepdim=True)
+        total = total + segment.sum(-1, keepdim=True, dtype=exact)
+        squares = squares + segment.to(exact).square().sum(-1, keepdim=True)
         count += segment.shape[-1]
     mean = total / count
     return mean.to(audio.dtype), (squares / count - mean.square()).to(audio.dtype)

@@ -9,6 +9,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import ClassVar
 
+import torch
 from jaxtyping import Float
 from torch import Tensor
 from torchdiffeq import odeint
@@ -116,11 +117,16 @@ class Controlled(Solver):
         if not (self.atol > 0 and self.rtol > 0):
             raise UserError(f"solver.atol={self.atol} and solver.rtol={self.rtol} must be positive, such as 1e-5")
 
+    def options(self, device: torch.device) -> dict[str, torch.dtype]:
+        """What torchdiffeq has to know: that step sizes have 32 bits on MPS, which knows no 64."""
+        return {}
+
     def trajectory(
         self, field: VectorField, x: Float[Tensor, "b l d"], grid: Float[Tensor, " n"]
     ) -> Float[Tensor, "n b l d"]:
         try:
-            return odeint(field, x, grid.to(x.device), method=self.method, atol=self.atol, rtol=self.rtol)
+            options, tolerances = self.options(x.device), {"atol": self.atol, "rtol": self.rtol}
+            return odeint(field, x, grid.to(x.device), method=self.method, options=options, **tolerances)
         except AssertionError as error:
             raise UserError(
                 f"solver {self.method} could not reach atol={self.atol}, rtol={self.rtol} ({error}); "
@@ -144,6 +150,9 @@ class Adaptive(Controlled):
     """
 
     stages: ClassVar[int]
+
+    def options(self, device: torch.device) -> dict[str, torch.dtype]:
+        return {"dtype": torch.float32} if device.type == "mps" else {}
 
     def solve(self, field: VectorField, x: Float[Tensor, "b l d"], grid: Float[Tensor, " n"]) -> Float[Tensor, "b l d"]:
         return super().solve(field, x, grid[[0, -1]])

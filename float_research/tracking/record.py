@@ -16,7 +16,7 @@ import yaml
 from float_research.errors import UserError, reading, writable
 from float_research.files import whole
 from float_research.folders import visible
-from float_research.packages import package_versions
+from float_research.packages import package_versions, platform_module
 from float_research.texts import read_json, read_mapping, read_text
 from float_research.tracking.schema import check_clip, check_run
 
@@ -96,24 +96,27 @@ def versions() -> dict[str, str | None]:
 
 
 def peak_memory_mb(device: "torch.device") -> dict[str, float]:
-    """Peak resident memory of the process and, on a GPU, peak allocated device memory, in MB."""
-    import resource
+    """Peak resident memory of the process and peak allocated memory of a device, in MB, where the system tells."""
+    from float_research.devices import peak_mb
 
-    import torch
+    peaks = {"host": _peak_resident_mb(), "device": peak_mb(device)}
+    return {place: peak for place, peak in peaks.items() if peak is not None}
 
+
+def _peak_resident_mb() -> float | None:
+    if (resource := platform_module("resource")) is None:  # Windows
+        return None
     unit = 1e6 if platform.system() == "Darwin" else 1e3
-    peaks = {"host": resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / unit}
-    if device.type == "cuda":
-        peaks["device"] = torch.cuda.max_memory_allocated(device) / 1e6
-    return peaks
+    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / unit
 
 
 def device_name(device: "torch.device") -> str:
     import torch
 
-    if device.type == "cuda":
-        return torch.cuda.get_device_name(device)
-    return f"{device.type} ({platform.processor() or platform.machine()}, {torch.get_num_threads()} threads)"
+    from float_research.devices import name
+
+    machine = platform.processor() or platform.machine()
+    return name(device) or f"{device.type} ({machine}, {torch.get_num_threads()} threads)"
 
 
 def clip_record(result: "ClipResult") -> dict[str, Any]:

@@ -1,6 +1,5 @@
 """A training's folder: empty, of a training, or refused; and one training in it at a time."""
 
-import fcntl
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -10,6 +9,7 @@ from lightning.fabric.utilities.rank_zero import rank_zero_only
 from float_research.errors import UserError, printable
 from float_research.files import sweep_parts
 from float_research.folders import require_own, visible
+from float_research.locks import lock
 from float_research.texts import read_yaml
 from float_research.tracking.record import CONFIG
 
@@ -53,16 +53,14 @@ def occupied(folder: Path) -> Iterator[None]:
         yield
         return
     folder.mkdir(parents=True, exist_ok=True)
-    with (folder / LOCK).open("w") as lock:
+    with (folder / LOCK).open("w") as file:
         try:
-            fcntl.lockf(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)  # which workers that outlive us do not inherit
-        except (BlockingIOError, PermissionError) as error:
+            lock(file.fileno(), inherited=False)  # by workers that outlive us
+        except BlockingIOError as error:
             raise UserError(
                 f"another training is at work in output_dir={printable(folder, 1000)}; wait for its end, or choose "
                 "another output_dir"
             ) from error
-        except OSError:  # a file system without locks
-            pass
         for place in (folder, folder / PREVIEWS):
             sweep_parts(place)
         yield

@@ -90,9 +90,9 @@ def videos() -> Any:
 @cache
 def chosen() -> Any:
     """The metrics that runs are measured by again."""
-    from float_research import compose
+    from float_research import recorded
 
-    return compose.choose_metrics(["metrics=[motion]", "cache=none"])
+    return recorded.choose_metrics(["metrics=[motion]", "cache=none"])
 
 
 def read_sound(path: Path) -> object:
@@ -207,16 +207,16 @@ def read_clip_record(path: Path) -> object:
 
 def remeasure(path: Path) -> object:
     """The damaged run, measured again."""
-    from float_research import compose
+    from float_research import recorded
 
     run = path.parent if path.parent.name == samples.BAD else path.parent.parent
-    return compose.build_remeasuring(run, chosen()).run()
+    return recorded.build_remeasuring(run, chosen()).run()
 
 
 def build_again(path: Path) -> object:
-    from float_research import compose
+    from float_research import recorded
 
-    return compose.build_remeasuring(path.parent, chosen())
+    return recorded.build_remeasuring(path.parent, chosen())
 
 
 def read_manifest(path: Path) -> object:

@@ -11,7 +11,7 @@ import pytest
 import torch
 from rich.console import Console
 
-from float_research import cache, compose
+from float_research import cache, compose, recorded
 from float_research.errors import UserError
 from float_research.metrics.metric import Findings, Subject
 from float_research.metrics.motion import Motion
@@ -110,7 +110,7 @@ def change(folder: Path, **parts: Any) -> None:
 
 
 def remeasure(folder: Path, *overrides: str) -> dict[str, Any]:
-    return compose.build_remeasuring(folder, compose.choose_metrics(overrides)).run()
+    return recorded.build_remeasuring(folder, recorded.choose_metrics(overrides)).run()
 
 
 def test_metrics_can_be_computed_later_and_keep_each_other_company(run: Run) -> None:

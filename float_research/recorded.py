@@ -1,0 +1,94 @@
+"""Finished runs, whose settings come from their records: what measuring them again needs."""
+
+import re
+from collections.abc import Sequence
+from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from omegaconf import DictConfig, OmegaConf
+
+from float_research.compose import (
+    build,
+    build_loader,
+    build_metrics,
+    compose_config,
+    config_folder,
+    load_composed,
+    resolved,
+)
+from float_research.errors import UserError, reading
+from float_research.texts import read_yaml
+from float_research.tracking.record import CONFIG
+from float_research.trust import check_record
+
+if TYPE_CHECKING:
+    from float_research.inference.remeasuring import Remeasuring
+
+MEASURING = ("metrics", "cache", "limits")
+"""Groups that measuring a finished run takes from the command line, and not from the run's record."""
+TRUST = "trust="
+REMAKE = "make the run again"
+
+
+@dataclass(frozen=True, kw_only=True)
+class Chosen:
+    """What the command line says of measuring: the groups of `MEASURING`, and `trusted` modules of the user's own."""
+
+    config: DictConfig
+    trusted: Sequence[str]
+
+
+def choose_metrics(overrides: Sequence[str]) -> Chosen:
+    """The groups of `MEASURING` as overrides set them. Raises a UserError for an override of something else."""
+    trusted = [override.removeprefix(TRUST) for override in overrides if override.startswith(TRUST)]
+    others = [override for override in overrides if not override.startswith(TRUST)]
+    for override in others:
+        if re.split(r"[.@=]", override.lstrip("+~"))[0] not in MEASURING:
+            raise UserError(f"{override} cannot be changed in a finished run; give settings of metrics alone")
+    for module in trusted:
+        if not all(name.isidentifier() for name in module.split(".")):
+            raise UserError(f"{TRUST}{module} is no name of a module, such as my_package.metrics")
+    return Chosen(config=compose_config([*others, "output_dir=."]), trusted=trusted)
+
+
+def recorded_config(folder: Path, chosen: Chosen) -> DictConfig:
+    """The settings of a finished run, as data, and those of measuring as they are chosen now."""
+    path = folder / CONFIG
+    with reading(path, REMAKE):
+        content = read_yaml(path, what="settings", remedy=REMAKE)
+        if not isinstance(content, dict) or not {"model", "checkpoint", "trainer"} <= content.keys():
+            raise UserError(f"{path} holds no settings of a run; {REMAKE}")
+        check_record(content, path, config_folder(), chosen.trusted)
+        for name in map(str, chosen.config):
+            if isinstance(chosen.config[name], DictConfig) and not isinstance(content.get(name, {}), dict):
+                raise UserError(f"{path} has no settings as {name}; {REMAKE}")
+        known = chosen.config.trainer.keys()  # others, such as loggers, might write files
+        content["trainer"] = {name: value for name, value in dict(content["trainer"]).items() if name in known}
+        cfg = OmegaConf.create({str(name): value for name, value in content.items()})
+    for group in MEASURING:
+        cfg[group] = chosen.config[group]
+    return cfg
+
+
+def build_remeasuring(folder: Path, chosen: Chosen) -> "Remeasuring":
+    """The chosen metrics for the run in `folder`, whose other settings stay.
+
+    Raises:
+        UserError: its settings cannot be used.
+    """
+    from float_research.inference.remeasuring import Remeasuring
+
+    cfg = recorded_config(folder, chosen)
+    with reading(folder / CONFIG, REMAKE, mistakes=False):
+        checkpoint, loader = build(cfg.checkpoint), build_loader(cfg)
+    return Remeasuring(
+        folder=folder,
+        config=resolved(cfg),
+        metrics=build_metrics(cfg),
+        loader=loader,
+        cache=loader.cache,
+        fingerprint=checkpoint.fingerprint,
+        load=partial(load_composed, cfg),
+    )

@@ -1,0 +1,61 @@
+"""Names that files have in the world, each of a portrait or a recording without its ending."""
+
+import unicodedata
+
+NAMES = {
+    "blanks": "my photo",
+    "blanks at both ends": " me ",
+    "parentheses": "me (1)",
+    "a call": "me(1)",
+    "brackets": "[me]",
+    "brackets and more": "[1] me",
+    "braces": "{me}",
+    "braces and a colon": "{a: 1} x",
+    "an apostrophe": "Mom's",
+    "two apostrophes": "'Twas Mom's",
+    "double quotes": 'the "boss"',
+    "both quotes": 'Mom\'s "boss"',
+    "equals": "a=b",
+    "hash": "a#b",
+    "comma and apostrophe": "Mom, Dad's",
+    "em dash": "me — again",
+    "emoji": "smile 😀",
+    "emoji of several signs": "👩🏽‍🚀",
+    "composed accent": "café",
+    "decomposed accent": unicodedata.normalize("NFD", "café"),
+    "per cent": "100% me %20",
+    "dollar": "$me",
+    "dollar and brace": "a${b}c (1)",
+    "half an interpolation": "a(${",
+    "backslash": "a\\b",
+    "backslashes and a quote": "a\\\\'b\\",
+    "leading dash": "-me",
+    "two leading dashes": "--help",
+    "leading tilde": "~me",
+    "leading dot": ".me",
+    "trailing dot": "me.",
+    "several dots": "me.tar.gz",
+    "newline": "a\nb",
+    "tab": "a\tb",
+    "bell": "a\ab",
+    "at": "me@home",
+    "colon": "12:30",
+    "semicolon, pipe, ampersand": "a;b|c&d",
+    "question mark, asterisk": "a?b*c",
+    "less and greater": "<b>me</b>"[:4],
+    "plus": "+me",
+    "right to left": "תמונה شخصي",
+    "Japanese": "写真・肖像",
+    "Hindi": "हिन्दी",
+    "no UTF-8": "caf\udce9",
+    "a number": "10 000",
+    "long": "x" * 251,
+    "long, of wide letters": "写" * 83,
+}
+"""251 bytes leave room for `.png` and `.wav`."""
+
+QUOTED = {
+    "a comma": "a,b",
+    "an interpolation": r"\${me}",
+}
+"""What Hydra reads otherwise: on the command line these stand in double quotes, as the README says."""

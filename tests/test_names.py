@@ -1,0 +1,165 @@
+"""Files by the names that people give them, paths that are long, and accents in either form."""
+
+import json
+import os
+import subprocess
+import sys
+import unicodedata
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+from media_cases.names import NAMES, QUOTED
+from PIL import Image
+from rich.console import Console
+
+import float_research
+from float_research import compose, recorded
+from float_research.data.clips import Grid, Manifest, Pair
+from float_research.data.examples import example
+from float_research.errors import UserError
+from float_research.files import name_bytes, present, require_path, whole
+from float_research.inference.plan import plan_clips
+
+ROOT = Path(__file__).parents[1]
+TINY = ["model=tiny", "checkpoint=random", "face=none", "metrics=none", "trainer.accelerator=cpu", "nfe=2"]
+NFC, NFD = "café", unicodedata.normalize("NFD", "café")
+
+
+@pytest.fixture
+def place(speech: Callable[[float], Path], tmp_path: Path) -> Callable[[str], tuple[Path, Path]]:
+    """`place(name)`: a portrait and a recording by that name, in a folder with blanks and parentheses."""
+    folder = tmp_path / "my files (1)"
+    folder.mkdir()
+
+    def write(name: str) -> tuple[Path, Path]:
+        image, audio = folder / f"{name}.png", folder / f"{name}.wav"
+        os.link(tmp_path / "portrait.png", image)
+        audio.write_bytes(speech(0.3).read_bytes())
+        return image, audio
+
+    Image.open(example("portrait")).save(tmp_path / "portrait.png")
+    return write
+
+
+def planned(*overrides: str) -> list[Path]:
+    """The videos that a run would make."""
+    job = compose.build_job(compose.compose_config([*TINY, *overrides]))
+    clips = plan_clips(job.source.clips(), job.loader, job.sampler, job.naming, job.output_dir)
+    return [clip.video for clip in clips]
+
+
+@pytest.mark.parametrize("name", NAMES.values(), ids=NAMES)
+def test_a_clip_is_made_of_files_by_any_name(
+    name: str, place: Callable[[str], tuple[Path, Path]], tmp_path: Path
+) -> None:
+    image, audio = place(name)
+    (video,) = planned(f"data.image={image}", f"data.audio={audio}", f"output_dir={tmp_path}/out {name} x")
+    assert len(os.fsencode(video.name)) < 255
+    assert unicodedata.is_normalized("NFC", video.name)
+    assert str(video.parent.parent) == f"{tmp_path}/out {name} x"
+
+
+@pytest.mark.parametrize("name", QUOTED.values(), ids=QUOTED)
+def test_other_names_stand_in_quotes(name: str, place: Callable[[str], tuple[Path, Path]], tmp_path: Path) -> None:
+    folder = place(name.replace("\\", ""))[0].parent
+    assert planned(f'data.image="{folder}/{name}.png"', f'data.audio="{folder}/{name}.wav"', f"output_dir={tmp_path}")
+
+
+@pytest.mark.parametrize("kind", ["parentheses", "newline", "dollar and brace", "no UTF-8", "long, of wide letters"])
+def test_the_script_takes_such_names(kind: str, place: Callable[[str], tuple[Path, Path]], tmp_path: Path) -> None:
+    image, audio = place(NAMES[kind])
+    out = tmp_path / "out (1)"
+    places = [f"data.image={image}", f"data.audio={audio}", f"hydra.run.dir={out}"]
+    command = [sys.executable, str(ROOT / "scripts" / "infer.py"), *TINY, *places]
+    ended = subprocess.run(command, capture_output=True, check=False)
+    assert ended.returncode == 0, ended.stderr
+    (clip,) = json.loads((out / "record.json").read_text())["clips"]
+    assert (out / clip["video"]).is_file()
+
+
+def test_names_that_hold_an_interpolation_are_told_when_measured_again(
+    place: Callable[[str], tuple[Path, Path]], tmp_path: Path
+) -> None:
+    image, audio = place("a (${x})")
+    overrides = [*TINY, f"data.image={image}", f"data.audio={audio}", f"output_dir={tmp_path / 'out'}"]
+    compose.build_job(compose.compose_config(overrides)).run(Console(quiet=True))
+    with pytest.raises(UserError, match=r"data\.image=.* holds \$\{, which would be read as an interpolation"):
+        recorded.build_remeasuring(tmp_path / "out", recorded.choose_metrics([]))
+
+
+@pytest.mark.parametrize(("written", "lies"), [(NFC, NFD), (NFD, NFC)], ids=["composed", "decomposed"])
+def test_accents_are_found_in_either_form(
+    written: str, lies: str, place: Callable[[str], tuple[Path, Path]], speech: Callable[[float], Path]
+) -> None:
+    image, audio = place(lies)
+    folder = image.parent
+    inner = folder / lies
+    inner.mkdir()
+    for path in (image, audio):
+        os.link(path, inner / path.name)
+    told = folder / written / f"{written}.png", folder / written / f"{written}.wav"
+    (pair,) = Pair(image=str(told[0]), audio=str(told[1])).clips()
+    assert pair.image.is_file()
+    assert pair.audio.is_file()
+    assert pair.id == f"{NFC}-{NFC}"
+    (clip,) = Grid(images=str(folder / written), audios=str(folder / written)).clips()
+    assert clip.id == f"{NFC}-{NFC}"
+    table = folder / f"{lies}.csv"
+    table.write_text(f"image,audio\n{written}.png,{written}.wav\n", encoding="utf-8")
+    (row,) = Manifest(file=str(folder / f"{written}.csv")).clips()
+    assert row.image == image
+    pipeline = float_research.load([*TINY, f"data.image={told[0]}"])
+    assert len(pipeline(told[0], told[1], id=written).motion) > 0
+    cfg = compose.compose_config(["checkpoint=unified", f"checkpoint.file={folder}/{written}.csv"])
+    assert cfg.checkpoint.file == str(table), "the same holds of any setting"
+
+
+def test_names_that_differ_in_their_accents_form_alone_are_one(place: Callable[[str], tuple[Path, Path]]) -> None:
+    image, _ = place(NFC)
+    place(NFD)
+    assert present(str(image)) == str(image), "where both are, each is itself"
+    with pytest.raises(UserError, match="clip id 'café-café' occurs more than once"):
+        Grid(images=str(image.parent), audios=str(image.parent)).clips()
+
+
+def test_what_is_not_there_keeps_its_name(tmp_path: Path) -> None:
+    for path in ("é", "é/", "/é/è/", str(tmp_path / "é" / "è"), "", "/", "a", "é" * 300):
+        assert present(path) == path
+
+
+def test_names_are_cut_to_what_the_file_system_takes(
+    place: Callable[[str], tuple[Path, Path]], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    image, audio = place(NAMES["long"])
+    places = [f"data.image={image}", f"data.audio={audio}", f"output_dir={tmp_path / 'not' / 'yet'}"]
+    (usual,) = planned(*places)
+    monkeypatch.setattr(os, "pathconf", lambda path, kind: 143 if kind == "PC_NAME_MAX" else 4096)
+    (short,) = planned(*places)
+    assert len(usual.name) > 200
+    assert len(short.name) + len(".motion.safetensors") - len(".mp4") <= 143
+    assert short.name[:90] == usual.name[:90]
+    with whole(tmp_path / ("x" * 143)) as part:
+        assert len(part.name) <= 143
+
+
+def test_a_path_that_is_too_long_is_refused_before_anything_is_made(
+    place: Callable[[str], tuple[Path, Path]], tmp_path: Path
+) -> None:
+    image, audio = place("me")
+    deep = "/".join(["x" * 200] * 20)[: 3960 - len(str(tmp_path))]
+    places = [f"data.image={image}", f"data.audio={audio}", f"output_dir={tmp_path}/{deep}"]
+    with pytest.raises(
+        UserError, match=r"is too long: paths may have \d+ bytes here; choose a shorter hydra\.run\.dir"
+    ):
+        planned(*places)
+    assert not (tmp_path / "x").exists()
+
+
+def test_file_systems_that_tell_no_limit_have_the_usual_ones(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    for limit in (-1, 0, 1020):
+        monkeypatch.setattr(os, "pathconf", lambda path, kind, limit=limit: limit)
+        assert name_bytes(tmp_path) == 255
+    monkeypatch.delattr(os, "pathconf")
+    assert name_bytes(tmp_path) == 255
+    require_path(tmp_path / "a", 50, "remedy")

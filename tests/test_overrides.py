@@ -1,0 +1,201 @@
+"""Overrides: what Hydra's grammar reads stays, anything else is a text that stands for itself."""
+
+import json
+import random
+import subprocess
+import sys
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+from hydra.core.override_parser.types import ValueType
+from omegaconf import OmegaConf
+
+from float_research import compose, overrides
+from float_research.cli import sentence
+from float_research.errors import UserError
+from float_research.overrides import literal, quoted, read
+
+ROOT = Path(__file__).parents[1]
+TINY = ["model=tiny", "checkpoint=random", "face=none", "metrics=none", "trainer.accelerator=cpu", "nfe=2"]
+ALPHABET = "ab'\"\\,[](){}=#%$ \t\n:@~!&|;<>*?+^`1.-/\x07é\u0301—😀\u200fش\udce9"
+
+
+def meant(override: str) -> object:
+    """The value that a setting gets by an override that was made literal."""
+    (said,) = literal([override])
+    known = read(said)
+    assert known is not None
+    assert known.value_type is ValueType.ELEMENT
+    return OmegaConf.to_container(OmegaConf.create({"value": known.value()}), resolve=True)["value"]  # type: ignore[index, call-overload]
+
+
+@pytest.mark.parametrize(
+    "override",
+    [
+        "nfe=4",
+        "nfe=4,8",
+        "nfe=range(4,33,4)",
+        "data.image=me.png",
+        "data.image='me (1).png'",
+        'data.image="a,b.png"',
+        r"data.image=me\ \(1\).png",
+        "data.image=${asset:demo/a.png}",
+        "hydra.run.dir=outputs/${now:%Y-%m-%d}",
+        "metrics=[motion,face]",
+        "emotion.blend={happy: 0.5}",
+        "~data",
+        "~data=pair",
+        "+trainer.limit=1",
+        "++trainer.limit=1",
+        "schedule@guidance.audio=interval",
+        "hydra/launcher=joblib",
+        "data.image=",
+        "data.image=null",
+    ],
+)
+def test_what_the_grammar_reads_stays(override: str) -> None:
+    assert literal([override]) == literal([override], sweep=True) == [override]
+
+
+@pytest.mark.parametrize("seed", range(8))
+def test_any_text_comes_through(seed: int) -> None:
+    draw = random.Random(seed)
+    for _ in range(150):
+        text = "".join(draw.choice(ALPHABET) for _ in range(draw.randint(0, 14))).replace("$", draw.choice(["$", "${"]))
+        assert meant(f"a={quoted(text)}") == text
+        if read(f"a={text}") is None and not (text.strip().startswith("[") and text.strip().endswith("]")):
+            assert meant(f"a={text}") == text or text.startswith("~")
+
+
+def test_a_text_reaches_nothing_by_interpolation(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("SECRET", "password")
+    for text in ("(${oc.env:SECRET})", r"(\${oc.env:SECRET})", r"(\\${oc.env:SECRET})", "(${seed})", "(${"):
+        cfg = compose.compose_config([f"data.image={text}", "checkpoint=stages", f"checkpoint.weights=[{text},b]"])
+        assert cfg.data.image == text
+        assert compose.build(cfg.data).image == text
+        assert compose.build(cfg.checkpoint).weights == [text, "b"]
+    assert compose.build(compose.compose_config(["data.image=${seed}.png"]).data).image == "15.png"
+
+
+@pytest.mark.parametrize(
+    ("value", "runs"),
+    [
+        ("a (1).png,b (2).png", ["a (1).png", "b (2).png"]),
+        ('"a,b.png",c (1).png', ["a,b.png", "c (1).png"]),
+        ("'Twas (1).png,b.png", ["'Twas (1).png", "b.png"]),
+        ("Mom's.png,Dad's.png", ["Mom's.png", "Dad's.png"]),
+        ("é.png,,x", ["é.png", "", "x"]),
+        ("[a (1),b],[c]", [["a (1)", "b"], ["c"]]),
+        ("f(1,(2)),x", ["f(1", "(2))", "x"]),
+    ],
+)
+def test_commas_separate_in_a_sweep(value: str, runs: list[object]) -> None:
+    (said,) = literal([f"a={value}"], sweep=True)
+    known = read(said)
+    assert known is not None
+    assert [read(f"a={run}").value() for run in known.sweep_string_iterator()] == runs  # type: ignore[union-attr]
+    if not value.startswith(("[", '"')):
+        assert meant(f"a={value}") == value, "but not in a single run"
+
+
+def test_elements_of_lists_are_texts_too() -> None:
+    assert meant("a=[a (1).ckpt,b.ckpt, ~/c]") == ["a (1).ckpt", "b.ckpt", str(Path.home() / "c")]
+    assert meant("a=[a (1),[b (2),3]]") == ["a (1)", ["b (2)", 3]]
+    assert meant("a=[1] me.png") == "[1] me.png"
+
+
+def test_the_home_folder_is_where_a_shell_finds_it(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    monkeypatch.setenv("HOME", str(tmp_path))
+    assert meant("data.image=~/x.png") == f"{tmp_path}/x.png"
+    assert meant("data.images=~") == str(tmp_path)
+    for other in ("~x.png", "a~/x", "'~/x.png'"):
+        assert meant(f"data.image={other}") == other.strip("'")
+
+
+def test_a_file_keeps_the_blanks_of_its_name(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    for name in (" a ", r"a\(1\)", "4"):
+        (tmp_path / name).touch()
+    assert [meant(f"a={name}") for name in (" a ", r"a\(1\)", " b ", "4")] == [" a ", r"a\(1\)", "b", 4]
+
+
+@pytest.mark.parametrize("argument", ["data.image", "photo.png", "(1).png", "~/x.png", "my setting=3", "=x", "+=x", ""])
+def test_what_is_no_setting_is_told_with_the_quoting_that_works(argument: str) -> None:
+    with pytest.raises(UserError) as caught:
+        literal([argument])
+    assert str(caught.value) == (
+        f"{argument} is no NAME=VALUE; put quotes around an argument that has blanks or signs of the shell: "
+        "'data.image=my photo (1).png'"
+    )
+
+
+@pytest.mark.parametrize(
+    ("override", "said"),
+    [
+        ("nfe=(1", "nfe=(1 must be a whole number"),
+        ("nfe=range(1,2,3,4)", "nfe=range(1,2,3,4) must be a whole number"),
+        ("data.image=10", "data.image=10 must be a text, as in 'data.image=\"TEXT\"'"),
+        ("name=[x]", "name=['x'] must be a text, as in 'name=\"TEXT\"'"),
+        ("decoding.memory_mb=(x", "decoding.memory_mb=(x must be a number"),
+        ("dry_run=yes (please)", "dry_run=yes (please) must be true or false"),
+        ("time_grid=explicit time_grid.points=(0", "time_grid.points=(0 must be a list, as in 'time_grid"),
+        ("emotion=blend emotion.blend={a", "emotion.blend={a must be a mapping, as in 'emotion.blend={A: 1}'"),
+        ("data.image=a,b", "data.image=a,b is several values, which takes -m; one text is 'data.image=\"a,b\"'"),
+        ("data.image=${x}", "data.image: Interpolation key 'x' not found; write \\${ for a ${ that"),
+        ("solver=eul (er", "solver=eul (er is unknown (did you mean euler?); choose one of "),
+    ],
+)  # fmt: skip
+def test_a_text_where_something_else_belongs_is_told(override: str, said: str, tmp_path: Path) -> None:
+    given = [override] if "(please)" in override or "eul (" in override else override.split(" ")
+    with pytest.raises(Exception) as caught:  # noqa: PT011
+        compose.build_job(compose.compose_config([*given, f"output_dir={tmp_path}"]))
+    assert sentence(caught.value)[0].startswith(said)
+
+
+def test_lists_of_trainings_and_evaluations_are_no_texts() -> None:
+    for override in ("init_from=(a", "frozen=x"):
+        with pytest.raises(UserError, match="must be a list, as in"):
+            compose.build_training(compose.compose_config([override, "output_dir=."], "train"))
+    for override in ("overrides=(a", "subjects=x"):
+        with pytest.raises(UserError, match="must be a list, as in"):
+            compose.build_evaluation(compose.compose_config([override], "evaluate_demo"))
+
+
+def test_options_of_hydra_keep_their_values() -> None:
+    given = ["--config-dir", "my conf (1)", "-m", "data.image=a (1),b", "--cfg", "job"]
+    assert overrides.arguments(given) == [*given[:3], "data.image='a (1)',b", "--cfg", "job"]
+    assert overrides.arguments(["a=(1),b"]) == ["a='(1),b'"]
+    assert overrides.arguments(["hydra.mode=MULTIRUN", "a=(1),b"]) == ["hydra.mode=MULTIRUN", "a='(1)',b"]
+
+
+def scripted(name: str, *arguments: str) -> "subprocess.CompletedProcess[str]":
+    command = [sys.executable, str(ROOT / "scripts" / f"{name}.py"), *arguments]
+    return subprocess.run(command, capture_output=True, text=True, check=False)
+
+
+def test_a_sweep_takes_names_apart_at_commas(speech: Callable[[float], Path], tmp_path: Path) -> None:
+    names = ["a (1).wav", "Mom's.wav"]
+    for name in names:
+        (tmp_path / name).write_bytes(speech(0.3).read_bytes())
+    swept = ",".join(str(tmp_path / name) for name in names)
+    ended = scripted("infer", "-m", *TINY, f"data.audio={swept}", f"hydra.sweep.dir={tmp_path}/out (1)")
+    assert ended.returncode == 0, ended.stderr
+    records = [json.loads((tmp_path / "out (1)" / run / "record.json").read_text()) for run in "01"]
+    assert [Path(record["clips"][0]["audio"]).name for record in records] == names
+
+
+@pytest.mark.parametrize(
+    ("script", "arguments", "said"),
+    [
+        ("convert", ["checkpoint=unified", "checkpoint.file=a (1)", "output=b.safetensors"], "a (1) does not exist"),
+        ("train", ["init_from=(a"], "init_from=(a must be a list"),
+        ("cache", ["show", "cache.folder=my cache (1)"], "my cache (1): 0 entries"),
+        ("measure", ["my run (1)", "metrics=(x"], "metrics=(x is unknown"),
+    ],
+)  # fmt: skip
+def test_other_scripts_take_such_values_too(script: str, arguments: list[str], said: str) -> None:
+    ended = scripted(script, *arguments)
+    assert said in ended.stdout + ended.stderr
+    assert "Exception" not in ended.stderr
+    assert ended.stderr.count("\n") <= 1
