@@ -16,6 +16,9 @@ from float_research.files import require_file
 DEMUXERS = ("aac", "aiff", "au", "avi", "caf", "flac", "matroska", "mov", "mp3", "mpegts", "ogg", "w64", "wav")
 """FFmpeg's names of the formats that are read. None of them is a list of other files or of addresses."""
 
+PACKETS = {"max_size": "65536"}
+"""Bytes of a WAV file that FFmpeg reads at a time; its usual few make a packet, and the work for one, of 64 ms."""
+
 
 @dataclass(frozen=True, kw_only=True)
 class Limits:
@@ -111,7 +114,11 @@ class Sought(io.FileIO):
 
 
 def _opened(file: Sought) -> InputContainer:
-    options = {"format_whitelist": ",".join(DEMUXERS), "protocol_whitelist": "none", "max_pixels": str(BOUNDS.pixels)}
+    options = {
+        "format_whitelist": ",".join(DEMUXERS),
+        "protocol_whitelist": "none",
+        "max_pixels": str(BOUNDS.pixels),
+    } | PACKETS
     try:
         return av.open(file, options=options, metadata_errors="replace")
     except (av.ArgumentError, av.InvalidDataError) as error:  # what FFmpeg says of other formats, too

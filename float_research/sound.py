@@ -207,15 +207,14 @@ def _checked(blocks: Iterator[Block], name: str, limits: Limits) -> Iterator[Blo
 
 def merged(blocks: Iterable[Block]) -> Iterator[Block]:
     """Neighbours of the same kind as one, of `BLOCK` samples or a little more."""
-    parts: list[Block] = []
+    parts, num_samples = list[Block](), 0
     for block in blocks:
-        if parts and (block[1:] != parts[0][1:] or len(block.samples) != len(parts[0].samples)):
+        alike = parts and block[1:] == parts[0][1:] and len(block.samples) == len(parts[0].samples)
+        if parts and (num_samples >= BLOCK or not alike):
             yield _joined(parts)
-            parts = []
+            parts, num_samples = [], 0
         parts.append(block)
-        if sum(part.samples.shape[1] for part in parts) >= BLOCK:
-            yield _joined(parts)
-            parts = []
+        num_samples += block.samples.shape[1]
     if parts:
         yield _joined(parts)
 
