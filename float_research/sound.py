@@ -21,7 +21,7 @@ from float_research.links import links
 from float_research.media import BOUNDS, Limits, open_media
 from float_research.types import Excerpt
 
-REMEDY = "convert it to WAV"
+REMEDY = "give another, or export it again as WAV"
 BLOCK = 2**18
 """Samples that are worked on at a time."""
 MAX_DROPPED = 2 / 3

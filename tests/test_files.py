@@ -1,9 +1,12 @@
 """Files that appear whole, and places for one at a time."""
 
+import os
 import threading
 from pathlib import Path
 
-from float_research.files import alone
+import pytest
+
+from float_research.files import alone, whole
 
 
 def test_nobody_enters_before_the_other_has_left(tmp_path: Path) -> None:
@@ -23,3 +26,14 @@ def test_nobody_enters_before_the_other_has_left(tmp_path: Path) -> None:
         said.append("first")
     thread.join(60)
     assert said == ["first", "second"]
+
+
+@pytest.mark.parametrize(("mask", "mode"), [(0o022, 0o644), (0o077, 0o600), (0o002, 0o664)])
+def test_what_is_written_whole_has_the_modes_of_the_umask(mask: int, mode: int, tmp_path: Path) -> None:
+    before = os.umask(mask)
+    try:
+        with whole(tmp_path / "a.safetensors") as part:
+            part.write_bytes(b"content")
+    finally:
+        os.umask(before)
+    assert (tmp_path / "a.safetensors").stat().st_mode & 0o777 == mode

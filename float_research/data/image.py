@@ -29,7 +29,7 @@ SUFFIXES = frozenset(
 FORMATS = ("PNG", "JPEG", "WEBP", "BMP", "TIFF", "GIF", "AVIF", "HEIF")
 """Pillow's names. Phones' MPO is JPEG with more pictures after the first."""
 ALL = ", ".join(FORMATS)
-REMEDY = "convert it to PNG or JPEG"
+REMEDY = "give another, or export it again as PNG or JPEG"
 BYTES_A_PIXEL = 16
 """At most: four channels of 32 bits."""
 ORIENTATION = 0x0112

@@ -6,6 +6,7 @@ from pathlib import Path
 
 from float_research.errors import UserError, printable, reading
 from float_research.media import open_media
+from float_research.sound import REMEDY
 
 OF_THE_SYSTEM = frozenset({"thumbs.db", "desktop.ini"})
 MAX_NAMED = 20
@@ -52,7 +53,7 @@ def sort(folder: Path, holds: Callable[[Path], bool], suffixes: Collection[str],
 def is_recording(path: Path) -> bool:
     """Whether a file opens as sound."""
     try:
-        with open_media(path, "audio", "convert it to WAV") as container:
+        with open_media(path, "audio", REMEDY) as container:
             return bool(container.streams.audio)
     except UserError:
         return False
