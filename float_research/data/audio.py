@@ -88,6 +88,8 @@ def listen(path: Path, sampling_rate_hz: int, limits: Limits = BOUNDS, excerpt: 
             break
         chosen = replace(excerpt, track=track)
         waveform, levels, tally = _hear(path, chosen, sampling_rate_hz, limits)
+    if not len(waveform) and excerpt.start_s:
+        raise UserError(f"{name} has ended before start_s={excerpt.start_s:g}; choose an earlier start")
     if chosen.track and excerpt.track is None:
         notes.append(f"{name}: track {chosen.track} is heard, for those before it are silent (data.track)")
     num_channels = tally.channels

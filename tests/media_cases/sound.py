@@ -346,6 +346,12 @@ CASES = [
         heard=ONE[:, HZ // 2 : HZ + HZ // 2],
         excerpt=Excerpt(start_s=0.5, end_s=1.5),
     ),
+    Case(
+        name="a second after the end",
+        build=lambda path: mp3(path, ONE),
+        refused=r"has ended before start_s=2\.5; choose an earlier start",
+        excerpt=Excerpt(start_s=2.5, end_s=3.5),
+    ),
     Case(name="text", build=lambda path: path.write_text("hello " * 99), refused="cannot be read"),
     Case(
         name="random bytes",
