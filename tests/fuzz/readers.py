@@ -102,11 +102,15 @@ def read_sound(path: Path) -> object:
 
 
 def read_portrait(path: Path) -> object:
-    return loader().portrait(path)
+    from float_research.types import Clip
+
+    return loader().portrait(Clip(id="a", image=path, audio=path))
 
 
 def find_portrait(path: Path) -> object:
-    return detecting_loader().portrait(path)
+    from float_research.types import Clip
+
+    return detecting_loader().portrait(Clip(id="a", image=path, audio=path))
 
 
 def prepare_video(path: Path) -> object:
