@@ -19,6 +19,7 @@ from float_research.data.clips import Grid, Manifest, Pair
 from float_research.data.examples import example
 from float_research.errors import UserError
 from float_research.files import name_bytes, present, require_path, whole
+from float_research.inference.failures import Failures
 from float_research.inference.plan import plan_clips
 
 ROOT = Path(__file__).parents[1]
@@ -45,7 +46,8 @@ def place(speech: Callable[[float], Path], tmp_path: Path) -> Callable[[str], tu
 def planned(*overrides: str) -> list[Path]:
     """The videos that a run would make."""
     job = compose.build_job(compose.compose_config([*TINY, *overrides]))
-    clips = plan_clips(job.source.clips(), job.loader, job.sampler, job.naming, job.output_dir)
+    listed, failures = job.source.clips(), Failures(num_clips=1, skip=False)
+    clips = plan_clips(listed, job.loader, job.sampler, job.naming, folder=job.output_dir, failures=failures)
     return [clip.video for clip in clips]
 
 
@@ -99,15 +101,15 @@ def test_accents_are_found_in_either_form(
     for path in (image, audio):
         os.link(path, inner / path.name)
     told = folder / written / f"{written}.png", folder / written / f"{written}.wav"
-    (pair,) = Pair(image=str(told[0]), audio=str(told[1])).clips()
+    (pair,) = Pair(track=None, channel=None, image=str(told[0]), audio=str(told[1])).clips()
     assert pair.image.is_file()
     assert pair.audio.is_file()
     assert pair.id == f"{NFC}-{NFC}"
-    (clip,) = Grid(images=str(folder / written), audios=str(folder / written)).clips()
+    (clip,) = Grid(track=None, channel=None, images=str(folder / written), audios=str(folder / written)).clips()
     assert clip.id == f"{NFC}-{NFC}"
     table = folder / f"{lies}.csv"
     table.write_text(f"image,audio\n{written}.png,{written}.wav\n", encoding="utf-8")
-    (row,) = Manifest(file=str(folder / f"{written}.csv")).clips()
+    (row,) = Manifest(track=None, channel=None, file=str(folder / f"{written}.csv")).clips()
     assert row.image == image
     pipeline = float_research.load([*TINY, f"data.image={told[0]}"])
     assert len(pipeline(told[0], told[1], id=written).motion) > 0
@@ -120,7 +122,7 @@ def test_names_that_differ_in_their_accents_form_alone_are_one(place: Callable[[
     place(NFD)
     assert present(str(image)) == str(image), "where both are, each is itself"
     with pytest.raises(UserError, match="clip id 'café-café' occurs more than once"):
-        Grid(images=str(image.parent), audios=str(image.parent)).clips()
+        Grid(track=None, channel=None, images=str(image.parent), audios=str(image.parent)).clips()
 
 
 def test_what_is_not_there_keeps_its_name(tmp_path: Path) -> None:
