@@ -12,6 +12,7 @@ from av.container import InputContainer
 
 from float_research.errors import UserError, reading
 from float_research.files import require_file
+from float_research.stopping import check_stopped
 
 DEMUXERS = ("aac", "aiff", "au", "avi", "caf", "flac", "matroska", "mov", "mp3", "mpegts", "ogg", "w64", "wav")
 """FFmpeg's names of the formats that are read. None of them is a list of other files or of addresses."""
@@ -86,16 +87,32 @@ def open_media(path: Path, what: str, remedy: str, part: range | None = None) ->
     `part`: bytes of the file that are a file of their own.
     """
     require_file(path, what, "give the path of a file")
-    with reading(f"{what} {path}", remedy), Sought(path, part) as file, _opened(file) as container:
-        yield container
+    place = os.fsencode(path)
+    with reading(f"{what} {path}", remedy), Sought(place) if part is None else Within(place, part) as file:
+        try:
+            with _opened(file) as container:
+                yield container
+        except Exception:
+            check_stopped()  # a signal that fell into a callback of PyAV, which took it for the end of the file
+            raise
 
 
 class Sought(io.FileIO):
-    """A file, or a `part` of its bytes. FFmpeg may look for places that there are none of, where PyAV would print."""
+    """A file in which FFmpeg may look for places that there are none of: PyAV would print the exception."""
 
-    def __init__(self, path: Path, part: range | None = None) -> None:
-        super().__init__(os.fsencode(path))
-        self.part = range(os.fstat(self.fileno()).st_size) if part is None else part
+    def seek(self, offset: int, whence: int = os.SEEK_SET, /) -> int:
+        try:
+            return super().seek(offset, whence)
+        except (OSError, OverflowError):
+            return -1
+
+
+class Within(Sought):
+    """A part of a file's bytes, as a file of its own."""
+
+    def __init__(self, path: bytes, part: range) -> None:
+        super().__init__(path)
+        self.part = part
         super().seek(self.part.start)
 
     def read(self, size: int | None = -1, /) -> bytes:
@@ -107,10 +124,8 @@ class Sought(io.FileIO):
 
     def seek(self, offset: int, whence: int = os.SEEK_SET, /) -> int:
         base = {os.SEEK_SET: 0, os.SEEK_CUR: self.tell(), os.SEEK_END: len(self.part)}.get(whence, 0)
-        try:
-            return super().seek(self.part.start + max(-1, base + offset)) - self.part.start
-        except (OSError, OverflowError):
-            return -1
+        found = super().seek(self.part.start + base + offset) if base + offset >= 0 else -1
+        return found if found < 0 else found - self.part.start
 
 
 def _opened(file: Sought) -> InputContainer:

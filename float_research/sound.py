@@ -19,6 +19,7 @@ from jaxtyping import Float
 from float_research.errors import UserError, named
 from float_research.links import links
 from float_research.media import BOUNDS, Limits, open_media
+from float_research.stopping import check_stopped
 from float_research.types import Excerpt
 
 REMEDY = "give another, or export it again as WAV"
@@ -137,9 +138,11 @@ def _packets(container: InputContainer, stream: AudioStream, tally: Tally) -> It
         try:
             packet = next(packets, None)
         except (av.InvalidDataError, av.PatchWelcomeError, av.ArgumentError):  # which ends the generator
+            check_stopped()
             tally.packets, tally.dropped = tally.packets + 1, tally.dropped + 1
             continue
         if packet is None:
+            check_stopped()  # a signal in a callback of PyAV looks like the end, too
             return
         tally.packets += packet.size > 0  # the last has no content, and asks for what the decoder holds back
         yield packet
