@@ -12,7 +12,7 @@ from av.container import InputContainer
 
 from float_research.errors import UserError, reading
 from float_research.files import require_file
-from float_research.stopping import check_stopped
+from float_research.stopping import callback, check_stopped
 
 DEMUXERS = ("aac", "aiff", "au", "avi", "caf", "flac", "matroska", "mov", "mp3", "mpegts", "ogg", "w64", "wav")
 """FFmpeg's names of the formats that are read. None of them is a list of other files or of addresses."""
@@ -100,6 +100,7 @@ def open_media(path: Path, what: str, remedy: str, part: range | None = None) ->
 class Sought(io.FileIO):
     """A file in which FFmpeg may look for places that there are none of: PyAV would print the exception."""
 
+    @callback
     def seek(self, offset: int, whence: int = os.SEEK_SET, /) -> int:
         try:
             return super().seek(offset, whence)
@@ -115,13 +116,16 @@ class Within(Sought):
         self.part = part
         super().seek(self.part.start)
 
+    @callback
     def read(self, size: int | None = -1, /) -> bytes:
         left = max(0, self.part.stop - super().tell())
         return super().read(left if size is None or size < 0 else min(size, left)) or b""
 
+    @callback
     def tell(self) -> int:
         return super().tell() - self.part.start
 
+    @callback
     def seek(self, offset: int, whence: int = os.SEEK_SET, /) -> int:
         base = {os.SEEK_SET: 0, os.SEEK_CUR: self.tell(), os.SEEK_END: len(self.part)}.get(whence, 0)
         found = super().seek(self.part.start + base + offset) if base + offset >= 0 else -1

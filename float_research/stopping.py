@@ -4,13 +4,16 @@ import os
 import signal
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from types import FrameType
+from types import CodeType, FrameType
+from typing import TypeVar
 
 STOP_NAMES = ("SIGINT", "SIGTERM", "SIGHUP", "SIGQUIT", "SIGUSR1", "SIGUSR2")
 STOP_SIGNALS = tuple(signal.Signals[name] for name in STOP_NAMES if hasattr(signal, name))
 """Those that the platform knows: Windows has the first two."""
+
+F = TypeVar("F", bound=Callable[..., object])
 
 
 class Stopped(SystemExit):
@@ -19,6 +22,7 @@ class Stopped(SystemExit):
 
 _received: list[int] = []
 """The signal that is being obeyed."""
+_callbacks: set[CodeType] = set()
 _holding = 0
 """How many blocks put signals off."""
 PARENT_S = 0.5
@@ -29,8 +33,17 @@ def _stop(number: int, frame: FrameType | None) -> None:
     for other in STOP_SIGNALS:
         signal.signal(other, signal.SIG_IGN)  # a second one would interrupt the tidying up
     _received.append(number)
-    if not _holding:
+    if not _holding and (frame is None or frame.f_code not in _callbacks):
         raise Stopped(number)
+
+
+def callback(function: F) -> F:
+    """Marks a function that an extension calls from C, where an exit would be at once: no signal is raised within.
+
+    It is by the next `check_stopped`.
+    """
+    _callbacks.add(function.__code__)  # type: ignore[attr-defined]
+    return function
 
 
 @contextmanager

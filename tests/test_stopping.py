@@ -10,7 +10,12 @@ from collections.abc import Iterator
 import psutil
 import pytest
 
-from float_research.stopping import STOP_SIGNALS, Stopped, check_stopped, held, stoppable
+from float_research import stopping
+from float_research.media import Sought, Within
+from float_research.stopping import STOP_SIGNALS, Stopped, callback, check_stopped, held, stoppable
+
+CALLED = ("read", "seek", "tell")
+"""What PyAV calls of a file."""
 
 
 @pytest.fixture(autouse=True)
@@ -98,3 +103,24 @@ def test_a_worker_ends_with_who_started_it() -> None:
     while worker.is_running() and worker.status() != psutil.STATUS_ZOMBIE:  # nobody may be there to wait for it
         assert time.monotonic() - started < 20
         time.sleep(0.05)
+
+
+def test_no_signal_is_raised_where_an_extension_calls_from_c() -> None:
+    done = []
+
+    @callback
+    def read() -> None:
+        os.kill(os.getpid(), signal.SIGTERM)
+        done.append("read")
+
+    with pytest.raises(Stopped), stoppable():
+        read()
+        done.append("went on")
+        check_stopped()
+    assert done == ["read", "went on"]
+
+
+def test_files_that_ffmpeg_reads_are_such() -> None:
+    own = [function for kind in (Sought, Within) for name, function in vars(kind).items() if name in CALLED]
+    assert len(own) == 4
+    assert all(function.__code__ in stopping._callbacks for function in own)
