@@ -42,7 +42,7 @@ def callback(function: F) -> F:
 
     It is by the next `check_stopped`.
     """
-    _callbacks.add(function.__code__)  # type: ignore[attr-defined]
+    _callbacks.add(function.__code__)
     return function
 
 
