@@ -79,6 +79,8 @@ def build(config: DictConfig) -> Any:
 
 def escaped(config: DictConfig) -> DictConfig:
     """A config whose texts come out of `instantiate`, which resolves all twice, as they are when they are read once."""
+    if not any("${" in text for _, _, text in texts(config)):
+        return config
     copied = copy.deepcopy(config)
     copied._set_parent(config._get_parent())
     for node, name, text in list(texts(copied)):

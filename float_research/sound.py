@@ -20,7 +20,7 @@ from float_research.errors import UserError, named
 from float_research.links import links
 from float_research.media import BOUNDS, Limits, open_media
 from float_research.stopping import check_stopped
-from float_research.types import Excerpt
+from float_research.types import Excerpt, Waveform
 
 REMEDY = "give another, or export it again as WAV"
 BLOCK = 2**18
@@ -203,9 +203,20 @@ def _checked(blocks: Iterator[Block], name: str, limits: Limits) -> Iterator[Blo
         limits.check_sound(name, block.rate_hz, num_channels)
         seconds += num_samples / block.rate_hz
         limits.check_duration(name, seconds)
-        if num_samples and not np.isfinite([block.samples.min(), block.samples.max()]).all():
-            raise UserError(f"{name} holds NaN or infinite samples; export it again")
+        require_finite(block.samples, name)
         yield block
+
+
+def require_finite(samples: np.ndarray, name: str) -> None:
+    """Raises a UserError for NaN or infinite samples, which resampling would spread. `name` begins the sentence."""
+    if samples.size and not np.isfinite([samples.min(), samples.max()]).all():
+        raise UserError(f"{name} holds NaN or infinite samples; export it again")
+
+
+def mono_blocks(waveform: Waveform, rate_hz: int) -> Iterator[Block]:
+    """The blocks of a waveform."""
+    for start in range(0, len(waveform), BLOCK):
+        yield Block(np.asarray(waveform[None, start : start + BLOCK], dtype=np.float32), rate_hz, MONO)
 
 
 def merged(blocks: Iterable[Block]) -> Iterator[Block]:

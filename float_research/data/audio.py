@@ -11,7 +11,7 @@ import numpy as np
 
 from float_research.errors import UserError, named
 from float_research.media import BOUNDS, Limits
-from float_research.sound import BLOCK, MONO, Block, Tally, read_sound, resampled
+from float_research.sound import BLOCK, MONO, Block, Tally, mono_blocks, read_sound, require_finite, resampled
 from float_research.types import WHOLE, Excerpt, Waveform
 
 SUFFIXES = frozenset({".wav", ".flac", ".mp3", ".ogg", ".opus", ".m4a", ".aac", ".webm", ".mp4"})
@@ -139,15 +139,14 @@ def blocks(waveform: Waveform) -> Iterator[Waveform]:
 
 def resample(waveform: Waveform, rate_hz: int, target_hz: int) -> Waveform:
     """Resamples as librosa's default, soxr_hq, does."""
-    parts = (Block(part[None], rate_hz, MONO) for part in blocks(waveform))
-    return gathered(part[0] for part in resampled(parts, target_hz))
+    return gathered(part[0] for part in resampled(mono_blocks(waveform, rate_hz), target_hz))
 
 
 def check_waveform(waveform: Waveform, *, name: str, sampling_rate_hz: int, fps: float) -> None:
     """Raises a UserError for audio that no video can be made from."""
     if not len(waveform):
         raise UserError(f"audio {name} is empty; give a recording of speech")
-    require_finite(waveform, name)
+    require_finite(waveform, f"audio {name}")
     if len(waveform) < sampling_rate_hz / fps:
         raise UserError(
             f"audio {name} lasts {len(waveform) / sampling_rate_hz:.3f} s, less than one frame ({1 / fps:g} s); "
@@ -155,12 +154,6 @@ def check_waveform(waveform: Waveform, *, name: str, sampling_rate_hz: int, fps:
         )
     if max(waveform.max(), -waveform.min()) < SILENCE:
         raise UserError(f"audio {name} is silent; give a recording of speech")
-
-
-def require_finite(samples: np.ndarray, name: str) -> None:
-    """Raises a UserError for NaN or infinite samples, which resampling would spread."""
-    if samples.size and not np.isfinite([samples.min(), samples.max()]).all():
-        raise UserError(f"audio {name} holds NaN or infinite samples; export it again")
 
 
 def normalise(waveform: Waveform) -> Waveform:

@@ -17,7 +17,7 @@ from torch import Tensor
 from float_research.errors import UserError
 from float_research.files import Part
 from float_research.media import BOUNDS, Limits
-from float_research.sound import BLOCK, MONO, Block, read_sound, resampled
+from float_research.sound import MONO, Block, mono_blocks, read_sound, resampled
 from float_research.stopping import held
 from float_research.types import WHOLE, Excerpt, Waveform
 
@@ -49,10 +49,8 @@ class Recording:
     def blocks(self) -> Iterator[Block]:
         """Decoded a little at a time, by what the model hears as well."""
         if isinstance(self.source, Path):
-            yield from read_sound(self.source, self.excerpt, self.limits)
-            return
-        for start in range(0, len(self.source), BLOCK):
-            yield Block(np.asarray(self.source[None, start : start + BLOCK], dtype=np.float32), self.rate_hz, MONO)
+            return read_sound(self.source, self.excerpt, self.limits)
+        return mono_blocks(self.source, self.rate_hz)
 
 
 @dataclass(frozen=True, kw_only=True)
