@@ -269,4 +269,4 @@ def test_a_signal_that_a_library_swallowed_ends_the_run_all_the_same(tmp_path: P
         with suppress(Stopped):
             os.kill(os.getpid(), signal.SIGUSR2)
         run(tmp_path, "nfe=3")
-    assert not list((tmp_path / "videos").iterdir())
+    assert not list(tmp_path.rglob("*.mp4"))
