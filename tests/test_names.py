@@ -2,13 +2,12 @@
 
 import json
 import os
-import subprocess
-import sys
 import unicodedata
 from collections.abc import Callable
 from pathlib import Path
 
 import pytest
+from fuzz.processes import script
 from media_cases.names import NAMES, QUOTED
 from PIL import Image
 from rich.console import Console
@@ -73,9 +72,8 @@ def test_the_script_takes_such_names(kind: str, place: Callable[[str], tuple[Pat
     image, audio = place(NAMES[kind])
     out = tmp_path / "out (1)"
     places = [f"data.image={image}", f"data.audio={audio}", f"hydra.run.dir={out}"]
-    command = [sys.executable, str(ROOT / "scripts" / "infer.py"), *TINY, *places]
-    ended = subprocess.run(command, capture_output=True, check=False)
-    assert ended.returncode == 0, ended.stderr
+    ended = script("infer", [*TINY, *places], tmp_path / "process")
+    assert ended.code == 0, ended.error
     (clip,) = json.loads((out / "record.json").read_text())["clips"]
     assert (out / clip["video"]).is_file()
 

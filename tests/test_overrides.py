@@ -2,12 +2,11 @@
 
 import json
 import random
-import subprocess
-import sys
 from collections.abc import Callable
 from pathlib import Path
 
 import pytest
+from fuzz.processes import script
 from hydra.core.override_parser.types import ValueType
 from omegaconf import OmegaConf
 
@@ -169,24 +168,20 @@ def test_options_of_hydra_keep_their_values() -> None:
     assert overrides.arguments(["hydra.mode=MULTIRUN", "a=(1),b"]) == ["hydra.mode=MULTIRUN", "a='(1)',b"]
 
 
-def scripted(name: str, *arguments: str) -> "subprocess.CompletedProcess[str]":
-    command = [sys.executable, str(ROOT / "scripts" / f"{name}.py"), *arguments]
-    return subprocess.run(command, capture_output=True, text=True, check=False)
-
-
 def test_a_sweep_takes_names_apart_at_commas(speech: Callable[[float], Path], tmp_path: Path) -> None:
     names = ["a (1).wav", "Mom's.wav"]
     for name in names:
         (tmp_path / name).write_bytes(speech(0.3).read_bytes())
     swept = ",".join(str(tmp_path / name) for name in names)
-    ended = scripted("infer", "-m", *TINY, f"data.audio={swept}", f"hydra.sweep.dir={tmp_path}/out (1)")
-    assert ended.returncode == 0, ended.stderr
+    arguments = ["-m", *TINY, f"data.audio={swept}", f"hydra.sweep.dir={tmp_path}/out (1)"]
+    ended = script("infer", arguments, tmp_path / "process")
+    assert ended.code == 0, ended.error
     records = [json.loads((tmp_path / "out (1)" / run / "record.json").read_text()) for run in "01"]
     assert [Path(record["clips"][0]["audio"]).name for record in records] == names
 
 
 @pytest.mark.parametrize(
-    ("script", "arguments", "said"),
+    ("name", "arguments", "said"),
     [
         ("convert", ["checkpoint=unified", "checkpoint.file=a (1)", "output=b.safetensors"], "a (1) does not exist"),
         ("train", ["init_from=(a"], "init_from=(a must be a list"),
@@ -194,8 +189,8 @@ def test_a_sweep_takes_names_apart_at_commas(speech: Callable[[float], Path], tm
         ("measure", ["my run (1)", "metrics=(x"], "metrics=(x is unknown"),
     ],
 )  # fmt: skip
-def test_other_scripts_take_such_values_too(script: str, arguments: list[str], said: str) -> None:
-    ended = scripted(script, *arguments)
-    assert said in ended.stdout + ended.stderr
-    assert "Exception" not in ended.stderr
-    assert ended.stderr.count("\n") <= 1
+def test_other_scripts_take_such_values_too(name: str, arguments: list[str], said: str, tmp_path: Path) -> None:
+    ended = script(name, arguments, tmp_path)
+    assert said in ended.output + ended.error
+    assert "Exception" not in ended.error
+    assert ended.error.count("\n") <= 1

@@ -18,6 +18,7 @@ import numpy as np
 import pytest
 import soundfile
 import torch
+from fuzz.processes import Running
 from PIL import Image as PillowImage
 from safetensors.torch import load_file, save_file
 
@@ -338,31 +339,24 @@ def half_written(folder: Path) -> list[Path]:
 def test_an_interrupted_run_leaves_no_half_written_video(
     kind: signal.Signals, overlap: str, speech: Callable[[float], Path], tmp_path: Path
 ) -> None:
-    command = [sys.executable, str(ROOT / "scripts" / "infer.py"), *TINY, f"hydra.run.dir={tmp_path}"]
-    process = subprocess.Popen(
-        [*command, f"data.audio={speech(900)}", f"overlap={overlap}"],
-        stderr=subprocess.PIPE,
-        stdout=subprocess.DEVNULL,
-        text=True,
-        env=os.environ | {"PYTHONFAULTHANDLER": "1"},
-        preexec_fn=lambda: signal.signal(kind, signal.SIG_DFL),  # noqa: PLW1509, ignored in a shell's background
+    out = tmp_path / "out"
+    run = Running(
+        "infer",
+        [*TINY, f"hydra.run.dir={out}", f"data.audio={speech(300)}", f"overlap={overlap}"],
+        tmp_path / "process",
     )
     try:
         deadline = time.monotonic() + 120
-        while not half_written(tmp_path) and process.poll() is None and time.monotonic() < deadline:
-            time.sleep(0.1)
-        assert half_written(tmp_path), "under way"
-        process.send_signal(kind)
-        try:
-            _, error = process.communicate(timeout=120)
-        except subprocess.TimeoutExpired:
-            process.send_signal(signal.SIGABRT)  # upon which it says where each thread is
-            pytest.fail(process.communicate()[1])
+        while not half_written(out) and run.wait(0.1) is None:
+            assert time.monotonic() < deadline
+        run.kill(kind)
+        ended = run.wait(120)
     finally:
-        process.kill()
-    assert process.returncode == 128 + kind
-    assert error == f"error: stopped by {kind.name}; nothing half-written was left behind\n"
-    assert files(tmp_path) == {"config.yaml"}
+        run.kill(signal.SIGKILL)
+    assert ended is not None
+    assert ended.code == 128 + kind
+    assert ended.error == f"error: stopped by {kind.name}; nothing half-written was left behind\n"
+    assert files(out) == {"config.yaml"}
 
 
 def test_several_processes_share_the_clips(portrait: Path, speech: Callable[[float], Path], tmp_path: Path) -> None:

@@ -19,6 +19,8 @@ from multiprocessing.process import BaseProcess
 from pathlib import Path
 from typing import Any
 
+from float_research.stopping import STOP_SIGNALS
+
 ROOT = Path(__file__).parents[2]
 QUIET = {"HYDRA_FULL_ERROR": "0", "OMP_NUM_THREADS": "1", "PYTHONDONTWRITEBYTECODE": "1", "TQDM_DISABLE": "1"}
 MAX_ADDRESS_BYTES = 16 * 2**30
@@ -59,6 +61,8 @@ def settle(folder: Path) -> None:
     """
     with suppress(OSError):
         os.setsid()
+    for number in STOP_SIGNALS:  # a shell's background ignores some
+        signal.signal(number, signal.SIG_DFL)
     os.environ |= (
         QUIET | SECRET | {"TMPDIR": str(folder / "tmp"), "FLOAT_CACHE_DIR": str(folder / "cache"), "COLUMNS": "200"}
     )

@@ -6,7 +6,7 @@ import pytest
 
 from fuzz import suite
 
-FEW = {"bombs": 40, "kills": 3, "signals": 3, "disks": 6, "records": 12, "names": 6}
+FEW = {"bombs": 40, "kills": 2, "signals": 2, "disks": 3, "records": 6, "names": 3}
 
 
 @pytest.mark.parametrize("name", FEW)

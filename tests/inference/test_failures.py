@@ -4,13 +4,12 @@ import csv
 import io
 import json
 import shutil
-import subprocess
-import sys
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import pytest
+from fuzz.processes import script
 from PIL import Image as PillowImage
 from rich.console import Console
 
@@ -82,9 +81,8 @@ def test_a_folder_with_a_broken_picture_and_a_broken_recording(folder: Path, tmp
 
 def test_the_exit_code_says_that_clips_are_missing(folder: Path, tmp_path: Path) -> None:
     def ended(*more: str) -> int:
-        command = [sys.executable, "scripts/infer.py", *TINY, *grid(folder), f"hydra.run.dir={tmp_path / 'out'}", *more]
-        root = Path(__file__).parents[2]
-        return subprocess.run(command, cwd=root, check=False, capture_output=True).returncode
+        arguments = [*TINY, *grid(folder), f"hydra.run.dir={tmp_path / 'out'}", *more]
+        return script("infer", arguments, tmp_path / "process").code
 
     assert ended("dry_run=true") == 3
     assert ended("dry_run=true", "on_error=stop") == 2
