@@ -112,7 +112,7 @@ def test_a_launcher_that_is_not_installed_names_its_extra(tmp_path: Path) -> Non
 def test_workers_of_a_sweep_that_is_stopped_leave_nothing_half_written(
     launcher: str, speech: Callable[[float], Path], tmp_path: Path
 ) -> None:
-    process = started(tmp_path, f"data.audio={speech(300)}", "nfe=2,3", f"hydra/launcher={launcher}")
+    process = started(tmp_path, f"data.audio={speech(900)}", "nfe=2,3", f"hydra/launcher={launcher}")
     await_part(process, tmp_path, "*")
     process.send_signal(signal.SIGTERM)
     code, _, error = ended(process)
@@ -123,7 +123,7 @@ def test_workers_of_a_sweep_that_is_stopped_leave_nothing_half_written(
 
 
 def test_workers_of_a_sweep_that_is_killed_end_too(speech: Callable[[float], Path], tmp_path: Path) -> None:
-    process = started(tmp_path, f"data.audio={speech(300)}", "nfe=2,3", "hydra/launcher=joblib")
+    process = started(tmp_path, f"data.audio={speech(900)}", "nfe=2,3", "hydra/launcher=joblib")
     await_part(process, tmp_path, "*")
     started_by_it = psutil.Process(process.pid).children(recursive=True)
     process.kill()
@@ -170,7 +170,7 @@ def test_a_run_that_slurm_requeues_goes_on_after_its_last_clip(
 
 @pytest.mark.slurm
 def test_a_run_that_slurm_cancels_leaves_nothing_half_written(speech: Callable[[float], Path], tmp_path: Path) -> None:
-    process = started(tmp_path, f"data.audio={speech(300)}", "nfe=2", *SLURM)
+    process = started(tmp_path, f"data.audio={speech(900)}", "nfe=2", *SLURM)
     part = await_part(process, tmp_path, "*")
     (job,) = set(slurm("squeue", "--noheader", "--format=%A", "--name=infer").split())
     slurm("scancel", job)
