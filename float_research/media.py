@@ -84,7 +84,8 @@ def open_media(path: Path, what: str, remedy: str, part: range | None = None) ->
     """A local file's sound and video. What FFmpeg and PyAV throw meanwhile becomes a UserError with the file's name.
 
     `path` is never an address, and FFmpeg gets an open file: names such as `file:a.wav` and `12:30:05.wav` are files.
-    `part`: bytes of the file that are a file of their own.
+    `part`: bytes of the file that are a file of their own. A signal that falls into a callback of PyAV, which takes it
+    for damage or for the end of the file, is obeyed when the file is closed.
     """
     require_file(path, what, "give the path of a file")
     place = os.fsencode(path)
@@ -93,8 +94,10 @@ def open_media(path: Path, what: str, remedy: str, part: range | None = None) ->
             with _opened(file) as container:
                 yield container
         except Exception:
-            check_stopped()  # a signal that fell into a callback of PyAV, which took it for the end of the file
+            check_stopped()
             raise
+        else:
+            check_stopped()
 
 
 class Sought(io.FileIO):

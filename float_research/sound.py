@@ -19,7 +19,6 @@ from jaxtyping import Float
 from float_research.errors import UserError, named
 from float_research.links import links
 from float_research.media import BOUNDS, Limits, open_media
-from float_research.stopping import check_stopped
 from float_research.types import Excerpt, Waveform
 
 REMEDY = "give another, or export it again as WAV"
@@ -138,11 +137,9 @@ def _packets(container: InputContainer, stream: AudioStream, tally: Tally) -> It
         try:
             packet = next(packets, None)
         except (av.InvalidDataError, av.PatchWelcomeError, av.ArgumentError):  # which ends the generator
-            check_stopped()
             tally.packets, tally.dropped = tally.packets + 1, tally.dropped + 1
             continue
         if packet is None:
-            check_stopped()  # a signal in a callback of PyAV looks like the end, too
             return
         tally.packets += packet.size > 0  # the last has no content, and asks for what the decoder holds back
         yield packet
@@ -214,9 +211,15 @@ def require_finite(samples: np.ndarray, name: str) -> None:
 
 
 def mono_blocks(waveform: Waveform, rate_hz: int) -> Iterator[Block]:
-    """The blocks of a waveform."""
+    """The parts of a waveform as decoded sound is: of 32 bits, with channels."""
+    for part in parts(waveform):
+        yield Block(np.asarray(part[None], dtype=np.float32), rate_hz, MONO)
+
+
+def parts(waveform: Waveform) -> Iterator[Waveform]:
+    """A waveform, `BLOCK` samples at a time."""
     for start in range(0, len(waveform), BLOCK):
-        yield Block(np.asarray(waveform[None, start : start + BLOCK], dtype=np.float32), rate_hz, MONO)
+        yield waveform[start : start + BLOCK]
 
 
 def merged(blocks: Iterable[Block]) -> Iterator[Block]:

@@ -21,7 +21,6 @@ from float_research.files import name_bytes, present, require_path, whole
 from float_research.inference.failures import Failures
 from float_research.inference.plan import plan_clips
 
-ROOT = Path(__file__).parents[1]
 TINY = ["model=tiny", "checkpoint=random", "face=none", "metrics=none", "trainer.accelerator=cpu", "nfe=2"]
 NFC, NFD = "café", unicodedata.normalize("NFD", "café")
 

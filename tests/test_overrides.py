@@ -15,7 +15,6 @@ from float_research.cli import sentence
 from float_research.errors import UserError
 from float_research.overrides import literal, quoted, read
 
-ROOT = Path(__file__).parents[1]
 TINY = ["model=tiny", "checkpoint=random", "face=none", "metrics=none", "trainer.accelerator=cpu", "nfe=2"]
 ALPHABET = "ab'\"\\,[](){}=#%$ \t\n:@~!&|;<>*?+^`1.-/\x07é\u0301—😀\u200fش\udce9"
 

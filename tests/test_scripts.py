@@ -349,6 +349,7 @@ def test_an_interrupted_run_leaves_no_half_written_video(
         deadline = time.monotonic() + 120
         while not half_written(out) and run.wait(0.1) is None:
             assert time.monotonic() < deadline
+        assert half_written(out), "under way"
         run.kill(kind)
         ended = run.wait(120)
     finally:

@@ -5,14 +5,23 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from contextlib import suppress
+from pathlib import Path
+from typing import Any
 
+import numpy as np
 import psutil
 import pytest
+import torch
 
 from float_research import stopping
 from float_research.media import Sought, Within
+from float_research.sound import read_sound
 from float_research.stopping import STOP_SIGNALS, Stopped, callback, check_stopped, held, stoppable
+from float_research.types import WHOLE
+from float_research.video.reader import count_frames, probe, read_frames
+from float_research.video.writer import H264, Recording
 
 CALLED = ("read", "seek", "tell")
 """What PyAV calls of a file."""
@@ -118,6 +127,22 @@ def test_no_signal_is_raised_where_an_extension_calls_from_c() -> None:
         done.append("went on")
         check_stopped()
     assert done == ["read", "went on"]
+
+
+@pytest.mark.parametrize("read", [probe, count_frames, read_frames, lambda path: read_sound(path, WHOLE)])
+def test_a_signal_that_looks_like_the_end_of_a_file_is_none(read: Callable[[Path], Any], tmp_path: Path) -> None:
+    video, sound = tmp_path / "a.mp4", Recording(np.zeros(4000, dtype=np.float32), 16000)
+    settings = H264(fps=None, crf=30, preset="ultrafast", audio_rate_hz=48000, audio_bitrate_bps=64000)
+    with settings.open(video, fps=25, size_px=16, recording=sound) as writer:
+        writer.write(torch.zeros(3, 16, 16, 3, dtype=torch.uint8))
+    went_on: list[bool] = []
+    with pytest.raises(Stopped), stoppable():
+        with suppress(Stopped):
+            os.kill(os.getpid(), signal.SIGTERM)
+        found = read(video)
+        list(found if isinstance(found, Iterator) else [])
+        went_on.append(True)
+    assert not went_on
 
 
 def test_files_that_ffmpeg_reads_are_such() -> None:

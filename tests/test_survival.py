@@ -28,12 +28,6 @@ def start(folder: Path, audio: Path) -> Running:
     return Running("infer", ["-m", *SWEEP, *more], folder.with_suffix(".process"))
 
 
-def ended(sweep: Running) -> int:
-    end = sweep.wait()
-    assert end is not None
-    return end.code
-
-
 def finished(folder: Path) -> dict[str, int]:
     """When each run's record was written."""
     return {path.parent.name: path.stat().st_mtime_ns for path in folder.glob("*/record.json")}
@@ -43,7 +37,7 @@ def test_a_sweep_survives_being_killed_ten_times(speech: Callable[[float], Path]
     audio, left_alone, killed = speech(1), tmp_path / "left_alone", tmp_path / "killed"
     alone = start(left_alone, audio)
     began = time.monotonic()
-    assert ended(alone) == 0
+    assert alone.finish().code == 0
     whole_s = time.monotonic() - began
     before: dict[str, int] = {}
     kills = 0
@@ -59,7 +53,7 @@ def test_a_sweep_survives_being_killed_ten_times(speech: Callable[[float], Path]
         after = finished(killed)
         assert after | before == after, "a finished run was computed again"
         before = after
-    assert ended(start(killed, audio)) == 0
+    assert start(killed, audio).finish().code == 0
     after = finished(killed)
     assert after | before == after
     assert len(after) == NUM_RUNS

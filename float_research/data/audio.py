@@ -11,7 +11,7 @@ import numpy as np
 
 from float_research.errors import UserError, named
 from float_research.media import BOUNDS, Limits
-from float_research.sound import BLOCK, MONO, Block, Tally, mono_blocks, read_sound, require_finite, resampled
+from float_research.sound import MONO, Block, Tally, mono_blocks, parts, read_sound, require_finite, resampled
 from float_research.types import WHOLE, Excerpt, Waveform
 
 SUFFIXES = frozenset({".wav", ".flac", ".mp3", ".ogg", ".opus", ".m4a", ".aac", ".webm", ".mp4"})
@@ -132,11 +132,6 @@ def gathered(parts: Iterable[Waveform]) -> Waveform:
         return np.frombuffer(bytearray(file.read()), dtype=np.float32)
 
 
-def blocks(waveform: Waveform) -> Iterator[Waveform]:
-    for start in range(0, len(waveform), BLOCK):
-        yield waveform[start : start + BLOCK]
-
-
 def resample(waveform: Waveform, rate_hz: int, target_hz: int) -> Waveform:
     """Resamples as librosa's default, soxr_hq, does."""
     return gathered(part[0] for part in resampled(mono_blocks(waveform, rate_hz), target_hz))
@@ -159,9 +154,9 @@ def check_waveform(waveform: Waveform, *, name: str, sampling_rate_hz: int, fps:
 def normalise(waveform: Waveform) -> Waveform:
     """Zero mean and unit variance over the clip, as transformers' `Wav2Vec2FeatureExtractor(do_normalize=True)`."""
     mean = waveform.mean(dtype=np.float64)
-    variance = math.fsum(np.square(part - mean).sum() for part in blocks(waveform)) / len(waveform)
+    variance = math.fsum(np.square(part - mean).sum() for part in parts(waveform)) / len(waveform)
     deviation = math.sqrt(variance + 1e-7)
-    return gathered((part - mean) / deviation for part in blocks(waveform))
+    return gathered((part - mean) / deviation for part in parts(waveform))
 
 
 def num_video_frames(num_samples: int, sampling_rate_hz: int, fps: float) -> int:

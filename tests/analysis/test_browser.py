@@ -8,7 +8,6 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import pytest
 from playwright.sync_api import Browser, Page, sync_playwright
 from small_sweep import change, lengthen, synthetic
@@ -18,6 +17,8 @@ from float_research.analysis.page import write_page
 NAMES = ("chromium", "chromium-browser", "google-chrome", "google-chrome-stable")
 FRAME_S = 1 / 25
 PLAYED_S, EVERY_MS = 5, 100
+NUM_TRIES = 4
+"""Of five seconds in step: decoding twelve videos, a machine that does something else besides falls behind."""
 
 
 @pytest.fixture(scope="module")
@@ -105,15 +106,9 @@ def frame(time_s: float) -> int:
     return int(time_s / FRAME_S + 1e-6)
 
 
-def test_all_videos_play_in_step(sweep: Path, speech: Callable[[float], Path], show: Open) -> None:
-    seen = show(lengthen(sweep, speech(10), num_frames=10 * 25), height=2400)
-    page = seen.page
-    seen.spread()
-    seen.wait_for_videos(12)
-    page.keyboard.press("m")
-    page.keyboard.press("Space")
-    page.wait_for_timeout(600)  # in which all have started
-    times = page.evaluate(
+def watched(page: Page) -> list[list[float]]:
+    """Every now and then: how many videos there are, their first and last time, the player's, and that of the sound."""
+    return page.evaluate(
         """async ([seconds, every]) => {
           const seen = [], end = performance.now() + 1000 * seconds;
           while (performance.now() < end) {
@@ -126,14 +121,31 @@ def test_all_videos_play_in_step(sweep: Path, speech: Callable[[float], Path], s
         }""",
         [PLAYED_S, EVERY_MS],
     )
-    assert len(times) > 10
-    assert {count for count, *_ in times} == {12}
-    assert times[-1][1] > times[0][1] + 0.8 * PLAYED_S, "all went on"
-    apart = [frame(last) - frame(first) for _, first, last, _, _ in times]
-    assert np.quantile(apart, 0.9) <= 1
-    assert max(apart) <= 3, "as on a machine that is busy, for a moment"
-    assert max(abs(clock - first) for _, first, _, clock, _ in times) <= 2 * FRAME_S
-    assert max(abs(clock - sound) for *_, clock, sound in times[5:]) <= 3 * FRAME_S
+
+
+def test_all_videos_play_in_step(sweep: Path, speech: Callable[[float], Path], show: Open) -> None:
+    long_s = 2 + NUM_TRIES * (PLAYED_S + 1)
+    seen = show(lengthen(sweep, speech(long_s), num_frames=long_s * 25), height=2400)
+    page = seen.page
+    seen.spread()
+    seen.wait_for_videos(12)
+    page.keyboard.press("m")
+    page.keyboard.press("Space")
+    page.wait_for_function("[...document.querySelectorAll('video')].every((video) => video.currentTime > 0)")
+    page.wait_for_timeout(600)  # in which they fall into step
+    for left in reversed(range(NUM_TRIES)):
+        times = watched(page)
+        try:
+            assert len(times) > 10
+            assert {count for count, *_ in times} == {12}
+            assert times[-1][1] > times[0][1] + 0.8 * PLAYED_S, "all went on"
+            assert max(frame(last) - frame(first) for _, first, last, _, _ in times) <= 1
+            assert max(abs(clock - first) for _, first, _, clock, _ in times) <= 2 * FRAME_S
+            assert max(abs(clock - sound) for *_, clock, sound in times[5:]) <= 3 * FRAME_S
+            break
+        except AssertionError:
+            if not left:
+                raise
     assert page.evaluate("[...document.querySelectorAll('video')].every((video) => video.muted)"), "one sound alone"
     page.evaluate("document.querySelector('video').currentTime += 0.2")
     page.wait_for_timeout(2500)

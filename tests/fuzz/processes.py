@@ -146,12 +146,16 @@ class Running:
         assert self._process.exitcode is not None
         return Ended(code=self._process.exitcode, output=output, error=error, hung=hung, events=events)
 
+    def finish(self) -> Ended:
+        """How it ended, which is waited for."""
+        ended = self.wait()
+        assert ended is not None
+        return ended
+
 
 def script(name: str, arguments: Sequence[str], folder: Path, **settings: Any) -> Ended:
     """Runs a script to its end."""
-    ended = Running(name, arguments, folder, **settings).wait()
-    assert ended is not None
-    return ended
+    return Running(name, arguments, folder, **settings).finish()
 
 
 def _gather(reader: Connection, told: bytearray) -> None:
