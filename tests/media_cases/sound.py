@@ -121,6 +121,16 @@ def sized(size: int) -> Callable[[Path], bytes]:
     return make
 
 
+def halved(data: bytes) -> bytes:
+    """An MP4 whose track says that it lasts half as long as it does."""
+    place = data.index(b"mdhd") + 4
+    version = data[place]
+    assert version == 0, "of 32 bits"
+    duration = place + 16
+    (said,) = struct.unpack(">I", data[duration : duration + 4])
+    return data[:duration] + struct.pack(">I", said // 2) + data[duration + 4 :]
+
+
 def cut(data: bytes, share: float) -> bytes:
     return data[: int(len(data) * share)]
 
@@ -223,6 +233,11 @@ CASES = [
     ),
     Case(name="m4a", build=lambda path: aac(path, ONE, container="mp4"), heard=ONE),
     Case(name="m4a of 16 kHz", build=lambda path: aac(path, AT16, 16000, container="mp4"), heard=ONE, rate_hz=48000),
+    Case(
+        name="m4a that says half its duration",
+        build=written(lambda path: halved(content(aac(path, ONE, container="mp4")))),
+        heard=ONE,
+    ),
     Case(name="m4a called .mp3", build=lambda path: aac(path, ONE, container="mp4"), heard=ONE),
     Case(
         name="m4a, cut off",
