@@ -6,16 +6,14 @@ of `KINDS`, in a folder that holds the marker `CACHEDIR.TAG`: nothing else there
 """
 
 import hashlib
-import inspect
 import json
 import logging
 import os
 import re
 import stat
 from collections import OrderedDict
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
-from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
@@ -191,18 +189,6 @@ def _canonical(value: Any) -> Any:
 
 def checksum(entry: Entry) -> str:
     return digest({"tensors": entry.tensors, "facts": entry.facts})
-
-
-def sources(*parts: object) -> str:
-    """SHA-256 of this package's code and of the files that define these parts, so that edited code computes anew."""
-    package = sorted(Path(__file__).parent.rglob("*.py"))
-    others = {Path(inspect.getfile(type(part))) for part in parts} - set(package)
-    return _sources(tuple((path, path.stat().st_mtime_ns) for path in [*package, *sorted(others)]))
-
-
-@lru_cache(maxsize=16)
-def _sources(files: Iterable[tuple[Path, int]]) -> str:
-    return digest([hashlib.sha256(path.read_bytes()).hexdigest() for path, _ in files])
 
 
 def is_marked(folder: Path) -> bool:

@@ -193,6 +193,7 @@ def build_job(cfg: DictConfig) -> "Job":
         from float_research.data.clips import ENDING_BYTES, SKIP, STOP
         from float_research.inference.job import Job
         from float_research.inference.module import Naming
+        from float_research.inference.resuming import KEEP
 
     if "_target_" not in cfg.data:
         raise UserError("this data=… is for scripts/train.py; choose data=pair, data=grid or data=manifest")
@@ -201,13 +202,14 @@ def build_job(cfg: DictConfig) -> "Job":
         "seed": int,
         "batch_clips": int,
         "dry_run": bool,
-        "resume": bool,
         "name": str,
         "background": str,
     }.items():
         check_type(name, cfg[name], wanted)
     if cfg.overlap is not None:
         check_type("overlap", cfg.overlap, bool)
+    if cfg.resume not in (True, False, KEEP):
+        raise UserError(f"resume={printable(cfg.resume)} is unknown; choose true, false or {KEEP}")
     if cfg.on_error not in (None, STOP, SKIP):
         raise UserError(f"on_error={cfg.on_error} is unknown; choose {STOP} or {SKIP}, or null for what data=… does")
     check_place(cfg)
@@ -382,7 +384,7 @@ def load_composed(cfg: DictConfig) -> "Pipeline":
         vector_field=build(cfg.vector_field),
         emotion=build(cfg.emotion),
         decoding=build(cfg.decoding),
-        kept=keep(build(cfg.cache), model, checkpoint, settings, device),
+        kept=keep(build(cfg.cache), checkpoint, settings, device),
         video_fps=cfg.video.fps,
     )
     return Pipeline(

@@ -159,9 +159,9 @@ class ClipResult:
     `made_s`: seconds from loading to the last metric, where stages may overlap; clips sampled side by side share them.
     `declared` is None where a solver chooses its own number of evaluations; `reused` names what a cache gave, so that
     the seconds of these stages are those of looking it up. `label` to `face_index`: see `Clip.own`. `metrics`: name →
-    number; `absent`: name → why there is none; `from_video`: those that were measured later, of the encoded video, and
-    not of the frames as they were made. `traces`, `flow`: files of what was measured over frames and over flow time,
-    from the run's folder on.
+    number; `absent`: name → why there is none; `measured_by`: name → digest of what its metric depends on;
+    `from_video`: those that were measured later, of the encoded video, and not of the frames as they were made.
+    `traces`, `flow`: files of what was measured over frames and over flow time, from the run's folder on.
     """
 
     id: str
@@ -190,6 +190,7 @@ class ClipResult:
     reused: Sequence[str]
     metrics: Mapping[str, float]
     absent: Mapping[str, str]
+    measured_by: Mapping[str, str]
     from_video: Sequence[str]
     traces: str | None
     flow: str | None

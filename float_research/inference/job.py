@@ -25,11 +25,12 @@ from float_research.errors import UserError, printable
 from float_research.files import sweep_parts
 from float_research.folders import require_own
 from float_research.inference.failures import Failures
-from float_research.inference.measuring import MEASURED, Measures, motion_depends, of_run, told_absent, unmeasured
+from float_research.inference.measuring import MEASURED, Measures, measured_by, motion_depends, of_run, told_absent
 from float_research.inference.module import FAILED, FloatInference, Naming
 from float_research.inference.pipeline import FloatPipeline
-from float_research.inference.plan import PlannedClip, estimate_memory_mb, is_made, plan_clips, plan_tables
+from float_research.inference.plan import PlannedClip, estimate_memory_mb, plan_clips, plan_tables
 from float_research.inference.progress import ProgressBars
+from float_research.inference.resuming import Before, made_before, unmeasured
 from float_research.inference.reuse import keep, loaded_model
 from float_research.metrics.metric import Metric
 from float_research.models.checkpoint import Checkpoint
@@ -40,6 +41,8 @@ from float_research.printing import say
 from float_research.sampling.sampler import Sampler
 from float_research.texts import read_mapping
 from float_research.tracking import record
+from float_research.tracking.code import git_state, uncommitted, write_code
+from float_research.tracking.record import Identity
 from float_research.tracking.runs import read_config
 from float_research.tracking.tracker import TrackedRun, Tracker, tell
 from float_research.types import Clip, FailedClip
@@ -82,7 +85,7 @@ class Job:
     output_dir: Path
     on_error: str | None
     dry_run: bool
-    resume: bool
+    resume: bool | str
     trackers: Sequence[Tracker]
     overrides: Sequence[str]
     num_tasks: int
@@ -112,15 +115,19 @@ class Job:
                 tell(line)
             return {"failed": failures.record()}
         require_own(self.output_dir, "output_dir", record.is_run)
-        run = f"{record.signature(self.config)} {self.checkpoint.fingerprint()}"
-        kept = [item for item in planned if is_made(item, run)] if self.resume else []
+        run = record.identity(self.config, self.checkpoint.fingerprint())
+        before = made_before(planned, run) if self.resume else Before(same=(), other=())
+        for line in before.told(self.resume):
+            tell(line)
+        kept = before.kept(self.resume)
         if len(kept) == len(clips) and (finished := self._finished(planned, run)) is not None:
             say(console, f"finished before: {self.output_dir / record.RECORD}")
             if read_config(self.output_dir) is None:
                 record.write_config(self.output_dir, self.config)
-            if names := unmeasured(finished, self.metrics):
-                told = f"not measured then: {', '.join(names)}; scripts/measure.py {self.output_dir} adds them"
-                say(console, told)
+            if finished.get("other_code") != len(before.other):
+                finished["other_code"] = len(before.other)
+                record.write_json(self.output_dir / record.RECORD, finished)
+            self._tell_unmeasured(finished, console)
             return finished
         started, start_time = time.perf_counter(), datetime.now(UTC)
         planned = self._with_faces(planned, failures, tell)
@@ -157,7 +164,7 @@ class Job:
         planned: list[PlannedClip],
         failures: Failures,
         data: ClipDataModule,
-        run: str,
+        run: Identity,
         trainer: lightning.Trainer,
         *,
         console: Console,
@@ -165,14 +172,14 @@ class Job:
         start_time: datetime,
     ) -> dict[str, Any] | None:
         """Makes the missing videos and the record; None in all processes but the first."""
-        num_kept = len(planned) - len(data.dataset)
+        num_kept, code = len(planned) - len(data.dataset), uncommitted(self.config)
         loaded = self._make_videos(data, run, trainer, console) if len(data.dataset) else {}
         if not trainer.is_global_zero:
             return None
         planned = read_failures(planned, failures)
         tell = partial(say, console, style="bold yellow")
         failures.require_some(tell)
-        content = self._record(planned, trainer.strategy.root_device)
+        content = self._record(planned, run, trainer.strategy.root_device)
         self._measure_run(content)
         content |= {
             "started": start_time.isoformat(timespec="seconds"),
@@ -183,11 +190,13 @@ class Job:
             "failed": failures.record(),
             "wall_s": time.perf_counter() - started,
         }
+        write_code(self.output_dir, code)
         record.write_json(self.output_dir / record.RECORD, content)
         self.cache.trim()
         console.print(self._summary(content))
         for line in told_absent(content):
             say(console, line)
+        self._tell_unmeasured(content, console)
         for line in failures.lines():
             tell(line)
         if self.checkpoint.notice:
@@ -196,7 +205,7 @@ class Job:
         return content
 
     def _make_videos(
-        self, data: ClipDataModule, run: str, trainer: lightning.Trainer, console: Console
+        self, data: ClipDataModule, run: Identity, trainer: lightning.Trainer, console: Console
     ) -> dict[str, Any]:
         """Loads the model and makes the videos of `data`. Returns what the record says of the loading."""
         loading = time.perf_counter()
@@ -208,12 +217,13 @@ class Job:
             emotion=self.emotion,
             decoding=self.decoding,
             video_fps=self.video.fps,
-            kept=keep(self.cache, model, self.checkpoint, self.config, trainer.strategy.root_device),
+            kept=keep(self.cache, self.checkpoint, self.config, trainer.strategy.root_device),
         )
         load_s = time.perf_counter() - loading
         rank_zero_only(record.write_config)(self.output_dir, self.config)
         depends = motion_depends(self.config, self.checkpoint.fingerprint())
-        measures = Measures(metrics=self.metrics, motion_depends=depends, cache=self.cache)
+        by = measured_by(self.config, self.metrics)
+        measures = Measures(metrics=self.metrics, motion_depends=depends, measured_by=by, cache=self.cache)
         with ProgressBars(len(data.dataset), console) as progress:
             module = FloatInference(
                 pipeline=pipeline,
@@ -221,7 +231,7 @@ class Job:
                 video=self.video,
                 folder=self.output_dir,
                 naming=self.naming,
-                run=run,
+                run=str(run),
                 observer=progress,
                 overlap=self.overlap,
             )
@@ -233,13 +243,21 @@ class Job:
         started = time.perf_counter()
         found = of_run(self.metrics, [self.output_dir / clip["video"] for clip in content["clips"]])
         content["metrics"], content["absent"] = found.metrics, found.absent
+        by = measured_by(self.config, self.metrics)
+        content["measured_by"] = {name: by[name] for name in by.keys() & (found.metrics.keys() | found.absent.keys())}
         content["totals"]["seconds"]["metrics"] += time.perf_counter() - started
 
-    def _finished(self, planned: Sequence[PlannedClip], run: str) -> dict[str, Any] | None:
-        """The record that this very run left earlier, of these clips."""
+    def _tell_unmeasured(self, content: Mapping[str, Any], console: Console) -> None:
+        """Says what kept clips lack that other metrics, or other code of theirs, would find."""
+        if names := unmeasured(content, self.metrics, measured_by(self.config, self.metrics)):
+            how = f"scripts/measure.py {self.output_dir} measures them"
+            say(console, f"not measured then, or by other code or weights: {', '.join(names)}; {how}")
+
+    def _finished(self, planned: Sequence[PlannedClip], run: Identity) -> dict[str, Any] | None:
+        """The record that a run of these settings and weights left earlier, of these clips."""
         try:
             content = record.read_record(self.output_dir / record.RECORD)
-            same = f"{content['signature']} {content['checkpoint']['hash']}" == run
+            same = run.but_for_code(f"{content['signature']} {content['checkpoint']['hash']}")
             ids = [clip["id"] for clip in content["clips"]]
         except (UserError, KeyError, TypeError):
             return None
@@ -330,7 +348,7 @@ class Job:
             for suffix in (".json", FAILED, *MEASURED):
                 item.video.with_suffix(suffix).unlink(missing_ok=True)
 
-    def _record(self, planned: list[PlannedClip], device: torch.device) -> dict[str, Any]:
+    def _record(self, planned: list[PlannedClip], run: Identity, device: torch.device) -> dict[str, Any]:
         clips = record.read_clips([item.video.with_suffix(".json") for item in planned])
         if len(clips) != len(planned):
             missing = sorted({item.clip.id for item in planned} - {clip["id"] for clip in clips})
@@ -339,16 +357,18 @@ class Job:
                 "run with trainer.devices=1"
             )
         return {
-            "signature": record.signature(self.config),
+            "signature": run.signature,
+            "sources": run.sources,
+            "other_code": sum(clip["run"] != str(run) for clip in clips),
             "overrides": list(self.overrides),
             "seed": self.sampler.seed,
-            "git": record.git_state(),
+            "git": git_state(),
             "versions": record.versions(),
             "checkpoint": {
                 "trained": self.checkpoint.trained,
                 "toy": self.checkpoint.toy,
                 "notice": self.checkpoint.notice,
-                "hash": self.checkpoint.fingerprint(),
+                "hash": run.checkpoint,
             },
             "device": record.device_name(device),
             "peak_memory_mb": record.peak_memory_mb(device),

@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from float_research.cache import Cache
+from float_research.cache import Cache, digest
 from float_research.data.clips import TOY
 from float_research.errors import UserError, printable
 from float_research.files import sha256, whole
@@ -20,8 +20,9 @@ from float_research.inference.solution import ConvergedSolution, Problem
 from float_research.metrics.metric import ClipMetric, Findings, Metric, Need, RunMetric, Subject
 from float_research.metrics.panel import Panel, reported
 from float_research.metrics.track import SUFFIX
+from float_research.sources import code, parts
 from float_research.tables import read_table
-from float_research.tracking.record import APPROXIMATION, signature
+from float_research.tracking.record import APPROXIMATION, identity
 from float_research.types import Clip, LoadedClip
 from float_research.video.reader import read_frames, read_frames_at
 
@@ -33,10 +34,11 @@ MEASURED = (SUFFIX, f".{TRACES}.parquet", f".{FLOW}.parquet")
 
 @dataclass(frozen=True, kw_only=True)
 class Measures:
-    """The metrics of a run. `motion_depends`: the settings and weights that its exact motion depends on."""
+    """The metrics of a run, and what its exact motion and each of its numbers depend on."""
 
     metrics: Sequence[Metric]
     motion_depends: Mapping[str, str]
+    measured_by: Mapping[str, str]
     cache: Cache
 
     def panel(self, loaded: LoadedClip, ready: PreparedClip, pipeline: FloatPipeline) -> Panel:
@@ -84,8 +86,19 @@ def of_run(metrics: Sequence[Metric], videos: Sequence[Path]) -> Findings:
 
 
 def motion_depends(config: Mapping[str, Any], checkpoint_hash: str) -> dict[str, str]:
-    """The settings and weights that exact motion depends on: all but those that approximate it."""
-    return {"settings": signature(config, without=APPROXIMATION), "checkpoint": checkpoint_hash}
+    """The settings, weights and code that exact motion depends on: all but those that approximate it."""
+    return {"run": str(identity(config, checkpoint_hash, without=APPROXIMATION))}
+
+
+def measured_by(config: Mapping[str, Any], metrics: Sequence[Metric]) -> dict[str, str]:
+    """What each number depends on besides what is measured: a digest of its metric's settings, weights and code."""
+    found = dict[str, str]()
+    for settings, metric in zip(config["metrics"].values(), metrics, strict=True):
+        files = [value for value in settings.values() if isinstance(value, str) and Path(value).is_file()]
+        weights = [sha256(Path(file)) for file in files]
+        made = digest({"settings": settings, "weights": weights, "code": code(__name__, *parts(settings))})
+        found |= dict.fromkeys(metric.names, made)
+    return found
 
 
 def clip_depends(clip: Clip, image_sha256: str, audio_sha256: str) -> dict[str, Any]:
@@ -114,14 +127,6 @@ def _write(path: Path, columns: Mapping[str, Any]) -> Path:
     with whole(path) as part:
         table.to_parquet(part, index=False)
     return path
-
-
-def unmeasured(content: Mapping[str, Any], metrics: Sequence[Metric]) -> list[str]:
-    """What some metrics would find and a record says nothing of."""
-    said: set[str] = set()
-    for part in (*content["clips"], content):
-        said |= part.get("metrics", {}).keys() | part.get("absent", {}).keys()
-    return [name for metric in metrics for name in metric.names if name not in said]
 
 
 def told_absent(content: Mapping[str, Any]) -> Iterator[str]:

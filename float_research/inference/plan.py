@@ -1,23 +1,20 @@
 """What a run will do, before any weights load: clips, frames, cost, memory, places."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 
 import torch
 from rich.table import Table
 
 from float_research.data.clips import ENDING_BYTES, ClipLoader, Once
-from float_research.errors import UserError
-from float_research.files import PART_BYTES, require_path, sha256
+from float_research.files import PART_BYTES, require_path
 from float_research.inference.failures import Failures
 from float_research.inference.module import Naming
-from float_research.metrics.track import SUFFIX
 from float_research.models.decoding import Decoding
 from float_research.models.float_model import FloatModel
 from float_research.sampling.sampler import Sampler
-from float_research.tracking import record
-from float_research.types import WHOLE, Clip, Cost
+from float_research.types import Clip, Cost
 
 FLOAT32_BYTES = 4
 
@@ -103,20 +100,3 @@ def plan_tables(planned: Sequence[PlannedClip], memory_mb: dict[str, float], fol
     for stage, value in memory_mb.items():
         memory.add_row(stage, f"{value:,.0f}")
     return [clips, memory]
-
-
-def is_made(item: PlannedClip, run: str) -> bool:
-    """Whether this run finished a clip before, of the same inputs, and its video and motion are intact."""
-    clip = item.clip
-    try:
-        made = record.read_clip(item.video.with_suffix(".json"))
-        files = {"image": clip.image, "audio": clip.audio, "video": item.video}
-        motion = item.video.with_suffix(SUFFIX)
-        if "motion_sha256" in made and motion.exists():  # it is gone where somebody saved room
-            files["motion"] = motion
-        hashes = {f"{kind}_sha256": sha256(path) for kind, path in files.items()}
-        wanted = {"run": run, "id": clip.id, **clip.own, **hashes}
-        said = replace(clip, emotion=None, excerpt=WHOLE, seed=None, crop=None, face=None).own | made
-        return wanted.items() <= said.items()
-    except (OSError, UserError):
-        return False

@@ -14,13 +14,21 @@ from float_research.data.clips import TOY, ClipLoader
 from float_research.errors import UserError, printable
 from float_research.files import inside, sha256
 from float_research.inference.api import Pipeline
-from float_research.inference.measuring import clip_depends, motion_depends, of_clips, of_run, retimed, write_tables
+from float_research.inference.measuring import (
+    clip_depends,
+    measured_by,
+    motion_depends,
+    of_clips,
+    of_run,
+    retimed,
+    write_tables,
+)
 from float_research.inference.solution import ConvergedSolution, Problem
 from float_research.inference.stopwatch import Stopwatch
 from float_research.metrics.metric import Findings, FrameMetric, Metric, Need, Subject
 from float_research.metrics.panel import Panel
 from float_research.metrics.track import SUFFIX, MotionTrack, load_track
-from float_research.tracking.record import RECORD, read_record, write_json
+from float_research.tracking.record import RECORD, identity, read_record, write_json
 from float_research.types import Clip, Excerpt, Image
 from float_research.video.reader import read_frames, read_frames_at
 
@@ -84,9 +92,9 @@ class Remeasuring:
                 self._measure(clip, video, checkpoint_hash)
             except UserError as error:
                 names = [name for metric in of_clips(self.metrics) for name in metric.names]
-                update(clip, Findings(absent=dict.fromkeys(names, str(error))))
+                self._update(clip, Findings(absent=dict.fromkeys(names, str(error))))
             write_json(video.with_suffix(".json"), clip)
-        update(content, of_run(self.metrics, [video for video in videos if video.is_file()]))
+        self._update(content, of_run(self.metrics, [video for video in videos if video.is_file()]))
         write_json(path, content)
         return content
 
@@ -102,6 +110,8 @@ class Remeasuring:
             missing[Need.FRAMES] = f"{video} does not exist"
         elif sha256(video) != record["video_sha256"]:
             missing[Need.FRAMES] = f"{video} is no longer the video of the run"
+        if record.get("run") is None or self.code() != str(record["run"]).split()[2:]:
+            missing.setdefault(Need.SOLUTION, "the code is no longer that of the run; run it again")
         depends = {
             **motion_depends(self.config, checkpoint_hash),
             **clip_depends(clip, inputs.image_sha256, inputs.audio_sha256),
@@ -126,11 +136,25 @@ class Remeasuring:
             for images in batches(read_frames(video)):
                 panel.see(images)
         found = panel.finish(track)
-        update(record, found)
+        self._update(record, found)
         seen = {name for metric in self.metrics if isinstance(metric, FrameMetric) for name in metric.names}
         record["from_video"] = sorted({*record.get("from_video", []), *(seen & found.metrics.keys())})
         for kind, name in write_tables(video, found, subject.fps).items():
             record[kind] = str(Path(record["video"]).with_name(name))
+
+    def code(self) -> list[str]:
+        """What a clip's record says, in its third word, where it was made by the code of today."""
+        return [identity(self.config, "").sources]
+
+    def _update(self, record: dict[str, Any], found: Findings) -> None:
+        """Puts findings into a record in place of older ones."""
+        by = measured_by(self.config, self.metrics)
+        names = found.metrics.keys() | found.absent.keys()
+        said = {name: by[name] for name in by.keys() & names}
+        news: dict[str, Mapping[str, Any]] = {"metrics": found.metrics, "absent": found.absent, "measured_by": said}
+        for kind, new in news.items():
+            kept = {name: value for name, value in record.get(kind, {}).items() if name not in names}
+            record[kind] = {**kept, **new}
 
     def _pose(self, inputs: Inputs, checkpoint_hash: str) -> Problem:
         """The clip as the run sampled it; a UserError where its inputs or weights are no longer what they were."""
@@ -185,14 +209,6 @@ def found_or_said(missing: dict[Need, str], need: Need, find: Callable[[], T]) -
     except UserError as error:
         missing[need] = str(error)
         return None
-
-
-def update(record: dict[str, Any], found: Findings) -> None:
-    """Puts findings into a record in place of older ones."""
-    names = found.metrics.keys() | found.absent.keys()
-    for kind, new in (("metrics", found.metrics), ("absent", found.absent)):
-        kept = {name: value for name, value in record.get(kind, {}).items() if name not in names}
-        record[kind] = kept | new
 
 
 def batches(frames: Iterator[Image]) -> Iterator[np.ndarray]:

@@ -9,12 +9,14 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from float_research.cache import Cache, Entry, sources
+from float_research.cache import Cache, Entry
 from float_research.models.checkpoint import Checkpoint, load_model
 from float_research.models.float_model import FloatModel
-from float_research.packages import package_versions
+from float_research.sources import code, parts
 from float_research.tracking.record import device_name
 
+ENCODING = "float_research.inference.pipeline"
+"""The module that asks the networks."""
 MAX_MODELS = 2
 """The official one takes 2.5 GB."""
 _kept: OrderedDict[str, FloatModel] = OrderedDict()
@@ -63,10 +65,8 @@ class Kept:
         return {name: tensor.to(device) for name, tensor in entry.tensors.items()}, reused
 
 
-def keep(
-    cache: Cache, model: FloatModel, checkpoint: Checkpoint, config: Mapping[str, Any], device: torch.device
-) -> Kept:
-    """What this model computes on this device, kept by weights, precision, device, code and libraries.
+def keep(cache: Cache, checkpoint: Checkpoint, config: Mapping[str, Any], device: torch.device) -> Kept:
+    """What a model computes on this device, kept by weights, precision, device and code.
 
     Other devices, and other numbers of threads, round otherwise; what they computed is not mixed.
     """
@@ -74,7 +74,6 @@ def keep(
         "checkpoint": checkpoint.fingerprint(),
         "precision": config["trainer"]["precision"],
         "device": device_name(device),
-        "code": sources(*model.modules()),
-        "packages": package_versions(("torch", "transformers")),
+        "code": code(ENCODING, type(checkpoint).__module__, *parts(config["model"])),
     }
     return Kept(cache, config["model"], state)

@@ -10,11 +10,10 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from float_research.cache import Cache, Entry, sources
+from float_research.cache import Cache, Entry
 from float_research.devices import widest
 from float_research.metrics.precision import computing_in
 from float_research.models.flow_matching_transformer import FlowMatchingTransformer
-from float_research.packages import package_versions
 from float_research.sampling.budget import GridPoints
 from float_research.sampling.sampler import Sampler
 from float_research.sampling.solver import Dopri5, Solver
@@ -51,8 +50,7 @@ class ConvergedSolution:
             return Entry(tensors={"motion": _solve(self.pose(), Dopri5(atol=atol, rtol=rtol), (0.0, 1.0))})
 
         tolerances = {"atol": atol, "rtol": rtol}
-        own = {"code": sources(), "packages": package_versions(("torch", "torchdiffeq", "transformers"))}
-        return self.cache.get(CONVERGED, {**self.depends, **tolerances, **own}, solve)[0].tensors["motion"]
+        return self.cache.get(CONVERGED, {**self.depends, **tolerances}, solve)[0].tensors["motion"]
 
     def flow_errors(self, *, atol: float, rtol: float) -> dict[str, Float[np.ndarray, " n"]]:
         """Relative error, over each chunk, of the solver's states at its grid points, each solver on its own past."""

@@ -30,7 +30,7 @@ class Take(contextlib.AbstractContextManager["Take"]):
         open_video: Callable[[], VideoWriter],
         device: torch.device,
     ) -> None:
-        self.clip, self.pipeline, self.watch = clip, pipeline, Stopwatch(device)
+        self.clip, self.pipeline, self.measures, self.watch = clip, pipeline, measures, Stopwatch(device)
         self.ready = pipeline.prepare(clip, self.watch)
         with self.watch.stage("metrics"):
             self.panel = measures.panel(clip, self.ready, pipeline)
@@ -73,6 +73,8 @@ class Take(contextlib.AbstractContextManager["Take"]):
             track.save(self.motion)
         with self.watch.stage("metrics"):
             self.found = self.panel.finish(track)
+            names = self.found.metrics.keys() | self.found.absent.keys()
+            self.measured_by = {name: digest for name, digest in self.measures.measured_by.items() if name in names}
             self.tables = write_tables(self.writer.path, self.found, self.pipeline.fps)
 
     def result(self, folder: Path, run: str, *, sample_s: float, made_s: float) -> ClipResult:
@@ -101,6 +103,7 @@ class Take(contextlib.AbstractContextManager["Take"]):
             reused=self.ready.reused,
             metrics=self.found.metrics,
             absent=self.found.absent,
+            measured_by=self.measured_by,
             from_video=[],
             traces=tables.get("traces"),
             flow=tables.get("flow"),

@@ -18,11 +18,12 @@ from jaxtyping import Float
 from torch import Tensor, nn
 from torchmetrics.image.fid import FrechetInceptionDistance
 
-from float_research.cache import Cache, Entry, sources
+from float_research.cache import Cache, Entry
 from float_research.errors import UserError
 from float_research.files import sha256
 from float_research.metrics.metric import Findings, Need, RunMetric
 from float_research.metrics.networks import device, scripted
+from float_research.sources import code
 from float_research.types import Image
 
 VIDEOS = frozenset({".mp4", ".mov", ".webm", ".mkv", ".avi"})
@@ -89,7 +90,7 @@ class FrechetDistance(RunMetric):
         assert self.network is not None
         how = {"low": self.low, "high": self.high, "size_px": self.size_px, "arguments": dict(self.arguments)}
         what = {"network": sha256(Path(self.network)), "videos": [sha256(path) for path in self._videos()]}
-        return {**how, **what, "columns": list(self.columns or ()), "code": sources()}
+        return {**how, **what, "columns": list(self.columns or ()), "code": code(type(self).__module__)}
 
     @cached_property
     def _network(self) -> Callable[..., Tensor]:

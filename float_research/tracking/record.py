@@ -4,10 +4,8 @@ import hashlib
 import json
 import platform
 import re
-import subprocess
 from collections.abc import Collection, Mapping, Sequence
-from dataclasses import asdict
-from functools import cache
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -17,6 +15,7 @@ from float_research.errors import UserError, reading, writable
 from float_research.files import whole
 from float_research.folders import visible
 from float_research.packages import package_versions, platform_module
+from float_research.sources import code, parts
 from float_research.texts import read_json, read_mapping, read_text
 from float_research.tracking.schema import check_clip, check_run
 
@@ -57,37 +56,46 @@ APPROXIMATION = frozenset({"solver", "nfe", "budget", "time_grid", "vector_field
 """Settings that the motion does not depend on which solvers approximate; clips are named beside it."""
 
 
+COMPUTING = ("float_research.inference.module", "float_research.inference.solution")
+"""The modules that put the parts of a run to work."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Identity:
+    """What a result is known by besides its inputs: digests of settings, of weights and of code."""
+
+    signature: str
+    checkpoint: str
+    sources: str
+
+    def __str__(self) -> str:
+        return f"{self.signature} {self.checkpoint} {self.sources}"
+
+    def but_for_code(self, run: str) -> bool:
+        """Whether a result has these settings and weights, whatever code made it."""
+        return run.split()[:2] == [self.signature, self.checkpoint]
+
+
+def identity(config: Mapping[str, Any], checkpoint: str, without: Collection[str] = ()) -> Identity:
+    """Of a run's resolved config and the hash of its weights; `without` some groups and the code of their parts."""
+    kept = computing(config, without)
+    return Identity(signature=signature(config, without), checkpoint=checkpoint, sources=code(*COMPUTING, *parts(kept)))
+
+
 def signature(config: Mapping[str, Any], without: Collection[str] = ()) -> str:
     """SHA-256 of a resolved config without paths, times and devices: equal for runs that compute the same."""
-    kept = {
+    return hashlib.sha256(json.dumps(computing(config, without), sort_keys=True, default=str).encode()).hexdigest()
+
+
+def computing(config: Mapping[str, Any], without: Collection[str] = ()) -> dict[str, Any]:
+    """The settings of a resolved config that say what is computed."""
+    return {
         group: {key: value for key, value in settings.items() if key not in PLACES_IN_GROUPS.get(group, ())}
         if isinstance(settings, Mapping)
         else settings
         for group, settings in config.items()
         if group not in PLACES and group not in without
     }
-    return hashlib.sha256(json.dumps(kept, sort_keys=True, default=str).encode()).hexdigest()
-
-
-@cache
-def git_state() -> dict[str, Any] | None:
-    """Commit of the source tree, and whether files had changed since when the process first asked.
-
-    None outside a repository.
-    """
-    root = Path(__file__).parents[2]
-    if not (root / ".git").exists():
-        return None
-    try:
-        commit, status = (
-            subprocess.run(
-                ["git", "-C", str(root), *command], capture_output=True, text=True, check=True
-            ).stdout.strip()
-            for command in (["rev-parse", "HEAD"], ["status", "--porcelain"])
-        )
-    except (OSError, subprocess.CalledProcessError):
-        return None
-    return {"commit": commit, "changed": bool(status)}
 
 
 def versions() -> dict[str, str | None]:

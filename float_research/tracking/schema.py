@@ -140,6 +140,7 @@ CLIP = having(
         "reused": each(text),
         "metrics": NUMBERS,
         "absent": TEXTS,
+        "measured_by": TEXTS,
         "from_video": each(text),
         "traces": maybe(text),
         "flow": maybe(text),
@@ -156,6 +157,9 @@ TOTALS = having(
 RUN = having(
     {
         "signature": maybe(text),
+        "sources": maybe(text),
+        "git": maybe(having({"commit": maybe(text), "changed": maybe(flag)})),
+        "other_code": maybe(count),
         "overrides": maybe(each(text)),
         "device": maybe(text),
         "started": maybe(text),
@@ -170,6 +174,7 @@ RUN = having(
         "wall_s": maybe(number),
         "metrics": NUMBERS,
         "absent": TEXTS,
+        "measured_by": TEXTS,
         "clips": each(CLIP, MAX_CLIPS),
         "failed": maybe(each(having({"id": text, "image": path, "audio": path, "reason": text}), MAX_CLIPS)),
     }

@@ -67,6 +67,9 @@ def facts(run: Run) -> dict[str, Any]:
         "trained": checkpoint.get("trained"),
         "started": record.get("started"),
         "signature": record.get("signature"),
+        "sources": record.get("sources"),
+        "other_code": record.get("other_code"),
+        **{name: (record.get("git") or {}).get(name) for name in ("commit", "changed")},
         "videos": json.dumps([clip.get("video") for clip in record["clips"]], ensure_ascii=False),
     }
 

