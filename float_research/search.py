@@ -21,14 +21,13 @@ from optuna.samplers import BaseSampler, RandomSampler
 from optuna.study import StudyDirection
 from optuna.trial import FrozenTrial, Trial, TrialState
 from rich.console import Console
-from rich.table import Table
 
 from float_research import cli
 from float_research.compose import check_type
 from float_research.errors import UserError
 from float_research.files import whole
 from float_research.overrides import literal
-from float_research.printing import say
+from float_research.printing import Table, say
 from float_research.tracking.record import FAILURE, RECORD, read_record, write_failure, write_text
 from float_research.tracking.runs import overridden
 from float_research.tracking.tracker import run_numbers
@@ -72,7 +71,7 @@ class Search:
             if RUN not in trial.user_attrs:
                 self.study.tell(trial.number, state=TrialState.FAIL)
         if before := len(self._launched()):
-            console.print(f"goes on after {before} of {self.n_trials} runs")
+            say(console, f"goes on after {before} of {self.n_trials} runs")
         while batch := self._in_state(TrialState.RUNNING)[: self.n_jobs] or self._chosen():
             self._make(batch)
         return self._report(console)
@@ -154,12 +153,10 @@ class Search:
         table = pd.DataFrame(front)
         with whole(self.folder / f"{FRONT}.csv") as part:
             table.to_csv(part, index=False)
-        lines = Table(title="pareto front" if len(self.objective) > 1 else "best", title_justify="left")
-        for name in table:
-            lines.add_column(str(name).rpartition("/")[2], overflow="fold")
-        for row in front:
-            lines.add_row(*(f"{value:.4g}" if isinstance(value, float) else str(value) for value in row.values()))
-        console.print(lines)
+        rows = [[f"{value:.4g}" if isinstance(value, float) else str(value) for value in row.values()] for row in front]
+        if front:
+            title = "pareto front" if len(self.objective) > 1 else "best"
+            console.print(Table([str(name).rpartition("/")[2] for name in table], rows, title))
         say(console, f"pareto front: {self.folder / FRONT}.csv, {FRONT}.json")
         return front
 

@@ -11,14 +11,13 @@ from typing import Any, TextIO
 
 from hydra.experimental.callback import Callback
 from omegaconf import DictConfig, OmegaConf
-from rich.console import Console
 
 from float_research import cli, compose
 from float_research.errors import UserError, printable
 from float_research.files import sweep_parts
 from float_research.folders import require_own
 from float_research.locks import lock
-from float_research.printing import say
+from float_research.printing import say, stdout
 from float_research.stopping import end_with
 from float_research.texts import read_mapping
 from float_research.tracking.record import PLACES, write_json
@@ -59,7 +58,7 @@ class Sweep(Callback):
     def on_multirun_end(self, config: DictConfig, **kwargs: Any) -> None:
         from float_research.tracking.summary import report
 
-        folder, console = Path(config.hydra.sweep.dir), Console()
+        folder, console = Path(config.hydra.sweep.dir), stdout()
         table, num_failed = report(folder, console)
         for said in tell(compose.build_trackers(config), lambda tracker: tracker.sweep(folder, table)):
             say(console, said)

@@ -44,12 +44,11 @@ class OptunaSweeper(Sweeper):
         )
 
     def sweep(self, arguments: list[str]) -> None:
-        from rich.console import Console
-
         from float_research import cli, search
+        from float_research.printing import stdout
 
         try:
-            search.build(self, arguments).run(Console())
+            search.build(self, arguments).run(stdout())
         except Exception as error:
             if cli.WANTS_TRACEBACK:
                 raise

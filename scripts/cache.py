@@ -4,25 +4,24 @@ import argparse
 from pathlib import Path
 
 import pandas as pd
-from rich.console import Console
-from rich.table import Table
 
 from float_research import cache, cli, compose
 from float_research.errors import UserError, printable
+from float_research.printing import Table, stdout
 
 
 def show(folder: Path, limit_mb: float) -> None:
     """How many entries of each kind, their size, and when one was last used."""
-    table = Table("kind", "entries", "MB", "last used")
+    rows = []
     entries = pd.DataFrame(
         [(path.parent.parent.name, size / 1e6, used) for path, size, used in cache.entry_files(folder)],
         columns=["kind", "mb", "used"],
     )
     for kind, group in entries.groupby("kind"):
         used = pd.to_datetime(group["used"].max(), unit="s").isoformat(" ", "seconds")
-        table.add_row(str(kind), str(len(group)), f"{group['mb'].sum():,.1f}", f"{used} UTC")
-    if table.row_count:
-        Console().print(table)
+        rows.append([str(kind), str(len(group)), f"{group['mb'].sum():,.1f}", f"{used} UTC"])
+    if rows:
+        stdout().print(Table(["kind", "entries", "MB", "last used"], rows))
     print(f"{printable(folder, 1000)}: {len(entries)} entries, {entries['mb'].sum():,.1f} of {limit_mb:,.0f} MB")
 
 

@@ -4,15 +4,15 @@ import sys
 
 import hydra
 from omegaconf import DictConfig
-from rich.console import Console
 
 from float_research import cli, compose
+from float_research.printing import stdout
 
 
 @hydra.main(config_path="../conf", config_name="evaluate_demo", version_base="1.3")
 def main(cfg: DictConfig) -> None:
     with cli.errors():
-        reached = compose.build_evaluation(cfg).run(Console())
+        reached = compose.build_evaluation(cfg).run(stdout())
     sys.exit(0 if reached else 1)
 
 

@@ -2,15 +2,15 @@
 
 import hydra
 from omegaconf import DictConfig
-from rich.console import Console
 
 from float_research import cli, compose
+from float_research.printing import stdout
 
 
 @hydra.main(config_path="../conf", config_name="infer", version_base="1.3")
 def main(cfg: DictConfig) -> None:
     with cli.errors():
-        content = compose.build_job(cfg).run(Console())
+        content = compose.build_job(cfg).run(stdout())
         if content is not None and content.get("failed"):
             cli.incomplete()
 

@@ -8,11 +8,9 @@ import argparse
 import sys
 from pathlib import Path
 
-from rich.console import Console
-
 from float_research import cli, compose, recorded
 from float_research.inference.measuring import told_absent
-from float_research.printing import say
+from float_research.printing import say, stdout
 from float_research.tracking.record import RECORD
 from float_research.tracking.summary import report
 
@@ -29,7 +27,7 @@ def main() -> None:
     )
     arguments = parser.parse_args()
     chosen = recorded.choose_metrics(arguments.overrides)
-    console, num_failed = Console(), 0
+    console, num_failed = stdout(), 0
     for path in sorted(arguments.folder.rglob(RECORD)):
         run = path.parent
         try:

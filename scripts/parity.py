@@ -4,11 +4,11 @@ import argparse
 import sys
 from pathlib import Path
 
-from rich.console import Console
-from rich.table import Table
+from rich.text import Text
 
 from float_research import cli
 from float_research.inference.parity import compare_folder
+from float_research.printing import Table, stdout
 
 
 def main() -> None:
@@ -18,14 +18,14 @@ def main() -> None:
         "--tolerance", type=float, help="relative error allowed; 1e-4 if not given, 1e-3 for cases stored in float16"
     )
     arguments = parser.parse_args()
-    table = Table("case", "tensor", "relative error", "tolerance", "")
+    rows: list[list[str | Text]] = []
     failures = 0
     for row in compare_folder(arguments.folder, arguments.tolerance):
         failures += not row.passed
-        verdict = "ok" if row.passed else "[red]WRONG"
-        table.add_row(row.case, row.tensor, f"{row.error:.1e}", f"{row.tolerance:.0e}", verdict)
-    Console(width=100).print(table)
-    print(f"{table.row_count - failures} of {table.row_count} agree")
+        verdict = "ok" if row.passed else Text("WRONG", style="red")
+        rows.append([row.case, row.tensor, f"{row.error:.1e}", f"{row.tolerance:.0e}", verdict])
+    stdout().print(Table(["case", "tensor", "relative error", "tolerance", ""], rows))
+    print(f"{len(rows) - failures} of {len(rows)} agree")
     sys.exit(1 if failures else 0)
 
 

@@ -3,13 +3,10 @@
 import argparse
 from pathlib import Path
 
-from rich.console import Console
-from rich.table import Table
-
 from float_research import cli
 from float_research.analysis.load import WANDB
 from float_research.analysis.page import write_page
-from float_research.printing import say
+from float_research.printing import Table, say, stdout
 from float_research.tracking.summary import shown
 
 
@@ -23,15 +20,16 @@ def main() -> None:
     page = write_page(
         arguments.sweep, arguments.output or Path("outputs" if online else arguments.sweep) / "report", title
     )
-    console = Console()
+    console = stdout()
     for note in page.notes:
         say(console, note, style="bold yellow")
     measured = page.slopes.dropna(subset=["slope"])
     if not measured.empty:
-        table = Table(*map(shown, measured.columns), title="measured convergence", title_justify="left")
-        for row in measured.itertuples(index=False):
-            table.add_row(*(f"{value:.4g}" if isinstance(value, float) else shown(value) for value in row))
-        console.print(table)
+        rows = [
+            [f"{value:.4g}" if isinstance(value, float) else shown(value) for value in row]
+            for row in measured.itertuples(index=False)
+        ]
+        console.print(Table(list(measured.columns), rows, "measured convergence"))
     counts = f"{page.num_runs} runs, {page.num_clips} clips, {page.num_videos} videos"
     say(console, f"{counts}: open {page.path} in a browser")
 

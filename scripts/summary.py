@@ -3,16 +3,15 @@
 import argparse
 from pathlib import Path
 
-from rich.console import Console
-
 from float_research import cli
+from float_research.printing import stdout
 from float_research.tracking.summary import report
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, epilog="Writes summary.csv and summary.parquet beside them.")
     parser.add_argument("folder", type=Path, help="of a sweep or a run; every record.json under it counts")
-    report(parser.parse_args().folder, Console())
+    report(parser.parse_args().folder, stdout())
 
 
 if __name__ == "__main__":

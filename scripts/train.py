@@ -2,15 +2,15 @@
 
 import hydra
 from omegaconf import DictConfig
-from rich.console import Console
 
 from float_research import cli, compose
+from float_research.printing import stdout
 
 
 @hydra.main(config_path="../conf", config_name="train", version_base="1.3")
 def main(cfg: DictConfig) -> None:
     with cli.errors():
-        compose.build_training(cfg).run(Console())
+        compose.build_training(cfg).run(stdout())
 
 
 if __name__ == "__main__":

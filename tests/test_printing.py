@@ -1,14 +1,25 @@
 """What a script prints to may be closed, full, left by its reader, or know no letters but ASCII."""
 
+import ast
+import io
 import os
+import re
 import shutil
 import signal
 import subprocess
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
+from fuzz.processes import script
+from rich.cells import cell_len
+from rich.console import Console
+from rich.text import Text
+
+from float_research.errors import printable
+from float_research.inference.progress import ProgressBars
+from float_research.printing import Table, cut, say, stdout
 
 ROOT = Path(__file__).parents[1]
 INFER = [
@@ -119,3 +130,148 @@ def test_a_user_without_name_and_home_goes_on_without_a_cache(
     assert ended.stderr.count("cannot be used (nobody knows where the home is); going on without its files") == 1
     assert (tmp_path / "record.json").is_file()
     assert not (Path.cwd() / "~").exists()
+
+
+def calls() -> Iterator[tuple[Path, str, ast.Call]]:
+    """All calls in the product, with the last name of what they call."""
+    for folder in ("float_research", "scripts", "hydra_plugins"):
+        for path in (ROOT / folder).rglob("*.py"):
+            for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+                if isinstance(node, ast.Call):
+                    yield path, ast.unparse(node.func).rpartition(".")[2], node
+
+
+def test_one_module_makes_consoles_and_tables() -> None:
+    makers = {(path.name, name) for path, name, _ in calls() if name in ("Console", "RichTable")}
+    assert makers == {("printing.py", "Console"), ("printing.py", "RichTable")}
+    sources = {path: path.read_text(encoding="utf-8") for path, _, _ in calls()}
+    for module in ("rich.table", "rich.markup", "rich.pretty", "rich import"):
+        assert {path.name for path, text in sources.items() if f"from {module}" in text} <= {"printing.py"}, module
+
+
+def test_no_markup_is_left() -> None:
+    """Neither in our own texts nor read from others'."""
+    tag = re.compile(r"\[/?(bold|italic|red|green|yellow|blue|dim|link)[^\]\n]*\]")
+    for path, name, call in calls():
+        given = {word.arg: ast.unparse(word.value) for word in call.keywords}
+        assert given.get("markup", "False") == "False", path
+        if name in ("TextColumn", "Console"):
+            assert given.get("markup") == "False", f"{path}, line {call.lineno}"
+        if name == "print" and ast.unparse(call.func) == "console.print":
+            assert not call.args or not isinstance(call.args[0], (ast.JoinedStr, ast.Constant)), f"{path}: say() it"
+        for argument in call.args:
+            if isinstance(argument, ast.Constant) and isinstance(argument.value, str):
+                assert not tag.search(argument.value), path
+
+
+WORDS = ["[/x]", "[flicker]", "[bold]a[/bold]", "a:smile:b", r"\[b]", r"a\\[/]", "[link=file:///x]a", "é\x1b[2Jü", "["]
+
+
+@pytest.mark.parametrize("word", WORDS)
+@pytest.mark.parametrize("console", [stdout, Console])
+def test_words_of_users_are_printed_as_they_are(word: str, console: Callable[[], Console]) -> None:
+    to = console()
+    to.file, to.width, to.record = io.StringIO(), 100, True
+    say(to, word)
+    with ProgressBars(1, to) as bars:
+        bars.clip_started(word, 3, 1)
+        bars.clip_finished(word)
+    to.print(Table([word, "b"], [[word, word]], word))
+    lines = to.export_text().splitlines()
+    expected = printable(word)
+    assert lines[:2] == [expected, f"clip 1/1: {expected}"]
+    assert lines[2] == expected
+    header, row = (line for line in lines if line.startswith(("┃", "│")))
+    assert [cell.strip() for cell in re.split("[┃│]", header)[1:3]] == [expected, "b"]
+    assert [cell.strip() for cell in row.split("│")[1:3]] == [expected] * 2
+
+
+def test_names_in_a_bar_are_no_markup() -> None:
+    console = Console(force_terminal=True, width=100, file=io.StringIO(), record=True)
+    with ProgressBars(1, console) as bars:
+        bars.clip_started("a[/x][red]b", 3, 1)
+        bars.progress.refresh()
+    assert "a[/x][red]b" in console.export_text()
+
+
+@pytest.mark.parametrize(
+    ("text", "width", "said"),
+    [
+        ("portrait-arctic_a0007", 21, "portrait-arctic_a0007"),
+        ("portrait-arctic_a0007", 12, "portra…a0007"),
+        ("abcdef", 3, "a…f"),
+        ("abcdef", 2, "a…"),
+        ("abcdef", 1, "…"),
+        ("写真・肖像", 7, "写…肖"),
+        ("写真・肖像", 8, "写真…像"),
+    ],
+)
+def test_long_names_lose_their_middle(text: str, width: int, said: str) -> None:
+    if "写" in text:
+        said = cut(text, width)
+        assert said.startswith("写")
+        assert "…" in said
+    assert cut(text, width) == said
+    assert cell_len(said) <= width
+
+
+@pytest.mark.parametrize("width", [30, 40, 60, 80, 120, 300])
+def test_a_table_is_as_wide_as_the_terminal_at_most(width: int) -> None:
+    """No word is folded, no number is cut, and nothing is left out."""
+    names = ["run", "metrics", "frames", "evaluations", "rows", "sample_s", "video"]
+    path = "videos/portrait-arctic_a0007-and-so-on.mp4"
+    told = "its file is damaged"
+    rows = [[str(i), told, "100", "12345678", "24", "0.0714", path] for i in range(2)]
+    console = Console(width=width, file=io.StringIO(), record=True)
+    console.print(Table(names, rows, "summary"))
+    lines = console.export_text().splitlines()
+    assert max(map(len, lines)) <= width
+    words = {word for line in lines[1:] for word in re.split(r"[┃│\s]+", line) if word.strip("━─┏┓┡┩┳╇└┘┴")}
+    whole = {*names, "0", "1", *told.split(), "100", "12345678", "24", "0.0714"}
+    assert whole <= words
+    (shown,) = words - whole
+    assert shown == path if width == 300 else shown.startswith("vide") and shown.endswith(".mp4")
+    assert sum("run" in line for line in lines) >= (2 if width < 60 else 1), "the first column stands beside the rest"
+
+
+def test_a_style_is_kept_and_a_table_may_be_empty() -> None:
+    console = Console(width=40, file=io.StringIO(), record=True, force_terminal=True)
+    console.print(Table(["a"], [[Text("WRONG", style="red")]]))
+    assert "\x1b[31mWRONG" in console.export_text(styles=True)
+    console.print(Table(["a", "b"], []))
+    assert "a" in console.export_text()
+
+
+def test_what_all_runs_of_a_sweep_say_is_said_once() -> None:
+    console = Console(width=40, file=io.StringIO(), record=True)
+    for sweep in ("test_once one", "test_once two", None):
+        for _ in range(2):
+            say(console, "untrained", once=sweep)
+        say(console, f"other {sweep}", once=sweep)
+    said = console.export_text().splitlines()
+    assert said == [
+        "untrained",
+        "other test_once one",
+        "untrained",
+        "other test_once two",
+        *["untrained"] * 2,
+        "other None",
+    ]
+
+
+def test_a_sweep_over_lists_in_a_folder_that_looks_like_markup(
+    portrait: Path, speech: Callable[[float], Path], tmp_path: Path
+) -> None:
+    image = tmp_path / "me[/x]" / "[b].png"
+    image.parent.mkdir(parents=True)
+    image.write_bytes(portrait.read_bytes())
+    out = tmp_path / "out[/x]"
+    settings = ["model=tiny", "checkpoint=random", "face=none", "nfe=2", f"data.image={image}"]
+    swept = ["metrics=[flicker],[motion,flicker],[motion]", f"data.audio={speech(0.3)}", f"hydra.sweep.dir={out}"]
+    ended = script("infer", ["-m", *settings, *swept], tmp_path / "process")
+    assert ended.code == 0, ended.error
+    rows = [line.split("│")[2].strip() for line in ended.output.splitlines() if re.match(r"│ [012] ", line)]
+    assert rows == ["[flicker]", "[motion,flicker]", "[motion]"]
+    assert ended.output.count("The weights are untrained") == 1
+    assert f"3 runs: {out}/summary.csv" in ended.output
+    assert all(f"record: {out}/{run}/record.json" in ended.output for run in range(3))

@@ -169,6 +169,7 @@ BAD_SETTINGS = {
     "chunking.previous_frames=60": "previous_frames=60",
     "chunking.previous_frames=-1": "previous_frames=-1",
     "batch_clips=0": "batch_clips=0",
+    "model.fps=0": "model.fps=0 must be above 0",
     "background=blurple": "blurple",
     "data=manifest": "data.file",
     "data=grid": "data.images",

@@ -6,8 +6,9 @@ from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from typing import Any
 
-from rich.console import RenderableType
-from rich.table import Table
+from rich.text import Text
+
+from float_research.printing import Table
 
 Goal = tuple[str, float]
 MEETS = {"≥": operator.ge, "≤": operator.le}
@@ -34,12 +35,12 @@ class Figure:
         return {**asdict(self), "reached": self.reached}
 
 
-def table(title: str, figures: Sequence[Figure]) -> RenderableType:
+def table(title: str, figures: Sequence[Figure]) -> Table:
     """Name, value, goal, and whether it is reached."""
-    lines = Table("figure", "value", "goal", "", title=title, title_justify="left")
-    marks = {True: "✓", False: "[red]✗[/red]", None: ""}
+    rows: list[list[str | Text]] = []
+    marks: dict[bool | None, str | Text] = {True: "✓", False: Text("✗", style="red"), None: ""}
     for figure in figures:
         value = figure.absent if figure.value is None else f"{figure.value:.4g} {figure.unit}".strip()
         goal = f"{figure.goal[0]} {figure.goal[1]:g}" if figure.goal else ""
-        lines.add_row(figure.name, value, goal, marks[figure.reached])
-    return lines
+        rows.append([figure.name, str(value), goal, marks[figure.reached]])
+    return Table(["figure", "value", "goal", ""], rows, title)

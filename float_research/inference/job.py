@@ -16,7 +16,6 @@ from lightning.fabric.utilities.rank_zero import rank_zero_only
 from lightning.pytorch.strategies import ParallelStrategy
 from lightning.pytorch.strategies.launchers import _SubprocessScriptLauncher
 from rich.console import Console
-from rich.table import Table
 
 from float_research.cache import Cache
 from float_research.conditioning.emotion import EmotionSource
@@ -28,7 +27,7 @@ from float_research.inference.failures import Failures
 from float_research.inference.measuring import MEASURED, Measures, measured_by, motion_depends, of_run, told_absent
 from float_research.inference.module import FAILED, FloatInference, Naming
 from float_research.inference.pipeline import FloatPipeline
-from float_research.inference.plan import PlannedClip, estimate_memory_mb, plan_clips, plan_tables
+from float_research.inference.plan import PlannedClip, clip_table, estimate_memory_mb, plan_clips, plan_tables
 from float_research.inference.progress import ProgressBars
 from float_research.inference.resuming import Before, made_before, unmeasured
 from float_research.inference.reuse import keep, loaded_model
@@ -37,7 +36,7 @@ from float_research.models.checkpoint import Checkpoint
 from float_research.models.decoding import Decoding
 from float_research.models.float_model import FloatModel
 from float_research.models.vector_field import Evaluation
-from float_research.printing import say
+from float_research.printing import Table, say
 from float_research.sampling.sampler import Sampler
 from float_research.texts import read_mapping
 from float_research.tracking import record
@@ -100,7 +99,7 @@ class Job:
         if not self.dry_run:
             self.checkpoint.files()
         clips = self.source.clips()
-        tell = rank_zero_only(partial(say, console, style="bold yellow"))
+        tell = rank_zero_only(partial(say, console, style="bold yellow", once=self.sweep))
         failures = Failures(num_clips=len(clips), skip=(self.on_error or self.source.on_error) == SKIP)
         planned = plan_clips(clips, self.loader, self.sampler, self.naming, folder=self.output_dir, failures=failures)
         failures.require_some(tell)
@@ -177,7 +176,7 @@ class Job:
         if not trainer.is_global_zero:
             return None
         planned = read_failures(planned, failures)
-        tell = partial(say, console, style="bold yellow")
+        tell = partial(say, console, style="bold yellow", once=self.sweep)
         failures.require_some(tell)
         content = self._record(planned, run, trainer.strategy.root_device)
         self._measure_run(content)
@@ -195,12 +194,13 @@ class Job:
         self.cache.trim()
         console.print(self._summary(content))
         for line in told_absent(content):
-            say(console, line)
+            say(console, line, once=self.sweep)
         self._tell_unmeasured(content, console)
         for line in failures.lines():
             tell(line)
         if self.checkpoint.notice:
-            console.print(self.checkpoint.notice, style="bold yellow")
+            tell(self.checkpoint.notice)
+        say(console, f"videos: {self.output_dir / 'videos'}")
         say(console, f"record: {self.output_dir / record.RECORD}")
         return content
 
@@ -319,7 +319,7 @@ class Job:
             error=error,
         )
         for said in tell(self.trackers, lambda tracker: tracker.run(run)):
-            say(console, said)
+            say(console, said, once=self.sweep)
 
     def _sheet(self, clip: Mapping[str, Any]) -> Path:
         video = self.output_dir / clip["video"]
@@ -377,9 +377,7 @@ class Job:
         }
 
     def _summary(self, content: Mapping[str, Any]) -> Table:
-        table = Table("clip", "frames", "chunks", "evaluations", "rows", "frames/s", "video", title="made")
-        for column in (table.columns[0], table.columns[-1]):
-            column.overflow = "fold"
+        rows = []
         for clip in content["clips"]:
             cost, declared = clip["measured"], clip["declared"]
             evaluations = str(cost["evaluations"])
@@ -387,8 +385,8 @@ class Job:
                 evaluations += f" (declared {declared['evaluations']})"
             rate = clip["num_frames"] / clip["made_s"]
             counts = (str(clip["num_frames"]), str(clip["num_chunks"]), evaluations, str(cost["rows"]))
-            table.add_row(clip["id"], *counts, f"{rate:.1f}", clip["video"])
-        return table
+            rows.append([clip["id"], *counts, f"{rate:.1f}", clip["video"]])
+        return clip_table(["frames", "chunks", "evaluations", "rows", "frames/s"], rows, "made")
 
 
 def read_failures(planned: Sequence[PlannedClip], failures: Failures) -> list[PlannedClip]:

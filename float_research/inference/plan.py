@@ -5,7 +5,6 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import torch
-from rich.table import Table
 
 from float_research.data.clips import ENDING_BYTES, ClipLoader, Once
 from float_research.files import PART_BYTES, require_path
@@ -13,6 +12,7 @@ from float_research.inference.failures import Failures
 from float_research.inference.module import Naming
 from float_research.models.decoding import Decoding
 from float_research.models.float_model import FloatModel
+from float_research.printing import Table
 from float_research.sampling.sampler import Sampler
 from float_research.types import Clip, Cost
 
@@ -89,14 +89,21 @@ def _speech_values(config: object, num_frames: int, model: FloatModel, *, audio:
 
 def plan_tables(planned: Sequence[PlannedClip], memory_mb: dict[str, float], folder: Path) -> list[Table]:
     """The plan for people. Videos are named from the run's folder on."""
-    clips = Table("clip", "frames", "chunks", "evaluations", "network rows", "video", title="plan")
-    for column in (clips.columns[0], clips.columns[-1]):
-        column.overflow = "fold"
+    rows = []
     for item in planned:
         costs = (str(item.cost.evaluations), str(item.cost.rows)) if item.cost else ("solver decides",) * 2
         counts = (str(item.num_frames), str(item.num_chunks), *costs)
-        clips.add_row(item.clip.id, *counts, str(item.video.relative_to(folder)))
-    memory = Table("stage", "MB", title="estimated peak memory, float32")
-    for stage, value in memory_mb.items():
-        memory.add_row(stage, f"{value:,.0f}")
-    return [clips, memory]
+        rows.append([item.clip.id, *counts, str(item.video.relative_to(folder))])
+    memory = [[stage, f"{value:,.0f}"] for stage, value in memory_mb.items()]
+    return [
+        clip_table(["frames", "chunks", "evaluations", "network rows"], rows, "plan"),
+        Table(["stage", "MB"], memory, "estimated peak memory, float32"),
+    ]
+
+
+def clip_table(counts: Sequence[str], rows: Sequence[Sequence[str]], title: str) -> Table:
+    """A table of clips: id, counts, video. Videos that are named as their clips are have no column."""
+    table = Table(["clip", *counts, "video"], rows, title)
+    if all(video == f"videos/{id}.mp4" for id, *_, video in rows):
+        table = Table(table.names[:-1], [row[:-1] for row in rows], title)
+    return table

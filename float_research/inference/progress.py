@@ -5,6 +5,9 @@ from types import TracebackType
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TaskID, TextColumn, TimeRemainingColumn
 
+from float_research.errors import printable
+from float_research.printing import say
+
 
 class ProgressBars:
     """A bar for the clips and one for each clip under way: its chunk, its frames, frames a second.
@@ -15,11 +18,11 @@ class ProgressBars:
     def __init__(self, num_clips: int, console: Console):
         self.console, self.num_clips, self.num_finished = console, num_clips, 0
         self.progress = Progress(
-            TextColumn("{task.description}"),
+            TextColumn("{task.description}", markup=False),
             BarColumn(),
             MofNCompleteColumn(),
-            TextColumn("{task.fields[chunk]}"),
-            TextColumn("{task.fields[rate]}"),
+            TextColumn("{task.fields[chunk]}", markup=False),
+            TextColumn("{task.fields[rate]}", markup=False),
             TimeRemainingColumn(),
             console=console,
             disable=not console.is_terminal,
@@ -42,7 +45,7 @@ class ProgressBars:
         return Silent, ()
 
     def clip_started(self, id: str, num_frames: int, num_chunks: int) -> None:
-        task = self.progress.add_task(_escaped(id), total=num_frames, chunk=f"chunk 0/{num_chunks}", rate="")
+        task = self.progress.add_task(printable(id), total=num_frames, chunk=f"chunk 0/{num_chunks}", rate="")
         self.tasks[id] = (task, num_chunks)
 
     def frames_written(self, id: str, num_frames: int, chunk: int) -> None:
@@ -57,7 +60,7 @@ class ProgressBars:
         self.progress.update(self.total, advance=1)
         self.num_finished += 1
         if not self.console.is_terminal:
-            self.console.print(f"clip {self.num_finished}/{self.num_clips}: {_escaped(id)}")
+            say(self.console, f"clip {self.num_finished}/{self.num_clips}: {id}")
 
 
 class Silent:
@@ -71,7 +74,3 @@ class Silent:
 
     def clip_finished(self, id: str) -> None:
         return
-
-
-def _escaped(text: str) -> str:
-    return text.replace("[", r"\[")

@@ -6,18 +6,17 @@ from typing import Any
 
 import pandas as pd
 from rich.console import Console
-from rich.markup import escape
-from rich.table import Table
 
-from float_research.errors import UserError, printable, reading, writable
+from float_research.errors import UserError, reading, writable
 from float_research.files import whole
-from float_research.printing import say
+from float_research.printing import Table, say
 from float_research.tracking.runs import SUMMARY, Found, Run, find, overridden, refuse_empty
 from float_research.tracking.tracker import mean_metrics
 
 PARQUET = "summary.parquet"
 PRINTED = {
     "frames": "frames",
+    "failed": "failed",
     "measured_evaluations": "evaluations",
     "measured_rows": "rows",
     "sample_s": "sample_s",
@@ -26,7 +25,7 @@ PRINTED = {
     "decode_s": "decode_s",
     "wall_s": "wall_s",
 }
-"""Columns of every printed table, and their names there."""
+"""Columns of printed tables, and their names there; `failed` where any clip did."""
 
 
 def summarise(found: Found) -> pd.DataFrame:
@@ -111,18 +110,16 @@ def is_ours(path: Path) -> bool:
 
 def shown(value: object) -> str:
     """A value for a terminal."""
-    return f"{value:.3g}" if isinstance(value, float) else escape(printable(value))
+    return f"{value:.3g}" if isinstance(value, float) else str(value)
 
 
 def printed(table: pd.DataFrame) -> Table:
     """Run, the settings in which runs differ, and the main costs."""
     settings = list(table.columns[1 : table.columns.get_loc("clips")])
     columns = ["run", *(name for name in settings if table[name].astype(str).nunique() > 1)]
-    columns += [name for name in PRINTED if name in table]
-    lines = Table(*(PRINTED.get(name, shown(name)) for name in columns), title="summary", title_justify="left")
-    for values in table[columns].itertuples(index=False):
-        lines.add_row(*map(shown, values))
-    return lines
+    columns += [name for name in PRINTED if name in table and (name != "failed" or table[name].any())]
+    rows = [[shown(value) for value in values] for values in table[columns].itertuples(index=False)]
+    return Table([PRINTED.get(name, name) for name in columns], rows, "summary")
 
 
 def report(folder: Path, console: Console) -> tuple[pd.DataFrame, int]:
@@ -135,12 +132,11 @@ def report(folder: Path, console: Console) -> tuple[pd.DataFrame, int]:
     """
     found = find(folder)
     if found.failed:
-        lines = Table("run", "settings", "error", title="failed", title_justify="left")
-        for run in found.failed:
-            lines.add_row(*map(shown, run))
-        console.print(lines)
+        console.print(
+            Table(["run", "settings", "error"], [[str(cell) for cell in run] for run in found.failed], "failed")
+        )
         if not found.runs and not found.damaged:
-            console.print(f"all {len(found.failed)} runs failed")
+            say(console, f"all {len(found.failed)} runs failed")
             return pd.DataFrame(), len(found.failed)
     for told in Found(damaged=found.damaged, more=found.more).notes():
         say(console, told, style="bold yellow")

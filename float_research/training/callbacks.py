@@ -15,6 +15,7 @@ from torch import Tensor
 
 from float_research.files import whole
 from float_research.models.checkpoint import canonical
+from float_research.printing import say
 from float_research.tensors import save_tensors
 from float_research.training.module import Training
 
@@ -89,7 +90,7 @@ class Report(Callback):
             name: float(value) for name, value in trainer.callback_metrics.items() if name.startswith("held_out")
         }
         told = ", ".join(f"{name.removeprefix('held_out/')} {value:.4g}" for name, value in figures.items())
-        self.console.print(f"step {trainer.global_step}: {told}", soft_wrap=True, highlight=False)
+        say(self.console, f"step {trainer.global_step}: {told}")
 
 
 class ExportWeights(Callback):

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 import soundfile
 
-from float_research import sound
+from float_research import links, sound
 from float_research.data import audio
 from float_research.data.audio import check_waveform, listen, normalise, num_video_frames, resample
 from float_research.data.examples import example
@@ -57,6 +57,19 @@ def test_resampled_blocks_are_sample_by_sample_what_librosa_makes(rate_hz: int, 
     whole = librosa.resample(waveform, orig_sr=rate_hz, target_sr=16000)
     assert len(whole) == math.ceil(num_samples * 16000 / rate_hz)
     assert np.array_equal(resample(waveform, rate_hz, 16000), whole)
+
+
+@pytest.mark.parametrize("size", [7, 64, 1000])
+def test_recordings_end_to_end_are_found_wherever_a_piece_of_the_file_ends(
+    size: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path = tmp_path / "a.mp3"
+    encode(path, "libmp3lame", 16000)
+    path.write_bytes(path.read_bytes() * 3)
+    found = links.links(path, "mp3")
+    assert len(found) == 3
+    monkeypatch.setattr(links, "CHUNK", size)
+    assert links.links(path, "mp3") == found
 
 
 @pytest.mark.parametrize("suffix", [".wav", ".m4a"])

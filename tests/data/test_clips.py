@@ -1,4 +1,5 @@
 import dataclasses
+import math
 import os
 import shutil
 from collections.abc import Callable, Iterator, Mapping
@@ -276,6 +277,12 @@ def test_a_changed_portrait_is_cropped_anew(loader: ClipLoader, tmp_path: Path) 
     assert np.shares_memory(loader.portrait(Clip(id="a", image=image, audio=image))[0], red), "found, not made"
     PillowImage.new("RGB", (80, 80), "blue").save(image)
     assert loader.portrait(Clip(id="a", image=image, audio=image))[0][0, 0].tolist() == [0, 0, 255]
+
+
+@pytest.mark.parametrize("fps", [0.0, -25.0, math.nan, math.inf, 1001.0])
+def test_a_frame_rate_must_be_one(fps: float, loader: ClipLoader) -> None:
+    with pytest.raises(UserError, match=rf"model\.fps={fps} must be above 0 and at most 1000"):
+        dataclasses.replace(loader, fps=fps)
 
 
 def test_batches_must_hold_clips(loader: ClipLoader) -> None:

@@ -11,6 +11,7 @@ import torch
 from PIL import Image as PillowImage
 
 import float_research
+from float_research.data.audio import listen
 from float_research.data.clips import ClipLoader
 from float_research.data.examples import example
 from float_research.errors import UserError
@@ -35,6 +36,15 @@ def test_three_lines(portrait: Path, speech: Speech, tmp_path: Path) -> None:
     assert result.cost == result.declared
     assert result.cost.evaluations == 4
     assert sum(result.emotion.values()) == pytest.approx(1)
+
+
+def test_the_video_speaks_what_the_model_hears(load: Load, portrait: Path, tmp_path: Path) -> None:
+    samples, rate_hz = soundfile.read(example("speech"), dtype="float32")
+    soundfile.write(tmp_path / "a.wav", np.stack([samples, -samples], axis=1), rate_hz)
+    result = load("nfe=2")(portrait, tmp_path / "a.wav")
+    heard = listen(result.save(tmp_path / "a.mp4"), rate_hz)
+    assert heard.facts["channels"] == 1, "the one that was heard, for both cancel each other"
+    assert np.corrcoef(heard.waveform[: len(samples)], samples)[0, 1] > 0.95
 
 
 def test_frames_come_one_by_one_and_again(load: Load, portrait: Path, speech: Speech) -> None:

@@ -13,14 +13,16 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
+from media_cases.sound import HZ, burst, encode, noise
 from PIL import Image as PillowImage
 from rich.console import Console
 from safetensors.torch import save_file
 
 from float_research import compose
+from float_research.data.audio import listen
 from float_research.data.examples import example
 from float_research.errors import UserError
-from float_research.models.checkpoint import Random, parameter_shapes
+from float_research.models.checkpoint import Demo, Official, Random, parameter_shapes
 from float_research.stopping import Stopped, stoppable
 from float_research.video.reader import probe, read_frames
 
@@ -116,6 +118,52 @@ def test_adaptive_solvers_declare_nothing_and_measure_all(speech: Callable[[floa
     content = run(tmp_path, f"data.audio={speech(0.5)}", "solver=bosh3")
     assert content["totals"]["declared"] is None
     assert content["totals"]["measured"]["evaluations"] > 3
+
+
+@pytest.mark.parametrize(("chosen", "heard"), [({"track": 1}, (1, None)), ({"channel": 1}, (0, 1))], ids=str)
+def test_the_track_and_the_channel_that_are_chosen_are_heard_and_spoken(
+    chosen: dict[str, int], heard: tuple[int, int | None], tmp_path: Path
+) -> None:
+    """Of two tracks of one channel, or one of two."""
+    one, other = noise(1.0), noise(1.0, seed=5)
+    path = tmp_path / "a.mkv"
+    if "track" in chosen:
+        encode(path, [one, other], container="matroska", codec="flac")
+    else:
+        encode(path, np.concatenate([one, other]), container="matroska", codec="flac")
+    settings = [f"data.{name}={number}" for name, number in chosen.items()]
+    content = run(tmp_path / "out", f"data.audio={path}", *settings, "nfe=2", "metrics=none")
+    sound = content["clips"][0]["sound"]
+    assert (sound["track"], sound["channel"]) == heard
+    assert content["clips"][0]["excerpt"] == {"start_s": 0.0, "end_s": None, "track": None, "channel": None} | chosen
+    spoken = listen(tmp_path / "out" / content["clips"][0]["video"], HZ)
+    assert spoken.facts["channels"] == 1
+    assert np.corrcoef(spoken.waveform[: other.shape[1]], other[0])[0, 1] > 0.95
+
+
+def test_damaged_sound_is_told_and_stands_in_the_record(tmp_path: Path) -> None:
+    path, console = tmp_path / "a.mp3", Console(record=True, width=200, file=io.StringIO())
+    whole = encode(path, noise(2.4), container="mp3", codec="libmp3lame", b="256k").read_bytes()
+    path.write_bytes(burst(whole, 0.8, 2500))
+    content = job(tmp_path / "out", f"data.audio={path}", "nfe=2", "metrics=none").run(console)
+    sound = content["clips"][0]["sound"]
+    assert (sound["dropped"], sound["packets"]) == (1, 90)
+    assert console.export_text().count("a.mp3: 1 of 90 packets are damaged and were left out") == 1
+
+
+def test_another_frame_rate_than_that_of_the_weights_is_told_once(
+    manifest: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def said(*more: str) -> str:
+        console = Console(record=True, width=300, file=io.StringIO())
+        job(tmp_path, "data=manifest", f"data.file={manifest}", "dry_run=true", *more).run(console)
+        return " ".join(console.export_text().split())
+
+    monkeypatch.setattr(Random, "fps", 25.0)
+    warning = "model.fps=30: these weights know 25 frames a second, so the face moves at another speed; video.fps=30"
+    assert "frames a second" not in said() + said("video.fps=30")
+    assert said("model.fps=30").count(warning) == 1
+    assert Demo.fps == Official.fps == 25
 
 
 def test_the_name_pattern(speech: Callable[[float], Path], portrait: Path, tmp_path: Path) -> None:

@@ -1,15 +1,20 @@
 """Motion at the video's frame rate."""
 
 from collections.abc import Sequence
+from itertools import islice
 from pathlib import Path
 
 import numpy as np
 import pytest
 import torch
+from rich.console import Console
 
+from float_research import compose
 from float_research.compose import load
+from float_research.data.audio import listen
 from float_research.data.examples import example
 from float_research.inference.retiming import Retiming
+from float_research.metrics.track import SUFFIX, load_track
 from float_research.types import Cost, MotionChunk
 from float_research.video.reader import probe
 
@@ -56,3 +61,27 @@ def test_a_video_has_its_own_rate_and_the_same_length(fps: float, frames: int, t
     assert info.audio_s == pytest.approx(4, abs=1 / fps)
     assert len(result.motion) == 100
     assert sum(1 for _ in pipeline.stream(example("portrait"), example("speech"))) == frames
+
+
+def test_frames_between_those_of_the_model_are_of_the_motion_between(tmp_path: Path) -> None:
+    """And neither blended nor repeated; the sound is what it is without."""
+    clip = example("portrait"), example("speech")
+    usual, twice = load(TINY)(*clip), load([*TINY, "video.fps=50"])(*clip)
+    assert torch.equal(usual.motion, twice.motion)
+    with torch.inference_mode():
+        between = torch.lerp(usual.motion[:4], usual.motion[1:5], 0.5)
+        decoded = torch.cat(list(usual.pipeline.parts.frames(usual.clip, between))).numpy()
+    frames = list(islice(twice.frames(), 8))
+    assert np.array_equal(frames[1::2], decoded)
+    assert np.array_equal(frames[::2], list(islice(usual.frames(), 4)))
+    spoken = [listen(result.save(tmp_path / "a.mp4"), 48000).waveform for result in (usual, twice)]
+    assert np.array_equal(*spoken)
+
+
+def test_a_run_makes_videos_of_that_rate(tmp_path: Path) -> None:
+    """And all that is kept beside them is by their frames."""
+    cfg = compose.compose_config([*TINY, "video.fps=50", "metrics=[motion]", f"output_dir={tmp_path}"])
+    (clip,) = compose.build_job(cfg).run(Console(quiet=True))["clips"]
+    assert (clip["num_frames"], probe(tmp_path / clip["video"]).num_frames) == (200, 200)
+    track = load_track((tmp_path / clip["video"]).with_suffix(SUFFIX))
+    assert len(track.motion) == len(track.emotion) == 200

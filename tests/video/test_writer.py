@@ -1,4 +1,7 @@
+import dataclasses
+import math
 from collections.abc import Callable
+from fractions import Fraction
 from pathlib import Path
 
 import av
@@ -9,7 +12,7 @@ import torch
 from float_research.data.audio import listen
 from float_research.errors import UserError
 from float_research.video.reader import probe, read_frames
-from float_research.video.writer import H264, Recording
+from float_research.video.writer import H264, Recording, exact_rate
 
 SETTINGS = H264(fps=None, crf=12, preset="fast", audio_rate_hz=48000, audio_bitrate_bps=128000)
 
@@ -53,6 +56,13 @@ def test_frames_and_sound_survive(speech: Callable[[float], Path], tmp_path: Pat
     assert abs(int(lags.argmax()) - 2000) <= 1100
 
 
+def test_a_video_plays_before_all_of_it_is_there(tmp_path: Path) -> None:
+    with SETTINGS.open(tmp_path / "a.mp4", fps=25.0, size_px=64, recording=None) as writer:
+        writer.write(moving_disc(5))
+    content = (tmp_path / "a.mp4").read_bytes()
+    assert content.index(b"moov") < content.index(b"mdat")
+
+
 def test_a_mute_video_has_no_sound(tmp_path: Path) -> None:
     with SETTINGS.open(tmp_path / "a.mp4", fps=30000 / 1001, size_px=64, recording=None) as writer:
         writer.write(moving_disc(5))
@@ -91,6 +101,28 @@ def test_quality_must_be_one_of_x264() -> None:
         H264(fps=None, crf=99, preset="fast", audio_rate_hz=48000, audio_bitrate_bps=128000)
 
 
+@pytest.mark.parametrize("fps", [0, -25.0, 0.9, 241, math.nan, math.inf])
+def test_a_frame_rate_must_be_one(fps: float) -> None:
+    with pytest.raises(UserError, match=rf"video\.fps={fps} must be from 1 to 240, or null for the model's"):
+        dataclasses.replace(SETTINGS, fps=fps)
+
+
+@pytest.mark.parametrize(
+    ("fps", "rate"),
+    [
+        *((fps, (fps, 1)) for fps in (1, 24, 25, 30, 50, 60, 240)),
+        (12.5, (25, 2)),
+        *((whole / 1.001, (whole * 1000, 1001)) for whole in (24, 30, 60, 120)),
+        (23.976, (24000, 1001)),
+        (29.97, (30000, 1001)),
+        (59.94, (60000, 1001)),
+        (119.88, (120000, 1001)),
+    ],
+)
+def test_a_frame_rate_is_exact(fps: float, rate: tuple[int, int]) -> None:
+    assert exact_rate(fps) == Fraction(*rate)
+
+
 def test_a_writer_that_cannot_begin_leaves_nothing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     def stop(*_: object, **__: object) -> None:
         raise KeyboardInterrupt
@@ -111,6 +143,7 @@ def test_colours_are_those_of_bt709(colour: tuple[int, int, int], tmp_path: Path
         writer.write(frames)
     with av.open(str(tmp_path / "a.mp4")) as container:
         context = container.streams.video[0].codec_context
+        assert context.pix_fmt == "yuv420p"
         assert (context.colorspace, context.color_primaries, context.color_trc, context.color_range) == (1, 1, 1, 1)
         luma, blue, red = (float(np.frombuffer(plane, np.uint8)[0]) for plane in next(container.decode(video=0)).planes)
     # ITU-R BT.709-6: 219 steps of luma from 16, differences in 224 around 128
