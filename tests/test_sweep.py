@@ -6,12 +6,12 @@ import sys
 from pathlib import Path
 
 import pytest
+from hydra_plugins.float_research_basic import BasicSweeper, Composed
 from omegaconf import DictConfig, OmegaConf
 
 from float_research import sweep
 from float_research.errors import UserError
 from hydra_plugins import float_research_basic
-from hydra_plugins.float_research_basic import BasicSweeper, Composed
 
 EULER = {"nfe": "5,10", "solver": "euler"}
 

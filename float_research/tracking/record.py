@@ -36,6 +36,7 @@ PLACES = frozenset(
         "on_error",
         "dry_run",
         "resume",
+        "submit",
         "name",
         "time",
         "batch_clips",
