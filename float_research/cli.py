@@ -32,6 +32,8 @@ failed_plans: list[str] = []
 """Why runs of a dry sweep of this process would fail."""
 WORKER_DIED = ("TerminatedWorkerError", "UncompletedJobError", "WorkerCrashedError", "OutOfMemoryError")
 """What joblib, submitit and Ray raise when the process of a job is gone."""
+CLASHES = ("Only one of --run, --multirun, ", "The --resolve flag can only be used ")
+"""What Hydra says, as a ValueError, of options that do not go together."""
 # Our launchers are named as those of Hydra's plugins, on purpose. Here, so that worker processes know it too.
 warnings.filterwarnings("ignore", message="(?s).*automatic_schema_matching")
 
@@ -141,14 +143,12 @@ def sentence(error: BaseException) -> tuple[str, int]:
     if several := re.match(r"Ambiguous value for argument '(.+)' 1\. To use", text):
         name, _, value = several[1].partition("=")
         return f"{several[1]} is several values, which takes -m; one text is '{name}=\"{value}\"'", EXIT_USER_ERROR
-    if type(error) is ValueError and text.startswith(("Only one of --run, --multirun", "The --resolve flag")):
-        return text, EXIT_USER_ERROR
     if plugin := re.search(r"Unknown plugin class : 'hydra_plugins\.hydra_([a-z]+)_", text):
         return f"this launcher is not installed; pip install 'float-research[{plugin[1]}]'", EXIT_USER_ERROR
     if isinstance(error, InterpolationResolutionError):
         said = " ".join(str(error.msg).splitlines()[:1])
         return rf"{error.full_key}: {said}; write \${{ for a ${{ that is meant as it stands", EXIT_USER_ERROR
-    if isinstance(error, (HydraException, OmegaConfBaseException)):
+    if isinstance(error, (HydraException, OmegaConfBaseException)) or text.startswith(CLASHES):
         return text, EXIT_USER_ERROR
     if type(error).__name__ in WORKER_DIED:
         return f"a run was cut off; resume=true with the same hydra.sweep.dir goes on: {text}", EXIT_CRASH

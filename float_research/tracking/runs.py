@@ -132,11 +132,13 @@ def refuse_empty(found: Found, folder: Path) -> None:
         return
     if found.damaged:
         raise UserError(f"no record under {folder} can be read; run the sweep again")
+    if found.num_runs and not found.failed:
+        raise UserError(
+            f"none of the {found.num_runs} runs of {folder} has ended; wait for them, or go on with resume=true"
+        )
     if found.failed or found.unfinished:
         begun = f"{len(found.failed)} runs failed, {len(found.unfinished)} have not finished"
         raise UserError(f"no run under {folder} has a {RECORD} ({begun}); go on with the sweep by resume=true")
-    if found.num_runs:
-        raise UserError(f"none of the {found.num_runs} runs of {folder} has ended yet; try again later")
     raise UserError(f"{folder} holds no {RECORD}; name the folder of a run or of a sweep")
 
 
