@@ -63,9 +63,6 @@ class Sweep(Callback):
         if config.hydra.sweeper._target_.startswith("hydra._internal"):
             cli.fail("hydra/sweeper=basic is Hydra's own; product does the same, and more", cli.EXIT_USER_ERROR)
         self.prepare(config, config.hydra.sweep.dir)
-        launcher = config.hydra.launcher
-        if "ray" in launcher and find_spec("ray") and not config.dry_run:
-            start_ray(**compose.resolved(launcher.ray.init))
 
     def prepare(self, config: DictConfig, folder: str) -> None:
         """Looks what folders there are before Hydra makes some."""
@@ -126,10 +123,12 @@ def identity(config: DictConfig) -> dict[str, str]:
 
 
 def begin(folder: Path, config: DictConfig, runs: Sequence[Run] | None = None) -> list[Run]:
-    """Claims a sweep's folder, and sees to it that it is tidied up. Returns its runs in the order of their numbers."""
+    """Claims a sweep's folder, which is tidied up at the end. Returns its runs in the order of their numbers."""
     before = submitted(config)
     numbered = claim(folder, identity(config), runs)
     atexit.register(lambda: leave(folder, outlived=bool(submitted(config) - before)))
+    if "ray" in config.hydra.launcher and find_spec("ray"):  # it ends its workers before the folder is tidied up
+        start_ray(**compose.resolved(config.hydra.launcher.ray.init))
     return numbered
 
 

@@ -1,6 +1,8 @@
 """What a sweep runs, and what it says where it cannot."""
 
 import json
+import subprocess
+import sys
 import time
 from collections.abc import Callable
 from pathlib import Path
@@ -11,11 +13,14 @@ import pytest
 from fuzz.processes import Ended, script
 from hydra._internal.config_loader_impl import ConfigLoaderImpl
 from hydra.core.plugins import Plugins
+from submitit.core.utils import FailedJobError
 
 from float_research import cli, compose, options, overrides, sweeping
 from float_research.errors import UserError
 from float_research.tracking.runs import find
 
+ROOT = Path(__file__).parents[1]
+NOWHERE = "hydra_plugins.hydra_submitit_nowhere.Launcher"
 TINY = ["model=tiny", "checkpoint=random", "face=none", "trainer.accelerator=cpu", "metrics=none"]
 
 
@@ -137,7 +142,8 @@ def test_the_option_that_lacks_a_setting_is_named() -> None:
     assert str(refused.value).split("; ") == [
         "guidance.audio.scale is no setting of guidance=none",
         "guidance=incremental, reference, zero_star have it",
-        "sweep them in blocks: hydra.sweeper.params=[{guidance: incremental, guidance.audio.scale: …}, {guidance: none}]",
+        "sweep them in blocks: "
+        "hydra.sweeper.params=[{guidance: incremental, guidance.audio.scale: …}, {guidance: none}]",
     ]
     named, schedule = cli.unknown_key("guidance.audio.t_hi", []), "schedule@guidance.audio"
     assert named == f"guidance.audio.t_hi is no setting of {schedule}=constant; {schedule}=interval has it"
@@ -206,6 +212,7 @@ def test_an_experiment_with_a_sweep_needs_no_m(tmp_path: Path) -> None:
         (["-m", "experiment=pareto_search", "submit=true"], "a search waits for its runs"),
         (["hydra.job.chdir=true"], "hydra.job.chdir=true would lead relative paths astray"),
         (["-m", "hydra.job.chdir=true", "nfe=3,4"], "hydra.job.chdir=true would lead relative paths astray"),
+        (["-m", "hydra/launcher=submitit_local", f"hydra.launcher._target_={NOWHERE}", "nfe=3,4"], "is not installed"),
         (["solver=_tolerances"], "solver=_tolerances is unknown; choose one of adaptive_heun, bosh3"),
         (["guidance=none", "guidance.audio.scale=2"], "guidance.audio.scale is no setting of guidance=none; "),
     ],
@@ -217,6 +224,17 @@ def test_what_is_refused_is_one_sentence_and_leaves_nothing(given: list[str], sa
     assert ended.error.startswith("error: ")
     assert ended.error.count("\n") == 1
     assert {path.name for path in tmp_path.iterdir()} <= {"cache", "tmp"}
+
+
+def test_a_training_stays_where_its_command_was_given(tmp_path: Path) -> None:
+    ended = script("train", ["hydra.job.chdir=true", "model=tiny"], tmp_path)
+    assert (ended.code, ended.error.partition(" would")[0]) == (2, "error: hydra.job.chdir=true")
+
+
+def test_a_queue_that_takes_no_run_is_one_sentence() -> None:
+    error = FailedJobError("sbatch: error: Unknown host\nsbatch: fatal: no configuration")
+    said = "SLURM took no run (sbatch: error: Unknown host sbatch: fatal: no configuration); start the sweep where"
+    assert cli.sentence(error) == (f"{said} sbatch works", cli.EXIT_USER_ERROR)
 
 
 def test_an_accelerator_that_is_not_there_names_its_setting(tmp_path: Path) -> None:
@@ -248,18 +266,20 @@ def test_a_finished_sweep_is_extended(speech: Callable[[float], Path], tmp_path:
 
 def test_submitted_runs_go_on_and_are_collected(speech: Callable[[float], Path], tmp_path: Path) -> None:
     launcher = ["hydra/launcher=submitit_local", "submit=true", "hydra.sweep.dir=out"]
-    ended = infer(tmp_path, "-m", *launcher, f"data.audio={speech(0.3)}", "nfe=2,3")
-    assert ended.code == 0, ended.error
-    first, look, collect = ended.output.splitlines()
+    command = [sys.executable, str(ROOT / "scripts" / "infer.py"), "-m", *TINY, *launcher, f"data.audio={speech(5)}"]
+    ended = subprocess.run([*command, "nfe=2,3"], cwd=tmp_path, capture_output=True, text=True)
+    assert not find(tmp_path / "out").complete(), "runs hold the streams of what submitted them"
+    assert ended.returncode == 0, ended.stderr
+    first, look, collect = ended.stdout.splitlines()
     assert first == "submitted 2 runs, which go on without this program"
     assert look.startswith("look:    ps -p ")
     assert collect == "collect: python scripts/summary.py out"
     assert len(json.loads((tmp_path / "out" / "sweep.json").read_text())["runs"]) == 2
     while not find(tmp_path / "out").complete():
         time.sleep(0.5)
-    ended = script("summary", ["out"], tmp_path)
-    assert ended.code == 0, ended.error
-    assert "2 runs: out/summary.csv" in ended.output
+    collected = script("summary", ["out"], tmp_path)
+    assert collected.code == 0, collected.error
+    assert "2 runs: out/summary.csv" in collected.output
 
 
 def test_what_has_not_ended_is_said(speech: Callable[[float], Path], tmp_path: Path) -> None:
