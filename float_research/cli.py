@@ -7,7 +7,7 @@ import re
 import signal
 import sys
 import warnings
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import NoReturn
@@ -19,7 +19,8 @@ from omegaconf.errors import InterpolationResolutionError, MissingMandatoryValue
 
 from float_research import printing
 from float_research.errors import UserError, printable
-from float_research.overrides import arguments
+from float_research.options import known_keys, options_of, owner
+from float_research.overrides import COMMAND_LINE, arguments, told
 from float_research.stopping import Stopped, stoppable
 from float_research.tracking.record import write_failure
 
@@ -27,8 +28,12 @@ TRACEBACK_SWITCH, TRACEBACK_WISH = "HYDRA_FULL_ERROR", "FLOAT_FULL_ERROR"
 """The first is always set within a script, or Hydra would print errors; the second tells workers what was wished."""
 WANTS_TRACEBACK = os.environ.get(TRACEBACK_WISH, os.environ.get(TRACEBACK_SWITCH)) == "1"
 EXIT_USER_ERROR, EXIT_CRASH, EXIT_INCOMPLETE, EXIT_SIGNAL = 2, 1, 3, 128
+failed_plans: list[str] = []
+"""Why runs of a dry sweep of this process would fail."""
 WORKER_DIED = ("TerminatedWorkerError", "UncompletedJobError", "WorkerCrashedError", "OutOfMemoryError")
 """What joblib, submitit and Ray raise when the process of a job is gone."""
+CLASHES = ("Only one of --run, --multirun, ", "The --resolve flag can only be used ")
+"""What Hydra says, as a ValueError, of options that do not go together."""
 # Our launchers are named as those of Hydra's plugins, on purpose. Here, so that worker processes know it too.
 warnings.filterwarnings("ignore", message="(?s).*automatic_schema_matching")
 
@@ -42,7 +47,7 @@ def run(main: Callable[[], object], *, hydra: bool = False) -> None:
     os.environ |= {TRACEBACK_SWITCH: "1", TRACEBACK_WISH: str(int(WANTS_TRACEBACK))}
     with errors(), printing.heard():
         if hydra:
-            sys.argv[1:] = arguments(sys.argv[1:])
+            COMMAND_LINE[:] = sys.argv[1:] = arguments(sys.argv[1:])
         main()
 
 
@@ -63,14 +68,17 @@ def importing() -> Iterator[None]:
 
 
 @contextmanager
-def errors() -> Iterator[None]:
+def errors(*, dry_run: bool = False) -> Iterator[None]:
     """Ends the program with one sentence for an exception. Within a Hydra job, before Hydra has a say of its own.
 
-    In a sweep it ends the job alone, and leaves the sentence in the job's folder, for the sweep's summary.
+    In a sweep it ends the job alone, and leaves the sentence in the job's folder, for the sweep's summary; that of a
+    dry run goes to `failed_plans`.
     """
     printing.prepare()
     try:
         with stoppable():
+            if HydraConfig.initialized():
+                refuse_chdir(HydraConfig.get().job.chdir)
             yield
     except Stopped as stopped:
         number = signal.Signals(stopped.args[0])
@@ -83,7 +91,19 @@ def errors() -> Iterator[None]:
             fail(message, code)
         job = HydraConfig.get().job
         complain(f"error in job {job.num} ({job.override_dirname}): {message}")
-        write_failure(Path(HydraConfig.get().runtime.output_dir), job.override_dirname, message)
+        if dry_run:
+            failed_plans.append(message)
+        else:
+            write_failure(Path(HydraConfig.get().runtime.output_dir), job.override_dirname, message)
+
+
+def refuse_chdir(chdir: object) -> None:
+    """Raises a UserError for a run in another folder than the command was given in, where relative paths lead."""
+    if chdir:
+        raise UserError(
+            "hydra.job.chdir=true would lead relative paths astray; leave it out, for whatever a run makes goes to its "
+            "own folder anyway"
+        )
 
 
 def in_sweep() -> bool:
@@ -118,8 +138,8 @@ def sentence(error: BaseException) -> tuple[str, int]:
         return f"{error.full_key} is not set; give it as {error.full_key}=…", EXIT_USER_ERROR
     if isinstance(error, InstantiationException) and error.__cause__ is not None:
         return " ".join(str(error.__cause__).split()), EXIT_USER_ERROR
-    if isinstance(error, HydraException) and (unknown := re.match(r"Could not override '(.+?)'", text)):
-        return unknown_key(unknown.group(1)), EXIT_USER_ERROR
+    if key := unknown(error):
+        return unknown_key(key, told().overrides), EXIT_USER_ERROR
     if several := re.match(r"Ambiguous value for argument '(.+)' 1\. To use", text):
         name, _, value = several[1].partition("=")
         return f"{several[1]} is several values, which takes -m; one text is '{name}=\"{value}\"'", EXIT_USER_ERROR
@@ -128,20 +148,26 @@ def sentence(error: BaseException) -> tuple[str, int]:
     if isinstance(error, InterpolationResolutionError):
         said = " ".join(str(error.msg).splitlines()[:1])
         return rf"{error.full_key}: {said}; write \${{ for a ${{ that is meant as it stands", EXIT_USER_ERROR
-    if isinstance(error, (HydraException, OmegaConfBaseException)):
+    if isinstance(error, (HydraException, OmegaConfBaseException)) or text.startswith(CLASHES):
         return text, EXIT_USER_ERROR
     if type(error).__name__ in WORKER_DIED:
         return f"a run was cut off; resume=true with the same hydra.sweep.dir goes on: {text}", EXIT_CRASH
+    if type(error).__name__ == "FailedJobError" and text.startswith("sbatch"):
+        return f"SLURM took no run ({text}); start the sweep where sbatch works", EXIT_USER_ERROR
     if isinstance(error, OSError):
         place = f" {error.filename}" if error.filename else ""
         return f"cannot use{place}: {error.strerror or error}; choose another place", EXIT_USER_ERROR
     return f"unexpected {type(error).__name__}: {text}; {TRACEBACK_SWITCH}=1 shows where", EXIT_CRASH
 
 
+def unknown(error: BaseException) -> str | None:
+    """The setting that is not there, if that is what a config could not be composed for."""
+    found = re.match(r"Could not override '(.+?)'", str(error)) if isinstance(error, HydraException) else None
+    return found[1] if found else None
+
+
 def missing_option(error: MissingConfigException) -> str:
     """`solver=eulr` → what there is instead, the likeliest first."""
-    from float_research.compose import options_of
-
     in_a_list = re.search(r"Could not load '(.+?)'", str(error))
     group, _, option = (error.missing_cfg_file or (in_a_list[1] if in_a_list else "")).rpartition("/")
     options = options_of(group)
@@ -150,11 +176,19 @@ def missing_option(error: MissingConfigException) -> str:
     return f"{group}={option} is unknown{guess(option, options)}; choose one of {', '.join(options)}"
 
 
-def unknown_key(key: str) -> str:
-    """`nfee=3` → the likeliest key that exists."""
-    from float_research.compose import known_keys
+def unknown_key(key: str, overrides: Sequence[str], runs: Iterable[Sequence[str]] = ()) -> str:
+    """`nfee=3` → the likeliest key that exists; `guidance=none guidance.audio.scale=2` → the options that have it.
 
-    return f"{key} is no setting{guess(key, known_keys())}; scripts/infer.py --cfg job lists them all"
+    `overrides` led to it, in a sweep those of one of its `runs`.
+    """
+    if (found := owner(key, overrides)) is None:
+        return f"{key} is no setting{guess(key, known_keys())}; scripts/infer.py --cfg job lists them all"
+    group, chosen, having = found
+    said = f"{key} is no setting of {group}={chosen}; {group}={', '.join(having)} {'have' if having[1:] else 'has'} it"
+    if len({override for run in runs for override in run if override.startswith(f"{group}=")}) > 1:
+        blocks = f"[{{{group}: {having[0]}, {key}: …}}, {{{group}: {chosen}}}]"
+        said += f"; sweep them in blocks: hydra.sweeper.params={blocks}"
+    return said
 
 
 def guess(word: str, words: list[str]) -> str:

@@ -17,8 +17,9 @@ from omegaconf import DictConfig, ListConfig, OmegaConf
 
 from float_research.cli import importing, in_sweep
 from float_research.data.examples import asset, example
-from float_research.errors import UserError, printable, writable
+from float_research.errors import UserError, printable, reason, writable
 from float_research.files import name_bytes
+from float_research.options import config_folder, parts
 from float_research.overrides import literal, without_interpolations
 
 if TYPE_CHECKING:  # functions import what they build, so that help and refusals come at once
@@ -33,22 +34,6 @@ if TYPE_CHECKING:  # functions import what they build, so that help and refusals
     from float_research.sampling.sampler import Sampler
     from float_research.tracking.tracker import Tracker
     from float_research.training.job import TrainingJob
-
-
-def config_folder() -> Path:
-    """`conf/`, beside the package in a source tree and inside it once installed."""
-    inside = Path(__file__).parent / "conf"
-    return inside if inside.is_dir() else Path(__file__).parents[1] / "conf"
-
-
-def parts(groups: Sequence[str]) -> str:
-    """The options of config groups, one group a line, for help texts."""
-    return "\n".join(f"  {group + ':':<14}{', '.join(options_of(group))}" for group in groups)
-
-
-def options_of(group: str) -> list[str]:
-    """The options of a config group. Files that begin with `_` are lines that several share."""
-    return sorted(path.stem for path in (config_folder() / group).glob("[!_]*.yaml"))
 
 
 OmegaConf.register_new_resolver("asset", asset, replace=True)
@@ -131,20 +116,6 @@ def check_type(name: str, value: Any, wanted: Any) -> None:
         raise UserError(f"{name}={printable(value)} must be {words}")
 
 
-def known_keys() -> list[str]:
-    """All settings and groups of the default config, as they are written in overrides."""
-
-    def keys(node: DictConfig, prefix: str) -> Iterator[str]:
-        for name in node:
-            key = prefix + str(name)
-            yield key
-            child = node._get_node(name)
-            if isinstance(child, DictConfig):
-                yield from keys(child, key + ".")
-
-    return [*keys(compose_config([]), ""), "experiment"]
-
-
 def build_sampler(cfg: DictConfig) -> "Sampler":
     """The sampler from its groups."""
     from float_research.sampling.sampler import Sampler
@@ -177,7 +148,7 @@ def build_trainer(cfg: DictConfig) -> "Trainer":
     """Lightning's trainer. Raises a UserError for 64 bits on a device that has none."""
     from float_research.devices import widest
 
-    trainer: Trainer = build(cfg.trainer)
+    trainer: Trainer = make_trainer(cfg.trainer)
     device = trainer.strategy.root_device
     if str(trainer.precision).startswith("64") and widest(device).itemsize < 8:
         raise UserError(
@@ -185,6 +156,20 @@ def build_trainer(cfg: DictConfig) -> "Trainer":
             "trainer.accelerator=cpu"
         )
     return trainer
+
+
+def make_trainer(node: DictConfig, **more: Any) -> Any:
+    """A trainer. Raises a UserError for an accelerator that this machine lacks, which names the setting."""
+    try:
+        return instantiate(node, _convert_="all", **more)
+    except InstantiationException as error:
+        if node.accelerator in ("auto", "cpu") or error.__cause__ is None:
+            raise
+        said = reason(error.__cause__).rstrip(".!")
+        raise UserError(
+            f"trainer.accelerator={printable(node.accelerator)} cannot be used here ({said}); take "
+            "trainer.accelerator=auto, or cpu"
+        ) from error
 
 
 def build_job(cfg: DictConfig) -> "Job":
@@ -285,7 +270,7 @@ def build_training(cfg: DictConfig) -> "TrainingJob":
         objective=build(cfg.stage.objective),
         optimizer=build(cfg.stage.optimizer),
         warmup_steps=cfg.stage.warmup_steps,
-        build_trainer=partial(instantiate, cfg.trainer, _convert_="all"),
+        build_trainer=partial(make_trainer, cfg.trainer),
         plugins=instantiate(cfg.trainer.plugins, _convert_="all"),
         init_from=list(cfg.init_from),
         frozen=list(cfg.frozen),

@@ -2,6 +2,7 @@
 
 import os
 import re
+from argparse import Namespace
 from collections.abc import Sequence
 
 from hydra._internal.utils import get_args_parser
@@ -13,6 +14,9 @@ from float_research.errors import UserError, printable
 from float_research.files import present
 
 HOME = re.compile("~(/|$)")
+SWEPT = ("hydra.sweeper.params", "hydra.sweeper.zip")
+COMMAND_LINE: list[str] = []
+"""Of this program, where it is one of Hydra's."""
 OPENING = ("'", '"', "[", "{")
 """What an element with commas of its own may begin with."""
 
@@ -30,14 +34,28 @@ def literal(overrides: Sequence[str], *, sweep: bool = False) -> list[str]:
 
 
 def arguments(given: Sequence[str]) -> list[str]:
-    """The arguments of a script of Hydra's, its overrides made literal."""
+    """The arguments of a script of Hydra's, its overrides made literal.
+
+    What is to be swept takes the place of what an experiment sweeps, with which Hydra would mix it.
+    """
     told, _ = get_args_parser().parse_known_args(given)
     overrides, sweep = set(told.overrides), told.multirun or "hydra.mode=MULTIRUN" in given
-    return [_literal(argument, sweep=sweep) if argument in overrides else argument for argument in given]
+    found = []
+    for argument in given:
+        if (name := argument.partition("=")[0]) in SWEPT:
+            found.append(f"{name}=null")
+        found.append(_literal(argument, sweep=sweep) if argument in overrides else argument)
+    return found
+
+
+def told() -> Namespace:
+    """The command line of this program, as Hydra reads it."""
+    return get_args_parser().parse_known_args(COMMAND_LINE)[0]
 
 
 def _literal(override: str, *, sweep: bool) -> str:
     name, equals, value = override.partition("=")
+    sweep = sweep and not name.startswith("hydra.")  # which has one value for all runs
     known = read(override) if name.strip("+~") else None
     if known is not None:
         return f"{name}={quoted(value)}" if _is_file_otherwise(known, value) else override

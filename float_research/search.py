@@ -28,6 +28,7 @@ from float_research.errors import UserError
 from float_research.files import whole
 from float_research.overrides import literal
 from float_research.printing import Table, say
+from float_research.sweep import begin
 from float_research.tracking.record import FAILURE, RECORD, read_record, write_failure, write_text
 from float_research.tracking.runs import overridden
 from float_research.tracking.tracker import run_numbers
@@ -229,6 +230,8 @@ def build(sweeper: Any, arguments: Sequence[str]) -> Search:
             raise UserError(f"hydra.sweeper.{name}={value} must be at least 1")
     if OmegaConf.select(sweeper.config, "dry_run"):
         raise UserError("dry_run=true makes nothing to search by; leave out hydra/sweeper=optuna, or dry_run=true")
+    if OmegaConf.select(sweeper.config, "submit"):
+        raise UserError("a search waits for its runs, to choose the next ones; leave out submit=true")
     loader = sweeper.hydra_context.config_loader
     given = [*literal([f"{name}={value}" for name, value in sweeper.params.items()], sweep=True), *arguments]
     parsed = OverridesParser.create(config_loader=loader).parse_overrides(given)
@@ -254,6 +257,7 @@ def build(sweeper: Any, arguments: Sequence[str]) -> Search:
             return [error] * len(batch)
 
     folder = Path(sweeper.config.hydra.sweep.dir)
+    begin(folder, sweeper.config)
     optuna.logging.set_verbosity(optuna.logging.WARNING)
     return Search(
         study=optuna.create_study(

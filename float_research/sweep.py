@@ -4,8 +4,10 @@ import atexit
 import os
 import signal
 import sys
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from importlib.util import find_spec
+from itertools import chain
 from pathlib import Path
 from typing import Any, TextIO
 
@@ -19,14 +21,17 @@ from float_research.folders import require_own
 from float_research.locks import lock
 from float_research.printing import say, stdout
 from float_research.stopping import end_with
-from float_research.texts import read_mapping
+from float_research.submission import submitted
 from float_research.tracking.record import PLACES, write_json
-from float_research.tracking.runs import SWEEP
+from float_research.tracking.runs import SWEEP, read_sweep
 from float_research.tracking.tracker import tell
 
 LOCK = ".sweep.lock"
-AIMS = ("objective", "direction")
-"""Settings of a sweeper that make another search, unlike the number of its runs."""
+MORE = ", or sweep over all of these values and more"
+AIMS = ("objective", "direction", "zip")
+"""Settings of a sweeper that make another sweep, unlike the number of its runs."""
+Run = tuple[str, ...]
+"""The overrides of a run."""
 _locks: dict[Path, TextIO] = {}
 """Of the sweeps of this process. Not in the callback, which travels to other processes."""
 
@@ -40,18 +45,39 @@ class Sweep(Callback):
     process: int | None = None
     """Of the sweep."""
 
+    absent: Sequence[Path] = ()
+    """What Hydra makes of folders, which a dry run takes away again."""
+
+    def on_run_start(self, config: DictConfig, **kwargs: Any) -> None:
+        if config.submit:
+            cli.fail("submit=true is for sweeps; add -m, or leave it out", cli.EXIT_USER_ERROR)
+        for name in ("params", "zip"):
+            if config.hydra.sweeper.get(name):
+                setting = f"hydra.sweeper.{name}"
+                cli.fail(f"{setting} asks for a sweep; add -m, or {setting}=null for one run", cli.EXIT_USER_ERROR)
+        self.prepare(config, config.hydra.run.dir)
+
     def on_multirun_start(self, config: DictConfig, **kwargs: Any) -> None:
-        folder, launcher = Path(config.hydra.sweep.dir), config.hydra.launcher
         self.process = os.getpid()
+        if config.hydra.sweeper._target_.startswith("hydra._internal"):
+            cli.fail("hydra/sweeper=basic is Hydra's own; product does the same, and more", cli.EXIT_USER_ERROR)
+        self.prepare(config, config.hydra.sweep.dir)
+
+    def prepare(self, config: DictConfig, folder: str) -> None:
+        """Looks what folders there are before Hydra makes some."""
         try:
-            claim(folder, identity(config))
+            cli.refuse_chdir(config.hydra.job.chdir)
         except UserError as error:
             cli.fail(str(error), cli.EXIT_USER_ERROR)
-        atexit.register(leave, folder, outlived="submitit" in launcher._target_)
-        if "ray" in launcher and find_spec("ray"):
-            start_ray(**compose.resolved(launcher.ray.init))
+        if config.dry_run:
+            place = Path(folder).absolute()
+            self.absent = [path for path in (place, *place.parents) if not path.exists()]
 
     def on_job_start(self, config: DictConfig, **kwargs: Any) -> None:
+        if config.dry_run:
+            for path in (Path(config.hydra.runtime.output_dir), *self.absent):
+                with suppress(OSError):  # it holds something
+                    path.rmdir()
         if self.process is not None and "joblib" in config.hydra.launcher._target_:
             end_with(self.process)
 
@@ -59,6 +85,11 @@ class Sweep(Callback):
         from float_research.tracking.summary import report
 
         folder, console = Path(config.hydra.sweep.dir), stdout()
+        if config.dry_run:
+            sys.exit(cli.EXIT_USER_ERROR if cli.failed_plans else 0)
+        if config.submit:
+            release(folder)
+            return
         table, num_failed = report(folder, console)
         for said in tell(compose.build_trackers(config), lambda tracker: tracker.sweep(folder, table)):
             say(console, said)
@@ -79,16 +110,28 @@ def start_ray(**settings: Any) -> None:
 
 
 def identity(config: DictConfig) -> dict[str, str]:
-    """What is swept over what, and what for: overrides and a sweeper's parameters by name, not places and trackers."""
+    """What is swept over what, and what for: overrides and a sweeper's settings by name, not places and trackers."""
     swept = {name: value for name, _, value in (text.partition("=") for text in config.hydra.overrides.task)}
-    params = OmegaConf.to_container(config.hydra.sweeper.params or OmegaConf.create(), resolve=False)
-    assert isinstance(params, dict)
-    named = {str(name): str(value) for name, value in params.items()} | swept
-    named |= {f"hydra.sweeper.{name}": str(config.hydra.sweeper[name]) for name in AIMS if name in config.hydra.sweeper}
+    sweeper = OmegaConf.to_container(config.hydra.sweeper, resolve=False)
+    assert isinstance(sweeper, dict)
+    params = sweeper.get("params") or {}
+    named = params if isinstance(params, dict) else {"hydra.sweeper.params": params}
+    named = {str(name): str(value) for name, value in named.items()} | swept
+    named |= {f"hydra.sweeper.{name}": str(sweeper[name]) for name in AIMS if sweeper.get(name) is not None}
     return {name: value for name, value in sorted(named.items()) if name.split(".")[0] not in PLACES}
 
 
-def claim(folder: Path, identity: Mapping[str, str]) -> None:
+def begin(folder: Path, config: DictConfig, runs: Sequence[Run] | None = None) -> list[Run]:
+    """Claims a sweep's folder, which is tidied up at the end. Returns its runs in the order of their numbers."""
+    before = submitted(config)
+    numbered = claim(folder, identity(config), runs)
+    atexit.register(lambda: leave(folder, outlived=bool(submitted(config) - before)))
+    if "ray" in config.hydra.launcher and find_spec("ray"):  # it ends its workers before the folder is tidied up
+        start_ray(**compose.resolved(config.hydra.launcher.ray.init))
+    return numbered
+
+
+def claim(folder: Path, identity: Mapping[str, str], runs: Sequence[Run] | None = None) -> list[Run]:
     """Locks a sweep's folder until the sweep ends, or its process does in whatever way.
 
     Raises:
@@ -101,14 +144,37 @@ def claim(folder: Path, identity: Mapping[str, str]) -> None:
         lock(file.fileno())
     except BlockingIOError as error:
         raise UserError(f"a sweep is at work in {folder}; wait for it, or choose another hydra.sweep.dir") from error
-    place = folder / SWEEP
-    if place.is_file():
-        held = read_mapping(place, what="sweep", remedy="delete it if this is the sweep that was there")
-        if held != identity:
-            said = printable(" ".join(f"{name}={value}" for name, value in held.items()), 1000)
-            raise UserError(f"{folder} holds the sweep {said}; choose another hydra.sweep.dir")
-    write_json(place, identity)
+    numbered = ordered(folder, identity, runs)
+    held = {"settings": identity} | ({} if runs is None else {"runs": [list(computing(run)) for run in numbered]})
+    write_json(folder / SWEEP, held)
     _locks[folder] = file
+    return numbered
+
+
+def ordered(folder: Path, identity: Mapping[str, str], runs: Sequence[Run] | None) -> list[Run]:
+    """The runs of a sweep in the order of their numbers: those that its folder knows keep theirs, others follow.
+
+    Raises:
+        UserError: the folder is another sweep's, with runs that this one lacks.
+    """
+    require_own(folder, "hydra.sweep.dir", lambda place: (place / SWEEP).is_file())
+    if not (folder / SWEEP).is_file():
+        return list(runs or ())
+    settings, known = read_sweep(folder)
+    waiting: dict[Run, list[int]] = {}
+    for index, run in enumerate(runs or ()):
+        waiting.setdefault(computing(run), []).append(index)
+    whole = known is not None and runs is not None
+    first = [waiting[run].pop(0) for run in map(computing, known or ()) if waiting.get(run)]
+    if len(first) < len(known or ()) if whole else settings != identity:
+        said = printable(" ".join(f"{name}={value}" for name, value in settings.items()), 1000)
+        raise UserError(f"{folder} holds the sweep {said}; choose another hydra.sweep.dir{MORE if whole else ''}")
+    return [(runs or ())[index] for index in [*first, *sorted(chain.from_iterable(waiting.values()))]]
+
+
+def computing(run: Sequence[str]) -> Run:
+    """What tells runs of a sweep apart: their overrides but for places, in any order."""
+    return tuple(sorted(text for text in run if text.lstrip("+~").partition("=")[0].split(".")[0] not in PLACES))
 
 
 def leave(folder: Path, *, outlived: bool) -> None:

@@ -9,7 +9,7 @@ from float_research.printing import stdout
 
 @hydra.main(config_path="../conf", config_name="infer", version_base="1.3")
 def main(cfg: DictConfig) -> None:
-    with cli.errors():
+    with cli.errors(dry_run=bool(cfg.dry_run)):
         content = compose.build_job(cfg).run(stdout())
         if content is not None and content.get("failed"):
             cli.incomplete()

@@ -8,7 +8,7 @@ import argparse
 import sys
 from pathlib import Path
 
-from float_research import cli, compose, recorded
+from float_research import cli, options, recorded
 from float_research.inference.measuring import told_absent
 from float_research.printing import say, stdout
 from float_research.tracking.record import RECORD
@@ -16,7 +16,7 @@ from float_research.tracking.summary import report
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__, epilog=compose.parts(["metrics"]))
+    parser = argparse.ArgumentParser(description=__doc__, epilog=options.parts(["metrics"]))
     parser.add_argument(
         "folder", type=Path, help="of a run or a sweep; every record.json under it is brought up to date"
     )

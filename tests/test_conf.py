@@ -8,15 +8,16 @@ from typing import Any
 
 import pytest
 import yaml
+from hydra.errors import MissingConfigException
 from hydra.utils import get_class
 from omegaconf import DictConfig, OmegaConf
 from rich.console import Console
 
-from float_research import compose
+from float_research import compose, options
 
 CONF = compose.config_folder()
-GROUPS = sorted(folder.name for folder in CONF.iterdir() if folder.is_dir() and folder.name != "hydra")
-OPTIONS = [(group, path.stem) for group in GROUPS for path in sorted((CONF / group).glob("[!_]*.yaml"))]
+GROUPS = sorted(folder.name for folder in CONF.iterdir() if folder.is_dir() and folder.name not in {"hydra", "shared"})
+OPTIONS = [(group, path.stem) for group in GROUPS for path in sorted((CONF / group).glob("*.yaml"))]
 TRAINING = {
     (group, option)
     for group, option in OPTIONS
@@ -90,8 +91,9 @@ def test_keys_are_the_arguments_of_the_sweeper(path: Path) -> None:
 def test_every_file_is_reached(path: Path) -> None:
     """No file lies about unused: each is an option, a main config, Hydra's, or lines that another file includes."""
     folder = path.parent.relative_to(CONF)
-    if path.stem.startswith("_"):
-        assert any(f"- {path.stem}\n" in other.read_text() for other in path.parent.glob("*.yaml"))
+    if folder.parts == ("shared",):
+        including = (f"- /shared/{path.stem}@_here_\n", f"- shared/{path.stem}\n")
+        assert any(line in other.read_text() for other in CONF.rglob("*.yaml") for line in including)
     elif folder.parts in {("hydra", "launcher"), ("hydra", "sweeper")}:
         compose.compose_config([f"{folder}={path.stem}", "output_dir=out"])
     elif folder.parts[:1] == ("hydra",):
@@ -111,8 +113,21 @@ def test_the_help_lists_every_option() -> None:
     templates = [(CONF / "hydra" / "help" / f"{name}.yaml").read_text() for name in ("float", "train")]
     listed = [name for template in templates for name in re.findall(r"\$\{parts:\[(.+?)\]\}", template)[0].split(", ")]
     assert sorted(set(listed)) == GROUPS
-    assert "mtcnn" in compose.parts(["face"])
-    assert "_crop" not in compose.parts(["face"])
+    assert "mtcnn" in options.parts(["face"])
+
+
+def test_what_options_share_is_none_of_them() -> None:
+    assert not [option for _, option in OPTIONS if option.startswith("_")]
+    with pytest.raises(MissingConfigException):
+        compose.compose_config(["solver=_tolerances"])
+    config = compose.compose_config(["solver=dopri5"])
+    assert (config.solver.atol, config.face.margin) == (1e-5, 1.6)
+
+
+def test_what_launchers_of_submitit_share_acts_in_both() -> None:
+    for option, timeout_min in ("submitit_local", 7 * 24 * 60), ("submitit_slurm", 240):
+        launcher = options.composed([f"hydra/launcher={option}"]).hydra.launcher
+        assert (launcher.cpus_per_task, launcher.mem_gb, launcher.timeout_min) == (4, 16, timeout_min)
 
 
 @pytest.mark.parametrize("option", EXPERIMENTS)
@@ -127,7 +142,9 @@ def test_every_experiment_says_its_question_and_runs(option: str, tmp_path: Path
 
 @pytest.mark.parametrize("option", [option for option in EXPERIMENTS if option.endswith("_ablation")])
 def test_every_ablation_sweeps_over_what_exists(option: str) -> None:
-    params = yaml.safe_load((CONF / "experiment" / f"{option}.yaml").read_text())["hydra"]["sweeper"]["params"]
+    hydra = yaml.safe_load((CONF / "experiment" / f"{option}.yaml").read_text())["hydra"]
+    params = hydra["sweeper"]["params"]
+    assert hydra["mode"] == "MULTIRUN", "so that it needs no -m"
     for name, values in params.items():
         choices = values.split(",")
         assert len(choices) > 1

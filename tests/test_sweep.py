@@ -1,5 +1,6 @@
 """A sweep's folder belongs to one sweep, and each of its runs is composed once."""
 
+import json
 import pickle
 import subprocess
 import sys
@@ -8,10 +9,9 @@ from pathlib import Path
 import pytest
 from omegaconf import DictConfig, OmegaConf
 
-from float_research import sweep
+from float_research import sweep, sweeping
 from float_research.errors import UserError
-from hydra_plugins import float_research_basic
-from hydra_plugins.float_research_basic import BasicSweeper, Composed
+from hydra_plugins.float_research_product import Composed, ProductSweeper
 
 EULER = {"nfe": "5,10", "solver": "euler"}
 
@@ -57,6 +57,56 @@ def test_the_same_sweep_goes_on_and_another_is_refused(folder: Path) -> None:
         sweep.claim(folder, EULER)
 
 
+A, B, C = (("solver=euler", f"nfe={nfe}", "resume=true") for nfe in (5, 10, 20))
+
+
+def test_a_sweep_may_grow_and_its_runs_keep_their_numbers(tmp_path: Path) -> None:
+    grown = EULER | {"nfe": "20,10,5"}
+    assert sweep.claim(tmp_path, EULER, [A, B]) == [A, B]
+    sweep.release(tmp_path)
+    elsewhere = ("logger=wandb", *reversed(B))
+    assert sweep.ordered(tmp_path, grown, [C, elsewhere, A]) == [A, elsewhere, C], "a dry run says so, too"
+    assert sweep.claim(tmp_path, grown, [C, B, A]) == [A, B, C]
+    sweep.release(tmp_path)
+    assert json.loads((tmp_path / sweep.SWEEP).read_text()) == {
+        "settings": grown,
+        "runs": [[f"nfe={nfe}", "solver=euler"] for nfe in (5, 10, 20)],
+    }
+    with pytest.raises(
+        UserError, match=r"holds the sweep nfe=20,10,5 solver=euler; choose another hydra\.sweep\.dir, or"
+    ):
+        sweep.claim(tmp_path, EULER, [A, C])
+    other = [tuple(override.replace("euler", "rk4") for override in run) for run in (A, B, C)]
+    with pytest.raises(UserError, match="holds the sweep"):
+        sweep.claim(tmp_path, grown | {"solver": "rk4"}, other)
+    with pytest.raises(UserError, match="holds the sweep"):
+        sweep.claim(tmp_path, EULER | {"hydra.sweeper.objective": "['wall_s']"})
+
+
+def test_equal_runs_have_numbers_of_their_own(tmp_path: Path) -> None:
+    sweep.claim(tmp_path, EULER, [A, A])
+    sweep.release(tmp_path)
+    with pytest.raises(UserError, match="holds the sweep"):
+        sweep.ordered(tmp_path, EULER, [A, B])
+    assert sweep.ordered(tmp_path, EULER, [A, B, A]) == [A, A, B]
+
+
+def test_the_file_of_an_older_sweep_is_known(tmp_path: Path) -> None:
+    (tmp_path / sweep.SWEEP).write_text(json.dumps(EULER))
+    with pytest.raises(UserError, match=r"holds the sweep nfe=5,10 solver=euler; choose another hydra\.sweep\.dir$"):
+        sweep.ordered(tmp_path, EULER | {"nfe": "5,10,20"}, [A, B, C])
+    assert sweep.claim(tmp_path, EULER, [A, B]) == [A, B]
+    sweep.release(tmp_path)
+    assert sweep.ordered(tmp_path, EULER, [C, B, A]) == [A, B, C]
+
+
+@pytest.mark.parametrize("damaged", ['{"settings": [], "runs": []}', '{"settings": {}, "runs": [[1]]}', '{"runs": {}}'])
+def test_a_damaged_file_is_one_sentence(damaged: str, tmp_path: Path) -> None:
+    (tmp_path / sweep.SWEEP).write_text(damaged)
+    with pytest.raises(UserError, match=r"sweep\.json cannot be read .* delete it"):
+        sweep.ordered(tmp_path, EULER, [A])
+
+
 def test_two_at_once_are_refused_until_the_first_is_gone(folder: Path) -> None:
     holding = f"from float_research.sweep import claim; from pathlib import Path; claim(Path({str(folder)!r}), {EULER})"
     first = subprocess.Popen(
@@ -88,33 +138,33 @@ class Loader:
         return OmegaConf.create({"overrides": sweep_overrides})
 
 
-def sweeping(runs: list[list[str]]) -> tuple[Loader, list[DictConfig]]:
+def swept(runs: list[list[str]]) -> tuple[Loader, list[DictConfig]]:
     """What was composed for a sweep that launches these runs, and what the launcher got."""
-    sweeper, loader = object.__new__(BasicSweeper), Loader()  # not as Hydra makes it, which loads its plugins anew
+    sweeper, loader = ProductSweeper(max_batch_size=None, params=None, zip=None), Loader()
     sweeper.config, sweeper.composed = OmegaConf.create(), Composed(loader)
-    sweeper.validate_batch_is_legal(runs)
+    sweeping.check(sweeper, [tuple(run) for run in runs])
     return loader, [sweeper.composed.load_sweep_config(sweeper.config, run) for run in runs]
 
 
 def test_a_run_is_composed_once(monkeypatch: pytest.MonkeyPatch) -> None:
     runs = [["nfe=1"], ["nfe=2"], ["nfe=3"]]
-    loader, configs = sweeping(runs)
+    loader, configs = swept(runs)
     assert [config.overrides for config in configs] == runs == loader.asked
-    monkeypatch.setattr(float_research_basic, "AT_MOST", 1)
-    loader, configs = sweeping(runs)
+    monkeypatch.setattr(sweeping, "AT_MOST", 1)
+    loader, configs = swept(runs)
     assert [config.overrides for config in configs] == runs
     assert loader.asked == [*runs, *runs[1:]]
 
 
 def test_equal_runs_have_configs_of_their_own() -> None:
-    _, (first, second) = sweeping([["nfe=1"], ["nfe=1"]])
+    _, (first, second) = swept([["nfe=1"], ["nfe=1"]])
     assert first == second
     assert first is not second
 
 
 def test_what_cannot_be_composed_is_told_before_the_first_run() -> None:
     with pytest.raises(ValueError, match="no such setting"):
-        sweeping([["nfe=1"], ["nfee=3"]])
+        swept([["nfe=1"], ["nfee=3"]])
 
 
 def test_other_processes_get_the_loader_alone() -> None:

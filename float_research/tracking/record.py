@@ -35,6 +35,7 @@ PLACES = frozenset(
         "on_error",
         "dry_run",
         "resume",
+        "submit",
         "name",
         "time",
         "batch_clips",

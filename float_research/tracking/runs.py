@@ -4,7 +4,7 @@ import json
 import os
 import re
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -50,7 +50,7 @@ class Run:
 class Found:
     """What is in a folder. `failed`: run, settings, error; `unfinished`: runs that began; `ended`: whether a sweep did.
 
-    `more` are notes of what else was seen.
+    A sweep has `num_runs`, if it says so. `more` are notes of what else was seen.
     """
 
     runs: Sequence[Run] = ()
@@ -58,7 +58,12 @@ class Found:
     failed: Sequence[tuple[str, str, str]] = ()
     unfinished: Sequence[str] = ()
     ended: bool = True
+    num_runs: int | None = None
     more: Sequence[str] = ()
+
+    def complete(self) -> bool:
+        """Whether every run of a sweep has left something."""
+        return len(self.runs) + len(self.damaged) + len(self.failed) >= (self.num_runs or 0)
 
     def notes(self) -> list[str]:
         """A sentence for each thing that a reader of the runs must know."""
@@ -67,8 +72,28 @@ class Found:
         if self.unfinished:
             said.append(f"{len(self.unfinished)} not finished: run {printable(', '.join(self.unfinished), LONG)}")
         if not self.ended:
-            said.append(f"the sweep has not ended: {len(self.runs)} of its runs are finished")
+            count = "" if self.num_runs is None else f"{self.num_runs} "
+            said.append(f"the sweep has not ended: {len(self.runs)} of its {count}runs are finished")
         return [*said, *self.more]
+
+
+def read_sweep(folder: Path) -> tuple[dict[str, str], list[list[str]] | None]:
+    """What a sweep is over, by name, and the overrides of its runs by their numbers; None where it does not say.
+
+    Raises:
+        UserError: `sweep.json` is damaged.
+    """
+    remedy = "delete it if this is the sweep that was there"
+    held = read_mapping(folder / SWEEP, what="sweep", remedy=remedy)
+    settings, runs = held.get("settings", held), held.get("runs")  # older ones hold their settings alone
+    known = isinstance(runs, list) and all(isinstance(run, list) and all(map(is_text, run)) for run in runs)
+    if not isinstance(settings, dict) or not (known or runs is None):
+        raise UserError(f"sweep {printable(folder / SWEEP, LONG)} cannot be read (its runs are no overrides); {remedy}")
+    return {name: str(value) for name, value in settings.items()}, runs
+
+
+def is_text(value: object) -> bool:
+    return isinstance(value, str)
 
 
 def find(folder: Path) -> Found:
@@ -90,8 +115,15 @@ def find(folder: Path) -> Found:
             failed.append((name, *_read_failure(place / FAILURE)))
         elif CONFIG in files and "solver" in (read_config(place) or {}):
             unfinished.append(name)
-    ended = (folder / SUMMARY).is_file() or not (folder / SWEEP).is_file()
-    return Found(runs=runs, damaged=damaged, failed=failed, unfinished=unfinished, ended=ended, more=more)
+    found = Found(runs=runs, damaged=damaged, failed=failed, unfinished=unfinished, more=more)
+    if not (folder / SWEEP).is_file():
+        return found
+    try:
+        _, known = read_sweep(folder)
+    except UserError:  # what its runs say is all the same
+        known = None
+    found = replace(found, num_runs=None if known is None else len(known))
+    return replace(found, ended=(folder / SUMMARY).is_file() and found.complete())
 
 
 def refuse_empty(found: Found, folder: Path) -> None:
@@ -100,6 +132,10 @@ def refuse_empty(found: Found, folder: Path) -> None:
         return
     if found.damaged:
         raise UserError(f"no record under {folder} can be read; run the sweep again")
+    if found.num_runs and not found.failed:
+        raise UserError(
+            f"none of the {found.num_runs} runs of {folder} has ended; wait for them, or go on with resume=true"
+        )
     if found.failed or found.unfinished:
         begun = f"{len(found.failed)} runs failed, {len(found.unfinished)} have not finished"
         raise UserError(f"no run under {folder} has a {RECORD} ({begun}); go on with the sweep by resume=true")

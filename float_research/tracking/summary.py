@@ -1,6 +1,7 @@
 """What the runs of a folder came to: one row a run, from their records alone."""
 
 import json
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -138,7 +139,7 @@ def report(folder: Path, console: Console) -> tuple[pd.DataFrame, int]:
         if not found.runs and not found.damaged:
             say(console, f"all {len(found.failed)} runs failed")
             return pd.DataFrame(), len(found.failed)
-    for told in Found(damaged=found.damaged, more=found.more).notes():
+    for told in replace(found, failed=(), ended=found.complete() or not found.runs).notes():
         say(console, told, style="bold yellow")
     refuse_empty(found, folder)
     table = summarise(found)

@@ -196,7 +196,9 @@ def test_a_sweep_goes_on_and_ends_with_3(tmp_path: Path, monkeypatch: pytest.Mon
     import pandas as pd
     from omegaconf import OmegaConf
 
-    config = OmegaConf.create({"hydra": {"sweep": {"dir": str(tmp_path)}}, "logger": {}})
+    config = OmegaConf.create(
+        {"hydra": {"sweep": {"dir": str(tmp_path)}}, "logger": {}, "dry_run": False, "submit": False}
+    )
     for failed, num_failed, code in ([0, 2], 0, 3), ([0, 2], 1, 1), ([0, 0], 0, None):
         table = pd.DataFrame({"run": ["0", "1"], "failed": failed})
         monkeypatch.setattr("float_research.tracking.summary.report", lambda *_: (table, num_failed))  # noqa: B023

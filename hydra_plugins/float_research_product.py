@@ -1,19 +1,19 @@
-"""The sweeper `basic`: Hydra's own, but for composing each run's config once and not twice.
+"""The sweeper `product`, where Hydra looks for plugins. Every Hydra program imports this file, so it imports little.
 
 It composes all configs before the first run, so that a setting that is not there is refused at once, and Hydra's
 launchers compose them again. Where they run in this process, they get what was composed.
 """
 
-from collections.abc import Sequence
+import copy
 from typing import Any, cast
 
-from hydra._internal.core_plugins import basic_sweeper
 from hydra.core.config_loader import ConfigLoader
+from hydra.core.plugins import Plugins
+from hydra.plugins.sweeper import Sweeper
 from hydra.types import HydraContext, TaskFunction
-from omegaconf import DictConfig
+from omegaconf import DictConfig, OmegaConf, open_dict
 
-AT_MOST = 256
-"""Configs that wait for their run; a megabyte each. Further ones are composed again."""
+BASIC = "hydra._internal.core_plugins.basic_launcher.BasicLauncher"
 
 
 class Composed:
@@ -41,22 +41,24 @@ def _itself(loader: Any) -> Any:
     return loader
 
 
-class BasicSweeper(basic_sweeper.BasicSweeper):
-    """Hydra's, with a config loader that keeps what it composed."""
+class ProductSweeper(Sweeper):
+    """Hydra's side of `float_research.sweeping`, which says what the settings mean."""
+
+    def __init__(self, *, max_batch_size: int | None, params: Any, zip: Any) -> None:
+        self.max_batch_size, self.params, self.zip = max_batch_size, params, zip
 
     def setup(self, *, hydra_context: HydraContext, task_function: TaskFunction, config: DictConfig) -> None:
-        self.composed = Composed(hydra_context.config_loader)
+        self.config, self.composed = config, Composed(hydra_context.config_loader)
         context = HydraContext(config_loader=cast(ConfigLoader, self.composed), callbacks=hydra_context.callbacks)
-        super().setup(hydra_context=context, task_function=task_function, config=config)
+        if OmegaConf.select(config, "dry_run"):  # in this process, for other launchers leave files behind
+            config = copy.deepcopy(config)
+            with open_dict(config):
+                config.hydra.launcher = {"_target_": BASIC}
+        self.launcher = Plugins.instance().instantiate_launcher(
+            hydra_context=context, task_function=task_function, config=config
+        )
 
-    def _parse_config(self) -> list[str]:
-        from float_research.overrides import literal
+    def sweep(self, arguments: list[str]) -> None:
+        from float_research import sweeping
 
-        return literal(super()._parse_config(), sweep=True)
-
-    def validate_batch_is_legal(self, batch: Sequence[Sequence[str]]) -> None:
-        """Composes the configs of some runs, which raises what cannot be composed."""
-        for overrides in batch:
-            config = self.composed.loader.load_sweep_config(self.config, list(overrides))
-            if len(self.composed.kept) < AT_MOST:
-                self.composed.kept[tuple(overrides)] = config
+        sweeping.sweep(self, arguments)

@@ -1,0 +1,212 @@
+"""What a sweep runs: products of settings, unions of them, settings in pairs, and each experiment's own sweep."""
+
+from collections.abc import Iterable, Mapping, Sequence
+from contextlib import ExitStack
+from itertools import chain, product
+from pathlib import Path
+from typing import Any
+
+from hydra.core.override_parser.overrides_parser import OverridesParser
+from hydra.core.override_parser.types import Glob, Override
+from hydra.errors import HydraException
+from hydra.types import RunMode
+from omegaconf import OmegaConf
+from rich.console import Console
+
+from float_research import cli
+from float_research.compose import check_type
+from float_research.errors import UserError, printable
+from float_research.options import options_of
+from float_research.overrides import literal, quoted
+from float_research.submission import require_submitit, submit, tell
+from float_research.sweep import Run, begin, identity, ordered
+
+PARAMS, ZIP, EXPERIMENT = "hydra.sweeper.params", "hydra.sweeper.zip", "experiment"
+EXAMPLES = {PARAMS: '{nfe: "5,10"}', ZIP: "{nfe: [5, 10], seed: [1, 2]}"}
+AT_MOST = 256
+"""Configs that wait for their run; a megabyte each. Further ones are composed again."""
+
+
+def sweep(sweeper: Any, arguments: Sequence[str]) -> None:
+    """Launches all runs of a sweep, or submits them. A dry run launches them without claiming a folder.
+
+    Raises:
+        UserError: settings that do not go together, or a folder of another sweep.
+    """
+    config, size = sweeper.config, sweeper.max_batch_size
+    if size is not None:
+        check_type("hydra.sweeper.max_batch_size", size, int)
+        if size < 1:
+            raise UserError(f"hydra.sweeper.max_batch_size={size} must be at least 1")
+    dry, leaves = bool(OmegaConf.select(config, "dry_run")), bool(OmegaConf.select(config, "submit"))
+    runs = all_runs(sweeper, arguments)
+    check(sweeper, runs)
+    if leaves:
+        require_submitit(config)
+    folder = Path(config.hydra.sweep.dir)
+    if dry:
+        runs = ordered(folder, identity(config), runs)
+    else:
+        runs = begin(folder, config, runs)
+        OmegaConf.save(config, folder / "multirun.yaml")
+    jobs: list[str] = []
+    with ExitStack() as stack:
+        if leaves and not dry:
+            jobs = stack.enter_context(submit())
+        for first in range(0, len(runs), size or len(runs)):
+            batch = [list(run) for run in runs[first : first + (size or len(runs))]]
+            for ended in sweeper.launcher.launch(batch, initial_job_idx=first):
+                _ = ended.return_value  # raises what its script did not see to
+    if jobs:
+        tell(jobs, config, Console())
+
+
+def check(sweeper: Any, runs: Sequence[Run]) -> None:
+    """Composes the configs of all runs, which raises what cannot be composed."""
+    for run in runs:
+        try:
+            composed = sweeper.composed.loader.load_sweep_config(sweeper.config, list(run))
+        except HydraException as error:
+            if key := cli.unknown(error):
+                raise UserError(cli.unknown_key(key, run, runs)) from error
+            raise
+        if len(sweeper.composed.kept) < AT_MOST:
+            sweeper.composed.kept[run] = composed
+
+
+def all_runs(sweeper: Any, arguments: Sequence[str]) -> list[Run]:
+    """The runs that a sweeper's settings and overrides describe. Of several experiments, each brings its own."""
+    given = choices(arguments)
+    experiments = given.get(EXPERIMENT, [])
+    if len(experiments) < 2:
+        return union(sweeper.params, sweeper.zip, given)
+    runs, foreign = list[Run](), list[str]()
+    for experiment in experiments:
+        try:
+            own = of_experiment(sweeper, experiment)
+        except (HydraException, UserError):
+            if f"{EXPERIMENT}=glob(" not in "".join(arguments):
+                raise
+            foreign.append(experiment.partition("=")[2])
+            continue
+        runs += union(own.get("params"), own.get("zip"), given | {EXPERIMENT: [experiment]})
+    if foreign:
+        cli.complain(f"left out, for they are no such sweeps: experiment={', '.join(foreign)}")
+    return runs
+
+
+def of_experiment(sweeper: Any, experiment: str) -> dict[str, Any]:
+    """The sweeper's settings that an experiment brings.
+
+    Raises:
+        UserError: it has another sweeper, as a search has.
+    """
+    overrides = OmegaConf.to_container(sweeper.config.hydra.overrides.hydra)
+    assert isinstance(overrides, list)
+    name = sweeper.config.hydra.job.config_name
+    loaded = sweeper.composed.loader.load_configuration(name, [*overrides, experiment], RunMode.MULTIRUN)
+    own = OmegaConf.to_container(loaded.hydra.sweeper, resolve=True)
+    assert isinstance(own, dict)
+    if own["_target_"] != sweeper.config.hydra.sweeper._target_:
+        raise UserError(f"{experiment} is a search, which no other sweep goes with; run it alone")
+    return {str(key): value for key, value in own.items()}
+
+
+def union(params: Any, zipped: Any, given: Mapping[str, list[str]]) -> list[Run]:
+    """The runs of all blocks of `params`, each of them once, with `given` overrides, which go first."""
+    runs: dict[Run, list[Run]] = {}
+    for block in blocks(PARAMS, params):
+        own = choices(literal([f"{name}={_text(value)}" for name, value in block.items()], sweep=True))
+        if EXPERIMENT in own:
+            raise UserError(f"{PARAMS} names experiments, which is for the command line: -m experiment=A,B")
+        made: dict[Run, list[Run]] = {}
+        for run in combined(own, [pairs(each, own, given) for each in blocks(ZIP, zipped)], given):
+            made.setdefault(tuple(sorted(run)), []).append(run)
+        runs = made | runs if not runs else runs | {key: same for key, same in made.items() if key not in runs}
+    return list(chain.from_iterable(runs.values()))
+
+
+def blocks(name: str, value: Any) -> list[Mapping[str, Any]]:
+    """One mapping, several, or none.
+
+    Raises:
+        UserError: it is something else.
+    """
+    found = value if isinstance(value, list) and value else [{} if value is None else value]
+    if not all(isinstance(block, Mapping) and all(isinstance(key, str) for key in block) for block in found):
+        raise UserError(
+            f"{name}={printable(value)} must be a mapping, or a list of mappings, as in '{name}={EXAMPLES[name]}'"
+        )
+    return found
+
+
+def choices(overrides: Iterable[str]) -> dict[str, list[str]]:
+    """For each setting, the overrides of its values."""
+    found = {}
+    for override in OverridesParser.create().parse_overrides(list(overrides)):
+        name = override.get_key_element()
+        found[name] = [f"{name}={value}" for value in values(override)]
+    return found
+
+
+def values(override: Override) -> list[str]:
+    """The values that an override has, as they are written.
+
+    Raises:
+        UserError: there is none, or no end of them.
+    """
+    if not override.is_sweep_override():
+        return [override.get_value_element_as_str()]
+    if override.is_interval_sweep():
+        raise UserError(f"{override.input_line} has no end of values; name some, or search: hydra/sweeper=optuna")
+    swept: Any = override._value
+    if isinstance(swept, Glob):
+        options = options_of(override.key_or_group)
+        if not (found := swept.filter(options)):
+            raise UserError(f"{override.input_line} fits none of {', '.join(options)}")
+        return found
+    return list(override.sweep_string_iterator())
+
+
+def pairs(zipped: Mapping[str, Any], own: Mapping[str, Any], given: Mapping[str, list[str]]) -> list[Run]:
+    """The overrides of settings whose first values go together, then their second ones, but for those `given`.
+
+    Raises:
+        UserError: they have not as many values each, or stand in `own` settings too.
+    """
+    lists = {name: _listed(name, value) for name, value in zipped.items()}
+    if len({len(value) for value in lists.values()}) > 1:
+        counts = ", ".join(f"{name} has {len(value)}" for name, value in lists.items())
+        raise UserError(f"{ZIP} pairs settings with as many values each, but {counts}")
+    if twice := lists.keys() & own.keys():
+        raise UserError(f"{min(twice)} stands in {PARAMS} and in {ZIP}; leave one of them out")
+    left = [value for name, value in lists.items() if bare(name) not in map(bare, given)]
+    return [*zip(*left, strict=True)] or [()]
+
+
+def combined(
+    own: Mapping[str, list[str]], zipped: Sequence[Sequence[Run]], given: Mapping[str, list[str]]
+) -> list[Run]:
+    """All combinations. What is `given` stands where an `own` setting of that name stood, or at the end."""
+    known = [bare(name) for name in given]
+    first = {name: given.get(name, values) for name, values in own.items() if name in given or bare(name) not in known}
+    last = [values for name, values in given.items() if name not in first]
+    factors = [*([(value,) for value in values] for values in first.values()), *zipped]
+    factors += [[(value,) for value in values] for values in last]
+    return [tuple(chain.from_iterable(combination)) for combination in product(*factors)]
+
+
+def bare(name: str) -> str:
+    """A setting's name without the sign that adds it."""
+    return name.lstrip("+~")
+
+
+def _listed(name: str, value: Any) -> list[str]:
+    if isinstance(value, list):
+        return [f"{name}={quoted(item) if isinstance(item, str) else _text(item)}" for item in value]
+    return choices(literal([f"{name}={_text(value)}"], sweep=True))[name]
+
+
+def _text(value: Any) -> str:
+    """A value in Hydra's grammar; a text is in it already."""
+    return value if isinstance(value, str) else Override._get_value_element_as_str(value)
