@@ -20,6 +20,7 @@ from omegaconf.errors import InterpolationResolutionError, MissingMandatoryValue
 from float_research import printing
 from float_research.errors import UserError, printable
 from float_research.overrides import arguments
+from float_research.program import command
 from float_research.stopping import Stopped, stoppable
 from float_research.tracking.record import write_failure
 
@@ -154,7 +155,7 @@ def unknown_key(key: str) -> str:
     """`nfee=3` → the likeliest key that exists."""
     from float_research.compose import known_keys
 
-    return f"{key} is no setting{guess(key, known_keys())}; scripts/infer.py --cfg job lists them all"
+    return f"{key} is no setting{guess(key, known_keys())}; {command('infer')} --cfg job lists them all"
 
 
 def guess(word: str, words: list[str]) -> str:

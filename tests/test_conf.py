@@ -15,7 +15,7 @@ from rich.console import Console
 from float_research import compose
 
 CONF = compose.config_folder()
-GROUPS = sorted(folder.name for folder in CONF.iterdir() if folder.is_dir() and folder.name != "hydra")
+GROUPS = sorted({path.parent.name for path in CONF.glob("*/*.yaml")})
 OPTIONS = [(group, path.stem) for group in GROUPS for path in sorted((CONF / group).glob("[!_]*.yaml"))]
 TRAINING = {
     (group, option)

@@ -37,6 +37,7 @@ from float_research.models.decoding import Decoding
 from float_research.models.float_model import FloatModel
 from float_research.models.vector_field import Evaluation
 from float_research.printing import say
+from float_research.program import command
 from float_research.sampling.sampler import Sampler
 from float_research.texts import read_mapping
 from float_research.tracking import record
@@ -49,7 +50,7 @@ from float_research.video.writer import H264
 SHEET_ROWS, SHEET_COLUMNS = 3, 6
 PHOTO_IN_TOY_WORLD = (
     "{image} is no toy portrait, and the demo weights have seen nothing else: expect a smeared, drifting face. "
-    "Make toy portraits with scripts/make_portraits.py, or get the official weights (README)."
+    "Make toy portraits with {command}, or get the official weights (README)."
 )
 OTHER_RATE = (
     "model.fps={fps:g}: these weights know {trained:g} frames a second, so the face moves at another speed; "
@@ -119,7 +120,7 @@ class Job:
             if read_config(self.output_dir) is None:
                 record.write_config(self.output_dir, self.config)
             if names := unmeasured(finished, self.metrics):
-                told = f"not measured then: {', '.join(names)}; scripts/measure.py {self.output_dir} adds them"
+                told = f"not measured then: {', '.join(names)}; {command('measure')} {self.output_dir} adds them"
                 say(console, told)
             return finished
         started, start_time = time.perf_counter(), datetime.now(UTC)
@@ -284,7 +285,7 @@ class Job:
         faces = failures.sift([item.clip for item in planned], face)
         for image in dict.fromkeys(clip.image for clip, face in faces if face["detector"] != TOY):
             if self.checkpoint.toy:
-                tell(PHOTO_IN_TOY_WORLD.format(image=printable(image, 1000)))
+                tell(PHOTO_IN_TOY_WORLD.format(image=printable(image, 1000), command=command("make_portraits")))
         found = {clip.id for clip, _ in faces}
         return [item for item in planned if item.clip.id in found]
 
