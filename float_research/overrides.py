@@ -13,6 +13,7 @@ from float_research.errors import UserError, printable
 from float_research.files import present
 
 HOME = re.compile("~(/|$)")
+AS_OPTION = re.compile("--[^=]+=")
 OPENING = ("'", '"', "[", "{")
 """What an element with commas of its own may begin with."""
 
@@ -30,10 +31,20 @@ def literal(overrides: Sequence[str], *, sweep: bool = False) -> list[str]:
 
 
 def arguments(given: Sequence[str]) -> list[str]:
-    """The arguments of a script of Hydra's, its overrides made literal."""
-    told, _ = get_args_parser().parse_known_args(given)
-    overrides, sweep = set(told.overrides), told.multirun or "hydra.mode=MULTIRUN" in given
-    return [_literal(argument, sweep=sweep) if argument in overrides else argument for argument in given]
+    """The arguments of a command of Hydra's, its overrides made literal, and put together, as Hydra wants them.
+
+    `--nfe=5`, as agents of W&B say it, is an override where Hydra has no such option. A config path leads from where
+    the command is given, as other paths do.
+    """
+    told, unknown = get_args_parser().parse_known_args(given)
+    overrides = {*told.overrides, *(text for text in unknown if not text.startswith("-") or AS_OPTION.match(text))}
+    sweep = told.multirun or "hydra.mode=MULTIRUN" in given
+    literally = [_literal(text.removeprefix("--"), sweep=sweep) for text in given if text in overrides]
+    first = next((place for place, text in enumerate(given) if text in overrides), len(given))
+    rest = [text for text in given[first:] if text not in overrides]
+    if told.config_path is not None and "://" not in told.config_path:
+        rest.append(f"--config-path={os.path.abspath(told.config_path)}")
+    return [*given[:first], *literally, *rest]
 
 
 def _literal(override: str, *, sweep: bool) -> str:
