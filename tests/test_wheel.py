@@ -68,7 +68,12 @@ def call(environment: Path, tmp_path_factory: pytest.TempPathFactory) -> Call:
         (work / name).parent.mkdir(parents=True, exist_ok=True)
         (work / name).write_text(text)
     told = {name: value for name, value in os.environ.items() if not name.startswith(("PYTHON", "FLOAT_", "HYDRA_"))}
-    told |= {"PYTHONPATH": str(work / "code"), "FLOAT_CACHE_DIR": str(work / "cache"), "COLUMNS": "200"}
+    told |= {
+        "PYTHONPATH": str(work / "code"),
+        "FLOAT_CACHE_DIR": str(work / "cache"),
+        "COLUMNS": "200",
+        "OMP_NUM_THREADS": "1",
+    }
 
     def called(name: str, *arguments: str, program: str = "float-research", code: int = 0) -> str:
         ended = subprocess.run(
