@@ -3,6 +3,7 @@
 import copy
 import os
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from functools import partial
 from pathlib import Path
 from types import NoneType, UnionType
@@ -12,8 +13,10 @@ import hydra
 from hydra import compose, initialize_config_dir
 from hydra.core.global_hydra import GlobalHydra
 from hydra.core.hydra_config import HydraConfig
+from hydra.core.singleton import Singleton
 from hydra.errors import InstantiationException
 from hydra.utils import get_class, instantiate
+from hydra.version import VersionBase
 from omegaconf import DictConfig, ListConfig, OmegaConf
 
 from float_research.cli import importing, in_sweep
@@ -66,9 +69,21 @@ def hydra_main(config_name: str) -> Callable[[Callable[[DictConfig], None]], Cal
 
 def compose_config(overrides: Sequence[str], config_name: str = "infer") -> DictConfig:
     """The config that a command would see with these overrides, outside of any Hydra run."""
-    GlobalHydra.instance().clear()
-    with initialize_config_dir(str(config_folder()), version_base="1.3"):
+    with apart(), initialize_config_dir(str(config_folder()), version_base="1.3"):
         return compose(config_name, overrides=literal(overrides))
+
+
+@contextmanager
+def apart() -> Iterator[None]:
+    """Hydra as if nobody used it, and then as it was: a caller may have composed, or be a run of Hydra's itself."""
+    kinds: tuple[type, ...] = (GlobalHydra, VersionBase)
+    former = {kind: Singleton._instances.pop(kind) for kind in kinds if kind in Singleton._instances}
+    try:
+        yield
+    finally:
+        for kind in kinds:
+            Singleton._instances.pop(kind, None)
+        Singleton._instances |= former
 
 
 def build(config: DictConfig) -> Any:
