@@ -31,6 +31,7 @@ from float_research.inference.pipeline import FloatPipeline
 from float_research.inference.plan import PlannedClip, estimate_memory_mb, is_made, plan_clips, plan_tables
 from float_research.inference.progress import ProgressBars
 from float_research.inference.reuse import keep, loaded_model
+from float_research.inference.sheets import sheet
 from float_research.metrics.metric import Metric
 from float_research.models.checkpoint import Checkpoint
 from float_research.models.decoding import Decoding
@@ -44,10 +45,8 @@ from float_research.tracking import record
 from float_research.tracking.runs import read_config
 from float_research.tracking.tracker import TrackedRun, Tracker, tell
 from float_research.types import Clip, FailedClip
-from float_research.video.preview import contact_sheet
 from float_research.video.writer import H264
 
-SHEET_ROWS, SHEET_COLUMNS = 3, 6
 PHOTO_IN_TOY_WORLD = (
     "{image} is no toy portrait, and the demo weights have seen nothing else: expect a smeared, drifting face. "
     "Make toy portraits with {command}, or get the official weights (README)."
@@ -297,17 +296,12 @@ class Job:
             config=self.config,
             overrides=self.overrides,
             sweep=self.sweep,
-            sheet=self._sheet,
+            sheet=partial(sheet, self.output_dir),
             record=content,
             error=error,
         )
         for said in tell(self.trackers, lambda tracker: tracker.run(run)):
             say(console, said)
-
-    def _sheet(self, clip: Mapping[str, Any]) -> Path:
-        video = self.output_dir / clip["video"]
-        sheet = self.output_dir / "sheets" / video.with_suffix(".png").name
-        return contact_sheet(video, sheet, rows=SHEET_ROWS, columns=SHEET_COLUMNS)
 
     def _print_plan(self, planned: list[PlannedClip], console: Console) -> None:
         with torch.device("meta"):

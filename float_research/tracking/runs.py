@@ -20,6 +20,7 @@ SWEEP, SUMMARY = "sweep.json", "summary.csv"
 NOT_RUNS = frozenset({".hydra", "wandb"})
 NO_SETTINGS = frozenset({*PLACES, "model", "metrics", "hydra"})
 """Beyond places: a model's sizes are named by one word, and metrics and Hydra's settings change no result."""
+QUOTES = "'\""
 LONG = 1000
 """Characters past which an override's value is a text, whatever it looks like."""
 Value = bool | int | float | str | None
@@ -115,6 +116,25 @@ def overridden(overrides: Sequence[str]) -> Iterator[tuple[str, Value]]:
         except (ValueError, RecursionError, YAMLError):
             read = value
         yield name.lstrip("+~"), _plain(read) if isinstance(read, (bool, int, float, str)) else value
+
+
+def sweep_of(folder: Path) -> Path | None:
+    """The folder of the sweep that a run is part of."""
+    return next((place for place in folder.resolve().parents if (place / SWEEP).is_file()), None)
+
+
+def varied(overrides: Sequence[str], sweep: Path | None) -> list[str]:
+    """The overrides of a run in which others of its sweep may differ, of files the names alone; places left out."""
+    try:
+        swept = read_mapping(sweep / SWEEP) if sweep else {}
+    except UserError:
+        swept = {}
+    told = [override.partition("=") for override in overrides]
+    return [
+        f"{name}={value.rpartition('/')[2].strip(QUOTES)}"
+        for name, _, value in told
+        if swept.get(name) != value and name.split(".")[0] not in PLACES
+    ]
 
 
 def word(target: str) -> str:
