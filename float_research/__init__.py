@@ -16,7 +16,7 @@ __all__ = ["load"]
 
 
 def load(overrides: Sequence[str] = ()) -> "Pipeline":
-    """Loads the pipeline with the settings that `scripts/infer.py` takes. Raises UserError for what cannot be used."""
+    """Loads the pipeline with the settings of `float-research infer`. Raises UserError for what cannot be used."""
     from float_research import compose
 
     return compose.load(overrides)

@@ -21,6 +21,7 @@ from float_research import printing
 from float_research.errors import UserError, printable
 from float_research.options import known_keys, options_of, owner
 from float_research.overrides import COMMAND_LINE, arguments, told
+from float_research.program import command
 from float_research.stopping import Stopped, stoppable
 from float_research.tracking.record import write_failure
 
@@ -182,7 +183,7 @@ def unknown_key(key: str, overrides: Sequence[str], runs: Iterable[Sequence[str]
     `overrides` led to it, in a sweep those of one of its `runs`.
     """
     if (found := owner(key, overrides)) is None:
-        return f"{key} is no setting{guess(key, known_keys())}; scripts/infer.py --cfg job lists them all"
+        return f"{key} is no setting{guess(key, known_keys())}; {command('infer')} --cfg job lists them all"
     group, chosen, having = found
     said = f"{key} is no setting of {group}={chosen}; {group}={', '.join(having)} {'have' if having[1:] else 'has'} it"
     if len({override for run in runs for override in run if override.startswith(f"{group}=")}) > 1:

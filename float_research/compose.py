@@ -3,16 +3,20 @@
 import copy
 import os
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from functools import partial
 from pathlib import Path
 from types import NoneType, UnionType
 from typing import TYPE_CHECKING, Any, get_args, get_origin, get_type_hints
 
+import hydra
 from hydra import compose, initialize_config_dir
 from hydra.core.global_hydra import GlobalHydra
 from hydra.core.hydra_config import HydraConfig
+from hydra.core.singleton import Singleton
 from hydra.errors import InstantiationException
 from hydra.utils import get_class, instantiate
+from hydra.version import VersionBase
 from omegaconf import DictConfig, ListConfig, OmegaConf
 
 from float_research.cli import importing, in_sweep
@@ -21,6 +25,7 @@ from float_research.errors import UserError, printable, reason, writable
 from float_research.files import name_bytes
 from float_research.options import config_folder, parts
 from float_research.overrides import literal, without_interpolations
+from float_research.program import command, typed
 
 if TYPE_CHECKING:  # functions import what they build, so that help and refusals come at once
     from lightning import Trainer
@@ -36,16 +41,34 @@ if TYPE_CHECKING:  # functions import what they build, so that help and refusals
     from float_research.training.job import TrainingJob
 
 
+OmegaConf.register_new_resolver("command", typed, replace=True)
 OmegaConf.register_new_resolver("asset", asset, replace=True)
 OmegaConf.register_new_resolver("example", example, replace=True)
 OmegaConf.register_new_resolver("parts", parts, replace=True)
 
 
+def hydra_main(config_name: str) -> Callable[[Callable[[DictConfig], None]], Callable[[], None]]:
+    """Hydra's decorator of the main function of a command with a config of ours."""
+    return hydra.main(config_path=str(config_folder()), config_name=config_name, version_base="1.3")
+
+
 def compose_config(overrides: Sequence[str], config_name: str = "infer") -> DictConfig:
-    """The config that a script would see with these overrides, outside of any Hydra run."""
-    GlobalHydra.instance().clear()
-    with initialize_config_dir(str(config_folder()), version_base="1.3"):
+    """The config that a command would see with these overrides, outside of any Hydra run."""
+    with apart(), initialize_config_dir(str(config_folder()), version_base="1.3"):
         return compose(config_name, overrides=literal(overrides))
+
+
+@contextmanager
+def apart() -> Iterator[None]:
+    """Hydra as if nobody used it, and then as it was: a caller may have composed, or be a run of Hydra's itself."""
+    kinds: tuple[type, ...] = (GlobalHydra, VersionBase)
+    former = {kind: Singleton._instances.pop(kind) for kind in kinds if kind in Singleton._instances}
+    try:
+        yield
+    finally:
+        for kind in kinds:
+            Singleton._instances.pop(kind, None)
+        Singleton._instances |= former
 
 
 def build(config: DictConfig) -> Any:
@@ -181,7 +204,7 @@ def build_job(cfg: DictConfig) -> "Job":
         from float_research.inference.resuming import KEEP
 
     if "_target_" not in cfg.data:
-        raise UserError("this data=… is for scripts/train.py; choose data=pair, data=grid or data=manifest")
+        raise UserError(f"this data=… is for {command('train')}; choose data=pair, data=grid or data=manifest")
     for name, wanted in {
         "nfe": int,
         "seed": int,
@@ -284,7 +307,7 @@ def build_training(cfg: DictConfig) -> "TrainingJob":
 def check_training_data(cfg: DictConfig) -> None:
     """Raises a UserError for a stage that the data has nothing for."""
     if "_target_" in cfg.data:
-        raise UserError("this data=… is for scripts/infer.py; choose data=toy or data=video_folder")
+        raise UserError(f"this data=… is for {command('infer')}; choose data=toy or data=video_folder")
     labelled = "speech" in cfg.stage.objective or "size_px" in cfg.stage.objective
     if labelled and cfg.data.corpus is None:
         raise UserError(
@@ -294,7 +317,7 @@ def check_training_data(cfg: DictConfig) -> None:
 
 
 def build_evaluation(cfg: DictConfig) -> "Evaluation":
-    """An evaluation of what `scripts/infer.py` would load with `cfg.overrides`."""
+    """An evaluation of what `float-research infer` would load with `cfg.overrides`."""
     from float_research.evaluation.demo import SUBJECTS, Evaluation
 
     texts_and_lists = {"reader": str, "portrait": str, "output": str, "overrides": list, "subjects": list}
@@ -346,7 +369,7 @@ def requeued() -> bool:
 
 
 def load(overrides: Sequence[str]) -> "Pipeline":
-    """The pipeline that `scripts/infer.py` would run with these overrides, its weights loaded."""
+    """The pipeline that `float-research infer` would run with these overrides, its weights loaded."""
     return load_composed(compose_config(overrides))
 
 

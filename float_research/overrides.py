@@ -17,6 +17,7 @@ HOME = re.compile("~(/|$)")
 SWEPT = ("hydra.sweeper.params", "hydra.sweeper.zip")
 COMMAND_LINE: list[str] = []
 """Of this program, where it is one of Hydra's."""
+AS_OPTION = re.compile("--[^=]+=")
 OPENING = ("'", '"', "[", "{")
 """What an element with commas of its own may begin with."""
 
@@ -34,18 +35,25 @@ def literal(overrides: Sequence[str], *, sweep: bool = False) -> list[str]:
 
 
 def arguments(given: Sequence[str]) -> list[str]:
-    """The arguments of a script of Hydra's, its overrides made literal.
+    """The arguments of a command of Hydra's, its overrides made literal, and put together, as Hydra wants them.
 
     What is to be swept takes the place of what an experiment sweeps, with which Hydra would mix it.
+    `--nfe=5`, as agents of W&B say it, is an override where Hydra has no such option. A config path leads from where
+    the command is given, as other paths do.
     """
-    told, _ = get_args_parser().parse_known_args(given)
-    overrides, sweep = set(told.overrides), told.multirun or "hydra.mode=MULTIRUN" in given
-    found = []
-    for argument in given:
-        if (name := argument.partition("=")[0]) in SWEPT:
-            found.append(f"{name}=null")
-        found.append(_literal(argument, sweep=sweep) if argument in overrides else argument)
-    return found
+    told, unknown = get_args_parser().parse_known_args(given)
+    overrides = {*told.overrides, *(text for text in unknown if not text.startswith("-") or AS_OPTION.match(text))}
+    sweep = told.multirun or "hydra.mode=MULTIRUN" in given
+    literally = []
+    for text in (text.removeprefix("--") for text in given if text in overrides):
+        if (name := text.partition("=")[0]) in SWEPT:
+            literally.append(f"{name}=null")
+        literally.append(_literal(text, sweep=sweep))
+    first = next((place for place, text in enumerate(given) if text in overrides), len(given))
+    rest = [text for text in given[first:] if text not in overrides]
+    if told.config_path is not None and "://" not in told.config_path:
+        rest.append(f"--config-path={os.path.abspath(told.config_path)}")
+    return [*given[:first], *literally, *rest]
 
 
 def told() -> Namespace:

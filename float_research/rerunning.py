@@ -8,8 +8,9 @@ from typing import Any
 
 from omegaconf import DictConfig, OmegaConf
 
-from float_research.compose import compose_config, config_folder, resolved
+from float_research.compose import compose_config, resolved
 from float_research.errors import UserError, printable, reading
+from float_research.options import config_folder
 from float_research.packages import package_versions
 from float_research.texts import read_yaml
 from float_research.tracking.record import CONFIG, PACKAGES, PLACES, RECORD, identity, read_record

@@ -1,48 +1,6 @@
-"""Shows or clears what runs keep on disk for later runs: `python scripts/cache.py show`."""
+"""`python scripts/cache.py` is `float-research cache`, from a source checkout."""
 
-import argparse
-from pathlib import Path
-
-import pandas as pd
-
-from float_research import cache, cli, compose
-from float_research.errors import UserError, printable
-from float_research.printing import Table, stdout
-
-
-def show(folder: Path, limit_mb: float) -> None:
-    """How many entries of each kind, their size, and when one was last used."""
-    rows = []
-    entries = pd.DataFrame(
-        [(path.parent.parent.name, size / 1e6, used) for path, size, used in cache.entry_files(folder)],
-        columns=["kind", "mb", "used"],
-    )
-    for kind, group in entries.groupby("kind"):
-        used = pd.to_datetime(group["used"].max(), unit="s").isoformat(" ", "seconds")
-        rows.append([str(kind), str(len(group)), f"{group['mb'].sum():,.1f}", f"{used} UTC"])
-    if rows:
-        stdout().print(Table(["kind", "entries", "MB", "last used"], rows))
-    print(f"{printable(folder, 1000)}: {len(entries)} entries, {entries['mb'].sum():,.1f} of {limit_mb:,.0f} MB")
-
-
-def clear(folder: Path, limit_mb: float) -> None:
-    """Deletes all entries, and nothing else."""
-    if folder.exists() and not cache.is_marked(folder):
-        raise UserError(f"{folder} has no {cache.MARKER} of ours and is no cache; nothing was deleted")
-    entries = cache.entry_files(folder)
-    for path, _, _ in entries:
-        path.unlink(missing_ok=True)
-    print(f"{printable(folder, 1000)}: {len(entries)} entries deleted")
-
-
-def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("action", choices=["show", "clear"])
-    parser.add_argument("overrides", nargs="*", help="settings of scripts/infer.py, such as cache.folder=FOLDER")
-    arguments = parser.parse_args()
-    kept = compose.build(compose.compose_config(arguments.overrides).cache)
-    {"show": show, "clear": clear}[arguments.action](kept.place, kept.disk_mb)
-
+from float_research.__main__ import script
 
 if __name__ == "__main__":
-    cli.run(main)
+    script(__file__)

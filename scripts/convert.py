@@ -1,22 +1,6 @@
-"""Converts any checkpoint layout to one safetensors file: `python scripts/convert.py checkpoint=official output=F`."""
+"""`python scripts/convert.py` is `float-research convert`, from a source checkout."""
 
-from pathlib import Path
-
-import hydra
-from omegaconf import DictConfig
-
-from float_research import cli, compose
-from float_research.errors import printable
-from float_research.models.checkpoint import convert
-
-
-@hydra.main(config_path="../conf", config_name="convert", version_base="1.3")
-def main(cfg: DictConfig) -> None:
-    with cli.errors():
-        output = Path(cfg.output)
-        num_tensors = convert(compose.build(cfg.checkpoint), compose.model_builder(cfg), output, half=cfg.half)
-        print(f"{printable(output, 1000)}: {num_tensors} tensors, {output.stat().st_size / 1e6:,.1f} MB")
-
+from float_research.__main__ import script
 
 if __name__ == "__main__":
-    cli.run(main, hydra=True)
+    script(__file__)

@@ -1,19 +1,6 @@
-"""Makes talking-portrait videos: `python scripts/infer.py solver=midpoint nfe=20`; `--help` lists the parts."""
+"""`python scripts/infer.py` is `float-research infer`, from a source checkout."""
 
-import hydra
-from omegaconf import DictConfig
-
-from float_research import cli, compose
-from float_research.printing import stdout
-
-
-@hydra.main(config_path="../conf", config_name="infer", version_base="1.3")
-def main(cfg: DictConfig) -> None:
-    with cli.errors(dry_run=bool(cfg.dry_run)):
-        content = compose.build_job(cfg).run(stdout())
-        if content is not None and content.get("failed"):
-            cli.incomplete()
-
+from float_research.__main__ import script
 
 if __name__ == "__main__":
-    cli.run(main, hydra=True)
+    script(__file__)

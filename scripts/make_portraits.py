@@ -1,21 +1,6 @@
-"""Renders toy portraits, which the demo weights can animate: `python scripts/make_portraits.py output=portraits`."""
+"""`python scripts/make_portraits.py` is `float-research make_portraits`, from a source checkout."""
 
-from pathlib import Path
-
-import hydra
-from omegaconf import DictConfig
-
-from float_research import cli
-from float_research.errors import printable
-from float_research.toyface.portraits import save_portraits
-
-
-@hydra.main(config_path="../conf", config_name="make_portraits", version_base="1.3")
-def main(cfg: DictConfig) -> None:
-    with cli.errors():
-        files = save_portraits(Path(cfg.output), num=cfg.num, size_px=cfg.size_px, seed=cfg.seed)
-        print(f"{len(files)} portraits: {printable(files[0], 1000)} and on")
-
+from float_research.__main__ import script
 
 if __name__ == "__main__":
-    cli.run(main, hydra=True)
+    script(__file__)

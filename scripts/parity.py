@@ -1,33 +1,6 @@
-"""Compares networks and sampler with golden tensors of the official model: `python scripts/parity.py FOLDER`."""
+"""`python scripts/parity.py` is `float-research parity`, from a source checkout."""
 
-import argparse
-import sys
-from pathlib import Path
-
-from rich.text import Text
-
-from float_research import cli
-from float_research.inference.parity import compare_folder
-from float_research.printing import Table, stdout
-
-
-def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("folder", type=Path, help="NAME.json, NAME.safetensors and NAME.keys.json of each case")
-    parser.add_argument(
-        "--tolerance", type=float, help="relative error allowed; 1e-4 if not given, 1e-3 for cases stored in float16"
-    )
-    arguments = parser.parse_args()
-    rows: list[list[str | Text]] = []
-    failures = 0
-    for row in compare_folder(arguments.folder, arguments.tolerance):
-        failures += not row.passed
-        verdict = "ok" if row.passed else Text("WRONG", style="red")
-        rows.append([row.case, row.tensor, f"{row.error:.1e}", f"{row.tolerance:.0e}", verdict])
-    stdout().print(Table(["case", "tensor", "relative error", "tolerance", ""], rows))
-    print(f"{len(rows) - failures} of {len(rows)} agree")
-    sys.exit(1 if failures else 0)
-
+from float_research.__main__ import script
 
 if __name__ == "__main__":
-    cli.run(main)
+    script(__file__)

@@ -1,18 +1,6 @@
-"""One row for each run of a sweep, from the records on disk: `python scripts/summary.py outputs/sweep/FOLDER`."""
+"""`python scripts/summary.py` is `float-research summary`, from a source checkout."""
 
-import argparse
-from pathlib import Path
-
-from float_research import cli
-from float_research.printing import stdout
-from float_research.tracking.summary import report
-
-
-def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__, epilog="Writes summary.csv and summary.parquet beside them.")
-    parser.add_argument("folder", type=Path, help="of a sweep or a run; every record.json under it counts")
-    report(parser.parse_args().folder, stdout())
-
+from float_research.__main__ import script
 
 if __name__ == "__main__":
-    cli.run(main)
+    script(__file__)

@@ -16,7 +16,7 @@ from rich.console import Console
 from float_research import compose, options
 
 CONF = compose.config_folder()
-GROUPS = sorted(folder.name for folder in CONF.iterdir() if folder.is_dir() and folder.name not in {"hydra", "shared"})
+GROUPS = sorted({path.parent.name for path in CONF.glob("*/*.yaml")} - {"shared"})
 OPTIONS = [(group, path.stem) for group in GROUPS for path in sorted((CONF / group).glob("*.yaml"))]
 TRAINING = {
     (group, option)

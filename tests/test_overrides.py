@@ -164,7 +164,22 @@ def test_options_of_hydra_keep_their_values() -> None:
     given = ["--config-dir", "my conf (1)", "-m", "data.image=a (1),b", "--cfg", "job"]
     assert overrides.arguments(given) == [*given[:3], "data.image='a (1)',b", "--cfg", "job"]
     assert overrides.arguments(["a=(1),b"]) == ["a='(1),b'"]
+    assert overrides.arguments(["a=1", "--info"]) == ["a=1", "--info"]
+    assert overrides.arguments(["--config-path", "conf", "a=1"]) == [
+        *["--config-path", "conf", "a=1"],
+        f"--config-path={Path.cwd() / 'conf'}",
+    ]
     assert overrides.arguments(["hydra.mode=MULTIRUN", "a=(1),b"]) == ["hydra.mode=MULTIRUN", "a='(1)',b"]
+
+
+def test_overrides_may_stand_between_options_and_look_like_some() -> None:
+    given = ["--nfe=5", "--config-dir", "conf", "solver=rk4", "--cfg=job", "--data.image=a (1)", "-m", "+b=1,2"]
+    assert overrides.arguments(given) == [
+        *["nfe=5", "solver=rk4", "data.image='a (1)'", "+b=1,2"],
+        *["--config-dir", "conf", "--cfg=job", "-m"],
+    ]
+    unknown = ["--resolve", "--bogus"]
+    assert overrides.arguments(unknown) == unknown, "Hydra's own parser says what is wrong"
 
 
 def test_a_sweep_takes_names_apart_at_commas(speech: Callable[[float], Path], tmp_path: Path) -> None:

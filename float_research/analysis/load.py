@@ -11,7 +11,7 @@ import pandas as pd
 from float_research.errors import UserError
 from float_research.files import inside
 from float_research.tables import read_table
-from float_research.tracking.runs import Found, Run, find, refuse_empty, word
+from float_research.tracking.runs import Found, Run, find, numbered, refuse_empty, settings_of, word
 from float_research.tracking.summary import facts
 from float_research.tracking.tracker import mean_metrics
 from float_research.tracking.weights_and_biases import find_offline, find_project
@@ -52,6 +52,7 @@ def find_runs(source: str | Path) -> Found:
 def load_runs(source: str | Path) -> pd.DataFrame:
     """One row a run: `run`, all its settings, costs, metrics (means over its clips), and places.
 
+    Inputs, such as `data.image`, are settings where runs differ in them. `run` is a number where all are.
     `attrs` names the columns of settings and metrics. What was left out is warned of, and in `attrs["notes"]`.
     """
     return _told(run_table(find_runs(source)))
@@ -68,15 +69,16 @@ def load_clips(source: str | Path) -> pd.DataFrame:
 def run_table(found: Found) -> pd.DataFrame:
     """The frame of `load_runs`, without a warning."""
     rows = [
-        (run.settings(), {**facts(run), "notice": notice(run), "folder": run.folder}, mean_metrics(run.record))
-        for run in found.runs
+        (settings, {**facts(run), "notice": notice(run), "folder": run.folder}, mean_metrics(run.record))
+        for run, settings in zip(found.runs, settings_of(found.runs), strict=True)
     ]
     return _frame(found, rows)
 
 
 def clip_table(found: Found) -> pd.DataFrame:
     """The frame of `load_clips`, without a warning."""
-    return _frame(found, [row for run in found.runs for row in _clip_rows(run)])
+    of_runs = zip(found.runs, settings_of(found.runs), strict=True)
+    return _frame(found, [row for run, settings in of_runs for row in _clip_rows(run, settings)])
 
 
 def load_traces(clips: pd.DataFrame) -> pd.DataFrame:
@@ -123,12 +125,12 @@ def notice(run: Run) -> str | None:
 def _frame(found: Found, rows: Sequence[Row]) -> pd.DataFrame:
     """Identifiers, settings, facts and metrics, these and settings by name, with a column for whatever some row has."""
     told, known, metrics = (list(dict.fromkeys(name for row in rows for name in row[part])) for part in range(3))
-    metrics.sort()
+    metrics = sorted(set(metrics) - set(known))
     settings = sorted(set(told) - set(known) - set(metrics))
-    rest = [name for name in known if name not in metrics]
-    table = pd.DataFrame([{**row[0], **row[1], **row[2]} for row in rows])
-    table = table[[*(name for name in ("run", "clip") if name in rest), *settings, *rest, *metrics]]
+    table = pd.DataFrame([{**row[0], **row[2], **row[1]} for row in rows])
+    table = table[[*(name for name in ("run", "clip") if name in known), *settings, *known, *metrics]]
     table = table.loc[:, ~table.columns.duplicated()].copy()
+    table["run"] = numbered(table["run"])
     notes = [*found.notes(), *_missing_videos(found.runs)]
     table.attrs = {SETTINGS: settings, METRICS: metrics, NOTES: notes}
     return table
@@ -140,8 +142,8 @@ def _told(table: pd.DataFrame) -> pd.DataFrame:
     return table
 
 
-def _clip_rows(run: Run) -> list[Row]:
-    settings, of_run, record = run.settings(), facts(run), run.record
+def _clip_rows(run: Run, settings: Mapping[str, Any]) -> list[Row]:
+    of_run, record = facts(run), run.record
     shared = {name: value for name, value in of_run.items() if name in RUN_FACTS or name.startswith("peak_memory")}
     rows: list[Row] = []
     for clip in record["clips"]:

@@ -17,6 +17,7 @@ from float_research.data.audio import normalise, num_video_frames
 from float_research.data.image import to_tensor
 from float_research.evaluation.figure import Figure, Goal
 from float_research.inference.api import Pipeline, Result
+from float_research.program import command
 from float_research.toyface.motion import MOTION
 from float_research.toyface.performance import MOODS, lips, loudness, perform
 from float_research.toyface.reader import MotionReader
@@ -31,7 +32,7 @@ NUM_SYNTHETIC = 24
 FRAMES_A_BATCH = 64
 NUM_TAKES = 16
 """True performances of each emotion, to average over."""
-NO_SPEECH = "needs corpus=FOLDER, which scripts/make_speech.py makes"
+NO_SPEECH = f"needs corpus=FOLDER, which {command('make_speech')} makes"
 
 
 def correlation(a: Float[Tensor, " t"], b: Float[Tensor, " u"], lag: int = 0) -> float:

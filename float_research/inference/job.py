@@ -31,12 +31,14 @@ from float_research.inference.plan import PlannedClip, clip_table, estimate_memo
 from float_research.inference.progress import ProgressBars
 from float_research.inference.resuming import Before, made_before, unmeasured
 from float_research.inference.reuse import keep, loaded_model
+from float_research.inference.sheets import sheet
 from float_research.metrics.metric import Metric
 from float_research.models.checkpoint import Checkpoint
 from float_research.models.decoding import Decoding
 from float_research.models.float_model import FloatModel
 from float_research.models.vector_field import Evaluation
 from float_research.printing import Table, say
+from float_research.program import command
 from float_research.sampling.sampler import Sampler
 from float_research.texts import read_mapping
 from float_research.tracking import record
@@ -45,13 +47,11 @@ from float_research.tracking.record import Identity
 from float_research.tracking.runs import read_config
 from float_research.tracking.tracker import TrackedRun, Tracker, tell
 from float_research.types import Clip, FailedClip
-from float_research.video.preview import contact_sheet
 from float_research.video.writer import H264
 
-SHEET_ROWS, SHEET_COLUMNS = 3, 6
 PHOTO_IN_TOY_WORLD = (
     "{image} is no toy portrait, and the demo weights have seen nothing else: expect a smeared, drifting face. "
-    "Make toy portraits with scripts/make_portraits.py, or get the official weights (README)."
+    "Make toy portraits with {command}, or get the official weights (README)."
 )
 OTHER_RATE = (
     "model.fps={fps:g}: these weights know {trained:g} frames a second, so the face moves at another speed; "
@@ -250,7 +250,7 @@ class Job:
     def _tell_unmeasured(self, content: Mapping[str, Any], console: Console) -> None:
         """Says what kept clips lack that other metrics, or other code of theirs, would find."""
         if names := unmeasured(content, self.metrics, measured_by(self.config, self.metrics)):
-            how = f"scripts/measure.py {self.output_dir} measures them"
+            how = f"{command('measure')} {self.output_dir} measures them"
             say(console, f"not measured then, or by other code or weights: {', '.join(names)}; {how}")
 
     def _finished(self, planned: Sequence[PlannedClip], run: Identity) -> dict[str, Any] | None:
@@ -302,7 +302,7 @@ class Job:
         faces = failures.sift([item.clip for item in planned], face)
         for image in dict.fromkeys(clip.image for clip, face in faces if face["detector"] != TOY):
             if self.checkpoint.toy:
-                tell(PHOTO_IN_TOY_WORLD.format(image=printable(image, 1000)))
+                tell(PHOTO_IN_TOY_WORLD.format(image=printable(image, 1000), command=command("make_portraits")))
         found = {clip.id for clip, _ in faces}
         return [item for item in planned if item.clip.id in found]
 
@@ -314,17 +314,12 @@ class Job:
             config=self.config,
             overrides=self.overrides,
             sweep=self.sweep,
-            sheet=self._sheet,
+            sheet=partial(sheet, self.output_dir),
             record=content,
             error=error,
         )
         for said in tell(self.trackers, lambda tracker: tracker.run(run)):
             say(console, said, once=self.sweep)
-
-    def _sheet(self, clip: Mapping[str, Any]) -> Path:
-        video = self.output_dir / clip["video"]
-        sheet = self.output_dir / "sheets" / video.with_suffix(".png").name
-        return contact_sheet(video, sheet, rows=SHEET_ROWS, columns=SHEET_COLUMNS)
 
     def _print_plan(self, planned: list[PlannedClip], console: Console) -> None:
         with torch.device("meta"):

@@ -3,7 +3,7 @@
 import json
 import os
 import re
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -20,6 +20,9 @@ SWEEP, SUMMARY = "sweep.json", "summary.csv"
 NOT_RUNS = frozenset({".hydra", "wandb"})
 NO_SETTINGS = frozenset({*PLACES, "model", "metrics", "hydra"})
 """Beyond places: a model's sizes are named by one word, and metrics and Hydra's settings change no result."""
+INPUTS = ("data", "checkpoint", "face")
+"""Groups whose places say what a run reads."""
+QUOTES = "'\""
 LONG = 1000
 """Characters past which an override's value is a text, whatever it looks like."""
 Value = bool | int | float | str | None
@@ -39,11 +42,18 @@ class Run:
 
     def settings(self) -> dict[str, Value]:
         """Every setting by its name on the command line, parts by the word that chooses them; places left out."""
+        return {name: value for name, value in self._all().items() if _is_setting(name)}
+
+    def inputs(self) -> dict[str, Value]:
+        """The places of what it read, by their names on the command line."""
+        return {name: value for name, value in self._all().items() if _is_input(name)}
+
+    def _all(self) -> dict[str, Value]:
         overrides = self.record.get("overrides")
         told = {
             name.split("@")[-1]: value for name, value in overridden(overrides if isinstance(overrides, list) else [])
         }
-        return {name: value for name, value in {**dict(_leaves(self.config)), **told}.items() if _is_setting(name)}
+        return {**dict(_leaves(self.config)), **told}
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -153,6 +163,47 @@ def overridden(overrides: Sequence[str]) -> Iterator[tuple[str, Value]]:
         yield name.lstrip("+~"), _plain(read) if isinstance(read, (bool, int, float, str)) else value
 
 
+def settings_of(runs: Sequence[Run]) -> list[dict[str, Value]]:
+    """The settings of each run, and of its inputs those in which some differ."""
+    inputs = [run.inputs() for run in runs]
+    values: dict[str, set[Value]] = {}
+    for told in inputs:
+        for name, value in told.items():
+            values.setdefault(name, set()).update({value} - {None})
+    vary = {name for name, found in values.items() if len(found) > 1}
+    return [
+        {**run.settings(), **{name: value for name, value in told.items() if name in vary}}
+        for run, told in zip(runs, inputs, strict=True)
+    ]
+
+
+def numbered(names: Iterable[str]) -> list[int] | list[str]:
+    """Names of runs as numbers where all are, as they are read back from a file that has no types."""
+    told = list(names)
+    if all(re.fullmatch("0|[1-9][0-9]{0,14}", name) for name in told):
+        return [int(name) for name in told]
+    return told
+
+
+def sweep_of(folder: Path) -> Path | None:
+    """The folder of the sweep that a run is part of."""
+    return next((place for place in folder.resolve().parents if (place / SWEEP).is_file()), None)
+
+
+def varied(overrides: Sequence[str], sweep: Path | None) -> list[str]:
+    """The overrides of a run in which others of its sweep may differ, of files the names alone; places left out."""
+    try:
+        swept = read_mapping(sweep / SWEEP) if sweep else {}
+    except UserError:
+        swept = {}
+    told = [override.partition("=") for override in overrides]
+    return [
+        f"{name}={value.rpartition('/')[2].strip(QUOTES)}"
+        for name, _, value in told
+        if swept.get(name) != value and name.split(".")[0] not in PLACES
+    ]
+
+
 def word(target: str) -> str:
     """`…solver.AdaptiveHeun` → adaptive_heun and `…face.NoCrop` → none: the file in `conf/` that names the class."""
     name = target.rsplit(".", 1)[-1]
@@ -176,6 +227,11 @@ def _leaves(node: Mapping[Any, Any], prefix: str = "") -> Iterator[tuple[str, Va
 def _plain(value: Value) -> Value:
     """The value, or its digits where no table has room for it."""
     return hex(value) if isinstance(value, int) and abs(value) > LARGEST else value
+
+
+def _is_input(name: str) -> bool:
+    group, _, key = name.partition(".")
+    return group in INPUTS and key in PLACES_IN_GROUPS[group]
 
 
 def _is_setting(name: str) -> bool:

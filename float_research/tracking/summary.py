@@ -11,7 +11,7 @@ from rich.console import Console
 from float_research.errors import UserError, reading, writable
 from float_research.files import whole
 from float_research.printing import Table, say
-from float_research.tracking.runs import SUMMARY, Found, Run, find, overridden, refuse_empty
+from float_research.tracking.runs import SUMMARY, Found, Run, find, numbered, overridden, refuse_empty
 from float_research.tracking.tracker import mean_metrics
 
 PARQUET = "summary.parquet"
@@ -32,19 +32,26 @@ PRINTED = {
 def summarise(found: Found) -> pd.DataFrame:
     """One row for each run.
 
-    Columns: `run`, the folder; every setting that some run overrode, by its name on the command line; costs, seconds of
-    each stage, metrics, places. A run that did not override a setting has none there.
+    Columns: `run`, the folder, a number where all are; every setting that some run overrode, by its name on the command
+    line; costs, seconds of each stage, places, and metrics by names that nothing else has. A run that did not override
+    a setting has none there.
     """
-    rows = [(dict(overridden(run.record.get("overrides") or [])), facts(run)) for run in found.runs]
-    settings = list(dict.fromkeys(name for told, _ in rows for name in told))
-    table = pd.DataFrame([{**{name: told.get(name) for name in settings}, **known} for told, known in rows])
+    rows = [
+        (dict(overridden(run.record.get("overrides") or [])), facts(run), mean_metrics(run.record))
+        for run in found.runs
+    ]
+    settings = list(dict.fromkeys(name for told, _, _ in rows for name in told))
+    table = pd.DataFrame(
+        [{**{name: told.get(name) for name in settings}, **known, **(metrics | known)} for told, known, metrics in rows]
+    )
     if not table.empty:
-        table.insert(0, "run", table.pop("run"))
+        table.pop("run")
+        table.insert(0, "run", numbered(run.name for run in found.runs))
     return table
 
 
 def facts(run: Run) -> dict[str, Any]:
-    """What a run's record says under flat names. A record of an older version lacks some."""
+    """What a run's record says under flat names, but for metrics. A record of an older version lacks some."""
     record = run.record
     totals, checkpoint = record.get("totals") or {}, record.get("checkpoint") or {}
     costs = {
@@ -58,7 +65,6 @@ def facts(run: Run) -> dict[str, Any]:
         "failed": len(record.get("failed") or []),
         **costs,
         **{f"{stage}_s": value for stage, value in (totals.get("seconds") or {}).items()},
-        **mean_metrics(record),
         "load_s": record.get("load_s"),
         "wall_s": record.get("wall_s"),
         **{f"peak_memory_mb_{kind}": value for kind, value in (record.get("peak_memory_mb") or {}).items()},

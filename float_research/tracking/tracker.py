@@ -6,8 +6,15 @@ from pathlib import Path
 from statistics import fmean
 from typing import TYPE_CHECKING, Any, Protocol, runtime_checkable
 
+from float_research.files import short_name
+from float_research.tracking.runs import sweep_of, varied
+
 if TYPE_CHECKING:
     import pandas as pd
+
+
+NAME_BYTES = 128
+"""Of the names that W&B takes."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -27,8 +34,9 @@ class TrackedRun:
 
     @property
     def name(self) -> str:
-        """Its settings, which tell it from others."""
-        return " ".join(self.overrides) or self.folder.name
+        """Its settings, which tell it from others: in a sweep, those that vary."""
+        told = varied(self.overrides, sweep_of(self.folder) if self.sweep else None)
+        return short_name(" ".join(told) or self.folder.name, NAME_BYTES)
 
     def clips(self) -> Sequence[Mapping[str, Any]]:
         return self.record["clips"] if self.record else []

@@ -1,28 +1,42 @@
 """Runs and sweeps told to Weights & Biases, and read back from there. The one module that imports wandb."""
 
+import hashlib
 import json
 import os
 import subprocess
 import sys
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import AbstractContextManager
+from contextlib import AbstractContextManager, suppress
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from float_research.errors import UserError, reading
-from float_research.files import inside
+from float_research.files import inside, sha256, short_name
+from float_research.tracking.record import signature
 from float_research.tracking.runs import Found, Run
 from float_research.tracking.schema import check_run
-from float_research.tracking.tracker import TrackedRun, clip_numbers, clip_words, nested, run_numbers, run_words
+from float_research.tracking.tracker import (
+    NAME_BYTES,
+    TrackedRun,
+    clip_numbers,
+    clip_words,
+    nested,
+    run_numbers,
+    run_words,
+)
 
 if TYPE_CHECKING:
     import pandas as pd
 
 os.environ.setdefault("WANDB_ERROR_REPORTING", "false")
 """Unless it is asked to, wandb tells its makers nothing of errors and usage, not even offline."""
-MODES = ("auto", "online", "offline")
+AUTO, ONLINE, DISABLED = "auto", "online", "disabled"
+MODES = (AUTO, ONLINE, "offline", DISABLED)
+AGENT = "WANDB_RUN_ID"
+"""What an agent of a W&B sweep sets for each run that it starts."""
 SWEEP = "sweep"
 INSPECT_S = 60
 """Longest time that W&B may take to read a run."""
@@ -30,10 +44,11 @@ INSPECT_S = 60
 
 @dataclass(frozen=True, kw_only=True)
 class WeightsAndBiases:
-    """One W&B run a run, and one more for a sweep's summary.
+    """One W&B run a run, and one more for a sweep's summary. Told again, they are updated, and not made again.
 
-    `mode` auto: online where this machine is logged in and W&B answers, offline elsewhere. `group` null: the sweep's
-    folder.
+    `mode` auto: online where this machine is logged in and W&B answers, offline elsewhere; disabled: nothing is told.
+    `group` null: the sweep's folder. `name` null: what varies in the sweep. `dir` null: the run's folder. No `tags`:
+    those of the environment.
 
     Raises:
         UserError: an unknown mode.
@@ -42,9 +57,11 @@ class WeightsAndBiases:
     project: str
     entity: str | None
     group: str | None
+    name: str | None
     job_type: str
     tags: Sequence[str]
     notes: str | None
+    dir: str | None
     mode: str
 
     def __post_init__(self) -> None:
@@ -53,57 +70,94 @@ class WeightsAndBiases:
 
     def run(self, run: TrackedRun) -> str | None:
         """Config; each clip's numbers, video, contact sheet, image and sound as one step; sums in the summary."""
-        import wandb
-
-        with self._opened(run.folder, run.name, run.sweep, self.job_type, dict(run.config)) as opened:
-            for step, clip in enumerate(run.clips()):
+        if self.mode == DISABLED:
+            return None
+        by_agent = run.sweep is None and AGENT in os.environ
+        told_as = None if by_agent else run_id(run.folder, run.config)
+        name = self.name or run.name
+        place: dict[str, Any] = {"folder": run.folder, "sweep": run.sweep, "job_type": self.job_type}
+        with self._opened(**place, id=told_as, name=name, config=dict(run.config)) as opened:
+            started = run.record["started"] if run.record else None
+            told_before = opened.resumed and opened.summary.get("started") == started
+            for clip in () if told_before else run.clips():
                 shown: dict[str, Any] = {f"clip/{name}": value for name, value in clip_numbers(clip).items()}
                 shown |= {f"clip/{name}": value for name, value in clip_words(clip).items()}
-                shown["video"] = wandb.Video(str(run.folder / clip["video"]), caption=clip["id"], format="mp4")
-                shown["image"] = wandb.Image(clip["image"], caption=Path(clip["image"]).name)
-                shown["audio"] = wandb.Audio(clip["audio"], caption=Path(clip["audio"]).name)
-                shown["contact_sheet"] = wandb.Image(str(run.sheet(clip)), caption=clip["id"])
-                opened.log(shown, step=step)
+                opened.log(shown | media(run, clip))
             if run.record:
                 opened.summary.update(run_numbers(run.record) | run_words(run.record))
-            if run.error:
+            if run.error or opened.resumed:
                 opened.summary["error"] = run.error
+            if run.error:
                 opened.finish(exit_code=1)
             return _where(opened)
 
     def sweep(self, folder: Path, table: "pd.DataFrame") -> str | None:
         """A table of all runs with their first videos."""
+        if self.mode == DISABLED:
+            return None
         import wandb
 
-        with self._opened(folder, f"summary of {folder.name}", folder.name, SWEEP, {}) as opened:
+        place: dict[str, Any] = {"folder": folder, "sweep": folder.name, "job_type": SWEEP}
+        name = f"summary of {folder.name}"
+        with self._opened(**place, id=run_id(folder, {}), name=name, config={}) as opened:
             shown = table.astype(object).where(table.notna(), None)
             rows = wandb.Table(columns=[*shown.columns, "video"])
             for values in shown.to_dict("records"):
-                first = inside(folder / values["run"], json.loads(values["videos"])[0])
+                first = inside(folder / str(values["run"]), json.loads(values["videos"])[0])
                 video = wandb.Video(str(first), format="mp4") if first.is_file() else None
                 rows.add_data(*values.values(), video)
             opened.log({"runs": rows})
             return _where(opened)
 
     def _opened(
-        self, folder: Path, name: str, sweep: str | None, job_type: str, config: dict[str, Any]
+        self, *, folder: Path, sweep: str | None, job_type: str, id: str | None, name: str, config: dict[str, Any]
     ) -> AbstractContextManager[Any]:
         import wandb
 
+        online = self.mode == ONLINE or (self.mode == AUTO and logged_in())
+        group = self.group or sweep
         return wandb.init(
             project=self.project,
             entity=self.entity,
-            group=self.group or sweep,
+            group=group and short_name(group, NAME_BYTES),
             job_type=job_type,
-            tags=list(self.tags),
+            tags=list(self.tags) or None,
             notes=self.notes,
-            name=name,
+            id=id,
+            resume="allow" if online and id else None,
+            name=short_name(name, NAME_BYTES),
             config=config,
-            dir=str(folder),
-            mode="online" if self.mode == "online" or (self.mode == "auto" and logged_in()) else "offline",
+            dir=self.dir or str(folder),
+            mode="online" if online else "offline",
             reinit="finish_previous",
             settings=wandb.Settings(silent=True, console="off"),
         )
+
+
+def run_id(folder: Path, config: Mapping[str, Any]) -> str:
+    """The id of a run: that of its settings, its inputs and its place, each time it is told of."""
+    inputs = {name: config.get(name) for name in ("data", "checkpoint")}
+    known = [signature(config), inputs, str(folder.resolve())]
+    return hashlib.sha256(json.dumps(known, sort_keys=True, default=str).encode()).hexdigest()[:16]
+
+
+def media(run: TrackedRun, clip: Mapping[str, Any]) -> dict[str, Any]:
+    """Video, contact sheet, image and sound of a clip, of these what is still as its record says.
+
+    A record may name any file, and what is told to W&B leaves the machine.
+    """
+    import wandb
+
+    found: dict[str, Any] = {}
+    kinds: dict[str, Any] = {"video": partial(wandb.Video, format="mp4"), "image": wandb.Image, "audio": wandb.Audio}
+    for name, kind in kinds.items():
+        with suppress(UserError):
+            path = inside(run.folder, clip.get(name)) if name == "video" else Path(str(clip.get(name)))
+            if sha256(path) == clip.get(f"{name}_sha256"):
+                found[name] = kind(str(path), caption=path.name)
+    if "video" in found:
+        found["contact_sheet"] = wandb.Image(str(run.sheet(clip)), caption=Path(clip["video"]).name)
+    return found
 
 
 def logged_in() -> bool:
@@ -117,14 +171,18 @@ def logged_in() -> bool:
 
 
 def _where(run: Any) -> str:
-    if run.settings.mode == "online":
+    if run.settings.mode == ONLINE:
         return f"W&B: {run.url}"
     return f"W&B, offline: {run.settings.sync_dir}; wandb sync uploads it"
 
 
 def find_offline(folder: Path) -> Found:
-    """The runs that were told to W&B without a network, from its own files anywhere under a folder."""
-    places = sorted(path for path in folder.rglob("offline-run-*") if path.is_dir())
+    """The runs that were told to W&B without a network, from its own files anywhere under a folder.
+
+    Of a run that was told several times, the last.
+    """
+    told_at = sorted((path for path in folder.rglob("offline-run-*") if path.is_dir()), key=lambda path: path.name)
+    places = sorted({path.name.rpartition("-")[2]: path for path in told_at}.values())
     with ThreadPoolExecutor(os.cpu_count()) as pool:
         read = list(pool.map(inspect, places))
     told = [
@@ -174,12 +232,13 @@ class _Told:
     history: Sequence[Mapping[str, Any]]
 
     def record(self) -> dict[str, Any]:
-        """As on disk, as far as it was told."""
-        clips = []
+        """As on disk, as far as it was told: of a run that was made again, its last clips."""
+        known: dict[Any, dict[str, Any]] = {}
         for step in self.history:
             told = {name.removeprefix("clip/"): value for name, value in step.items() if name.startswith("clip/")}
             video = step.get("video.path") or (step.get("video") or {}).get("path")
-            clips.append({**nested(told), "video": video, "traces": None})
+            known[told.get("id", len(known))] = {**nested(told), "video": video, "traces": None}
+        clips = list(known.values())
         record = nested({name: value for name, value in self.summary.items() if value is not None})
         of_clips = {name for clip in clips for name in clip.get("metrics", {})}
         metrics = {name: value for name, value in record.get("metrics", {}).items() if name not in of_clips}
@@ -192,7 +251,7 @@ def _found(told: Iterable[_Told], damaged: Sequence[Path]) -> Found:
     for run in told:
         if run.job_type == SWEEP:
             continue
-        if "error" in run.summary:
+        if run.summary.get("error"):
             failed.append((run.name, "", str(run.summary["error"])))
             continue
         try:

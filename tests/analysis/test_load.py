@@ -3,28 +3,32 @@
 import io
 import json
 import shutil
+import warnings
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
+import numpy as np
 import pandas as pd
 import pytest
 import wandb
 from rich.console import Console
-from small_sweep import EVALUATIONS, TINY
+from small_sweep import EVALUATIONS, TINY, change
 
 from float_research import compose
 from float_research.analysis.convergence import declared_order, slopes
 from float_research.analysis.load import NOTES, SETTINGS, load_clips, load_runs, load_traces, varying
+from float_research.analysis.page import write_page
 from float_research.errors import UserError
 from float_research.tracking.runs import Run
+from float_research.tracking.summary import report
 from float_research.tracking.weights_and_biases import inspect
 
 
 def test_a_row_has_settings_costs_metrics_and_places(made: Path) -> None:
     runs = load_runs(made)
-    assert list(runs["run"]) == [str(number) for number in range(12)]
+    assert list(runs["run"]) == list(range(12))
     first = runs.iloc[0]
     assert (first["solver"], first["budget"], first["guidance.audio"], first["face"]) == (
         "euler", "evaluations", "constant", "none",
@@ -46,11 +50,71 @@ def test_a_row_has_settings_costs_metrics_and_places(made: Path) -> None:
     assert clips.attrs[NOTES] == []
 
 
+def test_swept_inputs_are_settings_where_they_vary(sweep: Path) -> None:
+    for number, image in enumerate(("a.png", "a.png", "b.png")):
+        change(sweep / str(number), overrides=["nfe=4", f"data.image={image}", "checkpoint.file=x"])
+    assert "checkpoint.file" not in load_runs(sweep).columns
+    change(sweep / "1", overrides=["nfe=4", "data.image=a.png", "checkpoint.file=y"])
+    runs, clips = load_runs(sweep), load_clips(sweep)
+    for table in (runs, clips):
+        assert {"data.image", "checkpoint.file"} <= set(varying(table))
+        assert list(table["data.image"])[:3] == ["a.png", "a.png", "b.png"]
+        assert list(table["checkpoint.file"])[:2] == ["x", "y"]
+        assert not {"data.audio", "output_dir"} & set(table.columns)
+    assert Path(runs["data.image"][3]).is_file(), "as the run's settings say, where nothing was overridden"
+
+
+def test_a_run_has_one_type_in_every_file(sweep: Path) -> None:
+    report(sweep, Console(quiet=True))
+    frames = [load_runs(sweep), load_clips(sweep), pd.read_parquet(sweep / "summary.parquet")]
+    frames += [pd.read_csv(sweep / "summary.csv"), load_traces(frames[1])]
+    assert {frame["run"].dtype for frame in frames} == {np.dtype("int64")}
+    (sweep / "3").rename(sweep / "03")
+    report(sweep, Console(quiet=True))
+    frames = [load_runs(sweep), load_clips(sweep), pd.read_parquet(sweep / "summary.parquet")]
+    assert {type(run) for frame in frames for run in frame["run"]} == {str}
+    assert all((sweep / run / "record.json").is_file() for run in frames[0]["run"])
+
+
+FOREIGN = [
+    None, 3, "x", [], [1], {}, {"clips": 3}, {"clips": {}}, {"clips": [1]}, {"clips": []}, {"clips": [{}]},
+    {"clips": [{"id": "[/x]", "seconds": {"run": 1}, "absent": {"x": "y"}}], "failed": [{}]},
+    {"clips": [], "overrides": ["run=3", "clips=4", "frames=a", "folder=x", "=", "", "@", "a@b@c=1", "nfe=[1,2]"]},
+    {"clips": [], "metrics": {"run": 1, "videos": 2, "frames": 1, "folder": 3, "device": 4.0, "": 5}},
+    {"clips": [{"metrics": {"run": 1, "clip": 2, "folder": 2, "video_path": 1, "signature": 2}}]},
+    {"clips": [], "totals": None, "checkpoint": None, "overrides": None, "git": 3, "versions": [4], "source": 5},
+    {"clips": [], "signature": "", "started": "\x1b[2J", "device": "[red]", "wall_s": float("inf")},
+]  # fmt: skip
+
+
+@pytest.mark.parametrize("content", FOREIGN, ids=lambda content: json.dumps(content)[:40])
+def test_a_record_of_another_program_costs_no_run(content: Any, sweep: Path) -> None:
+    before = load_runs(sweep)
+    for place in (sweep, sweep / "other"):
+        place.mkdir(exist_ok=True)
+        (place / "record.json").write_text(json.dumps(content))
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        runs, clips = load_runs(sweep), load_clips(sweep)
+    page = write_page(sweep, sweep / "page", "t")
+    report(sweep, Console(quiet=True))
+    assert page.num_videos == len(before)
+    names = {"run": str} | dict.fromkeys(("signature", "device", "folder", "videos"), str)
+    for table in (runs, pd.read_csv(sweep / "summary.csv", dtype=names)):
+        kept = table[table["run"].astype(str).isin(before["run"].astype(str))].reset_index(drop=True)
+        kept["nfe"] = kept["nfe"].astype(float)
+        for name in ("nfe", "signature", "device", "frames", "videos", "wall_s"):
+            if name in table:
+                assert kept[name].dropna().tolist() == before.loc[kept[name].notna(), name].tolist()
+        assert len(kept) == len(before)
+    assert set(before["run"].astype(str)) <= set(clips["run"].astype(str))
+
+
 def test_traces_are_long_frames(made: Path) -> None:
     traces = load_traces(load_clips(made).head(2))
     assert list(traces.columns[:4]) == ["run", "clip", "frame", "time_s"]
     assert len(traces) == 2 * 55
-    assert set(traces["run"]) == {"0", "1"}
+    assert set(traces["run"]) == {0, 1}
     assert traces["time_s"].max() == 54 / 25
 
 
@@ -86,7 +150,7 @@ def test_older_and_half_records_are_shown_and_the_rest_is_counted(sweep: Path) -
     (sweep / "sweep.json").write_text("{}")
     with pytest.warns(UserWarning, match="2 of 8 videos are missing"):
         runs = load_runs(sweep)
-    assert list(runs["run"]) == ["0", *(str(number) for number in range(5, 12))]
+    assert list(runs["run"]) == [0, *range(5, 12)]
     assert runs["nfe"][0] == 4
     assert pd.isna(runs["wall_s"][0])
     assert pd.isna(runs["guidance.audio.scale"][0])

@@ -82,7 +82,7 @@ def test_settings_stand_in_their_order(runs: pd.DataFrame) -> None:
 
 
 def test_a_planted_seam_is_seen_at_zero(traces: pd.DataFrame) -> None:
-    one = traces[traces["run"] == "0"].assign(motion_velocity=0.0)
+    one = traces[traces["run"] == 0].assign(motion_velocity=0.0)
     one.loc[one["frame"] == 50, "motion_velocity"] = 7.0
     over_time, around = over_clips.seams(one, around_frames=3).axes
     assert [line.get_xdata()[0] for line in over_time.lines[1:]] == [2.0], "the window begins at 2 s"
@@ -90,7 +90,7 @@ def test_a_planted_seam_is_seen_at_zero(traces: pd.DataFrame) -> None:
 
 
 def test_coordinates_have_windows_and_bands(traces: pd.DataFrame) -> None:
-    figure = over_clips.coordinates(traces[traces["run"] == "0"], directions=[2, 0])
+    figure = over_clips.coordinates(traces[traces["run"] == 0], directions=[2, 0])
     *rows, bands = figure.axes
     assert [axes.get_ylabel() for axes in rows] == ["02", "00"]
     assert all(axes.lines[1].get_xdata()[0] == 2.0 for axes in rows)
@@ -115,7 +115,7 @@ def test_strips_show_the_same_moments_and_miss_what_is_missing(clips: pd.DataFra
 
 
 def test_traces_lie_over_each_other(traces: pd.DataFrame) -> None:
-    figure = over_clips.over_time(traces[traces["run"].isin(["0", "1"])], ["mouth_opening", "not_there"])
+    figure = over_clips.over_time(traces[traces["run"].isin([0, 1])], ["mouth_opening", "not_there"])
     (axes,) = figure.axes
     assert [line.get_label() for line in axes.lines] == ["run 0", "run 1"]
 

@@ -1,6 +1,8 @@
 """The pipeline as Python objects."""
 
+import os
 from collections.abc import Callable
+from copy import deepcopy
 from pathlib import Path
 from typing import Any
 
@@ -8,6 +10,12 @@ import numpy as np
 import pytest
 import soundfile
 import torch
+from hydra import compose, initialize_config_dir, version
+from hydra.core.config_store import ConfigStore
+from hydra.core.global_hydra import GlobalHydra
+from hydra.core.hydra_config import HydraConfig
+from hydra.errors import HydraException
+from packaging.version import Version
 from PIL import Image as PillowImage
 
 import float_research
@@ -45,6 +53,25 @@ def test_the_video_speaks_what_the_model_hears(load: Load, portrait: Path, tmp_p
     heard = listen(result.save(tmp_path / "a.mp4"), rate_hz)
     assert heard.facts["channels"] == 1, "the one that was heard, for both cancel each other"
     assert np.corrcoef(heard.waveform[: len(samples)], samples)[0, 1] > 0.95
+
+
+def test_loading_leaves_the_callers_hydra_as_it_was(tmp_path: Path) -> None:
+    (tmp_path / "mine.yaml").write_text("a: 1\n")
+    environment, place = dict(os.environ), Path.cwd()
+    with initialize_config_dir(str(tmp_path), version_base="1.2"):
+        HydraConfig.instance().set_config(compose("mine", return_hydra_config=True))
+        run, stored = HydraConfig.get(), deepcopy(ConfigStore.instance().repo)
+        hydra = GlobalHydra.instance().hydra
+        float_research.load(["model=tiny", "checkpoint=random", "face=none"])
+        assert GlobalHydra.instance().hydra is hydra
+        assert compose("mine", overrides=["a=2"]).a == 2
+        assert version.getbase() == Version("1.2")
+        assert HydraConfig.get() is run
+        assert ConfigStore.instance().repo == stored
+    assert (dict(os.environ), Path.cwd()) == (environment, place)
+    with pytest.raises(HydraException):
+        float_research.load(["nfee=3"])
+    assert not GlobalHydra.instance().is_initialized()
 
 
 def test_frames_come_one_by_one_and_again(load: Load, portrait: Path, speech: Speech) -> None:

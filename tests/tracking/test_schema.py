@@ -76,7 +76,7 @@ def test_one_damaged_run_costs_no_other(tmp_path: Path) -> None:
     console = Console(record=True, width=300, file=io.StringIO())
     table, _ = report(tmp_path, console)
     said = console.export_text()
-    assert list(table["run"]) == ["0", "2"]
+    assert list(table["run"]) == [0, 2]
     assert f"{tmp_path / '1' / 'record.json'} is damaged" in said
     assert f"{tmp_path / '2' / 'config.yaml'} is damaged: run 2 lacks its settings" in said
     assert find(tmp_path).notes()[-1].endswith("run 2 lacks its settings")

@@ -57,7 +57,7 @@ def test_one_row_a_run_with_what_it_overrode(sweep: Path) -> None:
     found = find(sweep)
     table = summarise(found)
     assert found.notes() == []
-    assert list(table["run"]) == ["0", "2", "10"], "in the order of their numbers"
+    assert list(table["run"]) == [0, 2, 10], "in the order of their numbers"
     assert list(table["solver"]) == ["euler", "euler", "dopri5"]
     assert list(table["nfe"])[:2] == [5, 20]
     assert pd.isna(table["nfe"][2]), "not overridden, so not there"

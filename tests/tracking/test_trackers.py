@@ -105,7 +105,7 @@ def test_a_run_that_breaks_is_finished_as_failed(run: Run, tmp_path: Path, monke
 def test_a_sweep_ends_with_a_table_of_its_runs_and_their_videos(run: Run) -> None:
     folder = run().parent
     tracker = WeightsAndBiases(
-        project="p", entity=None, group=None, job_type="infer", tags=[], notes=None, mode="offline"
+        project="p", entity=None, group=None, name=None, job_type="infer", tags=[], notes=None, dir=None, mode="offline"
     )
     said = tracker.sweep(folder, summarise(find(folder)))
     assert said is not None
@@ -170,7 +170,7 @@ def test_trackers_are_built_at_a_sweeps_end_where_no_run_is() -> None:
 def test_what_cannot_work_is_said_before_the_run() -> None:
     with pytest.raises(UserError, match=r"pip install 'float-research\[nowhere\]'"):
         LightningTracker(build=CSVLogger, package="nowhere")
-    with pytest.raises(UserError, match=r"mode=of.* is unknown; choose one of auto, online, offline"):
+    with pytest.raises(UserError, match=r"mode=of.* is unknown; choose one of auto, online, offline, disabled"):
         compose.build_trackers(compose.compose_config(["logger=wandb", "logger.wandb.mode=of", "output_dir=out"]))
     assert compose.build_trackers(compose.compose_config(["output_dir=out"])) == []
 

@@ -1,0 +1,1 @@
+"""The configs, as `pkg://float_research.conf`."""

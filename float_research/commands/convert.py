@@ -1,0 +1,21 @@
+"""Converts any checkpoint layout to one safetensors file."""
+
+from pathlib import Path
+
+from omegaconf import DictConfig
+
+from float_research import cli, compose
+from float_research.errors import printable
+from float_research.models.checkpoint import convert
+
+
+@compose.hydra_main("convert")
+def main(cfg: DictConfig) -> None:
+    with cli.errors():
+        output = Path(cfg.output)
+        num_tensors = convert(compose.build(cfg.checkpoint), compose.model_builder(cfg), output, half=cfg.half)
+        print(f"{printable(output, 1000)}: {num_tensors} tensors, {output.stat().st_size / 1e6:,.1f} MB")
+
+
+if __name__ == "__main__":
+    cli.run(main, hydra=True)

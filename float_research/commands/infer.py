@@ -1,0 +1,18 @@
+"""Makes talking-portrait videos of portraits and speech, or sweeps of them."""
+
+from omegaconf import DictConfig
+
+from float_research import cli, compose
+from float_research.printing import stdout
+
+
+@compose.hydra_main("infer")
+def main(cfg: DictConfig) -> None:
+    with cli.errors(dry_run=bool(cfg.dry_run)):
+        content = compose.build_job(cfg).run(stdout())
+        if content is not None and content.get("failed"):
+            cli.incomplete()
+
+
+if __name__ == "__main__":
+    cli.run(main, hydra=True)

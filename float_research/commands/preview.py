@@ -1,0 +1,35 @@
+"""Makes pictures of a video, for pages that play none."""
+
+import argparse
+from pathlib import Path
+
+from float_research import cli
+from float_research.errors import printable
+from float_research.program import command
+from float_research.video.preview import animation, contact_sheet, require_free
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(prog=command("preview"), description=__doc__)
+    parser.add_argument("video", type=Path)
+    parser.add_argument("--output", type=Path, help="folder of the pictures; the video's own if not given")
+    parser.add_argument("--rows", type=int, default=3, help="of the sheet")
+    parser.add_argument("--columns", type=int, default=6, help="of the sheet")
+    parser.add_argument("--every", type=int, default=2, help="the animation shows every n-th frame")
+    parser.add_argument("--quality", type=int, default=80, help="of the animation, 0 to 100")
+    parser.add_argument("--overwrite", action="store_true", help="replace pictures of that name, which else are kept")
+    arguments = parser.parse_args()
+    if min(arguments.rows, arguments.columns, arguments.every) < 1:
+        parser.error("--rows, --columns and --every must be positive")
+    folder, stem = arguments.output or arguments.video.parent, arguments.video.stem
+    sheet, moving = folder / f"{stem}.png", folder / f"{stem}.webp"
+    for path in () if arguments.overwrite else (sheet, moving):
+        require_free(path)
+    made = contact_sheet(arguments.video, sheet, rows=arguments.rows, columns=arguments.columns)
+    print(printable(made, 1000))
+    made = animation(arguments.video, moving, every=arguments.every, quality=arguments.quality)
+    print(printable(made, 1000))
+
+
+if __name__ == "__main__":
+    cli.run(main)

@@ -1,0 +1,40 @@
+"""Makes the comparison page of a sweep, to be opened in a browser."""
+
+import argparse
+from pathlib import Path
+
+from float_research import cli
+from float_research.printing import Table, say, stdout
+from float_research.program import command
+from float_research.tracking.summary import shown
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(prog=command("report"), description=__doc__)
+    parser.add_argument("sweep", help="folder of runs, or of offline W&B runs; wandb:ENTITY/PROJECT for its numbers")
+    parser.add_argument("--output", type=Path, help="folder of the page; SWEEP/report if not given")
+    arguments = parser.parse_args()
+    from float_research.analysis.load import WANDB
+    from float_research.analysis.page import write_page
+
+    online = arguments.sweep.startswith(WANDB)
+    title = arguments.sweep.removeprefix(WANDB) if online else Path(arguments.sweep).resolve().name
+    page = write_page(
+        arguments.sweep, arguments.output or Path("outputs" if online else arguments.sweep) / "report", title
+    )
+    console = stdout()
+    for note in page.notes:
+        say(console, note, style="bold yellow")
+    measured = page.slopes.dropna(subset=["slope"])
+    if not measured.empty:
+        rows = [
+            [f"{value:.4g}" if isinstance(value, float) else shown(value) for value in row]
+            for row in measured.itertuples(index=False)
+        ]
+        console.print(Table(list(measured.columns), rows, "measured convergence"))
+    counts = f"{page.num_runs} runs, {page.num_clips} clips, {page.num_videos} videos"
+    say(console, f"{counts}: open {page.path} in a browser")
+
+
+if __name__ == "__main__":
+    cli.run(main)

@@ -1,0 +1,21 @@
+"""Sums up a sweep, one row for each run, from the records on disk."""
+
+import argparse
+from pathlib import Path
+
+from float_research import cli
+from float_research.printing import stdout
+from float_research.program import command
+from float_research.tracking.summary import report
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(
+        prog=command("summary"), description=__doc__, epilog="Writes summary.csv and summary.parquet beside them."
+    )
+    parser.add_argument("folder", type=Path, help="of a sweep or a run; every record.json under it counts")
+    report(parser.parse_args().folder, stdout())
+
+
+if __name__ == "__main__":
+    cli.run(main)

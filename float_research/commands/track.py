@@ -1,0 +1,90 @@
+"""Tells trackers, such as W&B, of finished runs.
+
+What was told before is updated, and not told twice.
+"""
+
+import argparse
+import sys
+from collections.abc import Callable, Sequence
+from functools import partial
+from operator import methodcaller
+from pathlib import Path
+
+from rich.console import Console
+
+from float_research import cli, compose, options
+from float_research.errors import UserError
+from float_research.printing import say, stdout
+from float_research.program import command
+from float_research.tracking.runs import SWEEP, Run, find, refuse_empty, sweep_of
+from float_research.tracking.summary import summarise
+from float_research.tracking.tracker import TrackedRun, Tracker
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(prog=command("track"), description=__doc__, epilog=options.parts(["logger"]))
+    parser.add_argument("folder", type=Path, help="of a run or a sweep; every finished run under it is told of")
+    parser.add_argument(
+        "overrides", nargs="+", help="logger=wandb, or logger=[…], and settings such as logger.wandb.project=NAME"
+    )
+    arguments = parser.parse_args()
+    trackers = chosen(arguments.overrides)
+    found = find(arguments.folder)
+    refuse_empty(found, arguments.folder)
+    console, failures = stdout(), 0
+    for note in found.notes():
+        say(console, note, style="bold yellow")
+    for run in found.runs:
+        failures += told(trackers, methodcaller("run", tracked(run)), run.folder, console)
+    if (arguments.folder / SWEEP).is_file():
+        summed = methodcaller("sweep", arguments.folder, summarise(found))
+        failures += told(trackers, summed, str(arguments.folder), console)
+    if failures:
+        sys.exit(1)
+
+
+def chosen(overrides: Sequence[str]) -> list[Tracker]:
+    """The trackers of the command line."""
+    for override in overrides:
+        if override.lstrip("+~").split("=")[0].split(".")[0] != "logger":
+            raise UserError(f"{override} cannot be changed in a finished run; give logger=… and its settings alone")
+    trackers = compose.build_trackers(compose.compose_config([*overrides, "output_dir=."]))
+    if not trackers:
+        raise UserError("logger=none tells nobody; choose another, such as logger=wandb")
+    return trackers
+
+
+def tracked(run: Run) -> TrackedRun:
+    """A run on disk as it was told of, or would have been, when it ended."""
+    from float_research.inference.sheets import sheet
+
+    folder = Path(run.folder)
+    sweep = sweep_of(folder)
+    return TrackedRun(
+        folder=folder,
+        config=run.config,
+        overrides=run.record.get("overrides") or [],
+        sweep=sweep.name if sweep else None,
+        sheet=partial(sheet, folder),
+        record=run.record,
+    )
+
+
+def told(trackers: Sequence[Tracker], tell: Callable[[Tracker], str | None], what: str, console: Console) -> int:
+    """Tells all trackers, prints what they say, and returns how many could not."""
+    failures = 0
+    for tracker in trackers:
+        try:
+            said = tell(tracker) or f"{what}: told"
+        except Exception as error:  # one run costs no other
+            if cli.WANTS_TRACEBACK:
+                raise
+            failures += 1
+            cli.complain(f"{what}: not told ({cli.sentence(error)[0]})")
+            continue
+        say(console, said)
+    return failures
+
+
+if __name__ == "__main__":
+    cli.run(main)

@@ -1,0 +1,229 @@
+"""Runs at W&B: which they are, what they are called, and what of them leaves the machine."""
+
+import json
+import os
+import shutil
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
+
+import pandas as pd
+import pytest
+import wandb
+import yaml
+from fuzz.processes import Running, script
+from wandb.sdk.launch.sweeps.utils import create_sweep_command_args, load_sweep_config
+
+from float_research import compose, overrides
+from float_research.files import sha256
+from float_research.tracking.runs import varied
+from float_research.tracking.tracker import TrackedRun
+from float_research.tracking.weights_and_biases import WeightsAndBiases, find_offline, run_id
+
+ROOT = Path(__file__).parents[2]
+TINY = ["model=tiny", "checkpoint=random", "face=none", "trainer.accelerator=cpu", "metrics=none"]
+OFFLINE = ["logger=wandb", "logger.wandb.mode=offline"]
+
+
+def places(folder: Path) -> list[Path]:
+    """W&B's folders below a folder, in the order in which the runs were told."""
+    found = [place for place in folder.rglob("offline-run-*") if place.is_dir()]
+    return sorted(found, key=lambda place: place.stat().st_ctime_ns)
+
+
+def told_ids(folder: Path) -> list[str]:
+    return [place.name.rpartition("-")[2] for place in places(folder)]
+
+
+def told(folder: Path) -> list[dict[str, Any]]:
+    """What W&B's files below a folder say of each run, in the order in which they were told."""
+    return [described(place) for place in places(folder)]
+
+
+def described(place: Path) -> dict[str, Any]:
+    command = [sys.executable, "-m", "wandb", "leet", "inspect", "--json", str(place)]
+    said = subprocess.run(command, check=True, capture_output=True, text=True).stdout
+    entries = [json.loads(line) for line in said.splitlines() if line.startswith("{")]
+    (run,) = [entry["run"] for entry in entries if entry["type"] == "run"]
+    names = {"id": "run_id", "name": "display_name", "group": "run_group", "kind": "job_type"}
+    return {**{short: run.get(name) for short, name in names.items()}, **{k: run.get(k) for k in ("project", "tags")}}
+
+
+def tracker(**settings: Any) -> WeightsAndBiases:
+    (made,) = compose.build_trackers(compose.compose_config(["logger=wandb", "output_dir=."]))
+    assert isinstance(made, WeightsAndBiases)
+    return WeightsAndBiases(**{**vars(made), **settings})
+
+
+def of(folder: Path, *given: str, **more: Any) -> TrackedRun:
+    settings: dict[str, Any] = {"config": {}, "sweep": None, "sheet": lambda clip: folder / "sheet.png", **more}
+    return TrackedRun(folder=folder, overrides=list(given), **settings)
+
+
+def test_a_sweep_that_is_told_again_is_the_same(speech: Callable[[float], Path], tmp_path: Path) -> None:
+    sweep = ["-m", *TINY, "nfe=2,3", "seed=4", f"data.audio={speech(0.3)}", f"hydra.sweep.dir={tmp_path / 'nfes'}"]
+    ended = script("infer", [*sweep, *OFFLINE], tmp_path / "first")
+    assert ended.code == 0, ended.error
+    runs = told(tmp_path)
+    assert [(run["name"], run["group"], run["kind"]) for run in runs] == [
+        ("nfe=2", "nfes", "infer"),
+        ("nfe=3", "nfes", "infer"),
+        ("summary of nfes", "nfes", "sweep"),
+    ]
+    ids = [run["id"] for run in runs]
+    assert len(set(ids)) == 3
+    time.sleep(1)  # W&B's folders are named by the second
+    assert script("infer", [*sweep, *OFFLINE, "resume=true"], tmp_path / "second").code == 0
+    assert told_ids(tmp_path) == [*ids, ids[-1]], "the summary alone, once more"
+    time.sleep(1)
+    again = script("track", [str(tmp_path / "nfes"), *OFFLINE], tmp_path / "third")
+    assert again.code == 0, again.error
+    assert told_ids(tmp_path)[4:] == ids
+    assert len(find_offline(tmp_path / "nfes").runs) == 2
+
+
+def test_what_was_not_told_is_one_sentence(speech: Callable[[float], Path], tmp_path: Path) -> None:
+    place = [f"data.audio={speech(0.3)}", "nfe=2", f"hydra.run.dir={tmp_path / 'run'}"]
+    assert script("infer", [*TINY, *place], tmp_path / "first").code == 0
+    (tmp_path / "other").mkdir()
+    (tmp_path / "other" / "record.json").write_text('{"clips": []}')
+    ended = script("track", [str(tmp_path), *OFFLINE], tmp_path / "second")
+    assert ended.code == 1
+    assert len(told(tmp_path / "run")) == 1, "one run costs no other"
+    assert f"{tmp_path / 'other'}: not told" in ended.error
+    for given, said in {
+        "nfe=3": "error: nfe=3 cannot be changed in a finished run; give logger=… and its settings alone\n",
+        "logger=none": "error: logger=none tells nobody; choose another, such as logger=wandb\n",
+    }.items():
+        ended = script("track", [str(tmp_path), given], tmp_path / "third")
+        assert (ended.code, ended.error) == (2, said)
+
+
+def test_agents_at_once_have_a_run_each(speech: Callable[[float], Path], tmp_path: Path) -> None:
+    shared = [*TINY, *OFFLINE, f"data.audio={speech(0.3)}", f"logger.wandb.dir={tmp_path / 'told'}"]
+    (tmp_path / "told").mkdir()
+    agents = []
+    for number in range(4):
+        given = ["--nfe=2", f"--seed={number}", f"hydra.run.dir={tmp_path / 'runs' / str(number)}"]
+        agents.append(Running("infer", [*given, *shared], tmp_path / str(number)))
+    assert [agent.finish().code for agent in agents] == [0] * 4
+    runs = told(tmp_path / "told")
+    assert sorted(run["name"].split()[1] for run in runs) == [f"seed={number}" for number in range(4)]
+    assert len({run["id"] for run in runs}) == 4
+
+
+def test_an_agents_run_is_the_one_that_it_was_given(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("WANDB_RUN_ID", "given")
+    tracker(mode="offline").run(of(tmp_path))
+    tracker(mode="offline").run(of(tmp_path / "0", sweep="s"))
+    wandb.teardown()
+    assert sorted(run["id"] for run in told(tmp_path)) == sorted(["given", run_id(tmp_path / "0", {})])
+
+
+def test_the_environment_counts_where_the_config_says_nothing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (tmp_path / "told").mkdir()
+    for name, value in {
+        "PROJECT": "p", "NAME": "n", "TAGS": "a,b", "DIR": str(tmp_path / "told"), "MODE": "offline",
+    }.items():  # fmt: skip
+        monkeypatch.setenv(f"WANDB_{name}", value)
+    tracker().run(of(tmp_path / "run", "nfe=3"))
+    (said,) = told(tmp_path / "told")
+    assert (said["project"], said["name"], said["tags"]) == ("p", "n", ["a", "b"])
+    tracker(project="q", name="m", tags=["c"], dir=str(tmp_path)).run(of(tmp_path / "run", "nfe=3"))
+    (said,) = told(tmp_path / "wandb")
+    assert (said["project"], said["name"], said["tags"]) == ("q", "m", ["c"])
+
+
+def test_disabled_tells_nothing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("WANDB_MODE", "disabled")
+    monkeypatch.setattr(wandb, "init", pytest.fail)
+    assert tracker().run(of(tmp_path)) is None
+    assert tracker().sweep(tmp_path, pd.DataFrame()) is None
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_names_are_short_and_made_of_what_varies(tmp_path: Path) -> None:
+    (tmp_path / "sweep.json").write_text(json.dumps({"nfe": "2,3", "solver": "euler", "data.image": "a/b.png,a/c.png"}))
+    given = ["solver=euler", "nfe=2", "data.image=a/b.png", "logger=wandb", "resume=true"]
+    assert of(tmp_path / "0", *given, sweep="s").name == "nfe=2 data.image=b.png"
+    assert of(tmp_path / "0", *given).name == "solver=euler nfe=2 data.image=b.png"
+    assert of(tmp_path / "0").name == "0"
+    many = [of(tmp_path, *(f"a{i}=1" for i in range(90)), f"b={b}").name for b in (1, 2)]
+    assert [len(name) for name in many] == [128, 128]
+    assert many[0] != many[1]
+    (tmp_path / "sweep.json").write_text("[")
+    assert varied(given[:2], tmp_path) == ["solver=euler", "nfe=2"], "what is not known may vary"
+
+
+class Online:
+    """A run at W&B, as far as it is used."""
+
+    def __init__(self, summary: dict[str, Any]) -> None:
+        self.resumed, self.summary, self.history = bool(summary), summary, list[Any]()
+        self.settings, self.url = SimpleNamespace(mode="online"), "https://wandb"
+
+    def log(self, values: Any) -> None:
+        self.history.append(values)
+
+
+@pytest.mark.parametrize(
+    ("before", "logged"), [({}, 1), ({"started": "now"}, 0), ({"error": "no", "started": "then"}, 1)]
+)
+def test_online_a_run_goes_on_and_says_nothing_twice(
+    before: dict[str, Any], logged: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    opened, asked = Online(dict(before)), dict[str, Any]()
+
+    @contextmanager
+    def init(**settings: Any) -> Iterator[Online]:
+        asked.update(settings)
+        yield opened
+
+    monkeypatch.setattr(wandb, "init", init)
+    clip = {"id": "a", "image": "", "audio": "", "metrics": {"x": 1}}
+    named = dict.fromkeys(("signature", "overrides", "seed", "device"))
+    numbers = {"totals": {}, "load_s": 1, "wall_s": 1, "peak_memory_mb": {}, "checkpoint": {}}
+    tracker(mode="online").run(of(tmp_path, record={**named, **numbers, "started": "now", "clips": [clip]}))
+    assert (asked["id"], asked["resume"]) == (run_id(tmp_path, {}), "allow")
+    assert len(opened.history) == logged
+    assert opened.summary["started"] == "now"
+    assert opened.summary.get("error") is None
+
+
+def test_no_other_file_leaves_the_machine(tmp_path: Path, speech: Callable[[float], Path]) -> None:
+    """A record that was changed names a file of its reader's."""
+    secret = shutil.copy(speech(0.3), tmp_path / "secret.wav")
+    run = tmp_path / "run"
+    clip = {"id": "a", "video": "../secret.wav", "image": str(secret), "audio": str(secret)}
+    hashes = {"video_sha256": sha256(secret), "image_sha256": "0" * 64}
+    record = {"totals": {}, "load_s": 1, "wall_s": 1, "peak_memory_mb": {}, "checkpoint": {}, "started": "now"}
+    record |= dict.fromkeys(("signature", "overrides", "seed", "device"))
+    tracker(mode="offline").run(of(run, record={**record, "clips": [{**clip, **hashes}]}))
+    wandb.teardown()
+    assert list(run.rglob("media")) == []
+    tracker(mode="offline").run(of(run / "2", record={**record, "clips": [{**clip, "audio_sha256": sha256(secret)}]}))
+    wandb.teardown()
+    assert [path.suffix for path in run.rglob("media/*/*")] == [".wav"]
+
+
+def test_what_an_agent_says_of_the_ready_sweep_is_understood() -> None:
+    ready = load_sweep_config(str(ROOT / "docs" / "wandb_sweep.yaml"))
+    assert ready is not None
+    assert ready == yaml.safe_load((ROOT / "docs" / "wandb_sweep.yaml").read_text())
+    first = {
+        name: {"value": said.get("value", said.get("values", [said.get("min")])[0])}
+        for name, said in ready["parameters"].items()
+    }
+    given = create_sweep_command_args({"args": first})["args"]
+    assert given[0] == "--solver=euler"
+    cfg = compose.compose_config([*overrides.arguments(given), "output_dir=."])
+    assert (cfg.nfe, cfg.guidance.audio.scale, list(cfg.metrics), list(cfg.logger)) == (
+        *(4, 1.0),
+        *(["motion", "sampling"], ["wandb"]),
+    )
+    assert os.path.basename(ready["program"]) == "float-research"
