@@ -193,7 +193,7 @@ def sweep_of(folder: Path) -> Path | None:
 def varied(overrides: Sequence[str], sweep: Path | None) -> list[str]:
     """The overrides of a run in which others of its sweep may differ, of files the names alone; places left out."""
     try:
-        swept = read_mapping(sweep / SWEEP) if sweep else {}
+        swept = read_sweep(sweep)[0] if sweep else {}
     except UserError:
         swept = {}
     told = [override.partition("=") for override in overrides]
