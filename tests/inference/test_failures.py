@@ -10,6 +10,7 @@ from typing import Any
 
 import pytest
 from fuzz.processes import script
+from omegaconf import OmegaConf
 from PIL import Image as PillowImage
 from rich.console import Console
 
@@ -92,8 +93,11 @@ def test_the_exit_code_says_that_clips_are_missing(folder: Path, tmp_path: Path)
 
 
 def test_a_dry_run_names_them(folder: Path, tmp_path: Path) -> None:
+    (folder / "notes.txt").write_text("nothing")
     content, said = run(tmp_path / "out", *grid(folder), "dry_run=true")
     assert len(content["failed"]) == 7
+    assert "left out of data.images: 1 without a picture (notes.txt)" in said
+    assert "left out of data.audios: 1 without a recording (notes.txt)" in said
     assert "not made: 7 of 16 clips" in said
 
 
@@ -194,7 +198,6 @@ def test_the_seed_of_a_clip_is_that_of_a_run_with_it(folder: Path, tmp_path: Pat
 
 def test_a_sweep_goes_on_and_ends_with_3(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     import pandas as pd
-    from omegaconf import OmegaConf
 
     config = OmegaConf.create({"hydra": {"sweep": {"dir": str(tmp_path)}}, "logger": {}})
     for failed, num_failed, code in ([0, 2], 0, 3), ([0, 2], 1, 1), ([0, 0], 0, None):
@@ -207,6 +210,21 @@ def test_a_sweep_goes_on_and_ends_with_3(tmp_path: Path, monkeypatch: pytest.Mon
             with pytest.raises(SystemExit) as ended:
                 sweep.Sweep().on_multirun_end(config)
             assert ended.value.code == code
+
+
+@pytest.mark.parametrize(("error", "code"), [(UserError("summary.csv is not ours"), 2), (ValueError("x"), 1)])
+def test_a_sweep_that_cannot_be_summed_up_does_not_end_with_0(
+    error: Exception, code: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    def fails(*_: object) -> None:
+        raise error
+
+    config = OmegaConf.create({"hydra": {"sweep": {"dir": str(tmp_path)}}, "logger": {}})
+    monkeypatch.setattr("float_research.tracking.summary.report", fails)
+    with pytest.raises(SystemExit) as ended:
+        sweep.Sweep().on_multirun_end(config)
+    assert ended.value.code == code
+    assert str(error) in capsys.readouterr().err
 
 
 def test_an_older_record_says_nothing_of_failures(tmp_path: Path) -> None:
