@@ -159,6 +159,13 @@ def write(path: Path, rows: list[dict[str, Any]]) -> list[str]:
     return ["data=manifest", f"data.file={path}"]
 
 
+def test_a_manifest_skips_as_a_folder_does(folder: Path, tmp_path: Path) -> None:
+    rows = [{"image": folder / "face0.png", "audio": folder / f"say{say}.wav", "id": say} for say in (0, 3)]
+    content, said = run(tmp_path / "out", *write(tmp_path / "clips.csv", rows), "dry_run=true")
+    assert [clip["id"] for clip in content["failed"]] == ["3"]
+    assert "not made: 1 of 2 clips" in said
+
+
 def test_what_a_row_chooses_is_made_anew_when_it_changes(folder: Path, tmp_path: Path) -> None:
     files = {"image": folder / "face0.png", "audio": folder / "say2.wav"}
     rows: list[dict[str, Any]] = [{**files, "id": "a"}, {**files, "id": "b", "seed": 1}]
