@@ -166,6 +166,14 @@ def test_a_manifest_skips_as_a_folder_does(folder: Path, tmp_path: Path) -> None
     assert "not made: 1 of 2 clips" in said
 
 
+def test_a_run_whose_broken_files_were_left_out_is_whole(folder: Path, tmp_path: Path) -> None:
+    rows = [{"image": folder / "face0.png", "audio": folder / f"say{say}.wav", "id": say} for say in (0, 3)]
+    content, _ = run(tmp_path / "out", *write(tmp_path / "clips.csv", rows))
+    assert len(content["failed"]) == 1
+    content, _ = run(tmp_path / "out", *write(tmp_path / "clips.csv", rows[:1]), "resume=true")
+    assert (content["clips_kept"], content["failed"]) == (1, [])
+
+
 def test_what_a_row_chooses_is_made_anew_when_it_changes(folder: Path, tmp_path: Path) -> None:
     files = {"image": folder / "face0.png", "audio": folder / "say2.wav"}
     rows: list[dict[str, Any]] = [{**files, "id": "a"}, {**files, "id": "b", "seed": 1}]
