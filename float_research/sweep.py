@@ -82,6 +82,14 @@ class Sweep(Callback):
             end_with(self.process)
 
     def on_multirun_end(self, config: DictConfig, **kwargs: Any) -> None:
+        try:
+            self._sum_up(config)
+        except Exception as error:  # which Hydra would make a warning of
+            if cli.WANTS_TRACEBACK:
+                raise
+            cli.fail(*cli.sentence(error))
+
+    def _sum_up(self, config: DictConfig) -> None:
         from float_research.tracking.summary import report
 
         folder, console = Path(config.hydra.sweep.dir), stdout()

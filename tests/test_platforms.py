@@ -24,7 +24,7 @@ from float_research.tracking.record import device_name, peak_memory_mb
 
 ROOT = Path(__file__).parents[1]
 BARE = """
-import os, runpy, signal, sys
+import enum, os, runpy, signal, sys
 import lightning.fabric.utilities.imports, psutil  # which have other code for other systems
 lightning.fabric.utilities.imports._IS_WINDOWS = True
 import lightning.fabric.plugins.environments.slurm, lightning.pytorch.trainer.connectors.signal_connector
@@ -38,6 +38,7 @@ class Absent:
 sys.meta_path.insert(0, Absent())
 for name in ("fcntl", "resource", "pwd", "grp", "termios"):
     sys.modules.pop(name, None)
+signal.Signals = enum.IntEnum("Signals", {name: getattr(signal, name) for name in ("SIGINT", "SIGTERM", "SIGABRT")})
 for name in ("SIGUSR1", "SIGUSR2", "SIGHUP", "SIGQUIT", "SIGALRM", "SIGPIPE"):
     delattr(signal, name)
 for name in ("O_NOFOLLOW", "O_NONBLOCK", "pathconf", "getuid", "geteuid"):
@@ -66,6 +67,8 @@ def test_runs_and_sweeps_need_nothing_of_unix_alone(speech: Callable[[float], Pa
 
 def test_where_nothing_locks_nobody_waits_and_parts_stay(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(locks, "FCNTL", None)
+    for name in ("O_NOFOLLOW", "O_NONBLOCK"):
+        monkeypatch.delattr(os, name)
     (tmp_path / ".a.part").touch()
     sweep_parts(tmp_path)
     assert (tmp_path / ".a.part").exists(), "somebody may be at work there"

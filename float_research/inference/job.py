@@ -200,7 +200,8 @@ class Job:
             tell(line)
         if self.checkpoint.notice:
             tell(self.checkpoint.notice)
-        say(console, f"videos: {self.output_dir / 'videos'}")
+        videos = [self.output_dir / clip["video"] for clip in content["clips"]]
+        say(console, f"video: {videos[0]}" if len(videos) == 1 else f"videos: {videos[0].parent}")
         say(console, f"record: {self.output_dir / record.RECORD}")
         return content
 

@@ -10,6 +10,7 @@ from typing import Any
 
 import pytest
 from fuzz.processes import script
+from omegaconf import OmegaConf
 from PIL import Image as PillowImage
 from rich.console import Console
 
@@ -92,8 +93,11 @@ def test_the_exit_code_says_that_clips_are_missing(folder: Path, tmp_path: Path)
 
 
 def test_a_dry_run_names_them(folder: Path, tmp_path: Path) -> None:
+    (folder / "notes.txt").write_text("nothing")
     content, said = run(tmp_path / "out", *grid(folder), "dry_run=true")
     assert len(content["failed"]) == 7
+    assert "left out of data.images: 1 without a picture (notes.txt)" in said
+    assert "left out of data.audios: 1 without a recording (notes.txt)" in said
     assert "not made: 7 of 16 clips" in said
 
 
@@ -155,6 +159,21 @@ def write(path: Path, rows: list[dict[str, Any]]) -> list[str]:
     return ["data=manifest", f"data.file={path}"]
 
 
+def test_a_manifest_skips_as_a_folder_does(folder: Path, tmp_path: Path) -> None:
+    rows = [{"image": folder / "face0.png", "audio": folder / f"say{say}.wav", "id": say} for say in (0, 3)]
+    content, said = run(tmp_path / "out", *write(tmp_path / "clips.csv", rows), "dry_run=true")
+    assert [clip["id"] for clip in content["failed"]] == ["3"]
+    assert "not made: 1 of 2 clips" in said
+
+
+def test_a_run_whose_broken_files_were_left_out_is_whole(folder: Path, tmp_path: Path) -> None:
+    rows = [{"image": folder / "face0.png", "audio": folder / f"say{say}.wav", "id": say} for say in (0, 3)]
+    content, _ = run(tmp_path / "out", *write(tmp_path / "clips.csv", rows))
+    assert len(content["failed"]) == 1
+    content, _ = run(tmp_path / "out", *write(tmp_path / "clips.csv", rows[:1]), "resume=true")
+    assert (content["clips_kept"], content["failed"]) == (1, [])
+
+
 def test_what_a_row_chooses_is_made_anew_when_it_changes(folder: Path, tmp_path: Path) -> None:
     files = {"image": folder / "face0.png", "audio": folder / "say2.wav"}
     rows: list[dict[str, Any]] = [{**files, "id": "a"}, {**files, "id": "b", "seed": 1}]
@@ -194,7 +213,6 @@ def test_the_seed_of_a_clip_is_that_of_a_run_with_it(folder: Path, tmp_path: Pat
 
 def test_a_sweep_goes_on_and_ends_with_3(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     import pandas as pd
-    from omegaconf import OmegaConf
 
     config = OmegaConf.create(
         {"hydra": {"sweep": {"dir": str(tmp_path)}}, "logger": {}, "dry_run": False, "submit": False}
@@ -209,6 +227,21 @@ def test_a_sweep_goes_on_and_ends_with_3(tmp_path: Path, monkeypatch: pytest.Mon
             with pytest.raises(SystemExit) as ended:
                 sweep.Sweep().on_multirun_end(config)
             assert ended.value.code == code
+
+
+@pytest.mark.parametrize(("error", "code"), [(UserError("summary.csv is not ours"), 2), (ValueError("x"), 1)])
+def test_a_sweep_that_cannot_be_summed_up_does_not_end_with_0(
+    error: Exception, code: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    def fails(*_: object) -> None:
+        raise error
+
+    config = OmegaConf.create({"hydra": {"sweep": {"dir": str(tmp_path)}}, "logger": {}})
+    monkeypatch.setattr("float_research.tracking.summary.report", fails)
+    with pytest.raises(SystemExit) as ended:
+        sweep.Sweep().on_multirun_end(config)
+    assert ended.value.code == code
+    assert str(error) in capsys.readouterr().err
 
 
 def test_an_older_record_says_nothing_of_failures(tmp_path: Path) -> None:

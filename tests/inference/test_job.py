@@ -22,6 +22,7 @@ from float_research import compose
 from float_research.data.audio import listen
 from float_research.data.examples import example
 from float_research.errors import UserError
+from float_research.inference.plan import clip_table
 from float_research.models.checkpoint import Demo, Official, Random, parameter_shapes
 from float_research.stopping import Stopped, stoppable
 from float_research.video.reader import probe, read_frames
@@ -195,6 +196,12 @@ def test_a_dry_run_says_what_a_run_does_and_writes_nothing(manifest: Path, tmp_p
         assert [int(cell) for cell in lines[clip["id"]]] == list(counts)
     weights = sum(value.numel() for value in job(tmp_path).build_model().state_dict().values())
     assert float(lines["weights"][0]) == pytest.approx(weights * 4 / 1e6, abs=1)
+
+
+def test_videos_that_are_named_as_their_clips_have_no_column() -> None:
+    usual, other = (clip_table(["frames"], [["a", "1", f"videos/{name}.mp4"]], "made") for name in "ab")
+    assert (usual.names, usual.rows) == (["clip", "frames"], [["a", "1"]])
+    assert (other.names, other.rows) == (["clip", "frames", "video"], [["a", "1", "videos/b.mp4"]])
 
 
 def test_a_clip_that_fails_leaves_no_record(manifest: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

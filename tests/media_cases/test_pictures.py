@@ -5,8 +5,9 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from PIL import Image as PillowImage
 
-from float_research.data.image import read_image
+from float_research.data.image import read_image, register_heif
 from float_research.errors import UserError
 from float_research.media import Limits
 from media_cases.pictures import CASES, Case
@@ -33,3 +34,13 @@ def test_a_picture_as_people_have_it(case: Case, tmp_path: Path, caplog: pytest.
     else:
         assert case.told in messages[0]
         assert str(path) in messages[0]
+
+
+def test_pillow_learns_of_heic_by_itself(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """These cases taught it before, to build theirs."""
+    (case,) = (case for case in CASES if case.name == "HEIC")
+    path = case.build(tmp_path)
+    monkeypatch.delitem(PillowImage.OPEN, "HEIF")
+    monkeypatch.setattr(PillowImage, "ID", [format for format in PillowImage.ID if format != "HEIF"])
+    register_heif.cache_clear()
+    assert read_image(path, "blue", LIMITS).shape == (20, 32, 3)

@@ -9,6 +9,7 @@ import pytest
 from rich.console import Console
 
 from float_research.errors import UserError
+from float_research.tracking.record import write_failure
 from float_research.tracking.runs import find, overridden
 from float_research.tracking.summary import report, summarise
 
@@ -85,6 +86,30 @@ def test_files_hold_the_same_table(sweep: Path) -> None:
     assert "3 runs" in said
     assert "dopri5" in said
     assert not list(sweep.glob(".*.part"))
+
+
+def test_what_is_printed_are_the_words_of_the_records(sweep: Path) -> None:
+    """Lists, and what else Rich would take for markup; the number of clips that failed where there are any."""
+
+    def said() -> str:
+        console = Console(record=True, width=200, file=io.StringIO())
+        report(sweep, console)
+        return console.export_text()
+
+    assert "failed" not in said()
+    put(sweep / "11", "metrics=[flicker]", "name='[/x]'", evaluations=9)
+    put(sweep / "12", "metrics=[motion,flicker]", "name='[red]a'", evaluations=9)
+    content = json.loads((sweep / "12" / "record.json").read_text())
+    failed = [{"id": "a", "image": "a.png", "audio": "a.wav", "reason": "damaged"}]
+    (sweep / "12" / "record.json").write_text(json.dumps({**content, "failed": failed}))
+    write_failure(sweep / "13", "name='[/y]'", "image [/z].png cannot be read")
+    rows = [[cell.strip() for cell in line.split("│")] for line in said().splitlines() if line.startswith("│ 1")]
+    failed_run, _, eleven, twelve = rows
+    assert failed_run[1:4] == ["13", "name='[/y]'", "image [/z].png cannot be read"]
+    assert [eleven[4:8], twelve[4:8]] == [
+        ["[flicker]", "[/x]", "100", "0"],
+        ["[motion,flicker]", "[red]a", "100", "1"],
+    ]
 
 
 def test_damaged_records_are_named_and_the_rest_is_shown(sweep: Path) -> None:
