@@ -71,11 +71,11 @@ def apart() -> Iterator[None]:
         Singleton._instances |= former
 
 
-def build(config: DictConfig) -> Any:
-    """Instantiates a config node. A part's own UserError comes through as it was raised."""
+def build(config: DictConfig, **more: Any) -> Any:
+    """Instantiates a config node, with `more` arguments. A part's own UserError comes through as it was raised."""
     check_types(config)
     try:
-        return instantiate(escaped(config), _convert_="all")
+        return instantiate(escaped(config), _convert_="all", **more)
     except InstantiationException as error:
         cause: BaseException | None = error
         while cause is not None:
@@ -184,7 +184,7 @@ def build_trainer(cfg: DictConfig) -> "Trainer":
 def make_trainer(node: DictConfig, **more: Any) -> Any:
     """A trainer. Raises a UserError for an accelerator that this machine lacks, which names the setting."""
     try:
-        return instantiate(node, _convert_="all", **more)
+        return build(node, **more)
     except InstantiationException as error:
         if node.accelerator in ("auto", "cpu") or error.__cause__ is None:
             raise

@@ -55,10 +55,12 @@ def allowed(keys: Sequence[Any], target: str, folder: Path, trusted: Sequence[st
 
 @cache
 def targets(group: str, folder: Path) -> frozenset[str]:
-    """The classes that the files of a group name, and those of the groups that their defaults take in."""
+    """The classes that the files of a group name, and those of the files and groups that their defaults take in."""
     if not re.fullmatch(r"\w+", group):
         return frozenset()
     texts = [path.read_text(encoding="utf-8") for path in sorted((folder / group).glob("*.yaml"))]
+    shared = {name for text in texts for name in re.findall(r"- /(\w+/\w+)@", text)}
+    texts += [(folder / f"{name}.yaml").read_text(encoding="utf-8") for name in sorted(shared)]
     found = {name for text in texts for name in re.findall(rf"{TARGET}: *([\w.]+)", text)}
     others = {name for text in texts for name in re.findall(r"- /(\w+)@", text)} - {group}
     return frozenset(found.union(*(targets(other, folder) for other in others)))
