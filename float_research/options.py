@@ -23,9 +23,9 @@ TOLD, BEFORE = "command-line", SearchPathQuery(provider="schema")
 
 
 def config_folder() -> Path:
-    """`conf/`, beside the package in a source tree and inside it once installed."""
+    """`conf/`, beside the package and linked into it in a source tree, and inside it once installed."""
     inside = Path(__file__).parent / "conf"
-    return inside if inside.is_dir() else Path(__file__).parents[1] / "conf"
+    return inside.resolve() if inside.is_dir() else Path(__file__).parents[1] / "conf"
 
 
 def parts(groups: Sequence[str]) -> str:
