@@ -203,6 +203,8 @@ def build_job(cfg: DictConfig) -> "Job":
         from float_research.inference.module import Naming
         from float_research.inference.resuming import KEEP
 
+    if "output_dir" not in cfg:
+        raise UserError(f"these are the settings of a finished run; {command('rerun')} FOLDER makes it again elsewhere")
     if "_target_" not in cfg.data:
         raise UserError(f"this data=… is for {command('train')}; choose data=pair, data=grid or data=manifest")
     for name, wanted in {

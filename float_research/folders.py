@@ -1,9 +1,12 @@
-"""Folders that the package writes to: empty, its own, or refused."""
+"""Folders that the package writes to: empty, its own, or refused; and one run in each at a time."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from itertools import count
 from pathlib import Path
 
 from float_research.errors import UserError, printable, reading
+from float_research.locks import lock
 
 
 def visible(folder: Path) -> set[str]:
@@ -23,3 +26,35 @@ def require_own(folder: Path, setting: str, is_ours: Callable[[Path], bool]) -> 
             f"{setting}={printable(folder, 1000)} holds other files ({printable(min(others))}); "
             "choose a folder that is new or empty"
         )
+
+
+@contextmanager
+def occupied(folder: Path, name: str, setting: str, *, what: str) -> Iterator[None]:
+    """Keeps a folder for one `what`, such as a run, by a lock on its file `name`.
+
+    Raises:
+        UserError: another one is at work there.
+    """
+    folder.mkdir(parents=True, exist_ok=True)
+    with (folder / name).open("w") as file:
+        try:
+            lock(file.fileno(), inherited=False)  # by workers that outlive us
+        except BlockingIOError as error:
+            raise UserError(
+                f"another {what} is at work in {setting}={printable(folder, 1000)}; wait for its end, or choose "
+                f"another {setting}"
+            ) from error
+        yield
+
+
+def fresh(folder: Path) -> Path:
+    """Makes a folder that was not there: of this name, or else with -2, -3 and so on behind it."""
+    folder.parent.mkdir(parents=True, exist_ok=True)
+    for number in count(1):
+        made = folder if number == 1 else folder.with_name(f"{folder.name}-{number}")
+        try:
+            made.mkdir()
+        except FileExistsError:
+            continue
+        return made
+    raise AssertionError("numbers have no end")

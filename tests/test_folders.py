@@ -60,7 +60,7 @@ def test_a_run_takes_its_own_folder_again(run: Callable[..., None], tmp_path: Pa
     assert config.read_text().startswith(MARK)
     (folder / "notes.txt").write_text("mine")
     run("nfe=3")
-    config.write_text(config.read_text().removeprefix(MARK))
+    config.write_text("output_dir: run\n" + config.read_text().removeprefix(MARK))
     run("nfe=2")
     assert config.read_text().startswith(MARK), "a folder of version 0.1 is known by its settings"
     assert (folder / "notes.txt").read_text() == "mine"

@@ -4,6 +4,7 @@ import logging
 import time
 import warnings
 from collections.abc import Callable, Mapping, Sequence
+from contextlib import nullcontext
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from functools import partial
@@ -22,7 +23,7 @@ from float_research.conditioning.emotion import EmotionSource
 from float_research.data.clips import SKIP, TOY, ClipDataModule, ClipLoader, ClipSource, Once
 from float_research.errors import UserError, printable
 from float_research.files import sweep_parts
-from float_research.folders import require_own
+from float_research.folders import occupied, require_own
 from float_research.inference.failures import Failures
 from float_research.inference.measuring import MEASURED, Measures, measured_by, motion_depends, of_run, told_absent
 from float_research.inference.module import FAILED, FloatInference, Naming
@@ -42,13 +43,15 @@ from float_research.program import command
 from float_research.sampling.sampler import Sampler
 from float_research.texts import read_mapping
 from float_research.tracking import record
-from float_research.tracking.code import git_state, uncommitted, write_code
+from float_research.tracking.code import PATCH, git_state, uncommitted, write_code
 from float_research.tracking.record import Identity
 from float_research.tracking.runs import read_config
 from float_research.tracking.tracker import TrackedRun, Tracker, tell
 from float_research.types import Clip, FailedClip
 from float_research.video.writer import H264
 
+LOCK = ".run.lock"
+"""In the folder of a run that is at work."""
 PHOTO_IN_TOY_WORLD = (
     "{image} is no toy portrait, and the demo weights have seen nothing else: expect a smeared, drifting face. "
     "Make toy portraits with {command}, or get the official weights (README)."
@@ -114,6 +117,15 @@ class Job:
                 tell(line)
             return {"failed": failures.record()}
         require_own(self.output_dir, "output_dir", record.is_run)
+        first = getattr(rank_zero_only, "rank", 0) == 0
+        with occupied(self.output_dir, LOCK, "output_dir", what="run") if first else nullcontext():
+            return self._run(clips, planned, failures, console)
+
+    def _run(
+        self, clips: Sequence[Clip], planned: list[PlannedClip], failures: Failures, console: Console
+    ) -> dict[str, Any] | None:
+        """Makes what is missing of the planned clips, and the record."""
+        tell = rank_zero_only(partial(say, console, style="bold yellow", once=self.sweep))
         run = record.identity(self.config, self.checkpoint.fingerprint())
         before = made_before(planned, run) if self.resume else Before(same=(), other=())
         for line in before.told(self.resume):
@@ -338,7 +350,7 @@ class Job:
         videos.mkdir(parents=True, exist_ok=True)
         for folder in (self.output_dir, videos):
             sweep_parts(folder)
-        for name in (record.RECORD, record.FAILURE):
+        for name in (record.RECORD, record.FAILURE, PATCH):
             (self.output_dir / name).unlink(missing_ok=True)
         for item in missing:
             for suffix in (".json", FAILED, *MEASURED):

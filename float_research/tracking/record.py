@@ -168,8 +168,8 @@ def write_yaml(path: Path, content: Mapping[str, Any], *, mark: str = "") -> Non
 
 
 def write_config(folder: Path, config: Mapping[str, Any]) -> None:
-    """Writes the settings of a run under our mark."""
-    write_yaml(folder / CONFIG, config, mark=MARK)
+    """Writes the settings of a run under our mark. Its place is none of them: who reads them writes elsewhere."""
+    write_yaml(folder / CONFIG, {name: value for name, value in config.items() if name != "output_dir"}, mark=MARK)
 
 
 def is_run(folder: Path) -> bool:

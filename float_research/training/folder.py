@@ -6,10 +6,10 @@ from pathlib import Path
 
 from lightning.fabric.utilities.rank_zero import rank_zero_only
 
-from float_research.errors import UserError, printable
+from float_research import folders
+from float_research.errors import UserError
 from float_research.files import sweep_parts
 from float_research.folders import require_own, visible
-from float_research.locks import lock
 from float_research.texts import read_yaml
 from float_research.tracking.record import CONFIG
 
@@ -52,15 +52,7 @@ def occupied(folder: Path) -> Iterator[None]:
     if not FIRST:
         yield
         return
-    folder.mkdir(parents=True, exist_ok=True)
-    with (folder / LOCK).open("w") as file:
-        try:
-            lock(file.fileno(), inherited=False)  # by workers that outlive us
-        except BlockingIOError as error:
-            raise UserError(
-                f"another training is at work in output_dir={printable(folder, 1000)}; wait for its end, or choose "
-                "another output_dir"
-            ) from error
+    with folders.occupied(folder, LOCK, "output_dir", what="training"):
         for place in (folder, folder / PREVIEWS):
             sweep_parts(place)
         yield

@@ -1,0 +1,115 @@
+"""A finished run is made again somewhere else; what differs is said, and nothing in its record is more than data."""
+
+import json
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+from fuzz.processes import Ended, script
+from rich.console import Console
+
+from float_research import compose, rerunning
+from float_research.errors import UserError
+from float_research.tracking.record import write_config
+
+TINY = ["model=tiny", "checkpoint=random", "face=none", "trainer.accelerator=cpu", "metrics=none"]
+QUIET = Console(quiet=True)
+
+
+@pytest.fixture
+def first(tmp_path: Path, speech: Callable[[float], Path]) -> Path:
+    """A finished run."""
+    told = [*TINY, f"data.audio={speech(0.4)}", "nfe=3", "guidance.audio.scale=1.5"]
+    job = compose.build_job(compose.compose_config([*told, f"output_dir={tmp_path / 'first'}"]))
+    content = job.run(QUIET)
+    assert content is not None
+    content["overrides"] = told  # as a script's record has them
+    (tmp_path / "first" / "record.json").write_text(json.dumps(content))
+    return tmp_path / "first"
+
+
+def settings(folder: Path) -> dict[str, Any]:
+    return yaml.safe_load((folder / "config.yaml").read_text())
+
+
+def test_the_same_run_elsewhere(first: Path, tmp_path: Path) -> None:
+    assert "output_dir" not in settings(first)
+    again = rerunning.again(first, [], tmp_path / "second")
+    assert again.differs == []
+    assert list(rerunning.other_code(again)) == []
+    content = compose.build_job(again.config).run(QUIET)
+    assert content is not None
+    assert settings(tmp_path / "second") == settings(first) | {"time": settings(tmp_path / "second")["time"]}
+    [line] = rerunning.compared(again.record, content)
+    assert line.endswith(": the same motion, bit by bit")
+
+
+def test_other_settings_code_and_versions_are_told(first: Path, tmp_path: Path) -> None:
+    content = json.loads((first / "record.json").read_text())
+    changed = {"sources": "other", "git": {"commit": "abc", "changed": True}, "versions": {"torch": "1.0"}}
+    (first / "record.json").write_text(json.dumps(content | changed))
+    again = rerunning.again(first, ["solver=midpoint", "seed=3"], tmp_path / "second")
+    assert again.differs == [
+        "seed: 15 → 3",
+        "solver._target_: float_research.sampling.solver.Euler → float_research.sampling.solver.Midpoint",
+    ]
+    code, *versions = rerunning.other_code(again)
+    assert code.startswith("code: other than that of the run, of commit abc")
+    assert any(line.startswith("torch: 1.0 → ") for line in versions)
+    made = compose.build_job(again.config).run(QUIET)
+    assert made is not None
+    [line] = rerunning.compared(again.record, made)
+    assert line.endswith(": other motion")
+
+
+def test_defaults_that_changed_meanwhile_are_as_they_were(first: Path, tmp_path: Path) -> None:
+    then = settings(first)
+    then["guidance"]["emotion"]["scale"], then["seed"] = 0.25, 99  # other defaults of another day
+    write_config(first, then)
+    again = rerunning.again(first, ["seed=4"], tmp_path / "second")
+    assert again.config.guidance.emotion.scale == 0.25
+    assert again.config.guidance.audio.scale == 1.5
+    assert again.config.seed == 4
+    assert again.differs == ["seed: 99 → 4"]
+
+
+@pytest.mark.parametrize(
+    ("override", "said"),
+    [
+        ("name='${oc.env:HOME}'", "is no setting of a run"),
+        ("hydra.searchpath=[file:///tmp]", "is no setting of a run"),
+        ("solver._target_=os.system", "is no part of this framework"),
+    ],
+)
+def test_a_record_that_does_more_than_choose_is_refused(first: Path, tmp_path: Path, override: str, said: str) -> None:
+    content = json.loads((first / "record.json").read_text())
+    content["overrides"].append(override)
+    (first / "record.json").write_text(json.dumps(content))
+    with pytest.raises(UserError, match=said):
+        rerunning.again(first, [], tmp_path / "second")
+    assert not (tmp_path / "second").exists()
+
+
+def rerun(*arguments: str, folder: Path) -> Ended:
+    return script("rerun", arguments, folder)
+
+
+def test_the_command_says_what_differs_and_leaves_the_first_alone(first: Path, tmp_path: Path) -> None:
+    before = {path: path.read_bytes() for path in first.rglob("*") if path.is_file()}
+    ended = rerun(str(first), "nfe=4", folder=tmp_path)
+    assert ended.code == 0, ended.error
+    assert "nfe: 3 → 4" in ended.output
+    assert ": other motion" in ended.output
+    [record] = (tmp_path / "outputs" / "infer").glob("*/record.json")
+    assert json.loads(record.read_text())["totals"]["measured"]["evaluations"] > 0
+    assert {path: path.read_bytes() for path in first.rglob("*") if path.is_file()} == before
+    refused = script("infer", ["--config-path", str(first), "--config-name", "config", "nfe=4"], tmp_path)
+    assert refused.code == 2
+    assert "rerun" in refused.error
+    assert {path: path.read_bytes() for path in first.rglob("*") if path.is_file()} == before
+    nowhere = rerun(str(tmp_path / "nothing"), folder=tmp_path)
+    assert nowhere.code == 2
+    assert "nothing/record.json" in nowhere.error
+    assert len(list((tmp_path / "outputs" / "infer").iterdir())) == 1, "nothing was begun"
