@@ -1,7 +1,8 @@
 """Folders that the package writes to: empty, its own, or refused; and one run in each at a time."""
 
+import os
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from itertools import count
 from pathlib import Path
 
@@ -30,21 +31,38 @@ def require_own(folder: Path, setting: str, is_ours: Callable[[Path], bool]) -> 
 
 @contextmanager
 def occupied(folder: Path, name: str, setting: str, *, what: str) -> Iterator[None]:
-    """Keeps a folder for one `what`, such as a run, by a lock on its file `name`.
+    """Keeps a folder for one `what`, such as a run, by a lock on its file `name`, which is gone at the end.
 
     Raises:
         UserError: another one is at work there.
     """
     folder.mkdir(parents=True, exist_ok=True)
-    with (folder / name).open("w") as file:
-        try:
-            lock(file.fileno(), inherited=False)  # by workers that outlive us
-        except BlockingIOError as error:
-            raise UserError(
-                f"another {what} is at work in {setting}={printable(folder, 1000)}; wait for its end, or choose "
-                f"another {setting}"
-            ) from error
-        yield
+    path = folder / name
+    while True:
+        with path.open("w") as file:
+            try:
+                lock(file.fileno(), inherited=False)  # by workers that outlive us
+            except BlockingIOError as error:
+                raise UserError(
+                    f"another {what} is at work in {setting}={printable(folder, 1000)}; wait for its end, or choose "
+                    f"another {setting}"
+                ) from error
+            if not is_open(path, file.fileno()):  # the one before removed it meanwhile
+                continue
+            try:
+                yield
+            finally:
+                with suppress(OSError):  # Windows removes no file that is open
+                    path.unlink()
+            return
+
+
+def is_open(path: Path, descriptor: int) -> bool:
+    """Whether an open file is the one that has this name now."""
+    try:
+        return os.path.samestat(path.stat(), os.fstat(descriptor))
+    except FileNotFoundError:
+        return False
 
 
 def fresh(folder: Path) -> Path:

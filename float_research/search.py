@@ -2,6 +2,7 @@
 
 import json
 from collections.abc import Callable, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from functools import partial
 from math import inf, isfinite, nan, prod
@@ -29,7 +30,7 @@ from float_research.files import whole
 from float_research.overrides import literal
 from float_research.printing import Table, say
 from float_research.sweep import begin
-from float_research.tracking.record import FAILURE, RECORD, read_record, write_failure, write_text
+from float_research.tracking.record import FAILURE, RECORD, identity, read_record, write_failure, write_text
 from float_research.tracking.runs import overridden
 from float_research.tracking.tracker import run_numbers
 
@@ -44,8 +45,8 @@ class Search:
     """Runs of settings from a `space`, besides `fixed` ones, for the best of each `objective` in the runs' records.
 
     `launch` makes runs of lists of overrides, numbered from a first number on, and returns what each raised; `place`
-    says where a run's record will be. All choices depend on the study so far and on `seed` alone, so that a search that
-    was cut off goes on as if it had not been.
+    says where a run's record will be, and `code` what code would make it. All choices depend on the study so far and on
+    `seed` alone, so that a search that was cut off goes on as if it had not been.
     """
 
     study: optuna.Study
@@ -58,6 +59,7 @@ class Search:
     fixed: Sequence[str]
     folder: Path
     place: Callable[[Sequence[str], int], Path]
+    code: Callable[[Sequence[str]], str]
     launch: Callable[[Sequence[Sequence[str]], int], Sequence[Exception | None]]
 
     def run(self, console: Console) -> list[dict[str, Any]]:
@@ -73,6 +75,9 @@ class Search:
                 self.study.tell(trial.number, state=TrialState.FAIL)
         if before := len(self._launched()):
             say(console, f"goes on after {before} of {self.n_trials} runs")
+            if others := self._of_other_code():
+                said = f"runs {', '.join(map(str, others))} were made by other code, and what they came to is chosen by"
+                say(console, f"{said}; another hydra.sweep.dir searches anew", style="bold yellow")
         while batch := self._in_state(TrialState.RUNNING)[: self.n_jobs] or self._chosen():
             self._make(batch)
         return self._report(console)
@@ -82,6 +87,16 @@ class Search:
 
     def _launched(self) -> list[FrozenTrial]:
         return [trial for trial in self.study.get_trials(deepcopy=False) if RUN in trial.user_attrs]
+
+    def _of_other_code(self) -> list[int]:
+        """The runs whose results other code than that of today made."""
+        found = []
+        for trial in self._in_state(TrialState.COMPLETE):
+            overrides, run = self._overrides(trial), trial.user_attrs[RUN]
+            with suppress(UserError):  # a record that is gone says nothing
+                if read_record(self.place(overrides, run) / RECORD).get("sources") != self.code(overrides):
+                    found.append(run)
+        return found
 
     def _chosen(self) -> list[FrozenTrial]:
         """New trials, at most `n_jobs`."""
@@ -250,6 +265,11 @@ def build(sweeper: Any, arguments: Sequence[str]) -> Search:
             config.hydra.job.num = run
         return Path(config.hydra.sweep.dir) / config.hydra.sweep.subdir
 
+    def code(overrides: Sequence[str]) -> str:
+        config = OmegaConf.to_container(loader.load_sweep_config(sweeper.config, list(overrides)), resolve=False)
+        assert isinstance(config, dict)
+        return identity({str(name): value for name, value in config.items() if name != "hydra"}, "").sources
+
     def launch(batch: Sequence[Sequence[str]], first: int) -> list[Exception | None]:
         try:
             return [raised(ended) for ended in sweeper.launcher.launch(batch, initial_job_idx=first)]
@@ -275,5 +295,6 @@ def build(sweeper: Any, arguments: Sequence[str]) -> Search:
         fixed=fixed,
         folder=folder,
         place=place,
+        code=code,
         launch=launch,
     )

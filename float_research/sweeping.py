@@ -11,13 +11,13 @@ from hydra.core.override_parser.types import Glob, Override
 from hydra.errors import HydraException
 from hydra.types import RunMode
 from omegaconf import OmegaConf
-from rich.console import Console
 
 from float_research import cli
 from float_research.compose import check_type
 from float_research.errors import UserError, printable
 from float_research.options import options_of
 from float_research.overrides import literal, quoted
+from float_research.printing import stdout
 from float_research.submission import require_submitit, submit, tell
 from float_research.sweep import Run, begin, identity, ordered
 
@@ -58,7 +58,7 @@ def sweep(sweeper: Any, arguments: Sequence[str]) -> None:
             for ended in sweeper.launcher.launch(batch, initial_job_idx=first):
                 _ = ended.return_value  # raises what its script did not see to
     if jobs:
-        tell(jobs, config, Console())
+        tell(jobs, config, stdout())
 
 
 def check(sweeper: Any, runs: Sequence[Run]) -> None:

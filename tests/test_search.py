@@ -101,6 +101,7 @@ def searching(tmp_path: Path) -> Searching:
             fixed=["budget=evaluations"],
             folder=folder or tmp_path,
             place=lambda overrides, run: (folder or tmp_path) / str(run),
+            code=lambda overrides: "today",
             launch=World(folder or tmp_path),
         )
         return replace(searched, **settings)
@@ -245,8 +246,11 @@ def test_the_script_searches_through_a_launcher_and_goes_on_through_another(
     assert one.datetime_complete is not None
     assert other.datetime_start is not None
     assert other.datetime_start < one.datetime_complete, "as many at once as the launcher takes"
+    finished = min(folder.glob("*/record.json"))
+    finished.write_text(json.dumps(json.loads(finished.read_text()) | {"sources": "other"}))
     again = searched(folder, audio, *cheapest, *space, "hydra.sweeper.n_trials=9")
     assert "goes on after 2 of 9 runs" in again.stdout, again.stderr
+    assert f"runs {finished.parent.name} were made by other code" in again.stdout
     assert again.returncode == 1, "one run of four cannot be: rk4 at nfe=3"
     assert "3 runs, 1 failed" in again.stdout
     table = pd.read_csv(folder / "summary.csv")

@@ -117,15 +117,6 @@ class Job:
                 tell(line)
             return {"failed": failures.record()}
         require_own(self.output_dir, "output_dir", record.is_run)
-        first = getattr(rank_zero_only, "rank", 0) == 0
-        with occupied(self.output_dir, LOCK, "output_dir", what="run") if first else nullcontext():
-            return self._run(clips, planned, failures, console)
-
-    def _run(
-        self, clips: Sequence[Clip], planned: list[PlannedClip], failures: Failures, console: Console
-    ) -> dict[str, Any] | None:
-        """Makes what is missing of the planned clips, and the record."""
-        tell = rank_zero_only(partial(say, console, style="bold yellow", once=self.sweep))
         run = record.identity(self.config, self.checkpoint.fingerprint())
         before = made_before(planned, run) if self.resume else Before(same=(), other=())
         for line in before.told(self.resume):
@@ -151,11 +142,14 @@ class Job:
             kept = kept[: len(planned) - trainer.world_size]  # for each process has to have one
         missing = [item for item in planned if item not in kept]
         data = ClipDataModule([item.clip for item in missing], self.loader, self.batch_clips, skip=failures.skip)
-        self._prepare_folder(missing)
+        first = getattr(rank_zero_only, "rank", 0) == 0
+        alone = partial(occupied, self.output_dir, LOCK, "output_dir", what="run") if first else nullcontext
         try:
-            content = self._make(
-                planned, failures, data, run, trainer, console=console, started=started, start_time=start_time
-            )
+            with alone():
+                self._prepare_folder(missing)
+                content = self._make(
+                    planned, failures, data, run, trainer, console=console, started=started, start_time=start_time
+                )
         except Exception as error:
             self._tell(None, " ".join(str(error).split()), console)
             raise

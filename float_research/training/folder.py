@@ -13,9 +13,11 @@ from float_research.folders import require_own, visible
 from float_research.texts import read_yaml
 from float_research.tracking.record import CONFIG
 
+CODE = "code.json"
+"""The code that a training began or went on with."""
 LAST, PREVIOUS, WEIGHTS = "last.ckpt", "previous.ckpt", "weights.safetensors"
 PREVIEWS, CURVES = "previews", "curves"
-NAMES = frozenset({CONFIG, LAST, PREVIOUS, WEIGHTS, PREVIEWS, CURVES})
+NAMES = frozenset({CONFIG, CODE, LAST, PREVIOUS, WEIGHTS, PREVIEWS, CURVES})
 """What a training writes."""
 SETTINGS = frozenset({"stage", "trainer", "average_decay", "checkpoint_every"})
 """Which the config of a training has, and hardly another."""

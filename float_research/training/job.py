@@ -8,6 +8,7 @@ from typing import Any
 
 import lightning
 from lightning.fabric.plugins.io.checkpoint_io import CheckpointIO
+from lightning.fabric.utilities.rank_zero import rank_zero_only
 from lightning.pytorch.callbacks import Callback, ModelCheckpoint
 from lightning.pytorch.loggers import CSVLogger
 from rich.console import Console
@@ -17,11 +18,14 @@ from float_research.inference.job import silence_lightning
 from float_research.models.checkpoint import earlier_tensors, existing
 from float_research.models.float_model import FloatModel
 from float_research.printing import say
+from float_research.sources import code, parts
 from float_research.tensors import read_safetensors
+from float_research.texts import read_mapping
 from float_research.tracking import record
+from float_research.tracking.code import git_state
 from float_research.training.callbacks import Averaging, ExportWeights, Progress, Report
 from float_research.training.checkpoints import WholeCheckpoints, restoring
-from float_research.training.folder import CURVES, LAST, PREVIEWS, WEIGHTS, newest, occupied, require_training
+from float_research.training.folder import CODE, CURVES, LAST, PREVIEWS, WEIGHTS, newest, occupied, require_training
 from float_research.training.growth import carry_over
 from float_research.training.module import BuildOptimizer, Training
 from float_research.training.objective import Objective
@@ -86,20 +90,34 @@ class TrainingJob:
 
     def _fit(self, module: Training, console: Console) -> None:
         record.write_yaml(self.output_dir / record.CONFIG, self.config)
+        last, weights = newest(self.output_dir), self.output_dir / WEIGHTS
+        if last is not None:
+            self._tell_code(last, console)
+        made_by = {"sources": self._sources(), "git": git_state()}
+        rank_zero_only(record.write_json)(self.output_dir / CODE, made_by)
         own = [] if any(isinstance(plugin, CheckpointIO) for plugin in self.plugins) else [WholeCheckpoints()]
         trainer = self.build_trainer(
             callbacks=self._callbacks(console),
             logger=CSVLogger(self.output_dir, name=CURVES),
             plugins=[*self.plugins, *own],
         )
-        last, weights = newest(self.output_dir), self.output_dir / WEIGHTS
-        if last is not None:
-            say(console, f"going on from {last}")
         with restoring(last):
             trainer.fit(module, ckpt_path=last, weights_only=True)
         if trainer.is_global_zero:
             read_safetensors(weights, what="weights", remedy="run the same again, which exports them")
             say(console, f"weights: {weights}")
+
+    def _sources(self) -> str:
+        return code(__name__, *parts(self.config))
+
+    def _tell_code(self, last: Path, console: Console) -> None:
+        """Says from what it goes on, and whether other code made that."""
+        try:
+            made_by = read_mapping(self.output_dir / CODE).get("sources")
+        except UserError:
+            made_by = None
+        by = "" if made_by == self._sources() else ", which other code or other versions of packages made"
+        say(console, f"going on from {last}{by}")
 
     def _model(self, console: Console) -> FloatModel:
         lightning.seed_everything(self.seed, verbose=False)

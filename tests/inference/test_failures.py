@@ -236,7 +236,8 @@ def test_a_sweep_that_cannot_be_summed_up_does_not_end_with_0(
     def fails(*_: object) -> None:
         raise error
 
-    config = OmegaConf.create({"hydra": {"sweep": {"dir": str(tmp_path)}}, "logger": {}})
+    settings = {"hydra": {"sweep": {"dir": str(tmp_path)}}, "logger": {}, "dry_run": False, "submit": False}
+    config = OmegaConf.create(settings)
     monkeypatch.setattr("float_research.tracking.summary.report", fails)
     with pytest.raises(SystemExit) as ended:
         sweep.Sweep().on_multirun_end(config)

@@ -22,7 +22,6 @@ from float_research import compose
 from float_research.data.audio import listen
 from float_research.data.examples import example
 from float_research.errors import UserError
-from float_research.inference.job import LOCK
 from float_research.inference.plan import clip_table
 from float_research.models.checkpoint import Demo, Official, Random, parameter_shapes
 from float_research.stopping import Stopped, stoppable
@@ -65,7 +64,7 @@ def test_a_run_leaves_videos_config_and_record(tmp_path: Path, portrait: Path, s
     id = f"{portrait.stem}-{audio.stem}"
     assert clip["video"] == f"videos/{id}.mp4"
     files = {path.relative_to(tmp_path).as_posix() for path in tmp_path.rglob("*") if path.is_file()}
-    assert files - {"changes.patch", LOCK} == {
+    assert files - {"changes.patch"} == {
         "config.yaml",
         "record.json",
         f"videos/{id}.mp4",
@@ -214,7 +213,7 @@ def test_a_clip_that_fails_leaves_no_record(manifest: Path, tmp_path: Path, monk
     monkeypatch.setattr(VideoWriter, "write", fail)
     with pytest.raises(OSError, match="No space"):
         run(tmp_path, "data=manifest", f"data.file={manifest}", "nfe=3")
-    assert {path.name for path in tmp_path.rglob("*") if path.is_file()} == {LOCK, "config.yaml"}
+    assert {path.name for path in tmp_path.rglob("*") if path.is_file()} == {"config.yaml"}
 
 
 def changed_at(path: Path) -> int:

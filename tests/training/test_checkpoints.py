@@ -1,5 +1,6 @@
 """What a training leaves behind when it is killed, when the disk is full, and when a file is damaged."""
 
+import io
 import resource
 import shutil
 import signal
@@ -20,10 +21,11 @@ from torch import Tensor
 
 from float_research import compose
 from float_research.errors import UserError
+from float_research.tracking.record import write_json
 from float_research.training import reading
 from float_research.training.callbacks import ExportWeights
 from float_research.training.checkpoints import PARTS, WholeCheckpoints, read_checkpoint
-from float_research.training.folder import LAST, LOCK, PREVIOUS, WEIGHTS, newest, occupied, require_training
+from float_research.training.folder import CODE, LAST, LOCK, PREVIOUS, WEIGHTS, newest, occupied, require_training
 
 ROOT = Path(__file__).parents[2]
 STEPS = 4
@@ -133,6 +135,18 @@ def test_a_damaged_checkpoint_is_told_and_the_previous_taken(
     assert any("last.ckpt cannot be read" in line and "going on from previous.ckpt" in line for line in caplog.messages)
     assert read_checkpoint(last, "")["global_step"] == STEPS
     assert read_checkpoint(folder / PREVIOUS, "")["global_step"] == 2, "no damaged one takes its place"
+
+
+def test_going_on_with_other_code_is_told(folder: Path) -> None:
+    def said() -> str:
+        console = Console(file=io.StringIO(), width=1000)
+        compose.build_training(compose.compose_config(settings(folder), "train")).run(console)
+        return console.file.getvalue()  # type: ignore[attr-defined]
+
+    assert f"going on from {folder / LAST}\n" in said()
+    write_json(folder / CODE, {"sources": "other"})
+    assert f"going on from {folder / LAST}, which other code or other versions of packages made" in said()
+    assert "other code" not in said(), "what went on is of this code"
 
 
 def test_a_checkpoint_of_other_settings_is_told(folder: Path) -> None:
