@@ -13,6 +13,7 @@ from rich.console import Console
 
 from float_research.errors import UserError
 from float_research.printing import ERROR, OUTPUT, divert, say
+from float_research.program import typed
 
 SUBMITIT, LOCAL = "hydra_submitit_launcher", "LocalLauncher"
 
@@ -72,4 +73,4 @@ def tell(jobs: Sequence[str], config: DictConfig, console: Console) -> None:
     look = f"ps -p {names}" if local else f"squeue --jobs={names}"
     say(console, f"submitted {len(jobs)} runs, which go on without this program")
     say(console, f"look:    {look}; tail {quote(str(logs(config)))}/*/*_log.*")
-    say(console, f"collect: python scripts/summary.py {quote(str(folder))}")
+    say(console, f"collect: {typed('summary')} {quote(str(folder))}")

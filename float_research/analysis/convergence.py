@@ -5,17 +5,9 @@ import math
 import pandas as pd
 
 from float_research.analysis.load import varying
-from float_research.sampling import solver as solvers
-from float_research.tracking.runs import word
 
-ERROR, EVALUATIONS = "sampling_error", "measured_evaluations"
+ERROR, EVALUATIONS, ORDER = "sampling_error", "measured_evaluations", "solver_order"
 NOT_GROUPS = frozenset({"solver", "nfe", "budget", "seed"})
-
-
-def declared_order(name: str) -> int | None:
-    """The order of the solver of that name in `conf/solver/`; None for a name that is not there."""
-    kinds = [kind for kind in vars(solvers).values() if isinstance(kind, type) and issubclass(kind, solvers.Solver)]
-    return next((kind.order for kind in kinds if word(kind.__name__) == name and hasattr(kind, "order")), None)
 
 
 def slopes(runs: pd.DataFrame, error: str = ERROR, evaluations: str = EVALUATIONS) -> pd.DataFrame:
@@ -37,13 +29,20 @@ def slopes(runs: pd.DataFrame, error: str = ERROR, evaluations: str = EVALUATION
         rows.append(
             {
                 **named,
-                "order": declared_order(str(named["solver"])),
+                "order": declared_order(group),
                 "slope": _slope(finest),
                 "from": finest.index.min() if len(finest) else None,
                 "to": finest.index.max() if len(finest) else None,
             }
         )
     return pd.DataFrame(rows)
+
+
+def declared_order(runs: pd.DataFrame) -> float | None:
+    """The order that the solver of these runs declared; None where their records are too old to say."""
+    if ORDER not in runs or runs[ORDER].isna().all():
+        return None
+    return float(runs[ORDER].dropna().iloc[0])
 
 
 def falling(errors: "pd.Series[float]") -> "pd.Series[float]":

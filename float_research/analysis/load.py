@@ -22,7 +22,7 @@ SETTINGS, METRICS, NOTES = "settings", "metrics", "notes"
 Row = tuple[Mapping[str, Any], Mapping[str, Any], Mapping[str, Any]]
 """Settings, facts and metrics of a run or clip."""
 CODE_FACTS = ("signature", "sources", "commit", "changed", "other_code")
-RUN_FACTS = ("load_s", "wall_s", "device", "trained", "started", *CODE_FACTS)
+RUN_FACTS = ("solver_order", "load_s", "wall_s", "device", "trained", "started", *CODE_FACTS)
 
 
 def find_runs(source: str | Path) -> Found:

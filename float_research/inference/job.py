@@ -364,6 +364,7 @@ class Job:
             "other_code": sum(clip["run"] != str(run) for clip in clips),
             "overrides": list(self.overrides),
             "seed": self.sampler.seed,
+            "solver_order": self.sampler.solver.order,
             "git": git_state(),
             "versions": record.versions(),
             "checkpoint": {

@@ -77,7 +77,11 @@ class Traced(Solver):
     solver: Solver
     states: list[Float[Tensor, "n b l d"]] = field(default_factory=list)
 
-    method, order, couples_clips = "traced", 0, True
+    couples_clips = True
+
+    @property
+    def order(self) -> int:
+        return self.solver.order
 
     def trajectory(
         self, field: VectorField, x: Float[Tensor, "b l d"], grid: Float[Tensor, " n"]

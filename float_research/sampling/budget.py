@@ -32,11 +32,11 @@ class Evaluations:
         one_step = solver.evaluations(1)
         if one_step is None:
             raise UserError(
-                f"budget=evaluations cannot bound solver {solver.method}, which chooses its own number of evaluations; "
+                f"budget=evaluations cannot bound solver {solver.name}, which chooses its own number of evaluations; "
                 "use budget=grid_points and solver.atol, solver.rtol"
             )
         if nfe < one_step:
-            raise UserError(f"nfe={nfe} is too small: one step of solver {solver.method} takes {one_step} evaluations")
+            raise UserError(f"nfe={nfe} is too small: one step of solver {solver.name} takes {one_step} evaluations")
         num_steps = 1
         while (solver.evaluations(num_steps + 1) or 0) <= nfe:
             num_steps += 1

@@ -1,9 +1,10 @@
-"""ODE solvers: torchdiffeq's, each with its order and its cost declared.
+"""ODE solvers, each with its order and its cost declared; here those of torchdiffeq, in `multistep` others.
 
 A solver integrates `dx/dt = v(t, x)` from the first to the last point of a time grid and returns the end point.
 """
 
 import itertools
+import re
 from abc import ABC, abstractmethod
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -19,15 +20,23 @@ from float_research.types import VectorField
 
 
 class Solver(ABC):
-    """A method of torchdiffeq.
+    """Integrates `v(t, x)` over a grid.
 
-    `order`: the error falls with this power of the step size. `couples_clips`: a step depends on the whole batch (an
-    error norm, an iteration), so clips must be solved one by one.
+    `couples_clips`: a step depends on the whole batch (an error norm, an iteration), so clips must be solved one by
+    one.
     """
 
-    method: ClassVar[str]
-    order: ClassVar[int]
     couples_clips: ClassVar[bool]
+
+    @property
+    @abstractmethod
+    def order(self) -> int:
+        """The error falls with this power of the step size."""
+
+    @property
+    def name(self) -> str:
+        """What sentences call it."""
+        return re.sub("(?<!^)(?=[A-Z])", "_", type(self).__name__).lower()
 
     @abstractmethod
     def trajectory(
@@ -50,9 +59,13 @@ class Solver(ABC):
 
 
 class FixedStep(Solver):
-    """Runge-Kutta with the grid's own steps. `nodes`: where in a step the field is evaluated, as fractions of it."""
+    """A method of torchdiffeq's on the grid's own steps.
+
+    `nodes`: where in a step the field is evaluated, as fractions of it.
+    """
 
     couples_clips = False
+    method: ClassVar[str]
     nodes: ClassVar[tuple[float, ...]]
 
     def trajectory(
@@ -76,10 +89,41 @@ class Midpoint(FixedStep):
     method, order, nodes = "midpoint", 2, (0.0, 1 / 2)
 
 
-class Heun2(FixedStep):
+@dataclass(frozen=True, kw_only=True)
+class ReachingEnd(FixedStep):
+    """Evaluates the field at a step's end.
+
+    `skip_end`: the last step is one of Euler's, so that none is evaluated at t = 1, where FLOAT's field stiffens. Its
+    error is of second order, and so is the whole then.
+    """
+
+    skip_end: bool
+    full_order: ClassVar[int]
+
+    @property
+    def order(self) -> int:
+        return min(self.full_order, 2) if self.skip_end else self.full_order
+
+    def trajectory(
+        self, field: VectorField, x: Float[Tensor, "b l d"], grid: Float[Tensor, " n"]
+    ) -> Float[Tensor, "n b l d"]:
+        if not self.skip_end:
+            return super().trajectory(field, x, grid)
+        grid = grid.to(x.device)
+        states = super().trajectory(field, x, grid[:-1]) if len(grid) > 2 else x[None]
+        last = states[-1] + (grid[-1] - grid[-2]) * field(grid[-2], states[-1])
+        return torch.cat([states, last[None]])
+
+    def evaluation_times(self, grid: Sequence[float]) -> list[float] | None:
+        if not self.skip_end:
+            return super().evaluation_times(grid)
+        return [*(super().evaluation_times(grid[:-1]) or []), grid[-2]]
+
+
+class Heun2(ReachingEnd):
     """Heun's method of order 2."""
 
-    method, order, nodes = "heun2", 2, (0.0, 1.0)
+    method, full_order, nodes = "heun2", 2, (0.0, 1.0)
 
 
 class Heun3(FixedStep):
@@ -88,10 +132,10 @@ class Heun3(FixedStep):
     method, order, nodes = "heun3", 3, (0.0, 1 / 3, 2 / 3)
 
 
-class Rk4(FixedStep):
+class Rk4(ReachingEnd):
     """Kutta's 3/8 rule."""
 
-    method, order, nodes = "rk4", 4, (0.0, 1 / 3, 2 / 3, 1.0)
+    method, full_order, nodes = "rk4", 4, (0.0, 1 / 3, 2 / 3, 1.0)
 
 
 class ExplicitAdams(FixedStep):
@@ -107,11 +151,15 @@ class ExplicitAdams(FixedStep):
 
 @dataclass(frozen=True, kw_only=True)
 class Controlled(Solver):
-    """A solver that works until an error estimate meets `atol + rtol · |x|`, and so chooses its own evaluations."""
+    """A method of torchdiffeq's that works until an error estimate meets `atol + rtol · |x|`.
+
+    So it chooses its own evaluations.
+    """
 
     atol: float
     rtol: float
     couples_clips = True
+    method: ClassVar[str]
 
     def __post_init__(self) -> None:
         if not (self.atol > 0 and self.rtol > 0):

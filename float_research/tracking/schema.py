@@ -160,6 +160,7 @@ RUN = having(
         "sources": maybe(text),
         "git": maybe(having({"commit": maybe(text), "changed": maybe(flag)})),
         "other_code": maybe(count),
+        "solver_order": maybe(count),
         "overrides": maybe(each(text)),
         "device": maybe(text),
         "started": maybe(text),

@@ -68,6 +68,7 @@ def facts(run: Run) -> dict[str, Any]:
         "load_s": record.get("load_s"),
         "wall_s": record.get("wall_s"),
         **{f"peak_memory_mb_{kind}": value for kind, value in (record.get("peak_memory_mb") or {}).items()},
+        "solver_order": record.get("solver_order"),
         "device": record.get("device"),
         "checkpoint_hash": checkpoint.get("hash"),
         "trained": checkpoint.get("trained"),

@@ -92,7 +92,7 @@ def _means(rows: Sequence[Mapping[str, float]]) -> dict[str, float]:
 
 def run_words(record: Mapping[str, Any]) -> dict[str, Any]:
     """What a run's record says in words, under the flat names of its numbers."""
-    told = ("signature", "sources", "other_code", "overrides", "seed", "device", "started")
+    told = ("signature", "sources", "other_code", "solver_order", "overrides", "seed", "device", "started")
     groups = {"checkpoint": record["checkpoint"], "git": record.get("git") or {}, "absent": record.get("absent", {})}
     words = {f"{group}/{name}": value for group, values in groups.items() for name, value in values.items()}
     return {name: record[name] for name in told if name in record} | words

@@ -58,7 +58,7 @@ def sample(s: Sampler, model: FloatModel, clips: list[ClipConditions]) -> list[t
 @pytest.mark.parametrize("num_frames", [1, 9, 10, 11, 20, 37])
 @pytest.mark.parametrize("joined", [stitch.Autoregressive(), stitch.Crossfade(overlap_frames=3)])
 @pytest.mark.parametrize(
-    "kind", [solver.Euler(), solver.Rk4(), solver.ExplicitAdams()], ids=["euler", "rk4", "explicit_adams"]
+    "kind", [solver.Euler(), solver.Rk4(skip_end=False), solver.ExplicitAdams()], ids=["euler", "rk4", "explicit_adams"]
 )
 def test_every_frame_is_made_at_the_declared_cost(
     model: FloatModel, num_frames: int, joined: stitch.Stitch, kind: solver.Solver
@@ -184,7 +184,7 @@ def test_time_grids_run_from_0_to_1() -> None:
         (solver.Euler(), 8, 9, 8),
         (solver.Midpoint(), 8, 5, 8),
         (solver.Heun3(), 8, 3, 6),
-        (solver.Rk4(), 8, 3, 8),
+        (solver.Rk4(skip_end=False), 8, 3, 8),
         (solver.ExplicitAdams(), 10, 5, 10),
     ],
 )
@@ -200,8 +200,8 @@ def test_a_budget_of_evaluations_is_never_exceeded(
 
 def test_grid_points_are_the_official_meaning_of_nfe() -> None:
     costs = {
-        kind.method: sampler(solver=kind, nfe=10).declared_cost(1)
-        for kind in (solver.Euler(), solver.Midpoint(), solver.Rk4())
+        kind.name: sampler(solver=kind, nfe=10).declared_cost(1)
+        for kind in (solver.Euler(), solver.Midpoint(), solver.Rk4(skip_end=False))
     }
     assert {k: c.evaluations for k, c in costs.items() if c} == {"euler": 9, "midpoint": 18, "rk4": 36}
 
@@ -212,7 +212,7 @@ def test_grid_points_are_the_official_meaning_of_nfe() -> None:
         ({"nfe": 0}, "nfe=0"),
         ({"nfe": -1}, "nfe=-1"),
         ({"nfe": 1}, "at least 2"),
-        ({"nfe": 3, "solver": solver.Rk4(), "budget": budget.Evaluations()}, "takes 4"),
+        ({"nfe": 3, "solver": solver.Rk4(skip_end=False), "budget": budget.Evaluations()}, "takes 4"),
         ({"solver": solver.Dopri5(**TOLERANCES), "budget": budget.Evaluations()}, "cannot bound"),
         ({"stitch": stitch.Crossfade(overlap_frames=6)}, "overlap_frames=6"),
     ],

@@ -1,13 +1,46 @@
+"""Every solver of conf/: the order that it declares is measured, and so are the evaluations and their times."""
+
 import math
+from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
+import yaml
+from hydra.utils import instantiate
 
+from float_research import compose
 from float_research.sampling import solver as solvers
+from float_research.sampling.multistep import Ab2, Abm2, weights
 from float_research.sampling.sampler import Meter
-from float_research.sampling.solver import Adaptive, FixedStep, ImplicitAdams, Solver
+from float_research.sampling.solver import Adaptive, Controlled, ImplicitAdams, ReachingEnd, Solver
 
-FIXED = [solvers.Euler, solvers.Midpoint, solvers.Heun2, solvers.Heun3, solvers.Rk4, solvers.ExplicitAdams]
+CONF = Path(compose.config_folder())
+TOLERANCES = {"atol": 1e-6, "rtol": 1e-6}
+GRIDS = {
+    "even": lambda u: u,
+    "finer near noise": lambda u: u**1.5,
+    "finer near both ends": lambda u: u / 2 + (1 - torch.cos(math.pi * u)) / 4,
+}
+OWN_SLOPE = {"explicit_adams"}
+"""Whose order grows with the steps behind it, so that the slope wanders."""
+
+
+def found() -> list[Any]:
+    """Every solver that conf/ names; those that reach a step's end, once more without the grid's end."""
+    made = []
+    for path in sorted((CONF / "solver").glob("*.yaml")):
+        settings = {key: value for key, value in yaml.safe_load(path.read_text()).items() if key != "defaults"}
+        tolerances = TOLERANCES if "defaults" in yaml.safe_load(path.read_text()) else {}
+        solver = instantiate({**settings, **tolerances})
+        made.append(pytest.param(solver, id=path.stem))
+        if isinstance(solver, ReachingEnd):
+            made.append(pytest.param(type(solver)(skip_end=True), id=f"{path.stem}, end skipped"))
+    return made
+
+
+ALL = found()
+STEPPING = [param for param in ALL if not isinstance(param.values[0], Controlled)]
 ADAPTIVE = [solvers.Dopri5, solvers.Dopri8, solvers.Bosh3, solvers.Fehlberg2, solvers.AdaptiveHeun]
 
 
@@ -20,31 +53,32 @@ def field(t: torch.Tensor, x: torch.Tensor) -> torch.Tensor:
 EXACT = math.exp(math.sin(3) / 3) * 2
 
 
-def solve(solver: Solver, num_steps: int) -> tuple[float, int]:
+def solve(solver: Solver, num_steps: int, place: Any = GRIDS["even"]) -> tuple[float, int]:
     meter = Meter()
-    grid = torch.linspace(0, 1, num_steps + 1, dtype=torch.float64)
+    grid = place(torch.linspace(0, 1, num_steps + 1, dtype=torch.float64))
+    grid[-1] = 1
     end = solver.solve(meter.field(field), torch.ones(1, 2, 3, dtype=torch.float64), grid)
     return float((end - EXACT).abs().max()), meter.evaluations
 
 
-@pytest.mark.parametrize("kind", FIXED[:-1], ids=lambda kind: kind.method)
-def test_the_error_falls_with_the_declared_order(kind: type[FixedStep]) -> None:
-    errors = [solve(kind(), n)[0] for n in (32, 64)]
-    assert math.log2(errors[0] / errors[1]) == pytest.approx(kind.order, abs=0.2)
+@pytest.mark.parametrize("place", GRIDS.values(), ids=GRIDS)
+@pytest.mark.parametrize("solver", [param for param in STEPPING if param.id not in OWN_SLOPE])
+def test_the_error_falls_with_the_declared_order(solver: Solver, place: Any) -> None:
+    finest = 64 if solver.order > 3 else 1024
+    errors = [solve(solver, n, place)[0] for n in (finest // 2, finest)]
+    assert math.log2(errors[0] / errors[1]) == pytest.approx(solver.order, abs=0.2)
 
 
-@pytest.mark.parametrize(
-    "solver", [solvers.ExplicitAdams(), ImplicitAdams(atol=1e-13, rtol=1e-13)], ids=lambda solver: solver.method
-)
-def test_the_error_of_multistep_solvers_falls_at_least_with_the_declared_order(solver: Solver) -> None:
+@pytest.mark.parametrize("solver", [solvers.ExplicitAdams(), ImplicitAdams(atol=1e-13, rtol=1e-13)])
+def test_the_error_of_solvers_with_many_steps_falls_at_least_with_the_declared_order(solver: Solver) -> None:
     """Their order grows with the steps behind them, so the slope wanders: it is taken over four doublings."""
     errors = [solve(solver, n)[0] for n in (16, 256)]
     assert solver.order - 0.2 < math.log2(errors[0] / errors[1]) / 4 < solver.order + 1.5
 
 
-@pytest.mark.parametrize("kind", FIXED, ids=lambda kind: kind.method)
+@pytest.mark.parametrize("solver", STEPPING)
 @pytest.mark.parametrize("num_steps", [1, 2, 3, 7])
-def test_fixed_solvers_cost_what_they_declare(kind: type[FixedStep], num_steps: int) -> None:
+def test_solvers_cost_what_they_declare(solver: Solver, num_steps: int) -> None:
     times: list[float] = []
 
     def recording(t: torch.Tensor, x: torch.Tensor) -> torch.Tensor:
@@ -52,9 +86,60 @@ def test_fixed_solvers_cost_what_they_declare(kind: type[FixedStep], num_steps: 
         return field(t, x)
 
     grid = torch.linspace(0, 1, num_steps + 1, dtype=torch.float64) ** 2
-    kind().solve(recording, torch.ones(1, 1, 1, dtype=torch.float64), grid)
-    assert times == pytest.approx(kind().evaluation_times(grid.tolist()))
-    assert kind().evaluations(num_steps) == len(times)
+    states = solver.trajectory(recording, torch.ones(2, 1, 1, dtype=torch.float64), grid)
+    assert times == pytest.approx(solver.evaluation_times(grid.tolist()))
+    assert solver.evaluations(num_steps) == len(times)
+    assert states.shape == (num_steps + 1, 2, 1, 1)
+    end = solver.solve(field, torch.ones(2, 1, 1, dtype=torch.float64), grid)
+    torch.testing.assert_close(end, states[-1], rtol=0, atol=0)
+
+
+def test_all_declare_an_order() -> None:
+    assert {param.id: param.values[0].order for param in ALL} == {
+        "ab2": 2,
+        "ab3": 3,
+        "abm2": 3,
+        "adaptive_heun": 2,
+        "bosh3": 3,
+        "dopri5": 5,
+        "dopri8": 8,
+        "dpm_2m": 2,
+        "euler": 1,
+        "explicit_adams": 4,
+        "fehlberg2": 2,
+        "heun2": 2,
+        "heun2, end skipped": 2,
+        "heun3": 3,
+        "implicit_adams": 4,
+        "midpoint": 2,
+        "rk4": 4,
+        "rk4, end skipped": 2,
+    }
+    assert [param.values[0].name for param in ALL if "skipped" not in param.id] == [
+        param.id for param in ALL if "skipped" not in param.id
+    ]
+
+
+@pytest.mark.parametrize("solver", [param for param in STEPPING if "skipped" in param.id or "ab" in param.id])
+def test_these_leave_the_end_alone(solver: Solver) -> None:
+    assert max(solver.evaluation_times([0.0, 0.5, 1.0]) or []) < 1
+
+
+def test_weights_are_those_of_the_textbook() -> None:
+    assert weights([0.0, 1.0], 1.0, 2.0) == pytest.approx([-1 / 2, 3 / 2])
+    assert weights([0.0, 1.0, 2.0], 2.0, 3.0) == pytest.approx([5 / 12, -16 / 12, 23 / 12])
+    assert weights([0.0, 1.0, 2.0], 1.0, 2.0) == pytest.approx([-1 / 12, 8 / 12, 5 / 12])
+    before, step = 0.3, 0.2
+    ratio = step / before
+    assert weights([0.0, before], before, before + step) == pytest.approx([-step * ratio / 2, step * (1 + ratio / 2)])
+
+
+def test_a_step_or_two_are_euler_and_its_heirs() -> None:
+    x, grid = torch.ones(1, 1, 1, dtype=torch.float64), torch.tensor([0.0, 0.4, 1.0], dtype=torch.float64)
+    for solver in (Ab2(), Abm2()):
+        torch.testing.assert_close(solver.solve(field, x, grid[:2]), x + 0.4 * field(grid[0], x))
+    corrected = x + 0.2 * (field(grid[0], x) + field(grid[1], x + 0.4 * field(grid[0], x)))
+    torch.testing.assert_close(Abm2().trajectory(field, x, grid)[1], corrected)
 
 
 @pytest.mark.parametrize("kind", ADAPTIVE, ids=lambda kind: kind.method)
