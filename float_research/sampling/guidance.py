@@ -5,7 +5,7 @@ weight zero are not computed. It wraps the network; the solver sees only `v(t, x
 """
 
 from abc import ABC, abstractmethod
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 
 import torch
@@ -51,6 +51,10 @@ class Guidance(ABC):
         """The guided field, `(b, l, d)`."""
         return torch.stack([weight * fields[row] for row, weight in weights.items()]).sum(0)
 
+    def settled(self) -> "Guidance":
+        """What it tends to as evaluations become dense: the same, where it has no memory of earlier evaluations."""
+        return self
+
     def guide(self, network: Network, conditions: Conditions, reuse: int = 1) -> VectorField:
         """The guided vector field of one window; `reuse` as in `Reuse`."""
         return self.field(Rows(network, conditions, reuse))
@@ -78,6 +82,45 @@ class Incremental(Guidance):
     def weights(self, t: float) -> Weights:
         a, e = self.audio(t), self.emotion(t)
         return without_zeros({REFERENCE: 1 - a, AUDIO: a - e, EVERYTHING: e})
+
+
+Adjust = Callable[[Tensor, Tensor, Tensor, Mapping[Kept, Tensor]], Tensor]
+"""`g' = adjust(g, t, x, fields)`: the difference that guidance makes, adjusted."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Adjusted(Incremental, ABC):
+    """Incremental guidance whose difference from the fully conditioned field is adjusted: `c_ae + adjust(v - c_ae)`.
+
+    Where several rows are computed, c_ae is one of them, even of weight zero.
+    """
+
+    def weights(self, t: float) -> Weights:
+        weights = super().weights(t)
+        return weights if len(weights) < 2 else {**weights, EVERYTHING: weights.get(EVERYTHING, 0.0)}
+
+    @abstractmethod
+    def adjuster(self) -> Adjust:
+        """What adjusts the differences of one window, from its first evaluation to its last."""
+
+    def field(self, rows: Rows) -> VectorField:
+        adjust = self.adjuster()
+
+        def guided(t: Tensor, x: Tensor) -> Tensor:
+            weights = self.weights(float(t))
+            fields = rows(t, x, weights)
+            plain = self.combine(weights, fields)
+            if len(weights) < 2:
+                return plain
+            difference = plain - fields[EVERYTHING]
+            return plain + (adjust(difference, t, x, fields) - difference)
+
+        return guided
+
+
+def dot(a: Tensor, b: Tensor) -> Tensor:
+    """The scalar product over each clip's window, `(b, 1, 1)`."""
+    return (a * b).sum((1, 2), keepdim=True)
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -123,7 +123,9 @@ class Sampler:
         precision = torch.promote_types(reference.dtype, torch.float32)
         noise = torch.stack([next(track.noise) for track in tracks]).to(reference.device, precision)
         meter = Meter()
-        guided = meter.field(self.guidance.guide(meter.network(network), conditions, self.guidance_reuse))
+        decides = self.solver.evaluation_times([0.0, 1.0]) is None
+        guidance = self.guidance.settled() if decides else self.guidance
+        guided = meter.field(guidance.guide(meter.network(network), conditions, self.guidance_reuse))
         solved = self.solver.solve(guided, noise, self.grid(precision))
         if not torch.isfinite(solved).all():
             end = start + self.chunking.window_frames

@@ -1,0 +1,103 @@
+"""Other forms of guidance than the incremental one: formulas, neutral settings, memory, bad settings."""
+
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+import torch
+from test_guidance import C_A, C_AE, T, U, X, conditions, constants, network
+from test_rows import sampled, sampler
+from torch import Tensor
+
+from float_research.errors import UserError
+from float_research.models.float_model import FloatModel
+from float_research.sampling.guidance import Guidance, Incremental
+from float_research.sampling.guidance_apg import Apg
+
+NEUTRAL: dict[str, Callable[..., Guidance]] = {
+    "apg": lambda **scales: Apg(**scales, momentum=0.0, norm_threshold=0.0, parallel=1.0),
+}
+STRONG: dict[str, Callable[..., Guidance]] = {
+    "apg": lambda **scales: Apg(**scales, momentum=-0.5, norm_threshold=0.1, parallel=0.0),
+}
+
+
+def field(guidance: Guidance) -> Tensor:
+    return guidance.guide(network, conditions())(T, X)
+
+
+@pytest.mark.parametrize("scales", [(2, 1), (2, 3), (3, 0)])
+@pytest.mark.parametrize("form", NEUTRAL)
+def test_neutral_settings_are_incremental_guidance_exactly(form: str, scales: tuple[float, float]) -> None:
+    neutral = NEUTRAL[form](**constants(*scales)).guide(network, conditions())
+    plain = Incremental(**constants(*scales)).guide(network, conditions())
+    for t in (0.0, 0.4, 1.0):
+        assert torch.equal(neutral(torch.tensor(t), X), plain(torch.tensor(t), X))
+
+
+@pytest.mark.parametrize("form", STRONG)
+def test_scale_one_is_the_conditional_field_for_every_form(form: str) -> None:
+    guidance = STRONG[form](**constants(1, 1))
+    assert torch.equal(field(guidance), C_AE)
+    assert guidance.rows(0.4) == 1
+    assert not torch.allclose(field(STRONG[form](**constants(2, 1))), field(Incremental(**constants(2, 1))))
+
+
+def apg(**changes: Any) -> Apg:
+    return Apg(**constants(2, 1), **{"momentum": 0.0, "norm_threshold": 0.0, "parallel": 1.0} | changes)
+
+
+def test_apg_damps_what_is_parallel_to_the_predicted_data() -> None:
+    data, g = X + (1 - T) * C_AE, C_A - U
+    parallel = (g * data).sum((1, 2), keepdim=True) / (data * data).sum((1, 2), keepdim=True) * data
+    assert torch.allclose(field(apg(parallel=0.0)), C_AE + g - parallel, atol=1e-4)
+    left = field(apg(parallel=0.0)) - C_AE
+    assert torch.allclose((left * data).sum((1, 2)), torch.zeros(1), atol=1e-2)
+    assert torch.allclose(field(apg(parallel=0.25)), C_AE + g - 0.75 * parallel, atol=1e-4)
+
+
+def test_apg_shortens_long_differences_alone() -> None:
+    size = (C_A - U).square().mean((1, 2)).sqrt()
+    made = (field(apg(norm_threshold=float(size.mean()))) - C_AE).square().mean((1, 2)).sqrt()
+    assert torch.allclose(made, size.clamp_max(size.mean()), rtol=1e-3)
+
+
+def test_apg_remembers_within_a_window_and_no_longer() -> None:
+    guidance = apg(momentum=-0.5)
+    window = guidance.guide(network, conditions())
+    gains = [((window(T, X) - C_AE) / (C_A - U)).mean().item() for _ in range(3)]
+    assert gains == pytest.approx([1, 0.5, 0.75], rel=1e-3)
+    assert torch.equal(field(guidance), field(apg())), "another window begins anew"
+
+
+def test_apg_tends_to_its_settled_form() -> None:
+    guidance = apg(momentum=-0.5, parallel=0.5)
+    window = guidance.guide(network, conditions())
+    for _ in range(40):
+        last = window(T, X)
+    settled = guidance.settled()
+    assert torch.allclose(last, field(settled), atol=1e-4)
+    assert settled.settled() == settled
+    assert torch.equal(field(settled), field(settled))
+
+
+def test_a_solver_that_chooses_its_evaluations_integrates_the_settled_form(model: FloatModel) -> None:
+    """Dense Euler steps with memory come near what an adaptive solver makes without one."""
+    steps = ["guidance=apg", "guidance.audio.scale=4"]
+    exact, dense, coarse = (
+        sampled(sampler(*steps, *solver), model, 10)[0] for solver in (["solver=dopri5"], ["nfe=200"], ["nfe=3"])
+    )
+    assert (dense - exact).norm() < 0.01 * exact.norm()
+    assert (dense - exact).norm() < 0.1 * (coarse - exact).norm()
+
+
+@pytest.mark.parametrize(
+    ("changes", "said"),
+    [
+        ({"momentum": 1.0}, r"guidance\.momentum=1\.0 must lie between -1 and 1"),
+        ({"norm_threshold": -1.0}, r"guidance\.norm_threshold=-1\.0 must be positive"),
+    ],
+)
+def test_settings_of_apg_without_sense_are_refused(changes: dict[str, float], said: str) -> None:
+    with pytest.raises(UserError, match=said):
+        apg(**changes)
