@@ -1,5 +1,6 @@
 """Other forms of guidance than the incremental one: formulas, neutral settings, memory, bad settings."""
 
+import dataclasses
 from collections.abc import Callable
 from typing import Any
 
@@ -13,12 +14,18 @@ from float_research.errors import UserError
 from float_research.models.float_model import FloatModel
 from float_research.sampling.guidance import Guidance, Incremental
 from float_research.sampling.guidance_apg import Apg
+from float_research.sampling.guidance_magnitude_aware import MagnitudeAware
+from float_research.sampling.guidance_tangential import Tangential
 
 NEUTRAL: dict[str, Callable[..., Guidance]] = {
     "apg": lambda **scales: Apg(**scales, momentum=0.0, norm_threshold=0.0, parallel=1.0),
+    "tangential": lambda **scales: Tangential(**scales, damping=0.0),
+    "magnitude_aware": lambda **scales: MagnitudeAware(**scales, alpha=0.0),
 }
 STRONG: dict[str, Callable[..., Guidance]] = {
     "apg": lambda **scales: Apg(**scales, momentum=-0.5, norm_threshold=0.1, parallel=0.0),
+    "tangential": lambda **scales: Tangential(**scales, damping=1.0),
+    "magnitude_aware": lambda **scales: MagnitudeAware(**scales, alpha=2.0),
 }
 
 
@@ -82,22 +89,41 @@ def test_apg_tends_to_its_settled_form() -> None:
 
 
 def test_a_solver_that_chooses_its_evaluations_integrates_the_settled_form(model: FloatModel) -> None:
-    """Dense Euler steps with memory come near what an adaptive solver makes without one."""
-    steps = ["guidance=apg", "guidance.audio.scale=4"]
-    exact, dense, coarse = (
-        sampled(sampler(*steps, *solver), model, 10)[0] for solver in (["solver=dopri5"], ["nfe=200"], ["nfe=3"])
-    )
-    assert (dense - exact).norm() < 0.01 * exact.norm()
+    """And dense Euler steps, which do remember, come near it."""
+    strong = ["guidance=apg", "guidance.audio.scale=4"]
+    adaptive = sampler(*strong, "solver=dopri5")
+    exact = sampled(adaptive, model, 10)[0]
+    settled = dataclasses.replace(adaptive, guidance=adaptive.guidance.settled())
+    assert torch.equal(exact, sampled(settled, model, 10)[0])
+    dense, coarse = (sampled(sampler(*strong, nfe), model, 10)[0] for nfe in ("nfe=200", "nfe=3"))
     assert (dense - exact).norm() < 0.1 * (coarse - exact).norm()
 
 
+def test_tangential_damping_keeps_what_the_first_singular_vector_spans() -> None:
+    pairs = torch.stack([C_AE.flatten(1), U.flatten(1)], 1).double()
+    s = torch.linalg.svd(pairs, full_matrices=False).Vh[:, :1]
+    shared = ((pairs[:, 1:] * s).sum(2, keepdim=True) * s).view_as(U).float()
+    for damping in (1.0, 0.3):
+        made = field(Tangential(**constants(2, 1), damping=damping))
+        assert torch.allclose(made, C_A + C_AE - U + damping * (U - shared), atol=1e-3)
+
+
+def test_magnitude_aware_guidance_is_damped_clip_by_clip() -> None:
+    ratio = (C_AE - U).flatten(1).norm(dim=1) / U.flatten(1).norm(dim=1)
+    assert ratio[0] != ratio[1]
+    made = field(MagnitudeAware(**constants(2, 1), alpha=2.0))
+    assert torch.allclose(made, C_AE + (-2 * ratio).exp()[:, None, None] * (C_A - U), atol=1e-4)
+
+
 @pytest.mark.parametrize(
-    ("changes", "said"),
+    ("form", "changes", "said"),
     [
-        ({"momentum": 1.0}, r"guidance\.momentum=1\.0 must lie between -1 and 1"),
-        ({"norm_threshold": -1.0}, r"guidance\.norm_threshold=-1\.0 must be positive"),
+        ("apg", {"momentum": 1.0}, r"guidance\.momentum=1\.0 must lie between -1 and 1"),
+        ("apg", {"norm_threshold": -1.0}, r"guidance\.norm_threshold=-1\.0 must be positive"),
+        ("tangential", {"damping": 1.5}, r"guidance\.damping=1\.5 must lie in \[0, 1\]"),
+        ("magnitude_aware", {"alpha": -1.0}, r"guidance\.alpha=-1\.0 must be positive"),
     ],
 )
-def test_settings_of_apg_without_sense_are_refused(changes: dict[str, float], said: str) -> None:
+def test_settings_without_sense_are_refused(form: str, changes: dict[str, float], said: str) -> None:
     with pytest.raises(UserError, match=said):
-        apg(**changes)
+        dataclasses.replace(STRONG[form](**constants(2, 1)), **changes)  # type: ignore[type-var]
