@@ -23,6 +23,8 @@ AUDIO = Kept(True, True, False)
 EVERYTHING = Kept(True, True, True)
 
 Weights = Mapping[Kept, float]
+ZERO = 1e-9
+"""Of weights."""
 
 
 class Reuse:
@@ -30,6 +32,7 @@ class Reuse:
 
     Differences between rows are kept for `evaluations` that need several rows, counted from the one that computed them.
     Within these only the base is computed, the row of the largest weight, and of equal ones that of most conditions.
+    Where weights sum to zero, so that the base falls out, no row is computed.
     """
 
     def __init__(self, evaluations: int):
@@ -42,6 +45,8 @@ class Reuse:
             return rows
         if self.left and self.kept.issuperset(rows):
             self.left -= 1
+            if abs(sum(weights.values())) < ZERO:
+                return ()
             return (max(rows, key=lambda row: (weights[row], sum(row))),)
         self.kept, self.left = frozenset(rows), self.evaluations - 1
         return rows
@@ -58,6 +63,8 @@ class Rows:
     def __call__(self, t: Tensor, x: Tensor, weights: Weights) -> Mapping[Kept, Tensor]:
         """The field of each row that has a weight, computed or made of the base and a difference kept."""
         rows = self.choose(weights)
+        if not rows:
+            return {row: self.kept[row] for row in weights}
         fields = self._computed(rows, t, x)
         if len(rows) < len(weights):
             (base,) = rows
@@ -91,4 +98,4 @@ def batch(conditions: Conditions, rows: Sequence[Kept]) -> Conditions:
 
 
 def without_zeros(weights: Weights) -> Weights:
-    return {row: weight for row, weight in weights.items() if abs(weight) > 1e-9}
+    return {row: weight for row, weight in weights.items() if abs(weight) > ZERO}

@@ -15,7 +15,9 @@ from float_research.models.float_model import FloatModel
 from float_research.sampling.guidance import Guidance, Incremental
 from float_research.sampling.guidance_apg import Apg
 from float_research.sampling.guidance_magnitude_aware import MagnitudeAware
+from float_research.sampling.guidance_rectified_cfg_pp import RectifiedCfgPp
 from float_research.sampling.guidance_tangential import Tangential
+from float_research.types import Conditions, VectorField
 
 NEUTRAL: dict[str, Callable[..., Guidance]] = {
     "apg": lambda **scales: Apg(**scales, momentum=0.0, norm_threshold=0.0, parallel=1.0),
@@ -26,6 +28,7 @@ STRONG: dict[str, Callable[..., Guidance]] = {
     "apg": lambda **scales: Apg(**scales, momentum=-0.5, norm_threshold=0.1, parallel=0.0),
     "tangential": lambda **scales: Tangential(**scales, damping=1.0),
     "magnitude_aware": lambda **scales: MagnitudeAware(**scales, alpha=2.0),
+    "rectified_cfg_pp": lambda **scales: RectifiedCfgPp(**scales, ahead=0.2),
 }
 
 
@@ -115,12 +118,40 @@ def test_magnitude_aware_guidance_is_damped_clip_by_clip() -> None:
     assert torch.allclose(made, C_AE + (-2 * ratio).exp()[:, None, None] * (C_A - U), atol=1e-4)
 
 
+def test_rectified_guidance_takes_its_differences_ahead() -> None:
+    def moving(c: Conditions) -> VectorField:
+        return lambda t, x: (1 + t) * network(c)(t, x)
+
+    def velocity(a: float, e: float, t: float, x: Tensor) -> Tensor:
+        return Incremental(**constants(a, e)).guide(moving, conditions())(torch.tensor(t), x)
+
+    for t, later in ((0.4, 0.6), (0.9, 1.0)):
+        made = RectifiedCfgPp(**constants(2, 3), ahead=0.2).guide(moving, conditions())(torch.tensor(t), X)
+        here = velocity(1, 1, t, X)
+        ahead = X + (later - t) * here
+        u, c_a, c_ae = (velocity(a, e, later, ahead) for a, e in ((0, 0), (1, 0), (1, 1)))
+        assert torch.allclose(made, here + (c_a - u) + 2 * (c_ae - c_a), rtol=1e-4, atol=1e-2)
+    assert torch.allclose(
+        field(RectifiedCfgPp(**constants(2, 3), ahead=0.0)), field(Incremental(**constants(2, 3))), atol=1e-3
+    )
+
+
+def test_differences_alone_need_no_row_while_they_are_kept() -> None:
+    guidance = RectifiedCfgPp(**constants(2, 1), ahead=0.2)
+    assert [guidance.declared_rows([0.1, 0.2, 0.3], k) for k in (1, 2, 3)] == [9, 7, 5]
+    window = guidance.guide(network, conditions(), 2)
+    correction = window(T, X) - C_AE
+    later = torch.tensor(0.7)
+    assert torch.allclose(window(later, X + 1), network(conditions())(later, X + 1) + correction, atol=1e-4)
+
+
 @pytest.mark.parametrize(
     ("form", "changes", "said"),
     [
         ("apg", {"momentum": 1.0}, r"guidance\.momentum=1\.0 must lie between -1 and 1"),
         ("apg", {"norm_threshold": -1.0}, r"guidance\.norm_threshold=-1\.0 must be positive"),
         ("tangential", {"damping": 1.5}, r"guidance\.damping=1\.5 must lie in \[0, 1\]"),
+        ("rectified_cfg_pp", {"ahead": 2.0}, r"guidance\.ahead=2\.0 must lie in \[0, 1\]"),
         ("magnitude_aware", {"alpha": -1.0}, r"guidance\.alpha=-1\.0 must be positive"),
     ],
 )
