@@ -10,17 +10,19 @@ from float_research.types import Conditions, Network, VectorField
 
 
 class Kept(NamedTuple):
-    """Which conditions a row keeps. Previous motion and previous audio are never dropped."""
+    """Which conditions a row keeps. `previous`: motion and audio before the window."""
 
     reference: bool
     audio: bool
     emotion: bool
+    previous: bool = True
 
 
 NOTHING = Kept(False, False, False)
 REFERENCE = Kept(True, False, False)
 AUDIO = Kept(True, True, False)
 EVERYTHING = Kept(True, True, True)
+FORGETFUL = Kept(True, True, True, previous=False)
 
 Weights = Mapping[Kept, float]
 ZERO = 1e-9
@@ -87,13 +89,12 @@ def batch(conditions: Conditions, rows: Sequence[Kept]) -> Conditions:
     def stacked(condition: Tensor, kept: Sequence[bool]) -> Tensor:
         return torch.cat([condition if keep else torch.zeros_like(condition) for keep in kept])
 
-    everywhere = [True] * len(rows)
     return Conditions(
         audio=stacked(conditions.audio, [row.audio for row in rows]),
         reference=stacked(conditions.reference, [row.reference for row in rows]),
         emotion=stacked(conditions.emotion, [row.emotion for row in rows]),
-        previous_motion=stacked(conditions.previous_motion, everywhere),
-        previous_audio=stacked(conditions.previous_audio, everywhere),
+        previous_motion=stacked(conditions.previous_motion, [row.previous for row in rows]),
+        previous_audio=stacked(conditions.previous_audio, [row.previous for row in rows]),
     )
 
 

@@ -14,15 +14,18 @@ from float_research.errors import UserError
 from float_research.models.float_model import FloatModel
 from float_research.sampling.guidance import Guidance, Incremental
 from float_research.sampling.guidance_apg import Apg
+from float_research.sampling.guidance_history import History
 from float_research.sampling.guidance_magnitude_aware import MagnitudeAware
 from float_research.sampling.guidance_rectified_cfg_pp import RectifiedCfgPp
 from float_research.sampling.guidance_tangential import Tangential
+from float_research.sampling.schedule import Constant
 from float_research.types import Conditions, VectorField
 
 NEUTRAL: dict[str, Callable[..., Guidance]] = {
     "apg": lambda **scales: Apg(**scales, momentum=0.0, norm_threshold=0.0, parallel=1.0),
     "tangential": lambda **scales: Tangential(**scales, damping=0.0),
     "magnitude_aware": lambda **scales: MagnitudeAware(**scales, alpha=0.0),
+    "history": lambda **scales: History(**scales, history=Constant(scale=0.0)),
 }
 STRONG: dict[str, Callable[..., Guidance]] = {
     "apg": lambda **scales: Apg(**scales, momentum=-0.5, norm_threshold=0.1, parallel=0.0),
@@ -134,6 +137,17 @@ def test_rectified_guidance_takes_its_differences_ahead() -> None:
     assert torch.allclose(
         field(RectifiedCfgPp(**constants(2, 3), ahead=0.0)), field(Incremental(**constants(2, 3))), atol=1e-3
     )
+
+
+@pytest.mark.parametrize(("a", "e", "rows"), [(2.0, 1.0, 4), (1.0, 1.0, 2), (2.0, 0.0, 4)])
+def test_history_guidance_takes_its_difference_without_what_came_before(a: float, e: float, rows: int) -> None:
+    known = conditions()
+    motion, audio = torch.zeros_like(known.previous_motion), torch.zeros_like(known.previous_audio)
+    forgetful = network(dataclasses.replace(known, previous_motion=motion, previous_audio=audio))(T, X)
+    guidance = History(**constants(a, e), history=Constant(scale=0.5))
+    plain = Incremental(**constants(a, e))
+    assert torch.allclose(field(guidance), field(plain) + 0.5 * (C_AE - forgetful), atol=1e-4)
+    assert guidance.rows(0.4) == rows
 
 
 def test_differences_alone_need_no_row_while_they_are_kept() -> None:
