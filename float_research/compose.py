@@ -144,7 +144,8 @@ def build_sampler(cfg: DictConfig) -> "Sampler":
     from float_research.sampling.sampler import Sampler
 
     parts = ("solver", "budget", "time_grid", "guidance", "noise", "chunking", "stitch")
-    return Sampler(nfe=cfg.nfe, seed=cfg.seed, **{part: build(cfg[part]) for part in parts})
+    values = ("nfe", "seed", "guidance_reuse")
+    return Sampler(**{value: cfg[value] for value in values}, **{part: build(cfg[part]) for part in parts})
 
 
 def build_loader(cfg: DictConfig) -> "ClipLoader":
@@ -209,6 +210,7 @@ def build_job(cfg: DictConfig) -> "Job":
         raise UserError(f"this data=… is for {command('train')}; choose data=pair, data=grid or data=manifest")
     for name, wanted in {
         "nfe": int,
+        "guidance_reuse": int,
         "seed": int,
         "batch_clips": int,
         "dry_run": bool,

@@ -47,7 +47,7 @@ class ConvergedSolution:
 
     def motion(self, *, atol: float, rtol: float) -> Float[Tensor, "t d"]:
         def solve() -> Entry:
-            return Entry(tensors={"motion": _solve(self.pose(), Dopri5(atol=atol, rtol=rtol), (0.0, 1.0))})
+            return Entry(tensors={"motion": _solve(self.pose(), Dopri5(atol=atol, rtol=rtol), (0.0, 1.0), 1)})
 
         tolerances = {"atol": atol, "rtol": rtol}
         return self.cache.get(CONVERGED, {**self.depends, **tolerances}, solve)[0].tensors["motion"]
@@ -58,7 +58,8 @@ class ConvergedSolution:
         grid = problem.sampler.grid(torch.float64)
         own, exact = Traced(solver=problem.sampler.solver), Traced(solver=Dopri5(atol=atol, rtol=rtol))
         for traced in (own, exact):
-            _solve(problem, traced, grid.tolist())
+            reuse = problem.sampler.guidance_reuse if traced is own else 1
+            _solve(problem, traced, grid.tolist(), reuse)
         pairs = list(zip(own.states, exact.states, strict=True))
         error = torch.stack([(a - b).flatten(1).norm(dim=1) / b.flatten(1).norm(dim=1) for a, b in pairs])
         num_chunks, num_points = error.shape
@@ -89,14 +90,20 @@ class Traced(Solver):
         self.states.append(self.solver.trajectory(field, x, grid))
         return self.states[-1]
 
-    def evaluation_times(self, grid: object) -> list[float] | None:
-        return None
+    def evaluation_times(self, grid: Sequence[float]) -> list[float] | None:
+        return self.solver.evaluation_times(grid)
 
 
-def _solve(problem: Problem, solver: Solver, points: Sequence[float]) -> Float[Tensor, "t d"]:
-    """The clip's motion by `solver` on a time grid of these points, on the CPU."""
-    grid = Explicit(points=points)
-    sampler = replace(problem.sampler, solver=solver, nfe=len(points), budget=GridPoints(), time_grid=grid)
+def _solve(problem: Problem, solver: Solver, points: Sequence[float], reuse: int) -> Float[Tensor, "t d"]:
+    """The clip's motion by `solver` on a time grid of these points, on the CPU; `reuse` is that of guidance."""
+    sampler = replace(
+        problem.sampler,
+        solver=solver,
+        nfe=len(points),
+        budget=GridPoints(),
+        time_grid=Explicit(points=points),
+        guidance_reuse=reuse,
+    )
     device = problem.conditions.reference.device
     if widest(device) != torch.float64:
         device = torch.device("cpu")

@@ -5,32 +5,26 @@ weight zero are not computed. It wraps the network; the solver sees only `v(t, x
 """
 
 from abc import ABC, abstractmethod
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import NamedTuple
 
 import torch
 from torch import Tensor
 
 from float_research.errors import UserError
+from float_research.sampling.rows import (
+    AUDIO,
+    EVERYTHING,
+    NOTHING,
+    REFERENCE,
+    Kept,
+    Reuse,
+    Rows,
+    Weights,
+    without_zeros,
+)
 from float_research.sampling.schedule import Schedule
 from float_research.types import Conditions, Network, VectorField
-
-
-class Kept(NamedTuple):
-    """Which conditions a row keeps. Previous motion and previous audio are never dropped."""
-
-    reference: bool
-    audio: bool
-    emotion: bool
-
-
-NOTHING = Kept(False, False, False)
-REFERENCE = Kept(True, False, False)
-AUDIO = Kept(True, True, False)
-EVERYTHING = Kept(True, True, True)
-
-Weights = Mapping[Kept, float]
 
 
 class Guidance(ABC):
@@ -40,49 +34,39 @@ class Guidance(ABC):
     def weights(self, t: float) -> Weights:
         """The rows to compute at flow time t and their weights."""
 
+    def calls(self, t: float) -> list[Weights]:
+        """The weights of each call of the rows in one evaluation at flow time t."""
+        return [self.weights(t)]
+
     def rows(self, t: float) -> int:
         """Network rows that one evaluation at flow time t costs, for one clip."""
-        return len(self.weights(t))
+        return sum(map(len, self.calls(t)))
+
+    def declared_rows(self, times: Sequence[float], reuse: int) -> int:
+        """Network rows that evaluations at these flow times cost one clip in one window; `reuse` as in `Reuse`."""
+        choose = Reuse(reuse)
+        return sum(len(choose(weights)) for t in times for weights in self.calls(t))
 
     def combine(self, weights: Weights, fields: Mapping[Kept, Tensor]) -> Tensor:
         """The guided field, `(b, l, d)`."""
         return torch.stack([weight * fields[row] for row, weight in weights.items()]).sum(0)
 
-    def guide(self, network: Network, conditions: Conditions) -> VectorField:
-        """The guided vector field of one window. What depends on conditions alone is computed once for its rows."""
-        conditioned: dict[tuple[Kept, ...], VectorField] = {}
+    def settled(self) -> "Guidance":
+        """What it tends to as evaluations become dense: the same, where it has no memory of earlier evaluations."""
+        return self
 
-        def field(t: Tensor, x: Tensor) -> Tensor:
+    def guide(self, network: Network, conditions: Conditions, reuse: int = 1) -> VectorField:
+        """The guided vector field of one window; `reuse` as in `Reuse`."""
+        return self.field(Rows(network, conditions, reuse))
+
+    def field(self, rows: Rows) -> VectorField:
+        """The guided vector field of the rows of one window."""
+
+        def guided(t: Tensor, x: Tensor) -> Tensor:
             weights = self.weights(float(t))
-            if not weights:
-                return x * 0
-            rows = tuple(weights)
-            if rows not in conditioned:
-                conditioned[rows] = network(batch(conditions, rows))
-            fields = conditioned[rows](t, torch.cat([x] * len(rows))).chunk(len(rows))
-            return self.combine(weights, dict(zip(rows, fields, strict=True)))
+            return self.combine(weights, rows(t, x, weights)) if weights else x * 0
 
-        return field
-
-
-def batch(conditions: Conditions, rows: Sequence[Kept]) -> Conditions:
-    """The conditions of each row, one after the other: kept, or zero."""
-
-    def stacked(condition: Tensor, kept: Sequence[bool]) -> Tensor:
-        return torch.cat([condition if keep else torch.zeros_like(condition) for keep in kept])
-
-    everywhere = [True] * len(rows)
-    return Conditions(
-        audio=stacked(conditions.audio, [row.audio for row in rows]),
-        reference=stacked(conditions.reference, [row.reference for row in rows]),
-        emotion=stacked(conditions.emotion, [row.emotion for row in rows]),
-        previous_motion=stacked(conditions.previous_motion, everywhere),
-        previous_audio=stacked(conditions.previous_audio, everywhere),
-    )
-
-
-def without_zeros(weights: Weights) -> Weights:
-    return {row: weight for row, weight in weights.items() if abs(weight) > 1e-9}
+        return guided
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -98,6 +82,45 @@ class Incremental(Guidance):
     def weights(self, t: float) -> Weights:
         a, e = self.audio(t), self.emotion(t)
         return without_zeros({REFERENCE: 1 - a, AUDIO: a - e, EVERYTHING: e})
+
+
+Adjust = Callable[[Tensor, Tensor, Tensor, Mapping[Kept, Tensor]], Tensor]
+"""`g' = adjust(g, t, x, fields)`: the difference that guidance makes, adjusted."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Adjusted(Incremental, ABC):
+    """Incremental guidance whose difference from the fully conditioned field is adjusted: `c_ae + adjust(v - c_ae)`.
+
+    Where several rows are computed, c_ae is one of them, even of weight zero.
+    """
+
+    def weights(self, t: float) -> Weights:
+        weights = super().weights(t)
+        return weights if len(weights) < 2 else {**weights, EVERYTHING: weights.get(EVERYTHING, 0.0)}
+
+    @abstractmethod
+    def adjuster(self) -> Adjust:
+        """What adjusts the differences of one window, from its first evaluation to its last."""
+
+    def field(self, rows: Rows) -> VectorField:
+        adjust = self.adjuster()
+
+        def guided(t: Tensor, x: Tensor) -> Tensor:
+            weights = self.weights(float(t))
+            fields = rows(t, x, weights)
+            plain = self.combine(weights, fields)
+            if len(weights) < 2:
+                return plain
+            difference = plain - fields[EVERYTHING]
+            return plain + (adjust(difference, t, x, fields) - difference)
+
+        return guided
+
+
+def dot(a: Tensor, b: Tensor) -> Tensor:
+    """The scalar product over each clip's window, `(b, 1, 1)`."""
+    return (a * b).sum((1, 2), keepdim=True)
 
 
 @dataclass(frozen=True, kw_only=True)

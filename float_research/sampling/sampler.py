@@ -58,11 +58,19 @@ class Sampler:
     chunking: Chunking
     stitch: Stitch
     seed: int
+    guidance_reuse: int
     grid_points: int = field(init=False)
 
     def __post_init__(self) -> None:
         if self.nfe < 1:
             raise UserError(f"nfe={self.nfe} must be a positive number; the official default is 10")
+        if self.guidance_reuse < 1:
+            raise UserError(f"guidance_reuse={self.guidance_reuse} must be at least 1, which keeps no difference")
+        if self.guidance_reuse > 1 and self.solver.evaluation_times([0.0, 1.0]) is None:
+            raise UserError(
+                f"guidance_reuse={self.guidance_reuse} needs a solver with fixed steps: {type(self.solver).__name__} "
+                "judges its steps by the field, which differences kept would falsify; use guidance_reuse=1"
+            )
         object.__setattr__(self, "grid_points", self.budget(self.nfe, self.solver))
         self.grid(torch.float32)
         self.stitch.overlap(self.chunking.window_frames)
@@ -79,7 +87,8 @@ class Sampler:
         times = self.solver.evaluation_times(self.grid(torch.float32).tolist())
         if times is None:
             return None
-        return Cost(len(times), sum(self.guidance.rows(t) for t in times)) * self.num_windows(num_frames)
+        rows = self.guidance.declared_rows(times, self.guidance_reuse)
+        return Cost(len(times), rows) * self.num_windows(num_frames)
 
     def __call__(self, network: Network, clips: Sequence[ClipConditions]) -> Iterator[MotionChunk]:
         """Motion of the clips, sampled side by side, in order within each clip and as soon as it is final."""
@@ -114,7 +123,9 @@ class Sampler:
         precision = torch.promote_types(reference.dtype, torch.float32)
         noise = torch.stack([next(track.noise) for track in tracks]).to(reference.device, precision)
         meter = Meter()
-        guided = meter.field(self.guidance.guide(meter.network(network), conditions))
+        decides = self.solver.evaluation_times([0.0, 1.0]) is None
+        guidance = self.guidance.settled() if decides else self.guidance
+        guided = meter.field(guidance.guide(meter.network(network), conditions, self.guidance_reuse))
         solved = self.solver.solve(guided, noise, self.grid(precision))
         if not torch.isfinite(solved).all():
             end = start + self.chunking.window_frames

@@ -94,6 +94,7 @@ def test_errors_fall_with_the_order_and_share_one_solution(measured: Run) -> Non
 def test_only_what_changes_the_exact_motion_is_solved_anew(measured: Run) -> None:
     base = measured("nfe=4")["cached"]
     assert measured("nfe=6", "solver=heun2", "time_grid=cosine", "video.crf=40")["cached"] == base
+    assert measured("nfe=4", "guidance_reuse=2")["cached"] == base
     changed = ["guidance.audio.scale=3", "noise=independent", "seed=4", "chunking.previous_frames=5"]
     for number, override in enumerate(changed, 1):
         assert len(measured("nfe=4", override)["cached"]) == len(base) + number
@@ -106,3 +107,9 @@ def test_the_error_over_flow_time_ends_at_the_error(measured: Run) -> None:
     assert (flow["error"][flow["step"] == 0] == 0).all(), "both begin with the same noise"
     assert flow["error"][flow["step"] == 4].max() == pytest.approx(found["error"], rel=0.5)
     assert measured("nfe=8")["flow"] is None
+
+
+def test_the_exact_motion_keeps_no_differences_and_the_approximation_does(measured: Run) -> None:
+    plain, kept = (measured("nfe=8", f"guidance_reuse={k}", "metrics.sampling.flow=true") for k in (1, 8))
+    assert kept["error"] > plain["error"]
+    assert kept["flow"]["error"].iloc[-1] > plain["flow"]["error"].iloc[-1] > 0

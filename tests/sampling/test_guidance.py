@@ -2,7 +2,8 @@ import pytest
 import torch
 
 from float_research.errors import UserError
-from float_research.sampling.guidance import AUDIO, EVERYTHING, REFERENCE, Incremental, NoGuidance, Reference, ZeroStar
+from float_research.sampling.guidance import Incremental, NoGuidance, Reference, ZeroStar
+from float_research.sampling.rows import AUDIO, EVERYTHING, REFERENCE
 from float_research.sampling.sampler import Meter
 from float_research.sampling.schedule import Constant, Cosine, Interval, Linear
 from float_research.types import Conditions, VectorField

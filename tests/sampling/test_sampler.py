@@ -29,6 +29,7 @@ def sampler(**changes: Any) -> Sampler:
         "chunking": Chunking(window_s=WINDOW / 25, previous_frames=PREVIOUS, attention_window=2, fps=25),
         "stitch": stitch.Autoregressive(),
         "seed": 3,
+        "guidance_reuse": 1,
     }
     return Sampler(**{**parts, **changes})
 

@@ -1,0 +1,64 @@
+"""Adaptive projected guidance."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+from torch import Tensor
+
+from float_research.errors import UserError
+from float_research.sampling.guidance import Adjust, Adjusted, dot
+from float_research.sampling.rows import EVERYTHING, Kept
+
+
+@dataclass(frozen=True, kw_only=True)
+class Apg(Adjusted):
+    """Adaptive projected guidance (arXiv 2410.02416): the difference g that guidance makes is averaged, cut and turned.
+
+    `ḡ_n = g_n + momentum ḡ_(n-1)` over a window's evaluations; `ḡ` is shortened to a root mean square of at most
+    `norm_threshold`, 0 for no limit; of its part parallel to the predicted data, `x + (1 - t) c_ae`, the share
+    `parallel` stays. 0, 0 and 1 are incremental guidance.
+
+    Momentum counts evaluations. As they become dense ḡ tends to `g / (1 - momentum)`, which is what solvers that choose
+    their own evaluations integrate, and what the metric `sampling` compares with.
+    """
+
+    momentum: float
+    norm_threshold: float
+    parallel: float
+
+    def __post_init__(self) -> None:
+        if not -1 < self.momentum < 1:
+            raise UserError(f"guidance.momentum={self.momentum} must lie between -1 and 1; the paper's is negative")
+        if self.norm_threshold < 0:
+            raise UserError(f"guidance.norm_threshold={self.norm_threshold} must be positive, or 0 for no limit")
+
+    def settled(self) -> "Settled":
+        return Settled(**vars(self))
+
+    def adjuster(self) -> Adjust:
+        average: Tensor | None = None
+
+        def adjust(g: Tensor, t: Tensor, x: Tensor, fields: Mapping[Kept, Tensor]) -> Tensor:
+            nonlocal average
+            average = g if average is None else g + self.momentum * average
+            return self.projected(average, x + (1 - t) * fields[EVERYTHING])
+
+        return adjust
+
+    def projected(self, g: Tensor, data: Tensor) -> Tensor:
+        """g, shortened and with its part parallel to `data` damped."""
+        if self.norm_threshold:
+            size = g.square().mean((1, 2), keepdim=True).sqrt()
+            g = g * (self.norm_threshold / size.clamp_min(1e-12)).clamp_max(1)
+        return g - (1 - self.parallel) * dot(g, data) / dot(data, data).clamp_min(1e-12) * data
+
+
+@dataclass(frozen=True, kw_only=True)
+class Settled(Apg):
+    """The limit of dense evaluations, which needs no memory."""
+
+    def settled(self) -> "Settled":
+        return self
+
+    def adjuster(self) -> Adjust:
+        return lambda g, t, x, fields: self.projected(g / (1 - self.momentum), x + (1 - t) * fields[EVERYTHING])

@@ -1,0 +1,22 @@
+"""Guidance on what came before the window."""
+
+from dataclasses import dataclass
+
+from float_research.sampling.guidance import Incremental
+from float_research.sampling.rows import EVERYTHING, FORGETFUL, Weights, without_zeros
+from float_research.sampling.schedule import Schedule
+
+
+@dataclass(frozen=True, kw_only=True)
+class History(Incremental):
+    """History guidance (arXiv 2502.06764): incremental guidance v pulled towards the frames before the window.
+
+    `v + h (c_ae - c_0)`, c_0 being c_ae without previous motion and previous audio. One row more; `history` 0 is
+    incremental guidance. Weights must have been trained to do without previous frames, as those of a clip's start have.
+    """
+
+    history: Schedule
+
+    def weights(self, t: float) -> Weights:
+        h, weights = self.history(t), super().weights(t)
+        return without_zeros({**weights, EVERYTHING: weights.get(EVERYTHING, 0.0) + h, FORGETFUL: -h})

@@ -1,0 +1,34 @@
+"""Guidance that shrinks where it would move far."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+from torch import Tensor
+
+from float_research.errors import UserError
+from float_research.sampling.guidance import Adjust, Adjusted, dot
+from float_research.sampling.rows import EVERYTHING, Kept
+
+
+@dataclass(frozen=True, kw_only=True)
+class MagnitudeAware(Adjusted):
+    """Magnitude-aware guidance (MAMBO-G, arXiv 2508.03442): the difference g that guidance makes is damped by its size.
+
+    `g' = exp(-alpha r) g` with `r = ‖c_ae - u‖ / ‖u‖` per clip, u being the computed row of fewest conditions. `alpha`
+    0 is incremental guidance.
+    """
+
+    alpha: float
+
+    def __post_init__(self) -> None:
+        if self.alpha < 0:
+            raise UserError(f"guidance.alpha={self.alpha} must be positive, or 0 for incremental guidance")
+
+    def adjuster(self) -> Adjust:
+        def adjust(g: Tensor, t: Tensor, x: Tensor, fields: Mapping[Kept, Tensor]) -> Tensor:
+            u = fields[min(fields, key=sum)]
+            moved = fields[EVERYTHING] - u
+            ratio = (dot(moved, moved) / dot(u, u).clamp_min(1e-12)).sqrt()
+            return (-self.alpha * ratio).exp() * g
+
+        return adjust

@@ -1,0 +1,45 @@
+"""Guidance measured a little ahead on the conditional path."""
+
+from dataclasses import dataclass
+
+from torch import Tensor
+
+from float_research.errors import UserError
+from float_research.sampling.guidance import Incremental
+from float_research.sampling.rows import AUDIO, EVERYTHING, REFERENCE, Rows, Weights, without_zeros
+from float_research.types import VectorField
+
+
+@dataclass(frozen=True, kw_only=True)
+class RectifiedCfgPp(Incremental):
+    """Rectified-CFG++ (arXiv 2510.07631): the conditional field, corrected by differences taken further along its path.
+
+    `v = c_ae(t, x) + (a - 1) (c_a - u)(t', x') + (e - 1) (c_ae - c_a)(t', x')`, with `t' = min(t + ahead, 1)` and
+    `x' = x + (t' - t) c_ae(t, x)`. The paper goes half a step ahead; here `ahead` is flow time, so that the field is
+    the same for any steps. At 0 it is incremental guidance. One row, and those of the differences.
+    """
+
+    ahead: float
+
+    def __post_init__(self) -> None:
+        if not 0 <= self.ahead <= 1:
+            raise UserError(f"guidance.ahead={self.ahead} must lie in [0, 1]; 0 is incremental guidance")
+
+    def differences(self, t: float) -> Weights:
+        """The weights of the rows that are computed ahead; their sum is 0."""
+        a, e = self.audio(t), self.emotion(t)
+        return without_zeros({REFERENCE: 1 - a, AUDIO: a - e, EVERYTHING: e - 1})
+
+    def calls(self, t: float) -> list[Weights]:
+        return [{EVERYTHING: 1.0}, self.differences(t)]
+
+    def field(self, rows: Rows) -> VectorField:
+        def guided(t: Tensor, x: Tensor) -> Tensor:
+            here, weights = self.calls(float(t))
+            conditional = rows(t, x, here)[EVERYTHING]
+            if not weights:
+                return conditional
+            later = (t + self.ahead).clamp_max(1)
+            return conditional + self.combine(weights, rows(later, x + (later - t) * conditional, weights))
+
+        return guided

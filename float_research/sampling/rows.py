@@ -1,0 +1,102 @@
+"""Rows: the network's fields with some conditions kept and others zeroed, which a guidance combines."""
+
+from collections.abc import Mapping, Sequence
+from typing import NamedTuple
+
+import torch
+from torch import Tensor
+
+from float_research.types import Conditions, Network, VectorField
+
+
+class Kept(NamedTuple):
+    """Which conditions a row keeps. `previous`: motion and audio before the window."""
+
+    reference: bool
+    audio: bool
+    emotion: bool
+    previous: bool = True
+
+
+NOTHING = Kept(False, False, False)
+REFERENCE = Kept(True, False, False)
+AUDIO = Kept(True, True, False)
+EVERYTHING = Kept(True, True, True)
+FORGETFUL = Kept(True, True, True, previous=False)
+
+Weights = Mapping[Kept, float]
+ZERO = 1e-9
+"""Of weights."""
+
+
+class Reuse:
+    """Says which rows an evaluation computes, one window long: all, or one alone whose differences are kept.
+
+    Differences between rows are kept for `evaluations` that need several rows, counted from the one that computed them.
+    Within these only the base is computed, the row of the largest weight, and of equal ones that of most conditions.
+    Where weights sum to zero, so that the base falls out, no row is computed.
+    """
+
+    def __init__(self, evaluations: int):
+        self.evaluations, self.left = evaluations, 0
+        self.kept: frozenset[Kept] = frozenset()
+
+    def __call__(self, weights: Weights) -> tuple[Kept, ...]:
+        rows = tuple(weights)
+        if len(rows) < 2:
+            return rows
+        if self.left and self.kept.issuperset(rows):
+            self.left -= 1
+            if abs(sum(weights.values())) < ZERO:
+                return ()
+            return (max(rows, key=lambda row: (weights[row], sum(row))),)
+        self.kept, self.left = frozenset(rows), self.evaluations - 1
+        return rows
+
+
+class Rows:
+    """The fields of one window's rows. What depends on conditions alone is computed once for each choice of rows."""
+
+    def __init__(self, network: Network, conditions: Conditions, reuse: int):
+        self.network, self.conditions, self.choose = network, conditions, Reuse(reuse)
+        self.conditioned: dict[tuple[Kept, ...], VectorField] = {}
+        self.kept: Mapping[Kept, Tensor] = {}
+
+    def __call__(self, t: Tensor, x: Tensor, weights: Weights) -> Mapping[Kept, Tensor]:
+        """The field of each row that has a weight, computed or made of the base and a difference kept."""
+        rows = self.choose(weights)
+        if not rows:
+            return {row: self.kept[row] for row in weights}
+        fields = self._computed(rows, t, x)
+        if len(rows) < len(weights):
+            (base,) = rows
+            kept = self.kept
+            return {row: fields[base] if row == base else fields[base] + (kept[row] - kept[base]) for row in weights}
+        if len(rows) > 1:
+            self.kept = fields
+        return fields
+
+    def _computed(self, rows: tuple[Kept, ...], t: Tensor, x: Tensor) -> Mapping[Kept, Tensor]:
+        if rows not in self.conditioned:
+            self.conditioned[rows] = self.network(batch(self.conditions, rows))
+        fields = self.conditioned[rows](t, torch.cat([x] * len(rows))).chunk(len(rows))
+        return dict(zip(rows, fields, strict=True))
+
+
+def batch(conditions: Conditions, rows: Sequence[Kept]) -> Conditions:
+    """The conditions of each row, one after the other: kept, or zero."""
+
+    def stacked(condition: Tensor, kept: Sequence[bool]) -> Tensor:
+        return torch.cat([condition if keep else torch.zeros_like(condition) for keep in kept])
+
+    return Conditions(
+        audio=stacked(conditions.audio, [row.audio for row in rows]),
+        reference=stacked(conditions.reference, [row.reference for row in rows]),
+        emotion=stacked(conditions.emotion, [row.emotion for row in rows]),
+        previous_motion=stacked(conditions.previous_motion, [row.previous for row in rows]),
+        previous_audio=stacked(conditions.previous_audio, [row.previous for row in rows]),
+    )
+
+
+def without_zeros(weights: Weights) -> Weights:
+    return {row: weight for row, weight in weights.items() if abs(weight) > ZERO}
