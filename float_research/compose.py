@@ -33,6 +33,7 @@ if TYPE_CHECKING:  # functions import what they build, so that help and refusals
     from float_research.data.clips import ClipLoader
     from float_research.evaluation.demo import Evaluation
     from float_research.inference.api import Pipeline
+    from float_research.inference.fitting import Fitting
     from float_research.inference.job import Job
     from float_research.metrics.metric import Metric
     from float_research.models.float_model import FloatModel
@@ -140,12 +141,15 @@ def check_type(name: str, value: Any, wanted: Any) -> None:
 
 
 def build_sampler(cfg: DictConfig) -> "Sampler":
-    """The sampler from its groups."""
+    """The sampler from its groups. Raises a UserError for a solver that was fitted to what the run does not have."""
+    from float_research.sampling.fitted import Fitted
     from float_research.sampling.sampler import Sampler
 
-    parts = ("solver", "budget", "time_grid", "guidance", "noise", "chunking", "stitch")
-    values = ("nfe", "seed", "guidance_reuse")
-    return Sampler(**{value: cfg[value] for value in values}, **{part: build(cfg[part]) for part in parts})
+    groups = ("solver", "budget", "time_grid", "guidance", "noise", "chunking", "stitch")
+    parts = {group: build(cfg[group]) for group in groups}
+    if isinstance(solver := parts["solver"], Fitted) and not solver.anyway:
+        solver.check(weights=build(cfg.checkpoint).fingerprint(), guidance=resolved(cfg.guidance))
+    return Sampler(**{value: cfg[value] for value in ("nfe", "seed", "guidance_reuse")}, **parts)
 
 
 def build_loader(cfg: DictConfig) -> "ClipLoader":
@@ -338,6 +342,36 @@ def build_evaluation(cfg: DictConfig) -> "Evaluation":
         portrait=Path(cfg.portrait),
         corpus=Path(cfg.corpus) if cfg.corpus else None,
         num_pairs=cfg.num_pairs,
+        output=Path(cfg.output),
+    )
+
+
+def build_fitting(cfg: DictConfig) -> "Fitting":
+    """A fit to what `float-research infer` would load with `cfg.overrides`."""
+    with importing():
+        from float_research.inference.fitting import Fitting
+
+    for name, kind in {"overrides": list, "tolerance": float, "output": str}.items():
+        check_type(name, cfg[name], kind)
+    lists = {"evaluations": int, "shifts": float, "exponents": float}
+    for part in ("fit", "held_out"):
+        lists |= {f"{part}.images": str, f"{part}.audios": str, f"{part}.seeds": int}
+    for name, kind in lists.items():
+        values = OmegaConf.select(cfg, name)
+        check_type(name, values, list)
+        for value in values:
+            check_type(f"each of {name}", value, kind)
+    infer = compose_config(cfg.overrides)
+    return Fitting(
+        load=lambda: load_composed(infer),
+        weights=lambda: build(infer.checkpoint).fingerprint(),
+        guidance=resolved(infer.guidance),
+        evaluations=list(cfg.evaluations),
+        fit=build(cfg.fit),
+        held_out=build(cfg.held_out),
+        shifts=list(cfg.shifts),
+        exponents=list(cfg.exponents),
+        tolerance=cfg.tolerance,
         output=Path(cfg.output),
     )
 

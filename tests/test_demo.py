@@ -1,5 +1,7 @@
 """What the weights in this package can do, a little below what scripts/evaluate_demo.py measured of them."""
 
+import copy
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -7,6 +9,7 @@ import pytest
 import torch
 
 import float_research
+from float_research.compose import build_sampler, compose_config
 from float_research.data.examples import ASSETS, example
 from float_research.data.image import read_image
 from float_research.evaluation.portraits import reading, reconstruction
@@ -14,6 +17,7 @@ from float_research.evaluation.speaking import JAW, Speaking, correlation, expec
 from float_research.inference.api import Pipeline
 from float_research.toyface.reader import FILE, MotionReader, load_reader
 from float_research.toyface.recordings import recordings
+from float_research.toyface.speech import RATE_HZ
 
 MAX_MB = 15
 NUM_PAIRS = 32
@@ -41,6 +45,21 @@ def test_unseen_faces_are_carried_into_motion(demo: Pipeline) -> None:
     assert figures["PSNR"] > 25
     assert figures["gain over copying"] > 8
     assert figures["loss if somebody else drives"] < 1.0
+
+
+def test_four_fitted_evaluations_do_more_than_nine_of_euler(demo: Pipeline) -> None:
+    """On a recording, a portrait and a seed that the fit did not see."""
+    waveform = recordings()[0].waveform[: 2 * RATE_HZ]
+
+    def motion(*overrides: str) -> torch.Tensor:
+        sampler = build_sampler(compose_config(["seed=5", "budget=evaluations", *overrides]))
+        pipeline = copy.copy(demo)
+        pipeline.parts = replace(demo.parts, sampler=sampler)
+        return pipeline(example("portrait"), waveform, sampling_rate_hz=RATE_HZ).motion
+
+    exact = motion("solver=dopri5", "budget=grid_points")
+    euler, fitted = (motion(*overrides) for overrides in (["nfe=9"], ["solver=fitted", "nfe=4"]))
+    assert (fitted - exact).norm() < 0.75 * (euler - exact).norm()
 
 
 def test_the_reader_reads_jaws(reader: MotionReader) -> None:

@@ -14,7 +14,7 @@ from float_research.sampling.guidance import Guidance
 from float_research.sampling.noise import Noise
 from float_research.sampling.solver import Solver
 from float_research.sampling.stitch import Stitch
-from float_research.sampling.time_grid import TimeGrid
+from float_research.sampling.time_grid import TimeGrid, Uniform
 from float_research.types import ClipConditions, Conditions, Cost, MotionChunk, Network, VectorField
 
 
@@ -76,8 +76,13 @@ class Sampler:
         self.stitch.overlap(self.chunking.window_frames)
 
     def grid(self, dtype: torch.dtype) -> Float[Tensor, " n"]:
-        """Flow times from 0 to 1."""
-        return self.time_grid(self.grid_points, dtype)
+        """Flow times from 0 to 1: the solver's own, where it has some."""
+        own = self.solver.points(self.grid_points)
+        if own is None:
+            return self.time_grid(self.grid_points, dtype)
+        if not isinstance(self.time_grid, Uniform):
+            raise UserError(f"solver {self.solver.name} brings its own time grid; leave time_grid=uniform as it is")
+        return torch.tensor(own, dtype=dtype)
 
     def num_windows(self, num_frames: int) -> int:
         return len(self.stitch.starts(num_frames, self.chunking.window_frames))

@@ -52,6 +52,10 @@ class Solver(ABC):
     def evaluation_times(self, grid: Sequence[float]) -> list[float] | None:
         """Flow times at which the field is evaluated; None where the solver decides as it goes."""
 
+    def points(self, num_points: int) -> Sequence[float] | None:
+        """The only grid of this many points that the solver knows; None where it takes any."""
+        return None
+
     def evaluations(self, num_steps: int) -> int | None:
         """Evaluations of the field in `num_steps` steps; None where the solver decides as it goes."""
         times = self.evaluation_times([i / num_steps for i in range(num_steps + 1)])

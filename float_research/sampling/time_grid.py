@@ -10,6 +10,9 @@ from torch import Tensor
 
 from float_research.errors import UserError
 
+CURVATURE = "curvature"
+"""The tensor of a file of fitted steps with `‖x″‖` of the trajectories at evenly spaced flow times from 0 to 1."""
+
 
 class TimeGrid(ABC):
     """Maps a number of points to flow times."""

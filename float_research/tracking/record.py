@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 import yaml
 
 from float_research.errors import UserError, reading, writable
-from float_research.files import whole
+from float_research.files import sha256, whole
 from float_research.folders import visible
 from float_research.packages import package_versions, platform_module
 from float_research.sources import code, parts
@@ -53,6 +53,8 @@ PLACES_IN_GROUPS = {
     "trainer": frozenset({"accelerator", "devices", "num_nodes", "strategy", "plugins"}),
 }
 """Settings that say where, when, in what portions and under which eyes a run happens, and not what it computes."""
+CONTENTS = {"solver": frozenset({"file"})}
+"""Settings that name a file of which the contents count, wherever it is."""
 APPROXIMATION = frozenset(
     {"solver", "nfe", "budget", "time_grid", "guidance_reuse", "vector_field", "decoding", "video", "data"}
 )
@@ -93,12 +95,21 @@ def signature(config: Mapping[str, Any], without: Collection[str] = ()) -> str:
 def computing(config: Mapping[str, Any], without: Collection[str] = ()) -> dict[str, Any]:
     """The settings of a resolved config that say what is computed."""
     return {
-        group: {key: value for key, value in settings.items() if key not in PLACES_IN_GROUPS.get(group, ())}
+        group: {
+            key: contents(value) if key in CONTENTS.get(group, ()) else value
+            for key, value in settings.items()
+            if key not in PLACES_IN_GROUPS.get(group, ())
+        }
         if isinstance(settings, Mapping)
         else settings
         for group, settings in config.items()
         if group not in PLACES and group not in without
     }
+
+
+def contents(file: str) -> str:
+    """SHA-256 of a file; its name where it is gone."""
+    return sha256(Path(file)) if Path(file).is_file() else file
 
 
 def versions() -> dict[str, str | None]:

@@ -29,7 +29,7 @@ OWN_SLOPE = {"explicit_adams"}
 def found() -> list[Any]:
     """Every solver that conf/ names; those that reach a step's end, once more without the grid's end."""
     made = []
-    for path in sorted((CONF / "solver").glob("*.yaml")):
+    for path in sorted(set((CONF / "solver").glob("*.yaml")) - {CONF / "solver" / "fitted.yaml"}):  # see test_fitted
         settings = {key: value for key, value in yaml.safe_load(path.read_text()).items() if key != "defaults"}
         tolerances = TOLERANCES if "defaults" in yaml.safe_load(path.read_text()) else {}
         solver = instantiate({**settings, **tolerances})
