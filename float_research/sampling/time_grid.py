@@ -2,13 +2,16 @@
 
 from abc import ABC, abstractmethod
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
+from pathlib import Path
 
 import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from float_research.errors import UserError
+from float_research.errors import UserError, reading
+from float_research.program import command
+from float_research.tensors import AGAIN, read_safetensors
 
 CURVATURE = "curvature"
 """The tensor of a file of fitted steps with `‖x″‖` of the trajectories at evenly spaced flow times from 0 to 1."""
@@ -75,6 +78,38 @@ class Cosine(TimeGrid):
         grid = (1 - torch.cos(torch.pi * uniform)) / 2
         grid[-1] = 1
         return grid
+
+
+@dataclass(frozen=True, kw_only=True)
+class Curvature(TimeGrid):
+    """Points of density `∝ ‖x″(t)‖^p` (equidistribution, de Boor 1973), where trajectories bend most.
+
+    p = 1/2 gives each step of Euler's the same error of its own, 0 the uniform grid. The curvature was measured on
+    converged trajectories by scripts/fit_solver.py and stands in `file`; between its times the density is constant.
+    """
+
+    file: str
+    power: float
+    density: Float[Tensor, " k"] = field(init=False)
+
+    def __post_init__(self) -> None:
+        if not 0 <= self.power <= 2:
+            raise UserError(f"time_grid.power={self.power} must lie between 0 and 2; 0 keeps the grid uniform")
+        what, remedy = "curvature file", f"{AGAIN}, or measure one with {command('fit_solver')}"
+        tensors, _ = read_safetensors(Path(self.file), what=what, remedy=remedy)
+        with reading(f"{what} {self.file}", remedy, mistakes=False):
+            measured = tensors[CURVATURE].double()
+            if measured.ndim != 1 or len(measured) < 2 or not bool(((measured > 0) & measured.isfinite()).all()):
+                raise ValueError("it holds no list of positive numbers")
+        object.__setattr__(self, "density", measured**self.power)
+
+    def place(self, uniform: Float[Tensor, " n"]) -> Float[Tensor, " n"]:
+        ends = torch.cat([torch.zeros(1, dtype=torch.float64), torch.cumulative_trapezoid(self.density)])
+        share = ends / ends[-1]
+        wanted = uniform.double()
+        right = torch.searchsorted(share, wanted, right=True).clamp(1, len(share) - 1)
+        within = (wanted - share[right - 1]) / (share[right] - share[right - 1])
+        return ((right - 1 + within) / (len(share) - 1)).to(uniform.dtype)
 
 
 @dataclass(frozen=True, kw_only=True)

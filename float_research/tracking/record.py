@@ -53,7 +53,7 @@ PLACES_IN_GROUPS = {
     "trainer": frozenset({"accelerator", "devices", "num_nodes", "strategy", "plugins"}),
 }
 """Settings that say where, when, in what portions and under which eyes a run happens, and not what it computes."""
-CONTENTS = {"solver": frozenset({"file"})}
+CONTENTS = {"solver": frozenset({"file"}), "time_grid": frozenset({"file"})}
 """Settings that name a file of which the contents count, wherever it is."""
 APPROXIMATION = frozenset(
     {"solver", "nfe", "budget", "time_grid", "guidance_reuse", "vector_field", "decoding", "video", "data"}

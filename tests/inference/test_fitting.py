@@ -11,7 +11,7 @@ from torch import Tensor
 
 from float_research import compose
 from float_research.errors import UserError
-from float_research.inference.fitting import FINE, Window, fit
+from float_research.inference.fitting import FINE, Window, curvature, fit
 from float_research.sampling.fitted import Fitted
 
 RATES = torch.tensor([-3.0, -0.5, 1.0], dtype=torch.float64)
@@ -32,6 +32,14 @@ def test_a_linear_field_of_three_rates_is_solved_exactly_by_two_evaluations() ->
     assert float(window.error(steps.trajectory(window.field, unseen)[-1]).max()) < 1e-9
     alone, _ = fit([linear(seen)], [0, 1])
     assert float(window.error(alone.trajectory(window.field, unseen)[-1]).max()) > 1e-3, "one evaluation cannot"
+
+
+def test_the_curvature_is_the_size_of_the_second_derivative() -> None:
+    noise = torch.ones(1, 1, 3, dtype=torch.float64)
+    found = curvature([linear(noise)])
+    times = torch.linspace(0, 1, len(found), dtype=torch.float64)[:, None]
+    exact = (RATES**2 * torch.exp(RATES * times)).norm(dim=1) / torch.exp(RATES).norm()
+    assert torch.allclose(found[1:-1], exact[1:-1], rtol=1e-2)
 
 
 def fitting(speech: Callable[[float], Path], output: Path, *more: str) -> Any:

@@ -125,9 +125,13 @@ def test_a_file_of_other_tensors_is_one_sentence() -> None:
         Fitted(file=asset("demo/weights.safetensors"), anyway=True)
 
 
-def test_a_result_is_known_by_the_steps_and_not_by_where_they_are(write: Callable[..., Path], tmp_path: Path) -> None:
+@pytest.mark.parametrize("part", ["solver=fitted", "time_grid=curvature"])
+def test_a_result_is_known_by_a_file_and_not_by_where_it_is(
+    part: str, write: Callable[..., Path], tmp_path: Path
+) -> None:
     def signed(file: str | Path) -> str:
-        return signature(resolved(compose_config(["output_dir=out", "solver=fitted", f"solver.file={file}"])))
+        named = f"{part.partition('=')[0]}.file={file}"
+        return signature(resolved(compose_config(["output_dir=out", part, named])))
 
     moved = tmp_path / "moved.safetensors"
     shutil.copy(SHIPPED, moved)
