@@ -165,6 +165,8 @@ BAD_SETTINGS = {
     "nfe=0": "nfe=0",
     "nfe=-3": "nfe=-3",
     "nfe=2.5": "nfe=2.5 must be a whole number",
+    "guidance_reuse=0": "guidance_reuse=0 must be at least 1",
+    "guidance_reuse=1.5": "guidance_reuse=1.5 must be a whole number",
     "nfe=ten": "nfe=ten must be a whole number",
     "chunking.previous_frames=60": "previous_frames=60",
     "chunking.previous_frames=-1": "previous_frames=-1",
