@@ -144,7 +144,9 @@ def build_sampler(cfg: DictConfig) -> "Sampler":
     from float_research.sampling.sampler import Sampler
 
     parts = ("solver", "budget", "time_grid", "guidance", "noise", "chunking", "stitch")
-    return Sampler(nfe=cfg.nfe, seed=cfg.seed, **{part: build(cfg[part]) for part in parts})
+    return Sampler(
+        nfe=cfg.nfe, seed=cfg.seed, temperature=cfg.temperature, **{part: build(cfg[part]) for part in parts}
+    )
 
 
 def build_loader(cfg: DictConfig) -> "ClipLoader":
@@ -210,6 +212,7 @@ def build_job(cfg: DictConfig) -> "Job":
     for name, wanted in {
         "nfe": int,
         "seed": int,
+        "temperature": float,
         "batch_clips": int,
         "dry_run": bool,
         "name": str,

@@ -269,4 +269,5 @@ def sampler(opt: Mapping[str, Any], sample: Mapping[str, Any]) -> Sampler:
         chunking=window(opt),
         stitch=stitch.Autoregressive(),
         seed=sample["seed"],
+        temperature=1.0,
     )

@@ -1,5 +1,6 @@
 """Sampling a clip: noise → ODE → motion latents, window by window (FLOAT section 3.2, arXiv 2412.01064)."""
 
+import math
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 
@@ -47,7 +48,10 @@ class Meter:
 
 @dataclass(frozen=True, kw_only=True)
 class Sampler:
-    """The parts that together turn conditions into motion."""
+    """The parts that together turn conditions into motion.
+
+    `temperature` scales the starting noise, whatever its kind: `x_0 = τ ε`; below 1 motion is nearer to the mean one.
+    """
 
     solver: Solver
     nfe: int
@@ -58,11 +62,16 @@ class Sampler:
     chunking: Chunking
     stitch: Stitch
     seed: int
+    temperature: float
     grid_points: int = field(init=False)
 
     def __post_init__(self) -> None:
         if self.nfe < 1:
             raise UserError(f"nfe={self.nfe} must be a positive number; the official default is 10")
+        if not 0 <= self.temperature < math.inf:
+            raise UserError(
+                f"temperature={self.temperature} must be a finite number of 0 or more; 1 is the plain noise"
+            )
         object.__setattr__(self, "grid_points", self.budget(self.nfe, self.solver))
         self.grid(torch.float32)
         self.stitch.overlap(self.chunking.window_frames)
@@ -112,7 +121,7 @@ class Sampler:
         conditions = stack([track.conditions(start) for track in tracks])
         reference = conditions.reference
         precision = torch.promote_types(reference.dtype, torch.float32)
-        noise = torch.stack([next(track.noise) for track in tracks]).to(reference.device, precision)
+        noise = torch.stack([next(track.noise) for track in tracks]).to(reference.device, precision) * self.temperature
         meter = Meter()
         guided = meter.field(self.guidance.guide(meter.network(network), conditions))
         solved = self.solver.solve(guided, noise, self.grid(precision))

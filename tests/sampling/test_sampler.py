@@ -29,6 +29,7 @@ def sampler(**changes: Any) -> Sampler:
         "chunking": Chunking(window_s=WINDOW / 25, previous_frames=PREVIOUS, attention_window=2, fps=25),
         "stitch": stitch.Autoregressive(),
         "seed": 3,
+        "temperature": 1.0,
     }
     return Sampler(**{**parts, **changes})
 
@@ -140,6 +141,22 @@ def test_crossfade_spreads_a_jump_over_the_shared_frames(overlap: int) -> None:
     assert torch.allclose(motion[hop - 1 : WINDOW + 1].diff(dim=0), torch.tensor(hop / (overlap + 1)))
 
 
+@pytest.mark.parametrize("temperature", [0.0, 0.5, 1.0])
+def test_temperature_scales_the_starting_noise(temperature: float) -> None:
+    """Where the field is zero, motion is the noise it began from; at temperature 1 that very noise."""
+
+    def still(c: Conditions) -> VectorField:
+        return lambda t, x: x * 0
+
+    given = ClipConditions(
+        id="one", audio=torch.zeros(WINDOW, 3), reference=torch.zeros(2), emotion=torch.zeros(WINDOW, 7)
+    )
+    s = sampler(temperature=temperature)
+    (chunk,) = s(still, [given])
+    noise = next(s.noise(seed=3, clip="one", num_frames=WINDOW, latent_dim=2))
+    assert torch.equal(chunk.motion, temperature * noise)
+
+
 @pytest.mark.parametrize("kind", [solver.Midpoint(), solver.Dopri5(**TOLERANCES), solver.ImplicitAdams(**TOLERANCES)])
 def test_a_clip_does_not_depend_on_its_batch(model: FloatModel, kind: solver.Solver) -> None:
     s = sampler(solver=kind)
@@ -212,6 +229,9 @@ def test_grid_points_are_the_official_meaning_of_nfe() -> None:
         ({"nfe": 0}, "nfe=0"),
         ({"nfe": -1}, "nfe=-1"),
         ({"nfe": 1}, "at least 2"),
+        ({"temperature": -0.5}, "temperature=-0.5 must be"),
+        ({"temperature": float("inf")}, "temperature=inf must be"),
+        ({"temperature": float("nan")}, "temperature=nan must be"),
         ({"nfe": 3, "solver": solver.Rk4(), "budget": budget.Evaluations()}, "takes 4"),
         ({"solver": solver.Dopri5(**TOLERANCES), "budget": budget.Evaluations()}, "cannot bound"),
         ({"stitch": stitch.Crossfade(overlap_frames=6)}, "overlap_frames=6"),
