@@ -143,7 +143,7 @@ def build_sampler(cfg: DictConfig) -> "Sampler":
     """The sampler from its groups."""
     from float_research.sampling.sampler import Sampler
 
-    parts = ("solver", "budget", "time_grid", "guidance", "noise", "chunking", "stitch")
+    parts = ("solver", "budget", "time_grid", "guidance", "noise", "sampling_noise", "chunking", "stitch")
     return Sampler(
         nfe=cfg.nfe, seed=cfg.seed, temperature=cfg.temperature, **{part: build(cfg[part]) for part in parts}
     )

@@ -1,4 +1,4 @@
-"""The motion that solvers approximate: solved until nothing changes, in 64 bits."""
+"""The motion that solvers approximate, without noise on the way: solved until nothing changes, in 64 bits."""
 
 import copy
 from collections.abc import Callable, Mapping, Sequence
@@ -16,6 +16,7 @@ from float_research.metrics.precision import computing_in
 from float_research.models.flow_matching_transformer import FlowMatchingTransformer
 from float_research.sampling.budget import GridPoints
 from float_research.sampling.sampler import Sampler
+from float_research.sampling.sampling_noise import ODE
 from float_research.sampling.solver import Dopri5, Solver
 from float_research.sampling.time_grid import Explicit
 from float_research.types import ClipConditions, VectorField
@@ -92,7 +93,9 @@ class Traced(Solver):
 def _solve(problem: Problem, solver: Solver, points: Sequence[float]) -> Float[Tensor, "t d"]:
     """The clip's motion by `solver` on a time grid of these points, on the CPU."""
     grid = Explicit(points=points)
-    sampler = replace(problem.sampler, solver=solver, nfe=len(points), budget=GridPoints(), time_grid=grid)
+    sampler = replace(
+        problem.sampler, solver=solver, nfe=len(points), budget=GridPoints(), time_grid=grid, sampling_noise=ODE
+    )
     device = problem.conditions.reference.device
     if widest(device) != torch.float64:
         device = torch.device("cpu")

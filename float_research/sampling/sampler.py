@@ -4,6 +4,7 @@ import math
 from collections import defaultdict
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
+from typing import Any
 
 import torch
 from jaxtyping import Float
@@ -14,6 +15,7 @@ from float_research.sampling.budget import Budget
 from float_research.sampling.chunking import Chunking
 from float_research.sampling.guidance import Guidance
 from float_research.sampling.noise import Noise
+from float_research.sampling.sampling_noise import Sde, step_noise
 from float_research.sampling.solver import Solver
 from float_research.sampling.stitch import Stitch
 from float_research.sampling.time_grid import TimeGrid
@@ -64,6 +66,7 @@ class Sampler:
     stitch: Stitch
     seed: int
     temperature: float
+    sampling_noise: Sde
     grid_points: int = field(init=False)
 
     def __post_init__(self) -> None:
@@ -74,7 +77,7 @@ class Sampler:
                 f"temperature={self.temperature} must be a finite number of 0 or more; 1 is the plain noise"
             )
         object.__setattr__(self, "grid_points", self.budget(self.nfe, self.solver))
-        self.grid(torch.float32)
+        self.sampling_noise.check(self.solver, self.grid(torch.float32).tolist())
         self.stitch.overlap(self.chunking.window_frames)
 
     def grid(self, dtype: torch.dtype) -> Float[Tensor, " n"]:
@@ -139,7 +142,12 @@ class Sampler:
         meter = Meter()
         guided = self.guidance.guide(meter.network(network), conditions)
         field = meter.field(self.stitch.join(guided, len(starts), self.chunking.window_frames))
-        solved = self.solver.solve(field, self.temperature * noise, self.grid(precision))
+
+        def drawn(step: int) -> Float[Tensor, "b t d"]:
+            return torch.stack([track.step_noise(step, starts) for track in tracks])
+
+        noise = self.temperature * noise
+        solved = self.sampling_noise.solve(self.solver, field, noise, self.grid(precision), drawn)
         if not torch.isfinite(solved).all():
             end = starts[-1] + self.chunking.window_frames
             raise UserError(
@@ -156,6 +164,7 @@ class _Track:
         self.noise, self.stitch, self.num_frames = noise, sampler.stitch, clip.num_frames
         self.previous, self.window = sampler.chunking.previous_frames, sampler.chunking.window_frames
         self.hop = self.window - self.stitch.overlap(self.window)
+        self.id, self.seed = clip.id, sampler.seed if clip.seed is None else clip.seed
         self.reference = clip.reference
         self.audio = torch.cat([clip.audio.new_zeros(self.previous, clip.audio.shape[1]), clip.audio])
         self.emotion = torch.cat([clip.emotion[:1].expand(self.previous, -1), clip.emotion])
@@ -165,6 +174,14 @@ class _Track:
     def start(self, num_windows: int) -> Float[Tensor, "t d"]:
         """The starting noise of the next windows; where they overlap, the earlier one's."""
         return torch.cat([next(self.noise)[-self.hop if k else 0 :] for k in range(num_windows)])
+
+    def step_noise(self, step: int, starts: Sequence[int]) -> Float[Tensor, "t d"]:
+        """The noise of a step in windows that are solved together; where they overlap, the earlier one's."""
+        first = starts[0] // self.hop
+        which: dict[str, Any] = {"seed": self.seed, "clip": self.id, "step": step}
+        size: dict[str, Any] = {"num_frames": self.window, "latent_dim": len(self.reference)}
+        drawn = [step_noise(window=first + k, **which, **size) for k in range(len(starts))]
+        return torch.cat([noise[-self.hop if k else 0 :] for k, noise in enumerate(drawn)])
 
     def conditions(self, start: int) -> Conditions:
         audio = self._rows(self.audio, start)

@@ -53,7 +53,9 @@ PLACES_IN_GROUPS = {
     "trainer": frozenset({"accelerator", "devices", "num_nodes", "strategy", "plugins"}),
 }
 """Settings that say where, when, in what portions and under which eyes a run happens, and not what it computes."""
-APPROXIMATION = frozenset({"solver", "nfe", "budget", "time_grid", "vector_field", "decoding", "video", "data"})
+APPROXIMATION = frozenset(
+    {"solver", "nfe", "budget", "time_grid", "sampling_noise", "vector_field", "decoding", "video", "data"}
+)
 """Settings that the motion does not depend on which solvers approximate; clips are named beside it."""
 
 

@@ -12,6 +12,7 @@ from float_research.sampling.averaged import Averaged
 from float_research.sampling.chunking import Chunking
 from float_research.sampling.guidance import Incremental, NoGuidance
 from float_research.sampling.sampler import Sampler
+from float_research.sampling.sampling_noise import ODE
 from float_research.sampling.schedule import Constant
 from float_research.types import ClipConditions, Conditions, Cost, VectorField
 
@@ -32,6 +33,7 @@ def sampler(**changes: Any) -> Sampler:
         "stitch": stitch.Autoregressive(),
         "seed": 3,
         "temperature": 1.0,
+        "sampling_noise": ODE,
     }
     return Sampler(**{**parts, **changes})
 
