@@ -145,11 +145,11 @@ def build_sampler(cfg: DictConfig) -> "Sampler":
     from float_research.sampling.fitted import Fitted
     from float_research.sampling.sampler import Sampler
 
-    groups = ("solver", "budget", "time_grid", "guidance", "noise", "chunking", "stitch")
+    groups = ("solver", "budget", "time_grid", "guidance", "noise", "sampling_noise", "chunking", "stitch")
     parts = {group: build(cfg[group]) for group in groups}
     if isinstance(solver := parts["solver"], Fitted) and not solver.anyway:
         solver.check(weights=build(cfg.checkpoint).fingerprint(), guidance=resolved(cfg.guidance))
-    return Sampler(**{value: cfg[value] for value in ("nfe", "seed", "guidance_reuse")}, **parts)
+    return Sampler(**{value: cfg[value] for value in ("nfe", "seed", "temperature", "guidance_reuse")}, **parts)
 
 
 def build_loader(cfg: DictConfig) -> "ClipLoader":
@@ -216,6 +216,7 @@ def build_job(cfg: DictConfig) -> "Job":
         "nfe": int,
         "guidance_reuse": int,
         "seed": int,
+        "temperature": float,
         "batch_clips": int,
         "dry_run": bool,
         "name": str,

@@ -26,6 +26,7 @@ from float_research.models.motion_autoencoder import MotionAutoencoder
 from float_research.sampling import budget, guidance, noise, schedule, solver, stitch, time_grid
 from float_research.sampling.chunking import Chunking
 from float_research.sampling.sampler import Sampler
+from float_research.sampling.sampling_noise import ODE
 from float_research.tensors import read_safetensors
 from float_research.texts import read_json, read_mapping
 from float_research.types import ClipConditions, Conditions
@@ -270,4 +271,6 @@ def sampler(opt: Mapping[str, Any], sample: Mapping[str, Any]) -> Sampler:
         stitch=stitch.Autoregressive(),
         seed=sample["seed"],
         guidance_reuse=1,
+        temperature=1.0,
+        sampling_noise=ODE,
     )

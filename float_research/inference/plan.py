@@ -63,7 +63,8 @@ def estimate_memory_mb(
     autoencoder, fmt = model.motion_autoencoder, model.fmt
     size = autoencoder.image_size
     maps = max(channels * side**2 for side, channels in autoencoder.channels.items() if side <= size)
-    rows = max((sampler.guidance.rows(t) for t in sampler.grid(torch.float32).tolist()), default=1) * batch_clips
+    rows = max((sampler.guidance.rows(t) for t in sampler.grid(torch.float32).tolist()), default=1)
+    rows *= batch_clips * sampler.windows_at_once(num_frames)
     window = sampler.chunking.window_frames + sampler.chunking.previous_frames
     width = fmt.c_embedder.out_features
     activations = {

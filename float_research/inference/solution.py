@@ -1,4 +1,4 @@
-"""The motion that solvers approximate: solved until nothing changes, in 64 bits."""
+"""The motion that solvers approximate, without noise on the way: solved until nothing changes, in 64 bits."""
 
 import copy
 from collections.abc import Callable, Mapping, Sequence
@@ -16,6 +16,7 @@ from float_research.metrics.precision import computing_in
 from float_research.models.flow_matching_transformer import FlowMatchingTransformer
 from float_research.sampling.budget import GridPoints
 from float_research.sampling.sampler import Sampler
+from float_research.sampling.sampling_noise import ODE
 from float_research.sampling.solver import Dopri5, Solver
 from float_research.sampling.time_grid import Explicit
 from float_research.types import ClipConditions, VectorField
@@ -103,6 +104,7 @@ def _solve(problem: Problem, solver: Solver, points: Sequence[float], reuse: int
         budget=GridPoints(),
         time_grid=Explicit(points=points),
         guidance_reuse=reuse,
+        sampling_noise=ODE,
     )
     device = problem.conditions.reference.device
     if widest(device) != torch.float64:

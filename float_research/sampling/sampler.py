@@ -1,7 +1,10 @@
 """Sampling a clip: noise → ODE → motion latents, window by window (FLOAT section 3.2, arXiv 2412.01064)."""
 
-from collections.abc import Iterator, Sequence
+import math
+from collections import defaultdict
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
+from typing import Any
 
 import torch
 from jaxtyping import Float
@@ -12,6 +15,7 @@ from float_research.sampling.budget import Budget
 from float_research.sampling.chunking import Chunking
 from float_research.sampling.guidance import Guidance
 from float_research.sampling.noise import Noise
+from float_research.sampling.sampling_noise import Sde, step_noise
 from float_research.sampling.solver import Solver
 from float_research.sampling.stitch import Stitch
 from float_research.sampling.time_grid import TimeGrid, Uniform
@@ -47,7 +51,10 @@ class Meter:
 
 @dataclass(frozen=True, kw_only=True)
 class Sampler:
-    """The parts that together turn conditions into motion."""
+    """The parts that together turn conditions into motion.
+
+    `temperature` scales the starting noise, whatever its kind: `x_0 = τ ε`; below 1 motion is nearer to the mean one.
+    """
 
     solver: Solver
     nfe: int
@@ -59,6 +66,8 @@ class Sampler:
     stitch: Stitch
     seed: int
     guidance_reuse: int
+    temperature: float
+    sampling_noise: Sde
     grid_points: int = field(init=False)
 
     def __post_init__(self) -> None:
@@ -71,8 +80,12 @@ class Sampler:
                 f"guidance_reuse={self.guidance_reuse} needs a solver with fixed steps: {type(self.solver).__name__} "
                 "judges its steps by the field, which differences kept would falsify; use guidance_reuse=1"
             )
+        if not 0 <= self.temperature < math.inf:
+            raise UserError(
+                f"temperature={self.temperature} must be a finite number of 0 or more; 1 is the plain noise"
+            )
         object.__setattr__(self, "grid_points", self.budget(self.nfe, self.solver))
-        self.grid(torch.float32)
+        self.sampling_noise.check(self.solver, self.grid(torch.float32).tolist())
         self.stitch.overlap(self.chunking.window_frames)
 
     def grid(self, dtype: torch.dtype) -> Float[Tensor, " n"]:
@@ -92,27 +105,37 @@ class Sampler:
         times = self.solver.evaluation_times(self.grid(torch.float32).tolist())
         if times is None:
             return None
+        rounds = len(self._rounds(num_frames))
         rows = self.guidance.declared_rows(times, self.guidance_reuse)
-        return Cost(len(times), rows) * self.num_windows(num_frames)
+        return Cost(len(times) * rounds, rows * self.num_windows(num_frames))
+
+    def windows_at_once(self, num_frames: int) -> int:
+        """The most windows of a clip that are one batch of the network."""
+        return max(map(len, self._rounds(num_frames)))
 
     def __call__(self, network: Network, clips: Sequence[ClipConditions]) -> Iterator[MotionChunk]:
         """Motion of the clips, sampled side by side, in order within each clip and as soon as it is final."""
-        hop = self._hop
         tracks = [_Track(clip, self, self._noise(clip)) for clip in clips]
-        for k in range(max(self.num_windows(clip.num_frames) for clip in clips)):
-            start = k * hop
-            active = [i for i, clip in enumerate(clips) if k < self.num_windows(clip.num_frames)]
-            groups = [[i] for i in active] if self.solver.couples_clips else [active]
-            for group in groups:
-                solved, cost = self._solve(network, [tracks[i] for i in group], start)
+        rounds = [self._rounds(clip.num_frames) for clip in clips]
+        for k in range(max(map(len, rounds))):
+            active = {i: rounds[i][k] for i in range(len(clips)) if k < len(rounds[i])}
+            for group in self._groups(active):
+                starts = active[group[0]]
+                solved, cost = self._solve(network, [tracks[i] for i in group], starts)
                 for i, motion in zip(group, solved, strict=True):
-                    last = k + 1 == self.num_windows(clips[i].num_frames)
-                    final = tracks[i].advance(motion, clips[i].num_frames - start if last else hop)
-                    yield MotionChunk(index=i, start=start, motion=final, cost=cost)
+                    for start, final in tracks[i].finish(motion, starts):
+                        own = cost if start == starts[0] else Cost()
+                        yield MotionChunk(index=i, start=start, motion=final, cost=own)
 
-    @property
-    def _hop(self) -> int:
-        return self.chunking.window_frames - self.stitch.overlap(self.chunking.window_frames)
+    def _rounds(self, num_frames: int) -> list[list[int]]:
+        return self.stitch.rounds(num_frames, self.chunking.window_frames)
+
+    def _groups(self, active: Mapping[int, Sequence[int]]) -> list[list[int]]:
+        """Clips that are one batch: those with equally many windows to solve, unless the solver couples them."""
+        groups = defaultdict(list)
+        for i, starts in active.items():
+            groups[i if self.solver.couples_clips else len(starts)].append(i)
+        return list(groups.values())
 
     def _noise(self, clip: ClipConditions) -> Iterator[Float[Tensor, "l d"]]:
         return self.noise(
@@ -122,20 +145,28 @@ class Sampler:
             latent_dim=clip.reference.shape[-1],
         )
 
-    def _solve(self, network: Network, tracks: Sequence["_Track"], start: int) -> tuple[Float[Tensor, "b l d"], Cost]:
-        conditions = stack([track.conditions(start) for track in tracks])
+    def _solve(
+        self, network: Network, tracks: Sequence["_Track"], starts: Sequence[int]
+    ) -> tuple[Float[Tensor, "b t d"], Cost]:
+        conditions = stack([track.conditions(start) for track in tracks for start in starts])
         reference = conditions.reference
         precision = torch.promote_types(reference.dtype, torch.float32)
-        noise = torch.stack([next(track.noise) for track in tracks]).to(reference.device, precision)
+        noise = torch.stack([track.start(len(starts)) for track in tracks]).to(reference.device, precision)
         meter = Meter()
         decides = self.solver.evaluation_times([0.0, 1.0]) is None
         guidance = self.guidance.settled() if decides else self.guidance
-        guided = meter.field(guidance.guide(meter.network(network), conditions, self.guidance_reuse))
-        solved = self.solver.solve(guided, noise, self.grid(precision))
+        guided = guidance.guide(meter.network(network), conditions, self.guidance_reuse)
+        field = meter.field(self.stitch.join(guided, len(starts), self.chunking.window_frames))
+
+        def drawn(step: int) -> Float[Tensor, "b t d"]:
+            return torch.stack([track.step_noise(step, starts) for track in tracks])
+
+        noise = self.temperature * noise
+        solved = self.sampling_noise.solve(self.solver, field, noise, self.grid(precision), drawn)
         if not torch.isfinite(solved).all():
-            end = start + self.chunking.window_frames
+            end = starts[-1] + self.chunking.window_frames
             raise UserError(
-                f"the motion of frames {start} to {end} is not finite; lower the scales of guidance, give more "
+                f"the motion of frames {starts[0]} to {end} is not finite; lower the scales of guidance, give more "
                 "evaluations, or use vector_field.precision=float32"
             )
         return solved, Cost(meter.evaluations, meter.rows // len(tracks))
@@ -145,13 +176,27 @@ class _Track:
     """One clip under way: its padded conditions and the motion that the next window builds on."""
 
     def __init__(self, clip: ClipConditions, sampler: Sampler, noise: Iterator[Float[Tensor, "l d"]]):
-        self.noise, self.stitch = noise, sampler.stitch
+        self.noise, self.stitch, self.num_frames = noise, sampler.stitch, clip.num_frames
         self.previous, self.window = sampler.chunking.previous_frames, sampler.chunking.window_frames
+        self.hop = self.window - self.stitch.overlap(self.window)
+        self.id, self.seed = clip.id, sampler.seed if clip.seed is None else clip.seed
         self.reference = clip.reference
         self.audio = torch.cat([clip.audio.new_zeros(self.previous, clip.audio.shape[1]), clip.audio])
         self.emotion = torch.cat([clip.emotion[:1].expand(self.previous, -1), clip.emotion])
         self.history = torch.zeros(self.previous, len(clip.reference), device=clip.reference.device)
         self.tail: Float[Tensor, "o d"] | None = None
+
+    def start(self, num_windows: int) -> Float[Tensor, "t d"]:
+        """The starting noise of the next windows; where they overlap, the earlier one's."""
+        return torch.cat([next(self.noise)[-self.hop if k else 0 :] for k in range(num_windows)])
+
+    def step_noise(self, step: int, starts: Sequence[int]) -> Float[Tensor, "t d"]:
+        """The noise of a step in windows that are solved together; where they overlap, the earlier one's."""
+        first = starts[0] // self.hop
+        which: dict[str, Any] = {"seed": self.seed, "clip": self.id, "step": step}
+        size: dict[str, Any] = {"num_frames": self.window, "latent_dim": len(self.reference)}
+        drawn = [step_noise(window=first + k, **which, **size) for k in range(len(starts))]
+        return torch.cat([noise[-self.hop if k else 0 :] for k, noise in enumerate(drawn)])
 
     def conditions(self, start: int) -> Conditions:
         audio = self._rows(self.audio, start)
@@ -168,6 +213,14 @@ class _Track:
         rows = padded[start : start + self.previous + self.window]
         missing = self.previous + self.window - len(rows)
         return torch.cat([rows, rows[-1:].expand(missing, -1)])
+
+    def finish(self, solved: Float[Tensor, "t d"], starts: Sequence[int]) -> Iterator[tuple[int, Float[Tensor, "f d"]]]:
+        """The frames that are final after windows were solved together: those of each, from its start on."""
+        for start in starts:
+            place = start - starts[0]
+            end = None if start == starts[-1] else place + self.hop
+            last = start + self.window >= self.num_frames
+            yield start, self.advance(solved[place:end], self.num_frames - start if last else self.hop)
 
     def advance(self, solved: Float[Tensor, "l d"], num_final: int) -> Float[Tensor, "f d"]:
         """Blends in the window just solved; returns its frames that are final now."""

@@ -8,6 +8,7 @@ from jaxtyping import Float
 from torch import Tensor
 
 from float_research.errors import UserError
+from float_research.types import VectorField
 
 
 class Stitch(ABC):
@@ -22,6 +23,14 @@ class Stitch(ABC):
         hop = window_frames - self.overlap(window_frames)
         num_windows = 1 + max(0, -(-(num_frames - window_frames) // hop))
         return [k * hop for k in range(num_windows)]
+
+    def rounds(self, num_frames: int, window_frames: int) -> list[list[int]]:
+        """First frames of the windows, in the order of solving: those of one list are solved together."""
+        return [[start] for start in self.starts(num_frames, window_frames)]
+
+    def join(self, field: VectorField, num_windows: int, window_frames: int) -> VectorField:
+        """The field of all frames of windows that are solved together, from the field of a batch of windows."""
+        return field
 
     def blend(self, old: Float[Tensor, "o d"], new: Float[Tensor, "o d"]) -> Float[Tensor, "o d"]:
         """Joins two versions of the shared frames: a linear crossfade from `old` to `new`."""

@@ -56,7 +56,18 @@ PLACES_IN_GROUPS = {
 CONTENTS = {"solver": frozenset({"file"}), "time_grid": frozenset({"file"})}
 """Settings that name a file of which the contents count, wherever it is."""
 APPROXIMATION = frozenset(
-    {"solver", "nfe", "budget", "time_grid", "guidance_reuse", "vector_field", "decoding", "video", "data"}
+    {
+        "solver",
+        "nfe",
+        "budget",
+        "time_grid",
+        "guidance_reuse",
+        "sampling_noise",
+        "vector_field",
+        "decoding",
+        "video",
+        "data",
+    }
 )
 """Settings that the motion does not depend on which solvers approximate; clips are named beside it."""
 

@@ -51,9 +51,10 @@ def test_every_guidance_computes_the_rows_it_declares(
 
 @pytest.fixture(scope="module")
 def solvers() -> dict[str, Solver]:
-    """Every solver that needs nothing besides its name and places its own evaluations beforehand."""
+    """Every solver that places its evaluations beforehand."""
     files = sorted((compose.config_folder() / "solver").glob("*.yaml"))
-    found = {path.stem: sampler(f"solver={path.stem}").solver for path in files if "???" not in path.read_text()}
+    told = {"fitted": ["solver.anyway=true"]}
+    found = {path.stem: sampler(f"solver={path.stem}", *told.get(path.stem, [])).solver for path in files}
     return {name: solver for name, solver in found.items() if solver.evaluation_times([0.0, 1.0]) is not None}
 
 

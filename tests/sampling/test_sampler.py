@@ -8,13 +8,16 @@ import torch
 from float_research.errors import UserError
 from float_research.models.float_model import FloatModel
 from float_research.sampling import budget, noise, solver, stitch, time_grid
+from float_research.sampling.averaged import Averaged
 from float_research.sampling.chunking import Chunking
 from float_research.sampling.guidance import Incremental, NoGuidance
 from float_research.sampling.sampler import Sampler
+from float_research.sampling.sampling_noise import ODE
 from float_research.sampling.schedule import Constant
 from float_research.types import ClipConditions, Conditions, Cost, VectorField
 
 WINDOW, PREVIOUS = 10, 4
+JOINED = [stitch.Autoregressive(), stitch.Crossfade(overlap_frames=3), Averaged(overlap_frames=3)]
 TOLERANCES = {"atol": 1e-4, "rtol": 1e-4}
 
 
@@ -30,6 +33,8 @@ def sampler(**changes: Any) -> Sampler:
         "stitch": stitch.Autoregressive(),
         "seed": 3,
         "guidance_reuse": 1,
+        "temperature": 1.0,
+        "sampling_noise": ODE,
     }
     return Sampler(**{**parts, **changes})
 
@@ -57,7 +62,7 @@ def sample(s: Sampler, model: FloatModel, clips: list[ClipConditions]) -> list[t
 
 
 @pytest.mark.parametrize("num_frames", [1, 9, 10, 11, 20, 37])
-@pytest.mark.parametrize("joined", [stitch.Autoregressive(), stitch.Crossfade(overlap_frames=3)])
+@pytest.mark.parametrize("joined", JOINED)
 @pytest.mark.parametrize(
     "kind", [solver.Euler(), solver.Rk4(skip_end=False), solver.ExplicitAdams()], ids=["euler", "rk4", "explicit_adams"]
 )
@@ -116,7 +121,8 @@ def test_crossfade_without_overlap_is_autoregressive(model: FloatModel) -> None:
 
 
 @pytest.mark.parametrize("overlap", [1, 3, 5])
-def test_crossfade_spreads_a_jump_over_the_shared_frames(overlap: int) -> None:
+@pytest.mark.parametrize("kind", [stitch.Crossfade, Averaged])
+def test_an_overlap_spreads_a_jump_over_its_frames(kind: type[stitch.Crossfade | Averaged], overlap: int) -> None:
     """Two windows that disagree by the distance of their starts: the step between frames is that over overlap + 1."""
 
     class Zero:
@@ -133,7 +139,7 @@ def test_crossfade_spreads_a_jump_over_the_shared_frames(overlap: int) -> None:
         reference=torch.zeros(2),
         emotion=torch.zeros(WINDOW * 2 - overlap, 7),
     )
-    s = sampler(stitch=stitch.Crossfade(overlap_frames=overlap), noise=Zero(), guidance=NoGuidance())
+    s = sampler(stitch=kind(overlap_frames=overlap), noise=Zero(), guidance=NoGuidance())
     motion = torch.cat([chunk.motion for chunk in s(starts, [clip])])
     hop = WINDOW - overlap
     assert torch.allclose(motion[:hop], torch.zeros(1))
@@ -141,10 +147,27 @@ def test_crossfade_spreads_a_jump_over_the_shared_frames(overlap: int) -> None:
     assert torch.allclose(motion[hop - 1 : WINDOW + 1].diff(dim=0), torch.tensor(hop / (overlap + 1)))
 
 
+@pytest.mark.parametrize("temperature", [0.0, 0.5, 1.0])
+def test_temperature_scales_the_starting_noise(temperature: float) -> None:
+    """Where the field is zero, motion is the noise it began from; at temperature 1 that very noise."""
+
+    def still(c: Conditions) -> VectorField:
+        return lambda t, x: x * 0
+
+    given = ClipConditions(
+        id="one", audio=torch.zeros(WINDOW, 3), reference=torch.zeros(2), emotion=torch.zeros(WINDOW, 7)
+    )
+    s = sampler(temperature=temperature)
+    (chunk,) = s(still, [given])
+    noise = next(s.noise(seed=3, clip="one", num_frames=WINDOW, latent_dim=2))
+    assert torch.equal(chunk.motion, temperature * noise)
+
+
+@pytest.mark.parametrize("joined", [stitch.Autoregressive(), Averaged(overlap_frames=3)])
 @pytest.mark.parametrize("kind", [solver.Midpoint(), solver.Dopri5(**TOLERANCES), solver.ImplicitAdams(**TOLERANCES)])
-def test_a_clip_does_not_depend_on_its_batch(model: FloatModel, kind: solver.Solver) -> None:
-    s = sampler(solver=kind)
-    clips = [clip(model, 25, "a"), clip(model, 8, "b"), clip(model, 31, "c")]
+def test_a_clip_does_not_depend_on_its_batch(model: FloatModel, kind: solver.Solver, joined: stitch.Stitch) -> None:
+    s = sampler(solver=kind, stitch=joined)
+    clips = [clip(model, 25, "a"), clip(model, 8, "b"), clip(model, 31, "c"), clip(model, 24, "d")]
     together = sample(s, model, clips)
     for single, (motion, cost) in zip(clips, together, strict=True):
         ((alone, cost_alone),) = sample(s, model, [single])
@@ -214,8 +237,13 @@ def test_grid_points_are_the_official_meaning_of_nfe() -> None:
         ({"nfe": -1}, "nfe=-1"),
         ({"nfe": 1}, "at least 2"),
         ({"nfe": 3, "solver": solver.Rk4(skip_end=False), "budget": budget.Evaluations()}, "takes 4"),
+        ({"temperature": -0.5}, "temperature=-0.5 must be"),
+        ({"temperature": float("inf")}, "temperature=inf must be"),
+        ({"temperature": float("nan")}, "temperature=nan must be"),
         ({"solver": solver.Dopri5(**TOLERANCES), "budget": budget.Evaluations()}, "cannot bound"),
         ({"stitch": stitch.Crossfade(overlap_frames=6)}, "overlap_frames=6"),
+        ({"stitch": Averaged(overlap_frames=WINDOW)}, "overlap_frames=10 must be 0 or more and less than .* 10 frames"),
+        ({"stitch": Averaged(overlap_frames=-1)}, "overlap_frames=-1"),
     ],
 )
 def test_settings_that_cannot_work_are_refused(changes: dict[str, Any], message: str) -> None:
