@@ -225,8 +225,8 @@ def sample(arguments: argparse.Namespace) -> dict[str, Any]:
 def solvers(arguments: argparse.Namespace) -> dict[str, Any]:
     """Error of the motion by solver and evaluations a window, and its ratio to that of Euler with nine, paired.
 
-    Whole clips of held-out recordings, several seeds; against the same noise, solved by small steps. Intervals of 95 %
-    by bootstrap over recordings and seeds.
+    Whole clips of held-out recordings, several seeds; against the same noise, solved by small steps. Intervals at a
+    confidence of 0.95, by bootstrap over recordings and seeds.
     """
     pipeline = compose.load(arguments.overrides)
     spoken = recordings()[: arguments.recordings]

@@ -137,7 +137,7 @@ def test_a_page_is_made_of_what_there_is(script: Script, tmp_path: Path) -> None
     for number, nfe in enumerate((4, 8, 16)):
         (tmp_path / str(number)).mkdir()
         clip = {"id": "a", "video": "a.mp4", "metrics": {"sampling_error": nfe**-1.0}, "measured": {"evaluations": nfe}}
-        record = {"overrides": ["solver=euler", f"nfe={nfe}"], "clips": [clip]}
+        record = {"overrides": ["solver=euler", f"nfe={nfe}"], "solver_order": 1, "clips": [clip]}
         (tmp_path / str(number) / "record.json").write_text(json.dumps(record))
     ended = script("report", str(tmp_path), "--output", str(tmp_path / "page"))
     assert ended.code == 0

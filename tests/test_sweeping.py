@@ -85,7 +85,7 @@ def test_settings_are_paired_and_multiply_with_the_rest() -> None:
         ({"nfe": 1}, {"nfe": [1, 2]}, [], r"nfe stands in hydra\.sweeper\.params and in hydra\.sweeper\.zip"),
         ({"experiment": "a,b"}, None, [], "is for the command line: -m experiment=A,B"),
         (None, None, ["nfe=interval(1,3)"], r"interval\(1,3\) has no end of values"),
-        (None, None, ["solver=glob(_*)"], r"solver=glob\(_\*\) fits none of adaptive_heun, "),
+        (None, None, ["solver=glob(_*)"], r"solver=glob\(_\*\) fits none of ab2, "),
     ],
 )
 def test_what_makes_no_sweep_is_one_sentence(params: Any, zipped: Any, given: list[str], said: str) -> None:
@@ -216,7 +216,7 @@ def test_an_experiment_with_a_sweep_needs_no_m(tmp_path: Path) -> None:
         (["hydra.job.chdir=true"], "hydra.job.chdir=true would lead relative paths astray"),
         (["-m", "hydra.job.chdir=true", "nfe=3,4"], "hydra.job.chdir=true would lead relative paths astray"),
         (["-m", "hydra/launcher=submitit_local", f"hydra.launcher._target_={NOWHERE}", "nfe=3,4"], "is not installed"),
-        (["solver=_tolerances"], "solver=_tolerances is unknown; choose one of adaptive_heun, bosh3"),
+        (["solver=_tolerances"], "solver=_tolerances is unknown; choose one of ab2, ab3, abm2"),
         (["guidance=none", "guidance.audio.scale=2"], "guidance.audio.scale is no setting of guidance=none; "),
     ],
 )

@@ -28,7 +28,7 @@ hydra: {searchpath: ["pkg://float_research.conf"]}
 nfe: 7
 """
 ORIGINS = """
-import float_research.conf, hydra_plugins.float_research_basic, hydra_plugins.float_research_optuna
+import float_research.conf, hydra_plugins.float_research_product, hydra_plugins.float_research_optuna
 for module in float_research, float_research.conf, *vars(hydra_plugins).values():
     if "float_research" in getattr(module, "__name__", ""):
         print(module.__file__)

@@ -17,6 +17,7 @@ from float_research.inference.api import AudioInput, Pipeline
 from float_research.printing import Table, say
 from float_research.sampling.budget import GridPoints
 from float_research.sampling.fitted import Steps, combined, save_steps
+from float_research.sampling.sampling_noise import ODE
 from float_research.sampling.solver import Dopri5, Euler, Solver
 from float_research.sampling.time_grid import Power, Shifted, Uniform
 from float_research.toyface.portraits import save_portraits
@@ -59,7 +60,7 @@ class Following(Solver):
     solver: Solver
     windows: list[Window] = field(default_factory=list)
 
-    method, order, couples_clips = "following", 0, False
+    order, couples_clips = 0, False
 
     def trajectory(
         self, field: VectorField, x: Float[Tensor, "b l d"], grid: Float[Tensor, " n"]
@@ -76,7 +77,8 @@ def follow(pipeline: Pipeline, clips: Sequence[ClipConditions], tolerance: float
     """The windows of clips, each solved until nothing changes and each on the converged motion before it."""
     following = Following(solver=Dopri5(atol=tolerance, rtol=tolerance))
     own = pipeline.parts.sampler
-    sampler = replace(own, solver=following, nfe=FINE, budget=GridPoints(), time_grid=Uniform())
+    plain: dict[str, Any] = {"guidance_reuse": 1, "sampling_noise": ODE}
+    sampler = replace(own, solver=following, nfe=FINE, budget=GridPoints(), time_grid=Uniform(), **plain)
     for _ in sampler(pipeline.parts.vector_field(pipeline.parts.model.fmt), clips):
         pass
     return following.windows

@@ -259,9 +259,13 @@ def vector_field(
 def sampler(opt: Mapping[str, Any], sample: Mapping[str, Any]) -> Sampler:
     """The official sampler with the settings of one sample."""
     kind = SOLVERS[sample["solver"]]
-    tolerances = {"atol": opt["ode_atol"], "rtol": opt["ode_rtol"]}
+    settings: dict[str, Any] = {}
+    if issubclass(kind, solver.Controlled):
+        settings = {"atol": opt["ode_atol"], "rtol": opt["ode_rtol"]}
+    elif issubclass(kind, solver.ReachingEnd):
+        settings = {"skip_end": False}
     return Sampler(
-        solver=kind(**tolerances) if issubclass(kind, solver.Controlled) else kind(),
+        solver=kind(**settings),
         nfe=sample["nfe"],
         budget=budget.GridPoints(),
         time_grid=time_grid.Uniform(),
