@@ -110,7 +110,7 @@ class Remeasuring:
             missing[Need.FRAMES] = f"{video} does not exist"
         elif sha256(video) != record["video_sha256"]:
             missing[Need.FRAMES] = f"{video} is no longer the video of the run"
-        if record.get("run") is None or self.code() != str(record["run"]).split()[2:]:
+        if str(record.get("run")).split()[2:] != [self._sources]:
             missing.setdefault(Need.SOLUTION, "the code is no longer that of the run; run it again")
         depends = {
             **motion_depends(self.config, checkpoint_hash),
@@ -142,13 +142,18 @@ class Remeasuring:
         for kind, name in write_tables(video, found, subject.fps).items():
             record[kind] = str(Path(record["video"]).with_name(name))
 
-    def code(self) -> list[str]:
-        """What a clip's record says, in its third word, where it was made by the code of today."""
-        return [identity(self.config, "").sources]
+    @cached_property
+    def _sources(self) -> str:
+        """The code of today, which a clip's record names in the third word of its run."""
+        return identity(self.config, "").sources
+
+    @cached_property
+    def _measured_by(self) -> Mapping[str, str]:
+        return measured_by(self.config, self.metrics)
 
     def _update(self, record: dict[str, Any], found: Findings) -> None:
         """Puts findings into a record in place of older ones."""
-        by = measured_by(self.config, self.metrics)
+        by = self._measured_by
         names = found.metrics.keys() | found.absent.keys()
         said = {name: by[name] for name in by.keys() & names}
         news: dict[str, Mapping[str, Any]] = {"metrics": found.metrics, "absent": found.absent, "measured_by": said}
