@@ -54,7 +54,7 @@ def options() -> dict[str, dict[str, Any]]:
 
 
 def network(c: Conditions) -> VectorField:
-    """A smooth field that depends on every condition."""
+    """A smooth field that depends on conditions."""
     about = c.audio.mean(2, keepdim=True) + c.reference[:, None] + c.previous_motion.mean((1, 2), keepdim=True)
     pull = 1 + c.emotion.mean((1, 2))[:, None, None]
     return lambda t, x: about.tanh() - pull * x
