@@ -1,7 +1,7 @@
-"""The words that every room of the package shares.
+"""Types shared by all parts of the package.
 
-Shape letters: b batch, t frames of a clip, n rows of a window (previous and current), l current frames of a window,
-p previous frames, d motion latent, a audio feature, e emotions, s samples, h and w pixels.
+Shape letters: b batch, t frames of a clip, n positions of a window (previous and current), l current frames of a
+window, p previous frames, d motion latent, a audio feature, e emotions, s samples, h and w pixels.
 """
 
 from collections.abc import Callable, Mapping, Sequence
@@ -21,7 +21,7 @@ VectorField = Callable[[Tensor, Tensor], Tensor]
 
 
 TOY_MARK = ("Source", "float-research toyface")
-"""The text in PNG files of toy portraits by which they are known."""
+"""The PNG text chunk that identifies toy portraits."""
 
 
 class Weakness(NamedTuple):
@@ -36,7 +36,11 @@ FULL_STRENGTH = Weakness()
 
 @dataclass(frozen=True, kw_only=True)
 class Conditions:
+<<<<<<< HEAD
     """What the vector field is conditioned on, for one window of a batch of clips, and how strong its network is."""
+=======
+    """The conditions of the vector field, for one window of a batch of clips."""
+>>>>>>> wlang2
 
     audio: Float[Tensor, "b l a"]
     reference: Float[Tensor, "b d"]
@@ -67,7 +71,7 @@ class ClipConditions:
 
 @dataclass(frozen=True, kw_only=True)
 class MotionChunk:
-    """Finished motion of clip `index` from frame `start` on, as the sampler hands it over, and what it cost."""
+    """Finished motion of clip `index` from frame `start` on, as the sampler returns it, and its cost."""
 
     index: int
     start: int
@@ -77,7 +81,7 @@ class MotionChunk:
 
 @dataclass(frozen=True)
 class Cost:
-    """What sampling a clip costs: evaluations of the guided vector field, and the network rows computed for them."""
+    """The cost of sampling: evaluations of the guided vector field, and network rows (guidance branches) computed."""
 
     evaluations: int = 0
     rows: int = 0
@@ -94,9 +98,9 @@ class Cost:
 
 @dataclass(frozen=True, kw_only=True)
 class Excerpt:
-    """What is heard of an audio file. None: its first track with sound, the mean of the channels, the end of the file.
+    """The part of an audio file that is used. None: its first track with sound, the channel mean, the end of the file.
 
-    `track` and `channel` count from 0, as FFmpeg does.
+    `track` and `channel` count from 0, as in FFmpeg.
     """
 
     track: int | None = None
@@ -112,7 +116,7 @@ WHOLE = Excerpt()
 class Clip:
     """One portrait to be animated by one recording.
 
-    What it has of its own replaces the run's: a label as `emotion`, the `seed` of its noise, and for the detector's
+    Its own settings replace the run's: a label as `emotion`, the `seed` of its noise, and instead of the detector's
     choice a `crop` (left, top, right, bottom in pixels of the upright portrait) or the index of a `face`, counted from
     0 in the detector's order.
     """
@@ -128,7 +132,7 @@ class Clip:
 
     @property
     def own(self) -> dict[str, Any]:
-        """What it is made of besides its files, as its record says it. A clip on disk that differs in it is another."""
+        """The clip's own settings, as recorded. A clip on disk that differs in them is a different clip."""
         return {
             "label": self.emotion,
             "excerpt": asdict(self.excerpt),
@@ -140,9 +144,9 @@ class Clip:
 
 @dataclass(frozen=True, kw_only=True)
 class LoadedClip:
-    """A clip with its files read: the face crop in [-1, 1] and the waveform as recorded, mono at the model's rate.
+    """A clip with its files read: the face crop in [-1, 1] and the unnormalised mono waveform at the model's rate.
 
-    `excerpt`: what it is of, track and channel chosen. `face` and `sound` are for the record.
+    `excerpt` has the chosen track and channel. `face` and `sound` are for the record.
     """
 
     clip: Clip
@@ -157,7 +161,7 @@ class LoadedClip:
 
 @dataclass(frozen=True, kw_only=True)
 class FailedClip:
-    """A clip that its files or its own settings did not let be made, and the sentence on why."""
+    """A clip that failed because of its files or its own settings, and the reason as a sentence."""
 
     clip: Clip
     reason: str
@@ -165,14 +169,14 @@ class FailedClip:
 
 @dataclass(frozen=True, kw_only=True)
 class ClipResult:
-    """What a run says of one clip.
+    """The result of one clip, as recorded.
 
-    `made_s`: seconds from loading to the last metric, where stages may overlap; clips sampled side by side share them.
-    `declared` is None where a solver chooses its own number of evaluations; `reused` names what a cache gave, so that
-    the seconds of these stages are those of looking it up. `label` to `face_index`: see `Clip.own`. `metrics`: name →
-    number; `absent`: name → why there is none; `measured_by`: name → digest of what its metric depends on;
-    `from_video`: those that were measured later, of the encoded video, and not of the frames as they were made.
-    `traces`, `flow`: files of what was measured over frames and over flow time, from the run's folder on.
+    `made_s`: seconds from loading to the last metric, where stages may overlap; clips sampled in one batch share them.
+    `declared` is None where a solver chooses its own number of evaluations; `reused` names stages answered by a cache,
+    whose seconds are those of the lookup. `label` to `face_index`: see `Clip.own`. `metrics`: name → number; `absent`:
+    name → why there is none; `measured_by`: name → digest of what its metric depends on; `from_video`: metrics measured
+    later on the encoded video, not on the frames before encoding. `traces`, `flow`: files of values over frames and
+    over flow time, relative to the run's folder.
     """
 
     id: str
@@ -216,7 +220,7 @@ class EmotionPredictor(Protocol):
 
 @runtime_checkable
 class Observer(Protocol):
-    """Hears how a run comes along. Every method is optional to act on; none may change the run."""
+    """Receives the progress of a run. Any method may do nothing; none may change the run."""
 
     def clip_started(self, id: str, num_frames: int, num_chunks: int) -> None: ...
 
