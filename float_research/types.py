@@ -36,11 +36,7 @@ FULL_STRENGTH = Weakness()
 
 @dataclass(frozen=True, kw_only=True)
 class Conditions:
-<<<<<<< HEAD
-    """What the vector field is conditioned on, for one window of a batch of clips, and how strong its network is."""
-=======
-    """The conditions of the vector field, for one window of a batch of clips."""
->>>>>>> wlang2
+    """The conditions of the vector field, for one window of a batch of clips, and how its network is weakened."""
 
     audio: Float[Tensor, "b l a"]
     reference: Float[Tensor, "b d"]

@@ -38,37 +38,23 @@ def attempt(plot: Callable[..., Figure], *arguments: Any, **settings: Any) -> Fi
 def pareto(
     runs: pd.DataFrame, *, error: str = ERROR, cost: str = EVALUATIONS, by: str = "solver", title: str | None = None
 ) -> Figure:
-<<<<<<< HEAD
-    """Error against cost on logarithmic axes, a line for each value of `by`, its name beside its end.
+    """Plots error against cost on logarithmic axes, one line per value of `by`, with its name at its end.
 
-    Solvers have their measured slopes and declared orders where the cost is counted in evaluations. Grey steps: the
-    least error for at most that cost. Where several runs share a cost the line goes through their mean.
-=======
-    """Plots error against cost on logarithmic axes, one line per value of `by`, with measured slopes and orders.
-
-    Grey steps: the least error for at most that cost. Lines go through the mean of runs with equal cost.
->>>>>>> wlang2
+    Solvers show measured slopes and declared orders if the cost is counted in evaluations. Grey steps: the least error
+    for at most that cost. Lines go through the mean of runs with equal cost.
     """
     need(runs, error, cost, by)
     known = runs[(runs[error] > 0) & (runs[cost] > 0)]
     if known.empty:
         raise UserError(f"no run has a positive {error} and {cost}")
     figure, axes = _figure(6.4, 4.2)
-<<<<<<< HEAD
-    told = slopes(runs, error, cost) if by == "solver" and "evaluations" in cost else None
+    measured = slopes(runs, error, cost) if by == "solver" and "evaluations" in cost else None
     ends = []
     for colour, (value, group) in zip(_endless(), known.groupby(by, sort=False), strict=False):
         line = group.groupby(cost)[error].mean().sort_index()
         axes.plot(line.index, line, "-", color=colour, alpha=0.7)
         axes.plot(group[cost], group[error], "o", color=colour, markersize=4)
-        ends.append((line.iloc[-1], f"{value}{_slope_of(told, value)}", colour))
-=======
-    measured = slopes(runs, error, cost) if by == "solver" else None
-    for colour, (value, group) in zip(_endless(), known.groupby(by, sort=False), strict=False):
-        line = group.groupby(cost)[error].mean().sort_index()
-        axes.plot(line.index, line, "-", color=colour, alpha=0.7)
-        axes.plot(group[cost], group[error], "o", color=colour, label=f"{value}{_slope_of(measured, value)}")
->>>>>>> wlang2
+        ends.append((line.iloc[-1], f"{value}{_slope_of(measured, value)}", colour))
     best = known.sort_values([cost, error])
     best = best[best[error] == best[error].cummin()]
     axes.step(best[cost], best[error], where="post", color=FAINT, linestyle=":", label="best so far", zorder=0)
@@ -177,9 +163,8 @@ def _plain(axes: Axes) -> None:
     axes.spines[["top", "right"]].set_visible(False)
 
 
-<<<<<<< HEAD
 def _name_lines(axes: Axes, ends: Iterable[tuple[float, str, str]]) -> None:
-    """Names right of the axes, at the heights where lines end, or above each other where these are too close."""
+    """Writes names right of the axes, at the heights where lines end, stacked where they would overlap."""
     axes.get_ylim()  # settles the limits
     height = -math.inf
     for end, name, colour in sorted(ends):
@@ -188,14 +173,9 @@ def _name_lines(axes: Axes, ends: Iterable[tuple[float, str, str]]) -> None:
         axes.text(1.02, height, name, color=colour, fontsize="small", va="center", transform=axes.transAxes)
 
 
-def _slope_of(told: pd.DataFrame | None, solver: object) -> str:
-    """`, slope 1.02 (order 1)` of a solver whose slope is known once."""
-    if told is None:
-=======
 def _slope_of(measured: pd.DataFrame | None, solver: object) -> str:
     """Returns `, slope 1.02 (order 1)` for a solver with exactly one measured slope."""
     if measured is None:
->>>>>>> wlang2
         return ""
     rows = measured[(measured["solver"] == solver) & measured["slope"].notna()]
     if len(rows) != 1:
