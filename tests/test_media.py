@@ -174,7 +174,7 @@ def test_a_name_is_never_an_address(name: str, tmp_path: Path, monkeypatch: pyte
         (768_001, 1, r"sampling rate of 768,001 Hz.*limits\.max_rate_hz=768000"),
         (4_000_000_000, 1, "sampling rate|cannot be read"),
         (16000, 0, "0 channels|cannot be read"),
-        (16000, 9, r"9 channels, not 1 to limits\.channels=8"),
+        (16000, 9, r"9 channels, outside 1 to limits\.channels=8"),
         (16000, 65535, "channels|cannot be read"),
     ],
 )
@@ -300,7 +300,7 @@ def test_what_a_video_does_not_say_is_done_without(tmp_path: Path, monkeypatch: 
     assert probe(path).video_s == pytest.approx(0.4)
     timeless = SimpleNamespace(decode=lambda stream: (av.VideoFrame(64, 48, "yuv420p") for _ in range(10)))
     rateless = SimpleNamespace(average_rate=None)
-    monkeypatch.setattr(reader, "opened", lambda path, limits: nullcontext((timeless, rateless)))
+    monkeypatch.setattr(reader, "open_video", lambda path, limits: nullcontext((timeless, rateless)))
     assert len(list(read_frames_at(path, 25.0))) == 10
 
 
