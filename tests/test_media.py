@@ -311,7 +311,7 @@ def test_frames_have_limits_too(tmp_path: Path) -> None:
         list(read_frames_at(path, 25.0, small))
     with pytest.raises(UserError, match=r"a\.mp4 has 640 × 16 pixels, narrower"):
         list(read_frames_at(film(path, [0, 1], (640, 16)), 25.0, LIMITS))
-    with reader.opened(film(path, [0, 1]), LIMITS) as (container, stream):
+    with reader.open_video(film(path, [0, 1]), LIMITS) as (container, stream):
         stream.codec_context.options = {"max_pixels": "1000"}
         with pytest.raises(av.FFmpegError):
             list(container.decode(stream))  # before it takes the memory of a frame that is larger than its header says

@@ -31,7 +31,7 @@ def masked_warp(
     right, below = x.sub_(left), y.sub_(top)
     corner = (
         ((top + 1) * stride + (left + 1)).to(torch.int32).clamp_(0, table.shape[0] * stride - stride - 2)
-    )  # for NaN
+    )  # NaN
     corners = torch.stack([corner, corner + 1, corner + stride, corner + stride + 1], dim=-1).view(-1, 4)
     lower = below * mask[:, 0]
     upper = mask[:, 0] - lower

@@ -104,7 +104,7 @@ GOOD = {
     [
         ("{", "Expecting property name"),
         ("[" * 100_000, "cannot be read"),
-        ("[1]", "no mapping"),
+        ("[1]", "not a mapping"),
         (GOOD | {"id": 3}, "its id is 3"),
         (GOOD | {"text": None}, "its text is None"),
         (GOOD | {"split": "x" * 9999}, "its split is 'x{59}…"),
@@ -116,9 +116,9 @@ GOOD = {
         (GOOD | {"phones": [["AA", 0, float("nan"), 1]]}, "its phones"),
         (GOOD | {"phones": [["AA", 2, 1, 1]]}, "its phones"),
         (GOOD | {"phones": [["AA", "0", "1", 1]]}, "its phones"),
-        (GOOD | {"file": "../0.flac"}, "'../0.flac', which lies elsewhere"),
-        (GOOD | {"file": "/etc/passwd"}, "which lies elsewhere"),
-        (GOOD | {"file": ["0"]}, "which lies elsewhere"),
+        (GOOD | {"file": "../0.flac"}, "'../0.flac', which is outside the corpus"),
+        (GOOD | {"file": "/etc/passwd"}, "which is outside the corpus"),
+        (GOOD | {"file": ["0"]}, "which is outside the corpus"),
     ],
 )
 def test_an_invalid_line_is_named(line: object, message: str, tmp_path: Path) -> None:
