@@ -159,15 +159,10 @@ class Engine:
         self.dtype = dtype
         self.fuses = not compiled and supports_fusion(dtype, decoder.input.input.device)
         self.start = decoder.input.input.to(dtype).contiguous(memory_format=torch.channels_last)
-        self.first = self._prepare(decoder.conv1, 4)
+        self.first = self._layer(decoder.conv1, 4)
         ups, convs = decoder.convs[::2], decoder.convs[1::2]
         self.levels = [
-            Level(
-                self._prepare(up, size // 2),
-                self._prepare(conv, size),
-                self._flow(to_flow, size),
-                self._rgb(to_rgb),
-            )
+            Level(self._layer(up, size // 2), self._layer(conv, size), self._flow(to_flow, size), self._rgb(to_rgb))
             for size, up, conv, to_flow, to_rgb in zip(
                 (2**i for i in range(3, 3 + len(ups))), ups, convs, decoder.to_flows, decoder.to_rgbs, strict=True
             )
@@ -176,7 +171,7 @@ class Engine:
             mode = "reduce-overhead" if self.start.device.type == "cuda" else "default"
             self._compiled = torch.compile(self._all_frames, fullgraph=True, dynamic=False, mode=mode)
 
-    def _prepare(self, layer: Any, size: int) -> Conv:
+    def _layer(self, layer: Any, size: int) -> Conv:
         return self._conv(layer.conv, layer.activate.bias.flatten() * GAIN, size)
 
     def _flow(self, layer: Any, size: int) -> Conv:

@@ -29,9 +29,7 @@ def masked_warp(
     y = pixel_coordinates(flow[:, 1], torch.linspace(-1, 1, h, device=flow.device, dtype=flow.dtype)[:, None])
     left, top = x.floor(), y.floor()
     right, below = x.sub_(left), y.sub_(top)
-    corner = (
-        ((top + 1) * stride + (left + 1)).to(torch.int32).clamp_(0, table.shape[0] * stride - stride - 2)
-    )  # NaN
+    corner = ((top + 1) * stride + (left + 1)).to(torch.int32).clamp_(0, table.shape[0] * stride - stride - 2)  # NaN
     corners = torch.stack([corner, corner + 1, corner + stride, corner + stride + 1], dim=-1).view(-1, 4)
     lower = below * mask[:, 0]
     upper = mask[:, 0] - lower
