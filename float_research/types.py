@@ -7,7 +7,7 @@ p previous frames, d motion latent, a audio feature, e emotions, s samples, h an
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
-from typing import Any, Protocol, runtime_checkable
+from typing import Any, NamedTuple, Protocol, runtime_checkable
 
 import numpy as np
 from jaxtyping import Float, UInt8
@@ -24,15 +24,26 @@ TOY_MARK = ("Source", "float-research toyface")
 """The text in PNG files of toy portraits by which they are known."""
 
 
+class Weakness(NamedTuple):
+    """How the network is weakened: transformer blocks that are skipped, and a narrower attention window."""
+
+    skip_blocks: tuple[int, ...] = ()
+    attention_window: int | None = None
+
+
+FULL_STRENGTH = Weakness()
+
+
 @dataclass(frozen=True, kw_only=True)
 class Conditions:
-    """What the vector field is conditioned on, for one window of a batch of clips."""
+    """What the vector field is conditioned on, for one window of a batch of clips, and how strong its network is."""
 
     audio: Float[Tensor, "b l a"]
     reference: Float[Tensor, "b d"]
     emotion: Float[Tensor, "b n e"]
     previous_motion: Float[Tensor, "b p d"]
     previous_audio: Float[Tensor, "b p a"]
+    weakness: Weakness = FULL_STRENGTH
 
 
 Network = Callable[[Conditions], VectorField]

@@ -87,7 +87,7 @@ class Ended:
 
 
 class Running:
-    """One of the product's scripts at work, in a folder of its own."""
+    """One of the product's scripts at work, in a folder of its own. `modules`: a folder on its PYTHONPATH."""
 
     def __init__(
         self,
@@ -97,12 +97,13 @@ class Running:
         *,
         watched: str | None = None,
         max_file_bytes: int | None = None,
+        modules: Path | None = None,
     ) -> None:
         folder.mkdir(parents=True, exist_ok=True)
         ends = [server().Pipe(duplex=False) for _ in range(3)]
         written = [writer for _, writer in ends]
         self._process: BaseProcess = server().Process(
-            target=_run_script, args=(name, list(arguments), folder, watched, max_file_bytes, *written)
+            target=_run_script, args=(name, list(arguments), folder, watched, max_file_bytes, modules, *written)
         )
         self._process.start()
         for writer in written:
@@ -170,6 +171,7 @@ def _run_script(  # noqa: PLR0917, a process's target
     folder: Path,
     watched: str | None,
     max_file_bytes: int | None,
+    modules: Path | None,
     output: Connection,
     error: Connection,
     notes: Connection,
@@ -185,6 +187,8 @@ def _run_script(  # noqa: PLR0917, a process's target
     watch = Watch(places, programs=watched == PROGRAMS) if watched else None
     if max_file_bytes is not None:
         resource.setrlimit(resource.RLIMIT_FSIZE, (max_file_bytes, max_file_bytes))
+    if modules is not None:
+        sys.path.insert(0, str(modules))
     sys.argv = [str(ROOT / "scripts" / f"{name}.py"), *arguments]
     notes.send("begins")
     try:
