@@ -1,4 +1,4 @@
-"""Recordings that lie end to end in one file: chained Ogg files, and MP3 files that were joined."""
+"""Finds recordings that are concatenated in one file: chained Ogg files and joined MP3 files."""
 
 import os
 import re
@@ -10,17 +10,17 @@ from typing import BinaryIO
 from float_research.errors import UserError, named
 
 OGG, OGG_HEADER, OGG_PAGE, OGG_BEGINS = b"OggS", 27, 65307, 2
-"""What a page begins with, the size of a header but for its table, the largest page, the bit of a first page."""
+"""Page signature, size of a header without its table, largest page, flag of a stream's first page."""
 ID3, ID3_HEADER = b"ID3", 10
 MP3_TAG = re.compile(b"ID3|Xing|Info")
 MP3_HEADER, MP3_SIDE, LAYER_III = 4, {(True, True): 17, (True, False): 32, (False, True): 9, (False, False): 17}, 1
-"""Bytes of a frame's header and of its side information (of MPEG 1, mono), after which a tag stands."""
+"""Bytes of a frame's header and of its side information by (MPEG 1, mono), which precede a tag."""
 CHUNK = 2**20
 MAX_LINKS = 1000
 
 
 def links(path: Path, kind: str) -> list[range]:
-    """The bytes of each recording in a file of the `kind` that FFmpeg names; what lies before the first is one, too."""
+    """Returns the byte ranges of the recordings in a file of FFmpeg's format `kind`, and of bytes before the first."""
     found = {"ogg": _ogg, "mp3": _mp3}.get(kind)
     if found is None:
         return []
@@ -28,12 +28,12 @@ def links(path: Path, kind: str) -> list[range]:
         starts = list(found(file))
         end = file.seek(0, os.SEEK_END)
     if len(starts) > MAX_LINKS:
-        raise UserError(f"{named('audio', path)} holds {len(starts):,} recordings end to end; give one")
+        raise UserError(f"{named('audio', path)} contains {len(starts):,} concatenated recordings; give one")
     return [range(*link) for link in pairwise(sorted({0, *starts, end}))]
 
 
 def _ogg(file: BinaryIO) -> Iterator[int]:
-    """Where streams begin after pages of others: RFC 3533."""
+    """Yields the positions where streams begin after pages of other streams (RFC 3533)."""
     position, began = 0, False
     while (page := _next_page(file, position)) is not None:
         header = file.read(OGG_HEADER)
@@ -47,7 +47,7 @@ def _ogg(file: BinaryIO) -> Iterator[int]:
 
 
 def _next_page(file: BinaryIO, position: int) -> int | None:
-    """Where the next page begins, from `position` on, with the file there; None after the last."""
+    """Seeks to the next page from `position` on and returns its position; None after the last."""
     file.seek(position)
     while content := file.read(OGG_PAGE):
         found = content.find(OGG)
@@ -60,9 +60,9 @@ def _next_page(file: BinaryIO, position: int) -> int | None:
 
 
 def _mp3(file: BinaryIO) -> Iterator[int]:
-    """Where frames are that hold a tag of Xing or LAME, which says how much padding there is, or the ID3 before them.
+    """Yields the positions of frames with a Xing or LAME tag, which gives the padding, or of the ID3 tag before them.
 
-    FFmpeg looks for one at the file's beginning alone.
+    FFmpeg looks for a tag at the start of the file only.
     """
     room = MP3_HEADER + max(MP3_SIDE.values()) + ID3_HEADER
     before, position, notes = b"", 0, dict[int, int]()
@@ -81,6 +81,6 @@ def _mp3(file: BinaryIO) -> Iterator[int]:
 
 
 def _is_frame(header: bytes, side: int) -> bool:
-    """Whether these bytes are the header of a frame of MPEG layer III with so much side information."""
+    """Returns whether these bytes are the header of an MPEG layer III frame with that much side information."""
     synchronised = header[0] == 0xFF and header[1] >= 0xE0 and (header[1] >> 1) & 3 == LAYER_III
     return synchronised and MP3_SIDE[(header[1] >> 3) & 3 == 3, header[3] >> 6 == 3] == side

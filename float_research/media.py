@@ -1,4 +1,4 @@
-"""Sound and video as data: decoded from open files, in named formats and within limits, with no way to other files."""
+"""Opens sound and video safely: from open files, in listed formats, within limits, without access to other files."""
 
 import io
 import os
@@ -15,17 +15,17 @@ from float_research.files import require_file
 from float_research.stopping import callback, check_stopped
 
 DEMUXERS = ("aac", "aiff", "au", "avi", "caf", "flac", "matroska", "mov", "mp3", "mpegts", "ogg", "w64", "wav")
-"""FFmpeg's names of the formats that are read. None of them is a list of other files or of addresses."""
+"""FFmpeg's names of the supported formats. None of them refers to other files or to addresses."""
 
 PACKETS = {"max_size": "65536"}
-"""Bytes of a WAV file that FFmpeg reads at a time; its usual few make a packet, and the work for one, of 64 ms."""
+"""Bytes per packet of a WAV file; FFmpeg's small default makes packets of 64 ms, each with overhead."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class Limits:
-    """What media may ask of memory and time.
+    """Limits on media files, to bound memory and time.
 
-    `aspect`: longer side over shorter side of an image or a frame; the others are what they are called.
+    `megapixels`, `aspect` (longer over shorter side): of an image or a frame. The others: of sound.
     """
 
     megapixels: float
@@ -45,7 +45,7 @@ class Limits:
         return int(self.megapixels * 1e6)
 
     def check_size(self, name: str, width: int, height: int) -> None:
-        """Raises a UserError for a picture that is empty, too large or too narrow. `name` begins the sentence."""
+        """Raises a UserError for a picture that is empty, too large or too narrow. `name` begins the message."""
         if min(width, height) < 1:
             raise UserError(f"{name} has no pixels ({width} × {height}); give another")
         if width * height > self.pixels:
@@ -58,40 +58,40 @@ class Limits:
             )
 
     def check_sound(self, name: str, rate_hz: int, channels: int) -> None:
-        """Raises a UserError for a sampling rate or a number of channels that no recording has."""
+        """Raises a UserError for an implausible sampling rate or number of channels."""
         if not self.min_rate_hz <= rate_hz <= self.max_rate_hz:
             raise UserError(
-                f"{name} has a sampling rate of {rate_hz:,} Hz, not one from limits.min_rate_hz={self.min_rate_hz} to "
+                f"{name} has a sampling rate of {rate_hz:,} Hz, outside limits.min_rate_hz={self.min_rate_hz} to "
                 f"limits.max_rate_hz={self.max_rate_hz}; export it again"
             )
         if not 1 <= channels <= self.channels:
             raise UserError(
-                f"{name} has {channels} channels, not 1 to limits.channels={self.channels}; export it with one"
+                f"{name} has {channels} channels, outside 1 to limits.channels={self.channels}; export it as mono"
             )
 
     def check_duration(self, name: str, seconds: float) -> None:
-        """Raises a UserError for what lasts too long."""
+        """Raises a UserError for a duration above the limit."""
         if not seconds <= self.hours * 3600:
             raise UserError(f"{name} lasts longer than limits.hours={self.hours:g}; cut it")
 
 
 BOUNDS = Limits(megapixels=67.2, aspect=32, min_rate_hz=1000, max_rate_hz=1_000_000, channels=64, hours=24)
-"""Of what is read without settings, such as a run's own videos: 8192 × 8192 pixels, a day."""
+"""Limits of files that are read without settings, such as a run's own videos: 8192 × 8192 pixels, a day."""
 
 
 @contextmanager
 def open_media(path: Path, what: str, remedy: str, part: range | None = None) -> Iterator[InputContainer]:
-    """A local file's sound and video. What FFmpeg and PyAV throw meanwhile becomes a UserError with the file's name.
+    """Opens a local sound or video file. Errors of FFmpeg and PyAV within become a UserError with the file's name.
 
-    `path` is never an address, and FFmpeg gets an open file: names such as `file:a.wav` and `12:30:05.wav` are files.
-    `part`: bytes of the file that are a file of their own. A signal that falls into a callback of PyAV, which takes it
-    for damage or for the end of the file, is obeyed when the file is closed.
+    `path` is never an address: FFmpeg gets an open file, so names such as `file:a.wav` and `12:30:05.wav` work. `part`:
+    range of bytes to open as a file. A signal during a callback of PyAV, which would take it for damage or for the end
+    of the file, is handled when the file is closed.
     """
     require_file(path, what, "give the path of a file")
     place = os.fsencode(path)
     with reading(f"{what} {path}", remedy), Sought(place) if part is None else Within(place, part) as file:
         try:
-            with _opened(file) as container:
+            with _open(file) as container:
                 yield container
         except Exception:
             check_stopped()
@@ -101,7 +101,7 @@ def open_media(path: Path, what: str, remedy: str, part: range | None = None) ->
 
 
 class Sought(io.FileIO):
-    """A file in which FFmpeg may look for places that there are none of: PyAV would print the exception."""
+    """A file that returns -1 for an invalid seek by FFmpeg, because PyAV would print an exception."""
 
     @callback
     def seek(self, offset: int, whence: int = os.SEEK_SET, /) -> int:
@@ -112,7 +112,7 @@ class Sought(io.FileIO):
 
 
 class Within(Sought):
-    """A part of a file's bytes, as a file of its own."""
+    """A range of a file's bytes, presented as a file."""
 
     def __init__(self, path: bytes, part: range) -> None:
         super().__init__(path)
@@ -135,7 +135,7 @@ class Within(Sought):
         return found if found < 0 else found - self.part.start
 
 
-def _opened(file: Sought) -> InputContainer:
+def _open(file: Sought) -> InputContainer:
     options = {
         "format_whitelist": ",".join(DEMUXERS),
         "protocol_whitelist": "none",
@@ -143,5 +143,5 @@ def _opened(file: Sought) -> InputContainer:
     } | PACKETS
     try:
         return av.open(file, options=options, metadata_errors="replace")
-    except (av.ArgumentError, av.InvalidDataError) as error:  # what FFmpeg says of other formats, too
+    except (av.ArgumentError, av.InvalidDataError) as error:  # also raised for other formats
         raise ValueError(f"it is damaged, or its format is none of {', '.join(DEMUXERS)}") from error

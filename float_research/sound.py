@@ -1,4 +1,4 @@
-"""The sound of recordings, decoded in one way for what the model hears and for what the video speaks."""
+"""Decodes the sound of recordings, for both the model's input and the video's sound track."""
 
 import math
 from collections.abc import Iterable, Iterator
@@ -23,18 +23,18 @@ from float_research.types import Excerpt, Waveform
 
 REMEDY = "give another, or export it again as WAV"
 BLOCK = 2**18
-"""Samples that are worked on at a time."""
+"""Samples processed at a time."""
 MAX_DROPPED = 2 / 3
-"""Share of packets that may be damaged, as FFmpeg's `max_error_rate`."""
+"""Tolerated share of damaged packets, as FFmpeg's `max_error_rate`."""
 MISSING_S = 0.1
-"""From which a recording is shorter than it should be; codecs disagree by less."""
+"""Smallest difference to the declared duration that is reported; codecs differ by less."""
 PADDED, PADDING = {"mov", "ogg"}, 2048
-"""Containers that say how long a recording is, and how many samples an encoder may have appended to it."""
+"""Containers that declare the duration, and the most samples an encoder may have appended to it."""
 MONO = "mono"
 
 
 class Block(NamedTuple):
-    """Samples that follow each other, and FFmpeg's name of what their channels are."""
+    """Consecutive samples, their rate and FFmpeg's name of their channel layout."""
 
     samples: Float[np.ndarray, "c s"]
     rate_hz: int
@@ -48,7 +48,7 @@ class Block(NamedTuple):
 
 @dataclass
 class Tally:
-    """What was met while decoding. `missing_s`: how much less there was than a container declares."""
+    """Counts from decoding. `missing_s`: how much shorter the sound is than the container declares."""
 
     tracks: int = 0
     channels: int = 0
@@ -58,17 +58,16 @@ class Tally:
 
 
 def read_sound(path: Path, excerpt: Excerpt, limits: Limits = BOUNDS, tally: Tally | None = None) -> Iterator[Block]:
-    """Blocks of what `excerpt` names, of all channels unless it names one.
+    """Yields the blocks of an excerpt, with all channels unless it selects one.
 
-    As FFmpeg does: by content, whatever the file is called; packets that cannot be decoded are left out; rate and
-    channels may change on the way. Unlike FFmpeg, all links of a chained file are read, and an encoder's padding at
-    the end is left out.
+    As in FFmpeg, the format is detected by content, undecodable packets are skipped, and rate and channels may change
+    within a file. Unlike FFmpeg, it reads all links of a chained file and removes the encoder's padding at the end.
     """
     name, tally = named("audio", path), tally or Tally()
-    for block in _checked(_within(_decoded(path, excerpt.track or 0, tally, limits), excerpt), name, limits):
+    for block in _check(_cut(_decode(path, excerpt.track or 0, tally, limits), excerpt), name, limits):
         num_channels, number = len(block.samples), excerpt.channel
         if number is not None and not tally.channels and not 0 <= number < num_channels:
-            raise UserError(f"data.channel={number} is none of {name}, which has {num_channels}, counted from 0")
+            raise UserError(f"data.channel={number}: {name} has {num_channels} channels, and indices start at 0")
         tally.channels = max(tally.channels, num_channels)
         if number is None:
             yield block
@@ -79,27 +78,27 @@ def read_sound(path: Path, excerpt: Excerpt, limits: Limits = BOUNDS, tally: Tal
         raise UserError(f"{name} is damaged: {tally.dropped} of {tally.packets} packets cannot be decoded; {REMEDY}")
 
 
-def _decoded(path: Path, track: int, tally: Tally, limits: Limits) -> Iterator[Block]:
+def _decode(path: Path, track: int, tally: Tally, limits: Limits) -> Iterator[Block]:
     name = named("audio", path)
     for container in _links(path):
         num_tracks = len(container.streams.audio)
         if not tally.tracks:
             tally.tracks = num_tracks
             if not num_tracks:
-                raise UserError(f"{name} holds no audio track; give a recording of speech")
+                raise UserError(f"{name} has no audio track; give a recording of speech")
             if not 0 <= track < num_tracks:
-                raise UserError(f"data.track={track} is none of {name}, which has {num_tracks}, counted from 0")
-        if track >= num_tracks:  # a link that has fewer than the first
+                raise UserError(f"data.track={track}: {name} has {num_tracks} audio tracks, and indices start at 0")
+        if track >= num_tracks:  # a link with fewer tracks than the first
             continue
         stream = container.streams.audio[track]
         if stream.codec_context is None:
             raise UserError(f"{name} has an unknown codec; {REMEDY}")
         limits.check_sound(name, stream.rate, stream.channels)
-        yield from _unpadded(merged(_frames(container, stream, tally)), container, stream, tally)
+        yield from _trim(merge(_frames(container, stream, tally)), container, stream, tally)
 
 
 def _links(path: Path) -> Iterator[InputContainer]:
-    """The recordings of a file, opened one after the other."""
+    """Opens the chained recordings of a file, one after the other."""
     with open_media(path, "audio", REMEDY) as container:
         kind = container.format.name
         parts = links(path, kind)
@@ -110,14 +109,14 @@ def _links(path: Path) -> Iterator[InputContainer]:
         with ExitStack() as stack:
             try:
                 container = stack.enter_context(open_media(path, "audio", REMEDY, part))
-            except UserError:  # what lies before the first, such as junk, and is none
+            except UserError:  # bytes before the first recording, such as junk
                 continue
             if container.format.name == kind:
                 yield container
 
 
 def _frames(container: InputContainer, stream: AudioStream, tally: Tally) -> Iterator[Block]:
-    """What the packets of a track hold, a frame at a time."""
+    """Decodes the packets of a track, one frame at a time."""
     for packet in _packets(container, stream, tally):
         try:
             frames = packet.decode()
@@ -131,22 +130,22 @@ def _frames(container: InputContainer, stream: AudioStream, tally: Tally) -> Ite
 
 
 def _packets(container: InputContainer, stream: AudioStream, tally: Tally) -> Iterator[av.Packet]:
-    """The packets of a track, up to where the container makes no more sense; counted."""
+    """Yields and counts the packets of a track, up to damage of the container."""
     packets = container.demux(stream)
     while True:
         try:
             packet = next(packets, None)
-        except (av.InvalidDataError, av.PatchWelcomeError, av.ArgumentError):  # which ends the generator
+        except (av.InvalidDataError, av.PatchWelcomeError, av.ArgumentError):  # this ends the generator
             tally.packets, tally.dropped = tally.packets + 1, tally.dropped + 1
             continue
         if packet is None:
             return
-        tally.packets += packet.size > 0  # the last has no content, and asks for what the decoder holds back
+        tally.packets += packet.size > 0  # the last one is empty, and flushes the decoder
         yield packet
 
 
 def as_float(frame: av.AudioFrame) -> Float[np.ndarray, "c s"]:
-    """Samples of any format, in [-1, 1] where it is one of whole numbers."""
+    """Converts samples of any format to float32; integer formats to [-1, 1]."""
     samples = frame.to_ndarray()
     if not frame.format.is_planar:
         samples = samples.reshape(-1, frame.layout.nb_channels).T
@@ -154,12 +153,12 @@ def as_float(frame: av.AudioFrame) -> Float[np.ndarray, "c s"]:
         return (samples.astype(np.float32) - 128) / 128
     if np.issubdtype(samples.dtype, np.integer):
         return (samples / -float(np.iinfo(samples.dtype).min)).astype(np.float32)
-    with np.errstate(over="ignore"):  # float64 beyond float32: infinite, and refused as such
+    with np.errstate(over="ignore"):  # float64 beyond float32 becomes infinite, and is rejected as such
         return samples.astype(np.float32, copy=False)
 
 
-def _unpadded(blocks: Iterator[Block], container: InputContainer, stream: AudioStream, tally: Tally) -> Iterator[Block]:
-    """The blocks without the padding that an encoder appended to fill its last packet, where the container tells."""
+def _trim(blocks: Iterator[Block], container: InputContainer, stream: AudioStream, tally: Tally) -> Iterator[Block]:
+    """Removes the padding of the encoder's last packet, if the container declares a duration."""
     if not PADDED & set(container.format.name.split(",")) or not stream.duration or not stream.time_base:
         yield from blocks
         return
@@ -178,8 +177,8 @@ def _unpadded(blocks: Iterator[Block], container: InputContainer, stream: AudioS
     tally.missing_s += 0 if math.isinf(left) or left < MISSING_S else left
 
 
-def _within(blocks: Iterator[Block], excerpt: Excerpt) -> Iterator[Block]:
-    """The samples from the excerpt's beginning to its end."""
+def _cut(blocks: Iterator[Block], excerpt: Excerpt) -> Iterator[Block]:
+    """Cuts the blocks to the excerpt."""
     end_s, from_s = math.inf if excerpt.end_s is None else excerpt.end_s, 0.0
     for block in blocks:
         num, rate_hz = block.samples.shape[1], block.rate_hz
@@ -192,8 +191,8 @@ def _within(blocks: Iterator[Block], excerpt: Excerpt) -> Iterator[Block]:
         from_s += num / rate_hz
 
 
-def _checked(blocks: Iterator[Block], name: str, limits: Limits) -> Iterator[Block]:
-    """The blocks, where they keep to the limits and are numbers: else a UserError."""
+def _check(blocks: Iterator[Block], name: str, limits: Limits) -> Iterator[Block]:
+    """Passes the blocks on. Raises a UserError if they exceed the limits or are not finite."""
     seconds = 0.0
     for block in blocks:
         num_channels, num_samples = block.samples.shape
@@ -205,45 +204,45 @@ def _checked(blocks: Iterator[Block], name: str, limits: Limits) -> Iterator[Blo
 
 
 def require_finite(samples: np.ndarray, name: str) -> None:
-    """Raises a UserError for NaN or infinite samples, which resampling would spread. `name` begins the sentence."""
+    """Raises a UserError for NaN or infinite samples, which resampling would spread. `name` begins the message."""
     if samples.size and not np.isfinite([samples.min(), samples.max()]).all():
-        raise UserError(f"{name} holds NaN or infinite samples; export it again")
+        raise UserError(f"{name} contains NaN or infinite samples; export it again")
 
 
 def mono_blocks(waveform: Waveform, rate_hz: int) -> Iterator[Block]:
-    """The parts of a waveform as decoded sound is: of 32 bits, with channels."""
+    """Yields a waveform as blocks of float32 mono sound."""
     for part in parts(waveform):
         yield Block(np.asarray(part[None], dtype=np.float32), rate_hz, MONO)
 
 
 def parts(waveform: Waveform) -> Iterator[Waveform]:
-    """A waveform, `BLOCK` samples at a time."""
+    """Splits a waveform into parts of `BLOCK` samples."""
     for start in range(0, len(waveform), BLOCK):
         yield waveform[start : start + BLOCK]
 
 
-def merged(blocks: Iterable[Block]) -> Iterator[Block]:
-    """Neighbours of the same kind as one, of `BLOCK` samples or a little more."""
+def merge(blocks: Iterable[Block]) -> Iterator[Block]:
+    """Merges consecutive blocks of the same kind to `BLOCK` samples or slightly more."""
     parts, num_samples = list[Block](), 0
     for block in blocks:
         alike = parts and block[1:] == parts[0][1:] and len(block.samples) == len(parts[0].samples)
         if parts and (num_samples >= BLOCK or not alike):
-            yield _joined(parts)
+            yield _join(parts)
             parts, num_samples = [], 0
         parts.append(block)
         num_samples += block.samples.shape[1]
     if parts:
-        yield _joined(parts)
+        yield _join(parts)
 
 
-def _joined(parts: list[Block]) -> Block:
+def _join(parts: list[Block]) -> Block:
     return parts[0]._replace(samples=np.concatenate([part.samples for part in parts], axis=1))
 
 
-def resampled(blocks: Iterable[Block], target_hz: int) -> Iterator[Float[np.ndarray, "c s"]]:
-    """Samples at another rate: what librosa's default, soxr_hq, makes of each stretch of one rate.
+def resample_blocks(blocks: Iterable[Block], target_hz: int) -> Iterator[Float[np.ndarray, "c s"]]:
+    """Resamples each stretch of constant rate with soxr_hq, librosa's default.
 
-    All blocks have to have the same number of channels.
+    All blocks must have the same number of channels.
     """
     for rate_hz, stretch in groupby(blocks, key=lambda block: block.rate_hz):
         if rate_hz == target_hz:
@@ -262,5 +261,5 @@ def resampled(blocks: Iterable[Block], target_hz: int) -> Iterator[Float[np.ndar
 
 
 def _for_soxr(samples: Float[np.ndarray, "c s"]) -> np.ndarray:
-    """Channels last, and none for one."""
+    """Returns samples with channels last; one-dimensional for mono."""
     return np.ascontiguousarray(samples[0] if len(samples) == 1 else samples.T)

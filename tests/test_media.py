@@ -174,7 +174,7 @@ def test_a_name_is_never_a_url(name: str, tmp_path: Path, monkeypatch: pytest.Mo
         (768_001, 1, r"sampling rate of 768,001 Hz.*limits\.max_rate_hz=768000"),
         (4_000_000_000, 1, "sampling rate|cannot be read"),
         (16000, 0, "0 channels|cannot be read"),
-        (16000, 9, r"9 channels, not 1 to limits\.channels=8"),
+        (16000, 9, r"9 channels, outside 1 to limits\.channels=8"),
         (16000, 65535, "channels|cannot be read"),
     ],
 )
@@ -300,7 +300,7 @@ def test_missing_video_metadata_is_optional(tmp_path: Path, monkeypatch: pytest.
     assert probe(path).video_s == pytest.approx(0.4)
     timeless = SimpleNamespace(decode=lambda stream: (av.VideoFrame(64, 48, "yuv420p") for _ in range(10)))
     rateless = SimpleNamespace(average_rate=None)
-    monkeypatch.setattr(reader, "opened", lambda path, limits: nullcontext((timeless, rateless)))
+    monkeypatch.setattr(reader, "open_video", lambda path, limits: nullcontext((timeless, rateless)))
     assert len(list(read_frames_at(path, 25.0))) == 10
 
 
@@ -311,7 +311,7 @@ def test_frames_are_limited_too(tmp_path: Path) -> None:
         list(read_frames_at(path, 25.0, small))
     with pytest.raises(UserError, match=r"a\.mp4 has 640 × 16 pixels, narrower"):
         list(read_frames_at(film(path, [0, 1], (640, 16)), 25.0, LIMITS))
-    with reader.opened(film(path, [0, 1]), LIMITS) as (container, stream):
+    with reader.open_video(film(path, [0, 1]), LIMITS) as (container, stream):
         stream.codec_context.options = {"max_pixels": "1000"}
         with pytest.raises(av.FFmpegError):
             list(container.decode(stream))  # before it allocates a frame larger than its header says

@@ -148,7 +148,7 @@ def test_a_page_is_written_for_existing_runs(script: Script, tmp_path: Path) -> 
 def test_speech_is_not_generated_twice(script: Script, tmp_path: Path) -> None:
     ended = script("make_speech", f"output={tmp_path}")
     assert ended.code == 2
-    assert ended.error == f"error: output={tmp_path} exists; remove it or give another folder\n"
+    assert ended.error == f"error: output={tmp_path} exists; delete it or give another folder\n"
 
 
 BAD_SETTINGS = {

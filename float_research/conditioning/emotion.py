@@ -1,4 +1,4 @@
-"""Emotion sources: where the emotion weights of each frame come from."""
+"""Emotion sources: the emotion weights of each frame."""
 
 import itertools
 import math
@@ -16,7 +16,7 @@ from float_research.types import EmotionPredictor
 
 @dataclass(frozen=True, kw_only=True)
 class Speech:
-    """What an emotion source may look at: normalised speech and the frames it lasts."""
+    """Input of an emotion source: normalised speech and its length in frames."""
 
     waveform: Float[Tensor, "1 s"]
     num_frames: int
@@ -26,7 +26,7 @@ class Speech:
 
 @runtime_checkable
 class EmotionSource(Protocol):
-    """Emotion weights of each frame, `(t, e)`, on the device of the speech."""
+    """Computes the emotion weights of each frame, `(t, e)`, on the device of the speech."""
 
     def __call__(self, speech: Speech, predict: EmotionPredictor, /) -> Float[Tensor, "t e"]: ...
 
@@ -37,8 +37,8 @@ def one_hot(label: str, emotions: Sequence[str]) -> list[float]:
     return [float(label == name) for name in emotions]
 
 
-def normalised(weights: Mapping[str, float], emotions: Sequence[str]) -> list[float]:
-    """Weights by label as a probability vector in the order of `emotions`: `w / Σ w`."""
+def normalise(weights: Mapping[str, float], emotions: Sequence[str]) -> list[float]:
+    """Converts weights by label to a probability vector in the order of `emotions`: `w / Σ w`."""
     for label in weights:
         one_hot(label, emotions)
     values = [float(weights.get(name, 0.0)) for name in emotions]
@@ -49,14 +49,14 @@ def normalised(weights: Mapping[str, float], emotions: Sequence[str]) -> list[fl
 
 
 def frame_times(speech: Speech) -> Float[Tensor, " t"]:
-    """Seconds at which the frames begin."""
+    """Returns the start time of each frame in seconds."""
     return torch.arange(speech.num_frames, device=speech.waveform.device, dtype=torch.float32) / speech.fps
 
 
 def interpolate(
     at: Float[Tensor, " t"], times: Float[Tensor, " k"], values: Float[Tensor, "k e"]
 ) -> Float[Tensor, "t e"]:
-    """Linear between the times, constant outside them."""
+    """Interpolates linearly between the times, constant outside them."""
     if len(times) == 1:
         return values.expand(len(at), -1)
     right = torch.searchsorted(times, at).clamp(1, len(times) - 1)
@@ -67,7 +67,7 @@ def interpolate(
 
 @dataclass(frozen=True, kw_only=True)
 class Audio:
-    """Predicted from the whole recording, the same for all frames: the official way."""
+    """Predicted from the whole recording, the same for all frames, as in the official code."""
 
     def __call__(self, speech: Speech, predict: EmotionPredictor, /) -> Float[Tensor, "t e"]:
         return predict(speech.waveform).expand(speech.num_frames, -1)
@@ -102,17 +102,17 @@ class Label(Constant):
 
 @dataclass(frozen=True, kw_only=True)
 class Blend(Constant):
-    """A mixture of emotions. `blend`: label → weight; the weights are divided by their sum."""
+    """A mixture of emotions. `blend`: label → weight, normalised by their sum."""
 
     blend: Mapping[str, float]
 
     def weights(self) -> list[float]:
-        return normalised(self.blend, self.emotions)
+        return normalise(self.blend, self.emotions)
 
 
 @dataclass(frozen=True, kw_only=True)
 class NoEmotion(Constant):
-    """No emotion condition: all weights zero, as in the unconditional row of guidance."""
+    """No emotion condition: all weights zero, as in the unconditional guidance branch."""
 
     def weights(self) -> list[float]:
         return [0.0] * len(self.emotions)
@@ -132,13 +132,13 @@ class Keyframes:
         times, values = [], []
         for item in self.keyframes:
             if set(item) != {"time_s", "emotion"}:
-                raise UserError(f"emotion keyframe {dict(item)} must have the keys time_s and emotion, and no others")
+                raise UserError(f"emotion keyframe {dict(item)} must have exactly the keys time_s and emotion")
             emotion = item["emotion"]
             is_label = isinstance(emotion, str)
-            values.append(one_hot(emotion, self.emotions) if is_label else normalised(emotion, self.emotions))
+            values.append(one_hot(emotion, self.emotions) if is_label else normalise(emotion, self.emotions))
             times.append(float(item["time_s"]))
         if not times or any(b <= a for a, b in itertools.pairwise(times)):
-            raise UserError(f"emotion keyframes need at least one time and strictly rising ones, not {times}")
+            raise UserError(f"emotion keyframes must have at least one time, in strictly increasing order, not {times}")
         return times, values
 
     def __call__(self, speech: Speech, predict: EmotionPredictor, /) -> Float[Tensor, "t e"]:
@@ -150,7 +150,7 @@ class Keyframes:
 
 @dataclass(frozen=True, kw_only=True)
 class Windowed:
-    """Predicted per window of the recording; each prediction holds at its window's middle, linear between."""
+    """Predicted per window of the recording and interpolated linearly between the windows' centres."""
 
     window_s: float
     hop_s: float
@@ -159,7 +159,7 @@ class Windowed:
         if not (self.window_s > 0 and self.hop_s > 0):
             raise UserError(f"emotion.window_s={self.window_s} and emotion.hop_s={self.hop_s} must be positive")
         if self.window_s < 0.1:
-            raise UserError(f"emotion.window_s={self.window_s} is too short to hear an emotion in; use 0.1 s or more")
+            raise UserError(f"emotion.window_s={self.window_s} is too short to predict emotion; use 0.1 s or more")
 
     def __call__(self, speech: Speech, predict: EmotionPredictor, /) -> Float[Tensor, "t e"]:
         rate, length = speech.sampling_rate_hz, speech.waveform.shape[1]

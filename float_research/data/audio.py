@@ -1,4 +1,4 @@
-"""Speech: files and arrays → mono waveforms at the model's rate."""
+"""Loads speech from files and arrays as mono waveforms at the model's rate."""
 
 import math
 import tempfile
@@ -11,25 +11,25 @@ import numpy as np
 
 from float_research.errors import UserError, named
 from float_research.media import BOUNDS, Limits
-from float_research.sound import MONO, Block, Tally, mono_blocks, parts, read_sound, require_finite, resampled
+from float_research.sound import MONO, Block, Tally, mono_blocks, parts, read_sound, require_finite, resample_blocks
 from float_research.types import WHOLE, Excerpt, Waveform
 
 SUFFIXES = frozenset({".wav", ".flac", ".mp3", ".ogg", ".opus", ".m4a", ".aac", ".webm", ".mp4"})
 SILENCE = 1e-5
 """Peak below which a recording counts as silent: less than one step of 16-bit audio."""
 QUIET, CANCELLED = 1e-4, 0.05
-"""Power of a channel, beside the loudest, that counts as silent; of a mean, beside that of independent channels, that
-counts as cancelled."""
+"""Relative power below which a channel counts as silent (to the loudest channel), and the mean of the channels as
+cancelled (to the mean of independent channels)."""
 IN_MEMORY_BYTES = 64 * 2**20
-"""17 minutes at 16 kHz. Longer waveforms lie in a nameless file, whose pages the system can take back at any time."""
+"""17 minutes at 16 kHz. Longer waveforms are memory-mapped from a temporary file, whose pages can be evicted."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class Heard:
-    """A recording as the model hears it: mono, at the model's rate.
+    """A recording as the model receives it: mono, at the model's rate.
 
-    `excerpt`: what it is of, with the track and the channel that were chosen, for the video to speak the same. `facts`
-    are for the record, `notes` for people.
+    `excerpt`: its source, with the selected track and channel, so that the video gets the same sound. `facts` are for
+    the record, `notes` for the user.
     """
 
     waveform: Waveform
@@ -40,7 +40,7 @@ class Heard:
 
 @dataclass
 class _Levels:
-    """Powers of the channels and of their mean, and what a recording was made with."""
+    """Powers of the channels and of their mean, the peak and the original rate of a recording."""
 
     channels: np.ndarray = field(default_factory=lambda: np.zeros(0))
     mean: float = 0.0
@@ -48,7 +48,7 @@ class _Levels:
     rate_hz: int = 0
 
     def see(self, blocks: Iterable[Block]) -> Iterator[Block]:
-        """Passes blocks on, each as the mean of its channels."""
+        """Measures blocks and yields the mean of the channels of each."""
         for block in blocks:
             self.rate_hz = self.rate_hz or block.rate_hz
             more = max(0, len(block.samples) - len(self.channels))
@@ -61,11 +61,11 @@ class _Levels:
 
     @property
     def loudest(self) -> int:
-        """The first of the loudest channels."""
+        """Index of the first of the loudest channels."""
         return int((self.channels > self.channels.max() * 0.99).argmax())
 
     def why_one(self) -> str | None:
-        """Why one channel says more than the mean of all; None where it does not."""
+        """Returns why one channel should be used instead of the mean of all; None if it should not."""
         powers = self.channels
         if len(powers) < 2 or not powers.any():
             return None
@@ -75,10 +75,10 @@ class _Levels:
 
 
 def listen(path: Path, sampling_rate_hz: int, limits: Limits = BOUNDS, excerpt: Excerpt = WHOLE) -> Heard:
-    """Reads what `excerpt` names of an audio file, resampled as the official code does (soxr_hq), in bounded memory.
+    """Reads an excerpt of an audio file, resample_blocks as in the official code (soxr_hq), in bounded memory.
 
-    Where it names none, the first track with sound is heard, and the mean of its channels; or the loudest of them, if
-    the others are silent or they cancel each other.
+    Without a track in `excerpt`, reads the first track that is not silent; without a channel, the mean of all channels,
+    or the loudest one if the others are silent or they cancel each other.
     """
     name, notes = named("audio", path), list[str]()
     chosen = replace(excerpt, track=excerpt.track or 0)
@@ -89,18 +89,18 @@ def listen(path: Path, sampling_rate_hz: int, limits: Limits = BOUNDS, excerpt: 
         chosen = replace(excerpt, track=track)
         waveform, levels, tally = _hear(path, chosen, sampling_rate_hz, limits)
     if not len(waveform) and excerpt.start_s:
-        raise UserError(f"{name} has ended before start_s={excerpt.start_s:g}; choose an earlier start")
+        raise UserError(f"{name} ends before start_s={excerpt.start_s:g}; choose an earlier start")
     if chosen.track and excerpt.track is None:
-        notes.append(f"{name}: track {chosen.track} is heard, for those before it are silent (data.track)")
+        notes.append(f"{name}: using track {chosen.track}, because the tracks before it are silent (data.track)")
     num_channels = tally.channels
     if excerpt.channel is None and (reason := levels.why_one()):
         chosen = replace(chosen, channel=levels.loudest)
-        notes.append(f"{name}: channel {chosen.channel} is heard alone, for {reason} (data.channel)")
+        notes.append(f"{name}: using only channel {chosen.channel}, because {reason} (data.channel)")
         waveform, _, tally = _hear(path, chosen, sampling_rate_hz, limits)
     if tally.dropped:
-        notes.append(f"{name}: {tally.dropped} of {tally.packets} packets are damaged and were left out")
+        notes.append(f"{name}: skipped {tally.dropped} of {tally.packets} packets, which are damaged")
     if tally.missing_s:
-        notes.append(f"{name} is damaged or cut off: {tally.missing_s:.2f} s of it are missing")
+        notes.append(f"{name} is damaged or truncated: {tally.missing_s:.2f} s are missing")
     facts = {
         "tracks": tally.tracks,
         "channels": num_channels,
@@ -114,14 +114,14 @@ def listen(path: Path, sampling_rate_hz: int, limits: Limits = BOUNDS, excerpt: 
 
 
 def _hear(path: Path, excerpt: Excerpt, rate_hz: int, limits: Limits) -> tuple[Waveform, _Levels, Tally]:
-    """The waveform of one track, and what was met on the way."""
+    """Returns the waveform of one track, its levels and the counts of its packets."""
     levels, tally = _Levels(), Tally()
     means = levels.see(read_sound(path, excerpt, limits, tally))
-    return gathered(part[0] for part in resampled(means, rate_hz)), levels, tally
+    return join_parts(part[0] for part in resample_blocks(means, rate_hz)), levels, tally
 
 
-def gathered(parts: Iterable[Waveform]) -> Waveform:
-    """The waveform of these blocks; a long one on disk, see `IN_MEMORY_BYTES`."""
+def join_parts(parts: Iterable[Waveform]) -> Waveform:
+    """Joins blocks to a waveform; a long one is on disk, see `IN_MEMORY_BYTES`."""
     with tempfile.SpooledTemporaryFile(max_size=IN_MEMORY_BYTES) as file:
         for part in parts:
             file.write(np.ascontiguousarray(part, dtype=np.float32).data)
@@ -133,12 +133,12 @@ def gathered(parts: Iterable[Waveform]) -> Waveform:
 
 
 def resample(waveform: Waveform, rate_hz: int, target_hz: int) -> Waveform:
-    """Resamples as librosa's default, soxr_hq, does."""
-    return gathered(part[0] for part in resampled(mono_blocks(waveform, rate_hz), target_hz))
+    """Resamples with soxr_hq, librosa's default."""
+    return join_parts(part[0] for part in resample_blocks(mono_blocks(waveform, rate_hz), target_hz))
 
 
 def check_waveform(waveform: Waveform, *, name: str, sampling_rate_hz: int, fps: float) -> None:
-    """Raises a UserError for audio that no video can be made from."""
+    """Raises a UserError for audio that is empty, not finite, too short or silent."""
     if not len(waveform):
         raise UserError(f"audio {name} is empty; give a recording of speech")
     require_finite(waveform, f"audio {name}")
@@ -152,13 +152,13 @@ def check_waveform(waveform: Waveform, *, name: str, sampling_rate_hz: int, fps:
 
 
 def normalise(waveform: Waveform) -> Waveform:
-    """Zero mean and unit variance over the clip, as transformers' `Wav2Vec2FeatureExtractor(do_normalize=True)`."""
+    """Normalises to zero mean and unit variance, as transformers' `Wav2Vec2FeatureExtractor(do_normalize=True)`."""
     mean = waveform.mean(dtype=np.float64)
     variance = math.fsum(np.square(part - mean).sum() for part in parts(waveform)) / len(waveform)
     deviation = math.sqrt(variance + 1e-7)
-    return gathered((part - mean) / deviation for part in parts(waveform))
+    return join_parts((part - mean) / deviation for part in parts(waveform))
 
 
 def num_video_frames(num_samples: int, sampling_rate_hz: int, fps: float) -> int:
-    """`ceil(samples · fps / rate)`."""
+    """Returns `ceil(samples · fps / rate)`."""
     return math.ceil(num_samples * fps / sampling_rate_hz)

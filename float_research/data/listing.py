@@ -1,4 +1,4 @@
-"""Files of a folder, sorted by what they hold."""
+"""Lists the files of a folder by kind of content."""
 
 from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass
@@ -14,33 +14,33 @@ MAX_NAMED = 20
 
 @dataclass(frozen=True, kw_only=True)
 class Sorted:
-    """Files of a kind, and what else a folder has that is not hidden."""
+    """Files of the wanted kind, and all other visible entries of a folder."""
 
     found: Sequence[Path]
     others: Sequence[Path]
 
 
 def visible(folder: Path, setting: str) -> list[Path]:
-    """What a folder has by name, without what systems hide in it. Raises a UserError where it cannot be listed."""
+    """Lists a folder by name, without hidden and system files. Raises a UserError if it cannot be listed."""
     if not folder.is_dir():
         raise UserError(f"{setting}={printable(folder, 1000)} is not a folder")
-    with reading(f"{setting}={folder}", "give a folder that can be listed"):
+    with reading(f"{setting}={folder}", "give a readable folder"):
         paths = sorted(folder.iterdir())
     return [path for path in paths if not path.name.startswith(".") and path.name.lower() not in OF_THE_SYSTEM]
 
 
-def listed(folder: Path, suffixes: Collection[str], setting: str) -> list[Path]:
-    """Files of a folder with one of the suffixes, by name."""
+def list_files(folder: Path, suffixes: Collection[str], setting: str) -> list[Path]:
+    """Lists the files of a folder with one of the suffixes, by name."""
     found = [path for path in visible(folder, setting) if path.suffix.lower() in suffixes]
     if not found:
-        raise UserError(f"{setting}={folder} holds no file with one of the endings {', '.join(sorted(suffixes))}")
+        raise UserError(f"{setting}={folder} contains no file with a suffix of {', '.join(sorted(suffixes))}")
     return found
 
 
 def sort(folder: Path, holds: Callable[[Path], bool], suffixes: Collection[str], setting: str) -> Sorted:
-    """The files of a folder that hold what is wanted, whatever their names.
+    """Sorts the files of a folder by content, as tested by `holds`, whatever their names.
 
-    A file that holds nothing known counts if its suffix promises it: it is damaged, and its reader says how.
+    A file that fails the test but has one of the suffixes counts as found: it is damaged, and its reader reports how.
     """
     found: list[Path] = []
     others: list[Path] = []
@@ -51,7 +51,7 @@ def sort(folder: Path, holds: Callable[[Path], bool], suffixes: Collection[str],
 
 
 def is_recording(path: Path) -> bool:
-    """Whether a file opens as sound."""
+    """Returns whether a file opens as sound."""
     try:
         with open_media(path, "audio", REMEDY) as container:
             return bool(container.streams.audio)
@@ -60,7 +60,7 @@ def is_recording(path: Path) -> bool:
 
 
 def names(paths: Collection[object]) -> str:
-    """The names of some files, the first of many."""
+    """Joins the names of files, at most MAX_NAMED of them."""
     shown = [path.name if isinstance(path, Path) else str(path) for path in paths]
     more = f", and {len(shown) - MAX_NAMED} more" if len(shown) > MAX_NAMED else ""
     return printable(", ".join(shown[:MAX_NAMED]), 2000) + more

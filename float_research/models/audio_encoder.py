@@ -13,13 +13,12 @@ from float_research.models.wav2vec2 import build_wav2vec2, conv_features
 
 
 class AudioEncoder(nn.Module):
-    """Wav2Vec 2.0 at the video's frame rate, all layers' outputs projected: linear → layer norm → SiLU.
+    """Wav2Vec 2.0 at the video's frame rate, with the outputs of all layers projected: linear → layer norm → SiLU.
 
-    The concatenation of the layers is never built: the projection of a concatenation is the sum of the projections of
-    its parts, added up as the layers run.
+    The projection of the concatenated layers is computed as a sum of projections, accumulated layer by layer.
 
-    With `window_frames`, the transformer hears a long clip in windows of so many, each with `overlap_frames` more on
-    both sides, whose outputs are dropped: an approximation whose cost grows with the clip's length, not its square.
+    With `window_frames`, the transformer processes a long clip in windows of that length plus `overlap_frames` of
+    context on both sides: an approximation whose cost is linear in the clip's length instead of quadratic.
     """
 
     def __init__(
@@ -51,7 +50,7 @@ class AudioEncoder(nn.Module):
             raise UserError(f"model.audio_encoder.overlap_frames={overlap_frames} must not be negative")
 
     def forward(self, audio: Float[Tensor, "b s"], num_frames: int) -> Float[Tensor, "b t a"]:
-        """Features `wa` of `num_frames` frames. Shorter audio is extended by its last sample."""
+        """Returns features `wa` of `num_frames` frames. Shorter audio is padded with its last sample."""
         hidden = self.frame_features(audio, num_frames)
         window, overlap = self.window_frames or num_frames, self.overlap_frames
         parts = []
@@ -62,14 +61,14 @@ class AudioEncoder(nn.Module):
         return torch.cat(parts, dim=1)
 
     def frame_features(self, audio: Float[Tensor, "b s"], num_frames: int) -> Float[Tensor, "b t c"]:
-        """What Wav2Vec 2.0's transformer sees: its convolutional features, one for each video frame."""
+        """Returns the transformer's input: convolutional features, interpolated to one per video frame."""
         num_samples = int(num_frames * self.sampling_rate_hz / self.fps)
         features = conv_features(self.wav2vec2, audio, self.segment_frames, num_samples=num_samples).transpose(1, 2)
         features = F.interpolate(features, size=num_frames, mode="linear", align_corners=True).transpose(1, 2)
         return self.wav2vec2.feature_projection(features)[0]
 
     def layers(self, audio: Float[Tensor, "b s"], num_frames: int) -> Float[Tensor, "b t k"]:
-        """The layers' outputs side by side: `audio_projection` of them is `wa`. For training, which reuses them."""
+        """Returns the concatenated outputs of all layers, of which `audio_projection` gives `wa`. For training."""
         outputs: list[Tensor] = []
         self._encode(self.frame_features(audio, num_frames), outputs.append)
         return torch.cat(outputs, dim=-1)
@@ -88,7 +87,7 @@ class AudioEncoder(nn.Module):
         return total
 
     def _encode(self, hidden: Float[Tensor, "b t c"], visit: Callable[[Tensor], None]) -> None:
-        """Runs the transformer and shows every layer's output that the projection takes, in order."""
+        """Runs the transformer and calls `visit` with each layer output that the projection uses, in order."""
         encoder = self.wav2vec2.encoder
         hooks = [
             layer.register_forward_hook(lambda _module, _args, output: visit(_first(output)))

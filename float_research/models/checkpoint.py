@@ -1,7 +1,7 @@
-"""Where weights come from: the layouts in which FLOAT checkpoints are found, and seeded weights for tests and dry runs.
+"""Sources of weights: the layouts of FLOAT checkpoints, and seeded weights for tests and dry runs.
 
-Parameter names are canonical, those of the official files. Their weight-normed convolution is `weight_g`, `weight_v`;
-current libraries say `parametrizations.weight.original0`, `original1`. Both are read.
+Canonical parameter names are those of the official files. They name a weight-normed convolution `weight_g`, `weight_v`;
+current libraries use `parametrizations.weight.original0`, `original1`. Both are accepted.
 """
 
 import hashlib
@@ -27,20 +27,20 @@ from float_research.models.float_model import FloatModel
 Shapes = Mapping[str, Sequence[int]]
 
 UNUSED = re.compile(r"noise\.weight$|\.to_rgb1\.|\.kernel$|masked_spec_embed$|^fmt\.pos_embed$|^fmt\.alignment_mask$")
-"""Tensors that checkpoints carry and inference has no use for: blur kernels, masks, tables and untaken branches."""
+"""Tensors in checkpoints that inference does not use: blur kernels, masks, tables and unused branches."""
 
 HOW_TO_GET = (
     "run download_checkpoints.sh of the official repository (deepbrainai-research/float) "
-    "and name the folder it fills with checkpoint.folder=FOLDER, or run with checkpoint=random"
+    "and give its folder as checkpoint.folder=FOLDER, or use checkpoint=random"
 )
 AUDIO_MODEL, EMOTION_MODEL = "wav2vec2-base-960h", "wav2vec-english-speech-emotion-recognition"
 MAX_LISTED = 20
 REAL = frozenset({torch.float64, torch.float32, torch.float16, torch.bfloat16})
-"""Types of weights."""
+"""Accepted types of weights."""
 
 
 def canonical(key: str) -> str:
-    """The official name of a parameter, whichever library version wrote it."""
+    """Returns the official name of a parameter, for any library version that wrote it."""
     return key.replace("parametrizations.weight.original0", "weight_g").replace(
         "parametrizations.weight.original1", "weight_v"
     )
@@ -49,8 +49,8 @@ def canonical(key: str) -> str:
 class Checkpoint(ABC):
     """A source of weights.
 
-    `trained` is False where frames mean nothing, `toy` True where training saw the toy world only. `notice` is what a
-    run must say of its frames. `fps`: the frame rate of training, where it is known.
+    `trained`: False if the frames are meaningless. `toy`: trained on the toy world only. `notice`: what a run must say
+    about its frames. `fps`: frame rate of the training data, if known.
     """
 
     trained: ClassVar[bool] = True
@@ -60,21 +60,21 @@ class Checkpoint(ABC):
 
     @abstractmethod
     def files(self) -> list[Path]:
-        """The files it consists of. Raises UserError for one that is not there, before anything is read."""
+        """Returns its files, without reading them. Raises a UserError if one is missing."""
 
     @abstractmethod
     def tensors(self, shapes: Shapes) -> dict[str, Tensor]:
-        """Canonical name → tensor, for a model with parameters of these names and shapes."""
+        """Returns tensors by canonical name, for a model with parameters of these names and shapes."""
 
     def fingerprint(self) -> str:
-        """SHA-256 of the files' contents; for random weights their seed."""
+        """Returns the SHA-256 of the files' contents; for random weights their seed."""
         states = ((path, path.stat()) for path in self.files())
         return _sha256(tuple((path, state.st_mtime_ns, state.st_size) for path, state in states))
 
 
 @lru_cache(maxsize=16)
 def _sha256(files: tuple[tuple[Path, int, int], ...]) -> str:
-    """SHA-256 of files by path, time of change and size: read once for all runs of a process."""
+    """Returns the SHA-256 of files, cached per process by path, modification time and size."""
     digest = hashlib.sha256()
     for path, _, _ in files:
         with path.open("rb") as file:
@@ -90,7 +90,7 @@ class Official(Checkpoint):
     folder: str
 
     def files(self) -> list[Path]:
-        return [existing(Path(self.folder) / "float.pth"), *speech_files(Path(self.folder))]
+        return [require_checkpoint(Path(self.folder) / "float.pth"), *speech_files(Path(self.folder))]
 
     def tensors(self, shapes: Shapes) -> dict[str, Tensor]:
         main, *_ = self.files()
@@ -104,7 +104,7 @@ class Unified(Checkpoint):
     file: str
 
     def files(self) -> list[Path]:
-        return [existing(Path(self.file), "name your file with checkpoint.file=FILE, or run with checkpoint=random")]
+        return [require_checkpoint(Path(self.file), "give your file as checkpoint.file=FILE, or use checkpoint=random")]
 
     def tensors(self, shapes: Shapes) -> dict[str, Tensor]:
         return read_tensors(self.files()[0])
@@ -116,13 +116,13 @@ class Demo(Unified):
 
     toy: ClassVar[bool] = True
     notice: ClassVar[str | None] = (
-        "The demo weights know an illustrated toy world only: what they show says nothing about the official model."
+        "The demo weights are trained on an illustrated toy world: their frames say nothing about the official model."
     )
 
 
 @dataclass(frozen=True, kw_only=True)
 class Split(Checkpoint):
-    """One file a network, without prefixes, and the two Hugging Face folders beside them."""
+    """One file per network, without prefixes, and the two Hugging Face folders next to them."""
 
     folder: str
 
@@ -134,7 +134,10 @@ class Split(Checkpoint):
     }
 
     def files(self) -> list[Path]:
-        return [*(existing(Path(self.folder) / name) for name in self.PREFIXES), *speech_files(Path(self.folder))]
+        return [
+            *(require_checkpoint(Path(self.folder) / name) for name in self.PREFIXES),
+            *speech_files(Path(self.folder)),
+        ]
 
     def tensors(self, shapes: Shapes) -> dict[str, Tensor]:
         tensors = speech_tensors(Path(self.folder))
@@ -145,15 +148,15 @@ class Split(Checkpoint):
 
 @dataclass(frozen=True, kw_only=True)
 class Stages(Checkpoint):
-    """What our own trainings export: files that hold some networks each, under official names."""
+    """The exports of scripts/train.py: each file holds some of the networks, under official names."""
 
     weights: Sequence[str]
 
     fps: ClassVar[float | None] = None
 
     def files(self) -> list[Path]:
-        remedy = "name the weights.safetensors of each stage with checkpoint.weights=[FILE,FILE,…]"
-        return [existing(Path(file), remedy) for file in self.weights]
+        remedy = "give the weights.safetensors of each stage as checkpoint.weights=[FILE,FILE,…]"
+        return [require_checkpoint(Path(file), remedy) for file in self.weights]
 
     def tensors(self, shapes: Shapes) -> dict[str, Tensor]:
         return {name: value for file in self.files() for name, value in read_tensors(file).items()}
@@ -161,7 +164,7 @@ class Stages(Checkpoint):
 
 @dataclass(frozen=True, kw_only=True)
 class Random(Checkpoint):
-    """Weights drawn from each parameter's name and `seed`: the same on every machine, and meaningless."""
+    """Untrained weights seeded by `seed` and each parameter's name: the same on every machine."""
 
     seed: int
 
@@ -182,9 +185,9 @@ class Random(Checkpoint):
 
 
 def seeded_weight(name: str, shape: Sequence[int], seed: int = 0) -> Tensor:
-    """A weight from its canonical name: x ~ N(0, 1) from PCG64(crc32(name) ^ seed), scaled by the kind of parameter.
+    """Draws a weight: x ~ N(0, 1) from PCG64(crc32(name) ^ seed), scaled by the kind of parameter.
 
-    Equalised layers of the motion auto-encoder take x itself, flow layers 0.02 x, other weights x / sqrt(fan_in),
+    Equalised layers of the motion auto-encoder are x itself, flow layers 0.02 x, other weights x / sqrt(fan_in),
     biases 0.1 x; gains and modulation biases 1 + 0.1 x.
     """
     generator = np.random.Generator(np.random.PCG64(zlib.crc32(name.encode()) ^ seed))
@@ -200,22 +203,22 @@ def seeded_weight(name: str, shape: Sequence[int], seed: int = 0) -> Tensor:
     return 1 + 0.1 * x if "norm" in name and name.endswith("weight") else 0.1 * x
 
 
-def existing(path: Path, remedy: str = HOW_TO_GET) -> Path:
-    """`path`, or a UserError that says what is expected there and how to get it."""
+def require_checkpoint(path: Path, remedy: str = HOW_TO_GET) -> Path:
+    """Returns `path`. Raises a UserError with the `remedy` if it is not a file."""
     return require_file(path, "checkpoint file", remedy)
 
 
 def speech_files(folder: Path) -> list[Path]:
-    """The weights of the two Hugging Face models in `folder`, safetensors preferred."""
+    """Returns the weight files of the two Hugging Face models in `folder`, preferring safetensors."""
     found = []
     for name in (AUDIO_MODEL, EMOTION_MODEL):
         candidates = [folder / name / "model.safetensors", folder / name / "pytorch_model.bin"]
         found.append(next((path for path in candidates if path.is_file()), candidates[0]))
-    return [existing(path) for path in found]
+    return [require_checkpoint(path) for path in found]
 
 
 def speech_tensors(folder: Path) -> dict[str, Tensor]:
-    """The two Hugging Face models under the official prefixes; heads for other tasks are left out."""
+    """Reads the two Hugging Face models under the official prefixes, without heads for other tasks."""
     tensors: dict[str, Tensor] = {}
     prefixes = ("audio_encoder.", "emotion_encoder.wav2vec2_for_emotion.")
     for path, prefix in zip(speech_files(folder), prefixes, strict=True):
@@ -226,20 +229,20 @@ def speech_tensors(folder: Path) -> dict[str, Tensor]:
 
 
 def read_tensors(path: Path) -> dict[str, Tensor]:
-    """Tensors of a safetensors or PyTorch file by canonical name. Nothing in a file is ever executed."""
+    """Reads the tensors of a safetensors or PyTorch file by canonical name, without executing any code in it."""
     content = files_of_tensors.read_tensors(path, what="checkpoint file")
     return {canonical(key): value for key, value in content.items()}
 
 
 def earlier_tensors(path: Path) -> dict[str, Tensor]:
-    """What a training may begin with: a file of weights, or a folder that holds the two Hugging Face models."""
+    """Reads weights for `init_from`: a file of weights, or a folder with the two Hugging Face models."""
     return speech_tensors(path) if path.is_dir() else read_tensors(path)
 
 
 def load_model(build: Callable[[], FloatModel], checkpoint: Checkpoint) -> FloatModel:
-    """Builds the networks without memory, fills them from `checkpoint`, and returns them ready for inference.
+    """Builds the networks on the meta device, loads `checkpoint` into them and returns them ready for inference.
 
-    Weight norms are folded into their weights: a norm is a means of training, and costs time and pickling here.
+    Weight norms are folded into their weights: only training needs them, and they cost time and prevent pickling.
     """
     checkpoint.files()
     with torch.device("meta"):
@@ -253,17 +256,17 @@ def load_model(build: Callable[[], FloatModel], checkpoint: Checkpoint) -> Float
     for module in model.modules():
         if is_parametrized(module, "weight"):
             remove_parametrizations(module, "weight")
-            module._load_state_dict_pre_hooks.clear()  # weight_norm leaves one behind, which cannot be pickled
+            module._load_state_dict_pre_hooks.clear()  # weight_norm leaves a hook that cannot be pickled
     return model.eval().requires_grad_(False)
 
 
 def parameter_shapes(model: FloatModel) -> dict[str, tuple[int, ...]]:
-    """Canonical name → shape of each parameter."""
+    """Returns each parameter's shape by canonical name."""
     return {canonical(key): tuple(value.shape) for key, value in model.state_dict().items()}
 
 
 def check_keys(shapes: Shapes, tensors: Mapping[str, Tensor]) -> None:
-    """Raises a UserError that lists every missing, unexpected or wrongly shaped tensor, and those of whole numbers."""
+    """Raises a UserError that lists tensors that are missing, unexpected, or of the wrong shape or type."""
     given = {key for key in tensors if not UNUSED.search(key)}
     wrong = [
         f"{key} is {list(tensors[key].shape)} instead of {list(shape)}"
@@ -274,26 +277,26 @@ def check_keys(shapes: Shapes, tensors: Mapping[str, Tensor]) -> None:
     problems = {
         "missing": [key for key in shapes if key not in given],
         "unexpected": sorted(given - set(shapes)),
-        "wrongly shaped": wrong,
-        "of another type": [f"{key} is {kinds[key]}" for key in kinds if tensors[key].dtype not in REAL],
+        "of the wrong shape": wrong,
+        "of the wrong type": [f"{key} is {kinds[key]}" for key in kinds if tensors[key].dtype not in REAL],
     }
     if any(problems.values()):
-        listed = "; ".join(f"{len(keys)} {kind}: {shortened(keys)}" for kind, keys in problems.items() if keys)
-        raise UserError(f"the checkpoint does not fit the model ({listed}); choose the model=… it was made for")
+        listed = "; ".join(f"{len(keys)} {kind}: {shorten(keys)}" for kind, keys in problems.items() if keys)
+        raise UserError(f"the checkpoint does not fit the model ({listed}); choose the model=… it was trained with")
 
 
-def shortened(keys: Sequence[str]) -> str:
+def shorten(keys: Sequence[str]) -> str:
     more = f" and {len(keys) - MAX_LISTED} more" if len(keys) > MAX_LISTED else ""
     return ", ".join(keys[:MAX_LISTED]) + more
 
 
 def convert(checkpoint: Checkpoint, build: Callable[[], FloatModel], output: Path, *, half: bool) -> int:
-    """Writes the checkpoint as one safetensors file under canonical names, checked against the model first.
+    """Checks the checkpoint against the model and writes it as one safetensors file under canonical names.
 
-    `half` stores 16-bit floats, at half the size. The file appears whole or not at all. Returns the number of tensors.
+    `half` stores 16-bit floats, at half the size. The file is written atomically. Returns the number of tensors.
     """
     if output.suffix != ".safetensors":
-        raise UserError(f"output={output} does not end in .safetensors")
+        raise UserError(f"output={output} must end in .safetensors")
     checkpoint.files()
     with torch.device("meta"):
         shapes = parameter_shapes(build())
@@ -303,7 +306,7 @@ def convert(checkpoint: Checkpoint, build: Callable[[], FloatModel], output: Pat
         tensors = {name: value.to(torch.float16) for name, value in tensors.items()}
         infinite = [name for name, value in tensors.items() if not value.isfinite().all()]
         if infinite:
-            raise UserError(f"half=true: {shortened(infinite)} is too large for 16-bit floats; convert with half=false")
+            raise UserError(f"half=true: {shorten(infinite)} overflows 16-bit floats; convert with half=false")
     with whole(output) as part:
         files_of_tensors.save_tensors(tensors, part)
     return len(tensors)

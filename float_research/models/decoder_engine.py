@@ -1,12 +1,16 @@
-"""The motion decoder with all that does not depend on the frame computed beforehand.
+"""The motion decoder with everything that does not depend on the frame precomputed.
 
-The algebra, exact up to rounding: equalised scales and the gain √2 go into weights, since leaky ReLU is homogeneous; in
-reduced precision, where arithmetic is cheap and passes are not, a transposed convolution and the [1, 1] within its blur
-become one convolution at the small size whose channels are the four phases of the large one; modulation goes into the
-weight or onto the activations, whichever is smaller; demodulation into the modulation of the next layer; colours of the
-last level are warped as three channels, since a 1×1 convolution commutes with warping; upsampling by [1, 3, 3, 1] is
-bilinear interpolation but for the edges. Flows, masks and colours are float32 in any precision. Small sizes are
-computed for many frames at a time, large ones for as few as a cache holds.
+The rewrites are exact up to rounding:
+- equalised scales and the gain √2 are folded into the weights, since leaky ReLU is homogeneous;
+- in reduced precision, which is bound by memory passes, a transposed convolution and the [1, 1] factor of its blur
+  become one convolution at the small size, whose channels are the four phases of the large one;
+- modulation is applied to the weight or to the activations, whichever is smaller;
+- demodulation is folded into the modulation of the next layer;
+- the last level warps three RGB channels, since a 1×1 convolution commutes with warping;
+- upsampling by [1, 3, 3, 1] is bilinear interpolation except at the edges.
+
+Flows, masks and colours are float32 in any precision. Small sizes are computed for many frames at a time, large ones
+for as few as fit into a cache.
 """
 
 import math
@@ -21,28 +25,28 @@ from torch import Tensor
 from float_research.errors import UserError
 from float_research.models.layers import ModulatedConv2d, UpsamplingModulatedConv2d
 from float_research.models.motion_autoencoder import Features, MotionDecoder
-from float_research.models.precision import fused
-from float_research.models.warping import doubled, gathered, sampled, table
+from float_research.models.precision import supports_fusion
+from float_research.models.warping import masked_warp, table, upsample_2x, warp_few
 
 GAIN = math.sqrt(2)
 BINOMIAL = torch.tensor([1.0, 2.0, 1.0]) / 4
-"""Convolved with [1, 1] the blur [1, 3, 3, 1] / 4, whose sum is 2: a gain for the zeros of upsampling."""
+"""Convolved with [1, 1] this is the blur [1, 3, 3, 1] / 4, whose sum of 2 compensates the zeros of upsampling."""
 SLOPE = 0.2
 CACHE_BYTES = 1 << 22
-"""On a CPU the largest activation worth batching for, and the most features to enlarge at once at the last level.
+"""Largest activation of a batch, or of a band of the last level, on a CPU.
 
-Beyond its caches, fewer are faster; and what is larger a process gives back, so the system clears it anew each time.
+Larger ones miss the caches, and the allocator returns them to the system, which zeroes their pages each time.
 """
 HALO = 2
-"""Rows on either side that two convolutions, a blur and twice the size depend on."""
+"""Rows above and below a band that two convolutions and a blurred upsampling depend on."""
 MAPS = 6
-"""How many of a level's activations live at the same time."""
+"""Number of a level's activations that are alive at the same time."""
 
 
 class Upsampling(NamedTuple):
-    """How a convolution comes to twice the size. `blur`: what follows it, one kernel a channel, and its padding.
+    """Upsampling by a transposed convolution or, if `phases`, by one whose output channels are 2×2 pixels.
 
-    Before it, a transposed convolution; or, if `phases`, one whose output channels are 2×2 pixels.
+    `blur`: depthwise filter after it, with its `padding`.
     """
 
     phases: bool
@@ -51,10 +55,10 @@ class Upsampling(NamedTuple):
 
 
 class Conv(NamedTuple):
-    """A modulated convolution, ready: its weight with every constant inside, and what its factors are computed from.
+    """A prepared modulated convolution: its weight with all constants folded in, and the parameters of its factors.
 
-    Factors of a single frame go into the weight if `folds`, which then is smaller than the activations. If `fuses`,
-    oneDNN's own operators compute it, for which a weight that does not fold lies in oneDNN's own order.
+    `folds`: the weight is smaller than the activations, so a single frame's factors multiply the weight. `fuses`:
+    computed by oneDNN operators, for which a weight that does not fold is stored in oneDNN's layout.
     """
 
     weight: Tensor
@@ -76,7 +80,7 @@ class Colours(NamedTuple):
 
 
 class Level(NamedTuple):
-    """The parts of one size."""
+    """The layers of one size."""
 
     up: Conv
     conv: Conv
@@ -85,10 +89,10 @@ class Level(NamedTuple):
 
 
 class Factors(NamedTuple):
-    """Of one convolution and all frames: `leaky_relu(conv(x · style) + shift) · out`.
+    """Factors of one convolution for all frames: `leaky_relu(conv(x · style) + shift) · out`.
 
-    That is the activation of `conv(x · style) · out + bias` with `shift = bias / out`. Where a convolution comes next,
-    `out` is part of the style there, and None here.
+    This equals the activation of `conv(x · style) · out + bias` with `shift = bias / out`. `out` is None if it is
+    folded into the style of the next convolution.
     """
 
     style: Float[Tensor, "t cin"]
@@ -96,12 +100,12 @@ class Factors(NamedTuple):
     out: Float[Tensor, "t cout"] | None
 
     def at(self, now: slice) -> "Factors":
-        """Those of some frames."""
+        """Selects frames."""
         return Factors(self.style[now], self.shift[now], None if self.out is None else self.out[now])
 
 
 class Shared(NamedTuple):
-    """What all frames of a clip share: its features as tables, the last one as colours, and all factors."""
+    """Inputs shared by all frames of a clip: features as tables, the last one as colours, and all factors."""
 
     tables: list[Tensor]
     colours: Float[Tensor, "1 3 h w"]
@@ -109,13 +113,13 @@ class Shared(NamedTuple):
     levels: list[tuple[Factors, Factors, Factors]]
 
     def at(self, now: slice) -> "Shared":
-        """For some frames alone."""
+        """Selects frames."""
         levels = [(up.at(now), conv.at(now), flow.at(now)) for up, conv, flow in self.levels]
         return self._replace(first=self.first.at(now), levels=levels)
 
 
 class State(NamedTuple):
-    """Some frames on their way through the levels."""
+    """The state of some frames between levels: activations, raw flow and mask, RGB."""
 
     now: slice
     x: Float[Tensor, "n c h w"]
@@ -123,7 +127,7 @@ class State(NamedTuple):
     rgb: Float[Tensor, "n 3 h w"] | None
 
     def split(self, at_once: int) -> "list[State]":
-        """A few frames each."""
+        """Splits into states of at most `at_once` frames."""
         if len(self.x) <= at_once:
             return [self]
         starts = range(self.now.start, self.now.stop, at_once)
@@ -134,9 +138,9 @@ class State(NamedTuple):
 
 
 def phase_weight(weight: Float[Tensor, "cout cin 3 3"]) -> Float[Tensor, "phases cin 2 2"]:
-    """Transposed convolution of stride 2, then [1, 1] ⊗ [1, 1], as one convolution, its output channels (2, 2, cout).
+    """Merges a transposed convolution of stride 2 and [1, 1] ⊗ [1, 1] into one convolution to channels (2, 2, cout).
 
-    The two kernels make one of 4×4 taps, of which phase p of the output sees every second, from the p-th on.
+    The two kernels combine to 4×4 taps; phase p of the output uses every second tap, from the p-th on.
     """
     wide = F.pad(weight, (1, 1, 1, 1))
     wide = wide[..., :-1, :] + wide[..., 1:, :]
@@ -148,26 +152,26 @@ def phase_weight(weight: Float[Tensor, "cout cin 3 3"]) -> Float[Tensor, "phases
 class Engine:
     """A decoder prepared in `dtype`, on the device of its weights.
 
-    If `compiled`, PyTorch's compiler makes one program of it, for batches of one size, on a GPU replayed as a graph.
+    If `compiled`, torch.compile turns it into one program for batches of one size, replayed as a CUDA graph on a GPU.
     """
 
     def __init__(self, decoder: MotionDecoder, dtype: torch.dtype, *, compiled: bool = False):
         self.dtype = dtype
-        self.fuses = not compiled and fused(dtype, decoder.input.input.device)
+        self.fuses = not compiled and supports_fusion(dtype, decoder.input.input.device)
         self.start = decoder.input.input.to(dtype).contiguous(memory_format=torch.channels_last)
-        self.first = self._styled(decoder.conv1, 4)
+        self.first = self._layer(decoder.conv1, 4)
         ups, convs = decoder.convs[::2], decoder.convs[1::2]
         self.levels = [
-            Level(self._styled(up, size // 2), self._styled(conv, size), self._flow(to_flow, size), self._rgb(to_rgb))
+            Level(self._layer(up, size // 2), self._layer(conv, size), self._flow(to_flow, size), self._rgb(to_rgb))
             for size, up, conv, to_flow, to_rgb in zip(
                 (2**i for i in range(3, 3 + len(ups))), ups, convs, decoder.to_flows, decoder.to_rgbs, strict=True
             )
         ]
         if compiled:
             mode = "reduce-overhead" if self.start.device.type == "cuda" else "default"
-            self._compiled = torch.compile(self._whole, fullgraph=True, dynamic=False, mode=mode)
+            self._compiled = torch.compile(self._all_frames, fullgraph=True, dynamic=False, mode=mode)
 
-    def _styled(self, layer: Any, size: int) -> Conv:
+    def _layer(self, layer: Any, size: int) -> Conv:
         return self._conv(layer.conv, layer.activate.bias.flatten() * GAIN, size)
 
     def _flow(self, layer: Any, size: int) -> Conv:
@@ -212,7 +216,7 @@ class Engine:
         return Colours(weight, activation.bias[0].float() * GAIN, layer.bias[0].float())
 
     def factors(self, conv: Conv, latents: Float[Tensor, "t d"], before: Tensor | None = None) -> Factors:
-        """Modulation and demodulation of all frames: two matrix products. `before`: a factor of the input channels."""
+        """Computes modulation and demodulation of all frames. `before`: factor of the input channels."""
         style = F.linear(latents, conv.style_weight, conv.style_bias)
         if conv.energy is None:
             return Factors(style, conv.bias.expand(len(latents), -1), None)
@@ -221,7 +225,7 @@ class Engine:
         return Factors(style, conv.bias / out, out)
 
     def shared(self, features: Features, latents: Float[Tensor, "t d"]) -> Shared:
-        """Computes what the frames of these latents share."""
+        """Computes the inputs that all frames share."""
         first = self.factors(self.first, latents)
         before, levels = first.out, []
         for level in self.levels:
@@ -239,8 +243,9 @@ class Engine:
     def frames(
         self, features: Features, latents: Float[Tensor, "t d"], *, at_most: int, memory_bytes: int
     ) -> Iterator[Float[Tensor, "n 3 h w"]]:
-        """Decodes latents of one clip, `at_most` so many at a time, at large sizes fewer: within `memory_bytes`, and on
-        a CPU within its caches.
+        """Decodes latents of one clip, at most `at_most` at a time.
+
+        Large sizes are computed for fewer frames, to stay within `memory_bytes` and, on a CPU, within its caches.
 
         Raises:
             UserError: a frame is not finite.
@@ -248,38 +253,38 @@ class Engine:
         shared = self.shared(features, latents.float())
         for start in range(0, len(latents), at_most):
             now = slice(start, min(start + at_most, len(latents)))
-            for state in self._grown(0, self._begun(shared, now), shared, memory_bytes):
-                yield self._checked(state.raw, state.rgb)
+            for state in self._run_levels(0, self._begin(shared, now), shared, memory_bytes):
+                yield self._check_finite(state.raw, state.rgb)
 
     def compiled_frames(
         self, features: Features, latents: Float[Tensor, "t d"], *, at_a_time: int
     ) -> Iterator[Float[Tensor, "n 3 h w"]]:
-        """As `frames`, by the compiled program; the last batch is filled up by its last frame."""
+        """Decodes as `frames` does, with the compiled program; the last batch is padded with its last frame."""
         missing = -len(latents) % at_a_time
         shared = self.shared(features, torch.cat([latents, latents[-1:].expand(missing, -1)]).float())
         for start in range(0, len(latents), at_a_time):
-            frames = self._checked(*self._compiled(shared.at(slice(start, start + at_a_time))))
+            frames = self._check_finite(*self._compiled(shared.at(slice(start, start + at_a_time))))
             yield frames[: len(latents) - start]
 
-    def _whole(self, shared: Shared) -> tuple[Tensor | None, Tensor | None]:
-        """Flows and colours of all frames at the last level."""
-        state = self._begun(shared, slice(0, len(shared.first.style)))
+    def _all_frames(self, shared: Shared) -> tuple[Tensor | None, Tensor | None]:
+        """Returns flows and colours of all frames at the last level."""
+        state = self._begin(shared, slice(0, len(shared.first.style)))
         for number in range(len(self.levels)):
             state = self._level(number, state, shared)
         return state.raw, state.rgb
 
     @property
     def frame_bytes(self) -> int:
-        """Roughly what the largest level of one frame takes."""
+        """Approximate memory of one frame at the largest level."""
         size, channels = 4 << len(self.levels), len(self.levels[-1].conv.bias)
         return MAPS * size**2 * channels * self.dtype.itemsize
 
-    def _begun(self, shared: Shared, now: slice) -> State:
+    def _begin(self, shared: Shared, now: slice) -> State:
         x = self.start.expand(now.stop - now.start, -1, -1, -1)
-        return State(now, modulated(x, self.first, shared.first.at(now), activate=True), None, None)
+        return State(now, modulated_conv(x, self.first, shared.first.at(now), activate=True), None, None)
 
-    def _grown(self, number: int, state: State, shared: Shared, memory_bytes: int) -> Iterator[State]:
-        """Frames through the levels from `number` on, a few at a time where many would be too large."""
+    def _run_levels(self, number: int, state: State, shared: Shared, memory_bytes: int) -> Iterator[State]:
+        """Runs frames through the levels from `number` on, in smaller batches where the activations get too large."""
         if number == len(self.levels):
             yield state
             return
@@ -288,50 +293,50 @@ class Engine:
             bound = min(bound, CACHE_BYTES)
         of_a_frame = 4 * state.x[0].nbytes
         for part in state.split(max(1, bound // of_a_frame)):
-            yield from self._grown(number + 1, self._level(number, part, shared), shared, memory_bytes)
+            yield from self._run_levels(number + 1, self._level(number, part, shared), shared, memory_bytes)
 
     def _level(self, number: int, state: State, shared: Shared) -> State:
-        """Twice the size."""
+        """Computes one level, at twice the size."""
         level, factors = self.levels[number], [factors.at(state.now) for factors in shared.levels[number]]
         if number < len(shared.tables):
-            x, seen = enlarged(state.x, level, factors)
-        else:  # only the flow is made of the last features
+            x, seen = enlarge(state.x, level, factors)
+        else:  # the last features are used for the flow only
             x = state.x
-            seen = torch.cat([enlarged(rows, level, factors)[1][:, :, own] for rows, own in bands(state.x)], dim=2)
+            seen = torch.cat([enlarge(rows, level, factors)[1][:, :, own] for rows, own in bands(state.x)], dim=2)
         raw = seen.to(torch.float32, memory_format=torch.contiguous_format)
-        raw = raw if state.raw is None else raw.add_(doubled(state.raw))
+        raw = raw if state.raw is None else raw.add_(upsample_2x(state.raw))
         where, mask = torch.tanh(raw[:, :2]), torch.sigmoid(raw[:, 2:])
         if number < len(shared.tables):
-            warped = gathered(shared.tables[number], where, mask)
+            warped = masked_warp(shared.tables[number], where, mask)
             here = F.conv2d(warped, level.rgb.weight[:, :, None, None].to(x.dtype)).float()
             x = torch.addcmul(warped, x, (1 - mask).to(x.dtype))
         else:
-            here = sampled(shared.colours, where).mul_(mask)
+            here = warp_few(shared.colours, where).mul_(mask)
         here = F.leaky_relu_(here.add_(level.rgb.bias), SLOPE).add_(level.rgb.offset)
-        return State(state.now, x, raw, here if state.rgb is None else here.add_(doubled(state.rgb)))
+        return State(state.now, x, raw, here if state.rgb is None else here.add_(upsample_2x(state.rgb)))
 
-    def _checked(self, raw: Tensor | None, rgb: Tensor | None) -> Float[Tensor, "n 3 h w"]:
-        """The frames, if all is finite: the last flow is a sum with all before it, and its sum is no overflow."""
+    def _check_finite(self, raw: Tensor | None, rgb: Tensor | None) -> Float[Tensor, "n 3 h w"]:
+        """Returns the frames. Raises a UserError if they, or the last flow, which sums all levels, are not finite."""
         assert raw is not None
         assert rgb is not None
         if not torch.isfinite(raw.sum() + rgb.sum()):
             name = str(self.dtype).removeprefix("torch.")
             remedy = "check weights and motion" if self.dtype == torch.float32 else "use decoding.precision=float32"
-            raise UserError(f"decoding in {name} gave values that are not finite; {remedy}")
+            raise UserError(f"decoding in {name} produced NaN or infinite values; {remedy}")
         return rgb
 
 
-def enlarged(x: Tensor, level: Level, factors: Sequence[Factors]) -> tuple[Tensor, Tensor]:
-    """Features of twice the size, and what flow and mask are made of."""
+def enlarge(x: Tensor, level: Level, factors: Sequence[Factors]) -> tuple[Tensor, Tensor]:
+    """Computes features at twice the size, and the raw flow and mask."""
     up, conv, flow = factors
-    x = modulated(modulated(x, level.up, up, activate=True), level.conv, conv, activate=True)
-    return x, modulated(x, level.flow, flow, activate=False)
+    x = modulated_conv(modulated_conv(x, level.up, up, activate=True), level.conv, conv, activate=True)
+    return x, modulated_conv(x, level.flow, flow, activate=False)
 
 
 def bands(x: Float[Tensor, "n c h w"]) -> Iterator[tuple[Tensor, slice]]:
-    """Rows of an image with those beside them that they depend on, and where they themselves are once enlarged.
+    """Yields row bands with halo, and the slice of the band's own rows after upsampling.
 
-    All rows at once, but on a CPU no more than CACHE_BYTES.
+    One band of all rows, but on a CPU bands of at most CACHE_BYTES.
     """
     height = x.shape[2]
     rows = max(1, CACHE_BYTES // x[:, :, 0].nbytes) if x.device.type == "cpu" else height
@@ -340,34 +345,34 @@ def bands(x: Float[Tensor, "n c h w"]) -> Iterator[tuple[Tensor, slice]]:
         yield x[:, :, first : end + HALO], slice(2 * (top - first), 2 * (end - first))
 
 
-def modulated(x: Tensor, conv: Conv, factors: Factors, *, activate: bool) -> Tensor:
-    """A modulated convolution of some frames, with the factors where they cost the least."""
+def modulated_conv(x: Tensor, conv: Conv, factors: Factors, *, activate: bool) -> Tensor:
+    """Computes a modulated convolution, with the factors applied where they cost least."""
     style, out, shift = factors.style.to(x.dtype), factors.out, factors.shift
     weight, groups, padding = conv.weight, 1, conv.weight.shape[-1] // 2
     if len(x) == 1 and conv.folds:
-        transposed = conv.upsampling is not None and not conv.upsampling.phases  # its weight begins with the inputs
+        transposed = conv.upsampling is not None and not conv.upsampling.phases  # weight is (cin, cout, k, k)
         weight = weight * (style[0, :, None, None, None] if transposed else style[0, :, None, None])
         if out is not None:
             weight, shift, out = weight.mul_(out[0, :, None, None, None].to(x.dtype)), shift * out, None
     else:
         x = x * style[..., None, None]
     if conv.upsampling is not None:
-        x, weight = upsampled(x, weight, conv.upsampling, fuses=conv.fuses), conv.upsampling.blur
+        x, weight = upsample(x, weight, conv.upsampling, fuses=conv.fuses), conv.upsampling.blur
         groups, padding = len(weight), conv.upsampling.padding
     bias = shift[0].to(x.dtype) if len(x) == 1 else None
-    y = convolved(x, weight, bias, padding, groups, fuses=conv.fuses, activate=activate and bias is not None)
+    y = convolve(x, weight, bias, padding, groups, fuses=conv.fuses, activate=activate and bias is not None)
     if bias is None:
         y = y.add_(shift[..., None, None].to(x.dtype))
         y = F.leaky_relu_(y, SLOPE) if activate else y
     return y if out is None else y.mul_(out[..., None, None].to(x.dtype))
 
 
-def upsampled(
+def upsample(
     x: Float[Tensor, "n cin h w"], weight: Tensor, upsampling: Upsampling, *, fuses: bool
 ) -> Float[Tensor, "n cout _ _"]:
-    """Twice the size and a little more, which the blur takes off again."""
+    """Upsamples to twice the size plus a margin, which the blur removes."""
     if upsampling.phases:
-        return from_phases(convolved(x, weight, None, 1, 1, fuses=fuses, activate=False))
+        return from_phases(convolve(x, weight, None, 1, 1, fuses=fuses, activate=False))
     if fuses:
         return torch.ops.mkldnn._convolution_transpose_pointwise(
             x, weight, None, [0, 0], [0, 0], [2, 2], [1, 1], 1, "none", [], ""
@@ -375,10 +380,10 @@ def upsampled(
     return F.conv_transpose2d(x, weight, stride=2)
 
 
-def convolved(
+def convolve(
     x: Tensor, weight: Tensor, bias: Tensor | None, padding: int, groups: int, *, fuses: bool, activate: bool
 ) -> Tensor:
-    """Convolution and leaky ReLU, in one pass if oneDNN `fuses` them."""
+    """Computes a convolution and leaky ReLU, in one pass if oneDNN `fuses` them."""
     if fuses:
         name, values = ("leaky_relu", [SLOPE]) if activate else ("none", [])
         return torch.ops.mkldnn._convolution_pointwise(
@@ -389,7 +394,7 @@ def convolved(
 
 
 def from_phases(x: Float[Tensor, "n phases h w"]) -> Float[Tensor, "n c 2*h 2*w"]:
-    """Channels (2, 2, c) as the pixels that they are."""
+    """Rearranges channels (2, 2, c) as pixels."""
     n, channels, h, w = x.shape
     pixels = x.permute(0, 2, 3, 1).reshape(n, h, w, 2, 2, channels // 4)
     return pixels.transpose(2, 3).reshape(n, 2 * h, 2 * w, channels // 4).permute(0, 3, 1, 2)

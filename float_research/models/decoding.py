@@ -19,10 +19,10 @@ _engines: Engines[Engine] = Engines()
 
 @runtime_checkable
 class Decoding(Protocol):
-    """Frames of one clip, uint8, in order."""
+    """Decodes the frames of one clip, uint8, in order."""
 
     def peak_mb(self, frame_mb: float) -> float:
-        """Rough memory at most, where one frame alone takes `frame_mb`."""
+        """Returns the approximate peak memory if one frame takes `frame_mb`."""
 
     def __call__(
         self, autoencoder: MotionAutoencoder, features: Features, latents: Float[Tensor, "l d"], /
@@ -30,13 +30,13 @@ class Decoding(Protocol):
 
 
 def to_uint8(frames: Float[Tensor, "n 3 h w"]) -> UInt8[Tensor, "n h w 3"]:
-    """[-1, 1], clamped, to 0…255, truncated."""
+    """Clamps to [-1, 1] and maps to 0…255, truncating."""
     return frames.float().clamp(-1, 1).add_(1).div_(2).mul_(255).byte().permute(0, 2, 3, 1).contiguous()
 
 
 @dataclass(frozen=True, kw_only=True)
 class Framewise:
-    """The plain modules, one frame at a time: what other engines are measured against."""
+    """Decodes with the plain modules, one frame at a time: the reference for other engines."""
 
     def peak_mb(self, frame_mb: float) -> float:
         return frame_mb
@@ -50,9 +50,9 @@ class Framewise:
 
 @dataclass(frozen=True, kw_only=True)
 class Batched:
-    """At most `frames_per_batch` at a time and within `memory_mb`, by the prepared engine; in 64 bits by the modules.
+    """Decodes with the prepared engine, at most `frames_per_batch` frames at a time and within `memory_mb`.
 
-    `precision`: float32, bfloat16 or float16; null is the trainer's.
+    `precision`: float32, bfloat16 or float16; null: the trainer's. In float64 it uses the plain modules.
     """
 
     frames_per_batch: int
@@ -93,9 +93,9 @@ class Batched:
 
 @dataclass(frozen=True, kw_only=True)
 class Compiled(Batched):
-    """The engine as one program of PyTorch's compiler: minutes to start, on a GPU replayed as a CUDA graph after that.
+    """Decodes with the engine compiled by torch.compile, which takes minutes, and replayed as a CUDA graph on a GPU.
 
-    A batch has `frames_per_batch` frames or, if these would not fit into `memory_mb`, as many as do.
+    A batch has `frames_per_batch` frames, or fewer to fit into `memory_mb`.
     """
 
     compiled: ClassVar[bool] = True

@@ -23,7 +23,7 @@ class ClassificationHead(nn.Module):
 
 
 class SpeechClassifier(nn.Module):
-    """The parts of the pretrained classifier under its own names."""
+    """The modules of the pretrained classifier, under the names in its state dict."""
 
     def __init__(self, wav2vec2: Mapping[str, Any], num_classes: int):
         super().__init__()

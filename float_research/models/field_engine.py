@@ -1,6 +1,6 @@
-"""The flow matching transformer prepared for sampling: conditions embedded once, weights in the precision of computing.
+"""The flow matching transformer prepared for sampling: conditions embedded once, weights cast to `dtype`.
 
-The state between blocks and the norms are float32 in any precision.
+Hidden states and layer norms are float32 in any precision.
 """
 
 from typing import Any, NamedTuple
@@ -11,22 +11,22 @@ from jaxtyping import Float
 from torch import Tensor, nn
 
 from float_research.models.flow_matching_transformer import FlowMatchingTransformer, attention_mask, position_table
-from float_research.models.precision import fused
+from float_research.models.precision import supports_fusion
 from float_research.types import Conditions, VectorField
 
 ROWS = 192
-"""Rows for which oneDNN lays out its weights; any other number is computed, too."""
+"""Input rows (batch × positions) for which oneDNN lays out its weights; other numbers work, too."""
 
 
 class Linear(NamedTuple):
-    """A linear layer, ready. If `packed`, its weight lies in oneDNN's own order."""
+    """A prepared linear layer. If `packed`, its weight is in oneDNN's layout."""
 
     weight: Tensor
     bias: Tensor
     packed: bool
 
     def __call__(self, x: Float[Tensor, "*b cin"], *, gelu: bool = False) -> Float[Tensor, "*b cout"]:
-        """The layer, and the tanh approximation of GELU after it."""
+        """Applies the layer and, if `gelu`, the tanh approximation of GELU."""
         x = x.to(self.weight.dtype)
         if self.packed:
             name = "gelu" if gelu else "none"
@@ -46,15 +46,15 @@ class Block(NamedTuple):
 
 
 class FieldEngine:
-    """A transformer prepared in `dtype`, on the device of its weights. In their own type it computes with them.
+    """A transformer prepared in `dtype`, on the device of its weights; it shares the weights if they have that dtype.
 
-    If `compiled`, PyTorch's compiler makes one program of it, on a GPU replayed as a graph.
+    If `compiled`, torch.compile turns it into one program, replayed as a CUDA graph on a GPU.
     """
 
     def __init__(self, fmt: FlowMatchingTransformer, dtype: torch.dtype, *, compiled: bool = False):
         self.fmt, self.dtype = fmt, dtype
         device = fmt.c_embedder.weight.device
-        self.packs = dtype != fmt.c_embedder.weight.dtype and not compiled and fused(dtype, device)
+        self.packs = dtype != fmt.c_embedder.weight.dtype and not compiled and supports_fusion(dtype, device)
         blocks: list[Any] = list(fmt.blocks)
         self.num_heads = blocks[0].attn.num_heads
         self.blocks = [
@@ -76,18 +76,18 @@ class FieldEngine:
         return Linear(weight, bias, self.packs)
 
     def vector_field(self, conditions: Conditions) -> VectorField:
-        """The field under these conditions, which are embedded here, once for all flow times."""
+        """Returns the field under these conditions, which are embedded once for all flow times."""
         fmt = self.fmt
         like = fmt.c_embedder.weight
         with torch.autocast(like.device.type, enabled=False):
             audio = torch.cat([conditions.previous_audio, conditions.audio], dim=1)
-            num_rows = audio.shape[1]
-            reference = conditions.reference[:, None].expand(-1, num_rows, -1)
+            num_positions = audio.shape[1]
+            reference = conditions.reference[:, None].expand(-1, num_positions, -1)
             embedded = fmt.c_embedder(torch.cat([reference, audio, conditions.emotion], dim=-1).to(like.dtype)).float()
         previous = conditions.previous_motion
-        positions = position_table(num_rows, len(like), like.device, torch.float32)
+        positions = position_table(num_positions, len(like), like.device, torch.float32)
         blocks, reach = fmt.computed(conditions.weakness)
-        mask = attention_mask(num_rows, reach, like.device)
+        mask = attention_mask(num_positions, reach, like.device)
 
         def field(t: Tensor, x: Float[Tensor, "b l d"]) -> Float[Tensor, "b l d"]:
             with torch.autocast(like.device.type, enabled=False):
@@ -110,19 +110,19 @@ class FieldEngine:
         condition = condition.to(self.dtype)
         for block in [self.blocks[i] for i in blocks]:
             shift_a, scale_a, gate_a, shift_m, scale_m, gate_m = block.modulation(condition).chunk(6, dim=-1)
-            attended = self._attended(block, modulated(hidden, shift_a, scale_a), mask)
+            attended = self._attend(block, modulate(hidden, shift_a, scale_a), mask)
             hidden = torch.addcmul(hidden, gate_a.float(), attended.float())
-            moved = block.fc2(block.fc1(modulated(hidden, shift_m, scale_m), gelu=True))
+            moved = block.fc2(block.fc1(modulate(hidden, shift_m, scale_m), gelu=True))
             hidden = torch.addcmul(hidden, gate_m.float(), moved.float())
         shift, scale = self.last_modulation(condition).chunk(2, dim=-1)
-        return self.last(modulated(hidden, shift, scale))
+        return self.last(modulate(hidden, shift, scale))
 
-    def _attended(self, block: Block, x: Float[Tensor, "b n h"], mask: Tensor) -> Float[Tensor, "b n h"]:
+    def _attend(self, block: Block, x: Float[Tensor, "b n h"], mask: Tensor) -> Float[Tensor, "b n h"]:
         q, k, v = block.qkv(x).unflatten(-1, (3, self.num_heads, -1)).permute(2, 0, 3, 1, 4)
         return block.proj(F.scaled_dot_product_attention(q, k, v, attn_mask=mask).transpose(1, 2).flatten(2))
 
 
-def modulated(x: Float[Tensor, "b n h"], shift: Tensor, scale: Tensor) -> Float[Tensor, "b n h"]:
-    """`norm(x) · (1 + scale) + shift` in float32."""
+def modulate(x: Float[Tensor, "b n h"], shift: Tensor, scale: Tensor) -> Float[Tensor, "b n h"]:
+    """Returns `norm(x) · (1 + scale) + shift` in float32."""
     normed = F.layer_norm(x, x.shape[-1:], eps=1e-6)
     return torch.addcmul(normed + shift.float(), normed, scale.float())

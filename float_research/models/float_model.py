@@ -33,5 +33,5 @@ class FloatModel(nn.Module):
         self.fmt = fmt
 
     def vector_field(self, conditions: Conditions) -> VectorField:
-        """Velocities of the window's frames: what a guidance wraps and a solver integrates."""
+        """Returns the velocity field of the window's frames, which guidance wraps and a solver integrates."""
         return self.fmt.vector_field(conditions)

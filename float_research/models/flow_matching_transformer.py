@@ -15,18 +15,18 @@ TIME_FREQUENCIES = 128
 
 @lru_cache(maxsize=32)
 @torch.inference_mode(False)
-def position_table(num_rows: int, width: int, device: torch.device, dtype: torch.dtype) -> Float[Tensor, "n h"]:
-    """Sinusoids of `position / 10000^(2 ⌊i/2⌋ / h)`: sine at even i, cosine at odd i (arXiv 1706.03762)."""
+def position_table(num_positions: int, width: int, device: torch.device, dtype: torch.dtype) -> Float[Tensor, "n h"]:
+    """Returns sinusoids of `position / 10000^(2 ⌊i/2⌋ / h)`: sine at even i, cosine at odd i (arXiv 1706.03762)."""
     i = torch.arange(width, dtype=torch.float64, device="cpu")
-    angle = torch.arange(num_rows, dtype=torch.float64, device="cpu")[:, None] / 10000 ** (2 * (i // 2) / width)
+    angle = torch.arange(num_positions, dtype=torch.float64, device="cpu")[:, None] / 10000 ** (2 * (i // 2) / width)
     return torch.where(i % 2 == 0, angle.sin(), angle.cos()).to(device, dtype)
 
 
 @lru_cache(maxsize=32)
 @torch.inference_mode(False)
-def attention_mask(num_rows: int, reach: int, device: torch.device) -> Bool[Tensor, "n n"]:
-    """True where row i may attend to row j: `|i - j| <= reach`."""
-    i = torch.arange(num_rows, device="cpu")
+def attention_mask(num_positions: int, reach: int, device: torch.device) -> Bool[Tensor, "n n"]:
+    """Returns a mask that is True where position i may attend to position j: `|i - j| <= reach`."""
+    i = torch.arange(num_positions, device="cpu")
     return ((i[:, None] - i[None]).abs() <= reach).to(device)
 
 
@@ -62,7 +62,7 @@ def modulate(x: Tensor, shift: Tensor, scale: Tensor) -> Tensor:
 
 
 class Block(nn.Module):
-    """Transformer block whose shifts, scales and gates depend on each row's condition (DiT, arXiv 2212.09748)."""
+    """Transformer block whose shifts, scales and gates depend on each position's condition (DiT, arXiv 2212.09748)."""
 
     def __init__(self, width: int, num_heads: int, mlp_ratio: float):
         super().__init__()
@@ -118,7 +118,7 @@ class Projection(nn.Module):
 class FlowMatchingTransformer(nn.Module):
     """Vector field of the motion in a window, conditioned on audio, reference motion, emotion and the frames before.
 
-    Positions and the attention mask are made for any number of rows, so window and previous frames can be swept.
+    Positional encoding and attention mask are computed for any length, so window and previous frames can be swept.
     """
 
     def __init__(
@@ -144,9 +144,9 @@ class FlowMatchingTransformer(nn.Module):
     def forward(
         self, t: Float[Tensor, "..."], x: Float[Tensor, "b l d"], conditions: Conditions
     ) -> Float[Tensor, "b n d"]:
-        """Velocities of all n = p + l rows, the previous frames first; those of the window are the last l.
+        """Returns the velocities at all n = p + l positions: p previous frames, then the l frames of the window.
 
-        Flow time t is one for all, or one for each sample, `(b,)`.
+        The flow time t is a scalar, or one per sample, `(b,)`.
         """
         weight = self.x_embedder.proj.weight
         rows = torch.cat([conditions.previous_motion, x], dim=1).to(weight.dtype)
@@ -163,10 +163,10 @@ class FlowMatchingTransformer(nn.Module):
         return self.decoder(hidden, condition).to(x.dtype)
 
     def computed(self, weakness: Weakness) -> tuple[tuple[int, ...], int]:
-        """Indices of the blocks that are computed, and the attention window of each."""
+        """Returns the indices of the blocks to compute, and their attention window."""
         blocks = tuple(i for i in range(len(self.blocks)) if i not in weakness.skip_blocks)
         return blocks, self.attention_window if weakness.attention_window is None else weakness.attention_window
 
     def vector_field(self, conditions: Conditions) -> VectorField:
-        """Velocities of the window's frames under these conditions."""
+        """Returns the velocity field of the window's frames under these conditions."""
         return lambda t, x: self(t, x, conditions)[:, -x.shape[1] :]

@@ -1,6 +1,6 @@
 """Equalised layers, blur and resampling of StyleGAN2 (Karras et al. 2020, arXiv 1912.04958), as FLOAT uses them.
 
-Kernels are kept on the CPU at construction, so that a model built on the meta device has real constants.
+Kernels are constructed on the CPU, so that a model built on the meta device has real constants.
 """
 
 import math
@@ -38,7 +38,7 @@ class EqualLinear(nn.Module):
 
 
 class FusedLeakyReLU(nn.Module):
-    """`leaky_relu(x + bias, 0.2) · sqrt(2)`, the gain keeping the variance."""
+    """`leaky_relu(x + bias, 0.2) · sqrt(2)`; the gain preserves the variance."""
 
     def __init__(self, channels: int):
         super().__init__()
@@ -66,7 +66,7 @@ class Blur(nn.Module):
 
 
 class Upsample(nn.Module):
-    """Twice the size: zeros between the pixels, then the blur with gain 4."""
+    """Upsamples by 2: inserts zeros between the pixels, then blurs with gain 4."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -83,8 +83,8 @@ class ModulatedConv2d(nn.Module):
     """StyleGAN2's modulated convolution.
 
     The weight of sample b is `w · s_b`, with `s = modulation(latent)` per input channel, divided by its norm per output
-    channel if `demodulate`. Both are factors per channel, so they are applied to the activations instead:
-    `conv(x · s_b, w) · rsqrt(Σ (w · s_b)² + 1e-8)`, and one weight serves the whole batch.
+    channel if `demodulate`. Both factors are applied to the activations instead, so that the batch shares one weight:
+    `conv(x · s_b, w) · rsqrt(Σ (w · s_b)² + 1e-8)`.
     """
 
     def __init__(self, in_channels: int, out_channels: int, kernel_size: int, latent_dim: int, *, demodulate: bool):
@@ -108,7 +108,7 @@ class ModulatedConv2d(nn.Module):
 
 
 class UpsamplingModulatedConv2d(ModulatedConv2d):
-    """Modulated convolution to twice the size: transposed, stride 2, then the blur with gain 4."""
+    """Modulated convolution with 2× upsampling: transposed convolution of stride 2, then the blur with gain 4."""
 
     def __init__(self, in_channels: int, out_channels: int, kernel_size: int, latent_dim: int, *, demodulate: bool):
         super().__init__(in_channels, out_channels, kernel_size, latent_dim, demodulate=demodulate)

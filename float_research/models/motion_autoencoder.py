@@ -1,8 +1,8 @@
 """Motion auto-encoder: FLOAT section 3.1 (arXiv 2412.01064), after LIA (arXiv 2203.09043) and StyleGAN2.
 
-A portrait becomes an identity latent `s_r` with feature maps, and motion lies in the span of m orthonormal directions.
-The decoder warps the feature maps by flows that it reads from `s_r + r`. Attribute names are those of the official
-state dict.
+A portrait is encoded as an identity latent `s_r` with feature maps; motion is a linear combination of m orthonormal
+directions. The decoder warps the feature maps by flows predicted from `s_r + r`. Attribute names are those of the
+official state dict.
 """
 
 import itertools
@@ -31,7 +31,7 @@ Features = Sequence[Float[Tensor, "_ _ _ _"]]
 
 
 class ResidualBlock(nn.Module):
-    """Half the size: `(conv2(conv1(x)) + skip(x)) / sqrt(2)`."""
+    """Residual block to half the size: `(conv2(conv1(x)) + skip(x)) / sqrt(2)`."""
 
     def __init__(self, in_channels: int, out_channels: int):
         super().__init__()
@@ -141,8 +141,8 @@ class ConstantInput(nn.Module):
 def warp(feature: Float[Tensor, "_ c h w"], flow: Float[Tensor, "b 2 h w"]) -> Float[Tensor, "b c h w"]:
     """Samples `feature` at the base grid plus `flow`, in units of half the image.
 
-    The base grid runs corner to corner while `grid_sample` runs with `align_corners=False`. They disagree, and the
-    weights were trained so. Below 32 bits of precision a grid would miss pixels, so sampling is done in 32 at least.
+    The base grid spans corner to corner although `grid_sample` uses `align_corners=False`; the weights were trained
+    with this mismatch. Sampling is done in float32 or higher, because a 16-bit grid cannot resolve pixels.
     """
     b, _, h, w = flow.shape
     y = torch.linspace(-1, 1, h, device=flow.device, dtype=torch.float32)
@@ -154,7 +154,7 @@ def warp(feature: Float[Tensor, "_ c h w"], flow: Float[Tensor, "b 2 h w"]) -> F
 
 
 class Level(NamedTuple):
-    """What the decoder makes at one size: where it looks in the identity features, and the frame so far."""
+    """The decoder's output at one size: the flow into the identity features, and the frame so far."""
 
     flow: Float[Tensor, "b 2 h w"]
     rgb: Float[Tensor, "b 3 h w"]
@@ -178,11 +178,11 @@ class MotionDecoder(nn.Module):
         self.upsample = Upsample()
 
     def forward(self, features: Features, latent: Float[Tensor, "b d"]) -> Float[Tensor, "b 3 h w"]:
-        """Decodes one frame for each latent. Features of batch size 1 serve them all."""
+        """Decodes one frame per latent. Features of batch size 1 are shared by all."""
         return deque(self.levels(features, latent), maxlen=1).pop().rgb
 
     def levels(self, features: Features, latent: Float[Tensor, "b d"]) -> Iterator[Level]:
-        """The frame as it grows, from 8×8 up to the image size."""
+        """Yields the frame at each size, from 8×8 up to the image size."""
         x = self.conv1(self.input.input.expand(len(latent), -1, -1, -1), latent)
         flow_below = rgb_below = None
         for level, feature in enumerate(features):
@@ -199,7 +199,7 @@ class MotionDecoder(nn.Module):
 
 
 class MotionAutoencoder(nn.Module):
-    """The encoder and the decoder, of one latent width and one channel table (resolution → channels)."""
+    """The encoder and the decoder, with one latent width and one channel table (resolution → channels)."""
 
     def __init__(self, *, image_size: int, channels: Mapping[int, int], latent_dim: int, num_directions: int):
         super().__init__()
@@ -209,17 +209,17 @@ class MotionAutoencoder(nn.Module):
         self.dec = MotionDecoder(image_size, channels, latent_dim, num_directions)
 
     def encode(self, image: Float[Tensor, "b 3 h w"]) -> tuple[Float[Tensor, "b d"], Features]:
-        """Identity latent `s_r` and feature maps of an image in [-1, 1]."""
+        """Encodes an image in [-1, 1] to the identity latent `s_r` and feature maps."""
         return self.enc(image)
 
     def coordinates(self, identity: Float[Tensor, "b d"]) -> Float[Tensor, "b m"]:
-        """Motion coordinates λ of the encoded image."""
+        """Returns the motion coordinates λ of the encoded image."""
         return self.enc.fc(identity)
 
     def reference_motion(self, identity: Float[Tensor, "b d"]) -> Float[Tensor, "b d"]:
-        """Motion latent `r_s = λ @ Q.T` of the encoded image."""
+        """Returns the motion latent `r_s = λ @ Q.T` of the encoded image."""
         return self.dec.direction(self.coordinates(identity))
 
     def decode(self, features: Features, latent: Float[Tensor, "b d"]) -> Float[Tensor, "b 3 h w"]:
-        """Frames, about [-1, 1], of latents `s_r + r`."""
+        """Decodes latents `s_r + r` to frames, about [-1, 1]."""
         return self.dec(features, latent)

@@ -1,4 +1,4 @@
-"""How the vector field is evaluated: by the plain modules, or by an engine."""
+"""Evaluation of the vector field by the plain modules or by an engine."""
 
 from dataclasses import dataclass
 from functools import partial
@@ -14,14 +14,14 @@ _engines: Engines[FieldEngine] = Engines()
 
 @runtime_checkable
 class Evaluation(Protocol):
-    """Makes the network that a guidance wraps."""
+    """Builds the network that guidance wraps."""
 
     def __call__(self, fmt: FlowMatchingTransformer, /) -> Network: ...
 
 
 @dataclass(frozen=True, kw_only=True)
 class Modules:
-    """The plain modules, in the trainer's precision: what the engine is measured against."""
+    """Evaluates the plain modules, in the trainer's precision: the reference for the engine."""
 
     def __call__(self, fmt: FlowMatchingTransformer, /) -> Network:
         return fmt.vector_field
@@ -29,7 +29,10 @@ class Modules:
 
 @dataclass(frozen=True, kw_only=True)
 class Prepared:
-    """The engine; in 64 bits the modules. `precision`: float32, bfloat16 or float16; null is the trainer's."""
+    """Evaluates the prepared engine.
+
+    `precision`: float32, bfloat16 or float16; null: the trainer's. In float64 it uses the plain modules.
+    """
 
     precision: str | None
     compiled: ClassVar[bool] = False
@@ -48,6 +51,6 @@ class Prepared:
 
 @dataclass(frozen=True, kw_only=True)
 class Compiled(Prepared):
-    """The engine as one program of PyTorch's compiler for each number of rows, on a GPU replayed as a CUDA graph."""
+    """Evaluates the engine compiled by torch.compile for each length, replayed as a CUDA graph on a GPU."""
 
     compiled: ClassVar[bool] = True

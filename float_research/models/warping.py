@@ -1,4 +1,4 @@
-"""The decoder engine's warping and doubling: what the plain modules compute, in fewer passes over memory."""
+"""Warping and 2× upsampling for the decoder engine: as the plain modules, with fewer passes over memory."""
 
 import torch
 import torch.nn.functional as F
@@ -6,27 +6,27 @@ from jaxtyping import Float
 from torch import Tensor
 
 
-def doubled(x: Float[Tensor, "n c h w"]) -> Float[Tensor, "n c 2*h 2*w"]:
-    """Twice the size by the filter [1, 3, 3, 1] ⊗ [1, 3, 3, 1] / 16, with zeros around."""
-    large = F.interpolate(x, scale_factor=2.0, mode="bilinear")  # which repeats the edges instead
+def upsample_2x(x: Float[Tensor, "n c h w"]) -> Float[Tensor, "n c 2*h 2*w"]:
+    """Upsamples by 2 with the filter [1, 3, 3, 1] ⊗ [1, 3, 3, 1] / 16 and zero padding."""
+    large = F.interpolate(x, scale_factor=2.0, mode="bilinear")  # repeats the edges instead of zero padding
     for edge in (large[..., 0], large[..., -1], large[..., 0, :], large[..., -1, :]):
         edge.mul_(0.75)
     return large
 
 
 def table(feature: Float[Tensor, "1 c h w"], dtype: torch.dtype) -> Float[Tensor, "h+3 w+3 c"]:
-    """A feature map as rows of a table, with zeros around: one before, two behind."""
+    """Returns a feature map as a table of pixels, padded with zeros: one before, two after."""
     return F.pad(feature[0].to(dtype).permute(1, 2, 0), (0, 0, 1, 2, 1, 2)).contiguous()
 
 
-def gathered(
+def masked_warp(
     table: Float[Tensor, "_ _ c"], flow: Float[Tensor, "n 2 h w"], mask: Float[Tensor, "n 1 h w"]
 ) -> Float[Tensor, "n c h w"]:
-    """`warp(feature, flow) · mask`: each pixel is a weighted sum of four rows, so that channels lie side by side."""
+    """Computes `warp(feature, flow) · mask`: each pixel is a weighted sum of four table rows of contiguous channels."""
     n, _, h, w = flow.shape
     stride = table.shape[1]
-    x = pixels(flow[:, 0], torch.linspace(-1, 1, w, device=flow.device, dtype=flow.dtype))
-    y = pixels(flow[:, 1], torch.linspace(-1, 1, h, device=flow.device, dtype=flow.dtype)[:, None])
+    x = pixel_coordinates(flow[:, 0], torch.linspace(-1, 1, w, device=flow.device, dtype=flow.dtype))
+    y = pixel_coordinates(flow[:, 1], torch.linspace(-1, 1, h, device=flow.device, dtype=flow.dtype)[:, None])
     left, top = x.floor(), y.floor()
     right, below = x.sub_(left), y.sub_(top)
     corner = ((top + 1) * stride + (left + 1)).to(torch.int32).clamp_(0, table.shape[0] * stride - stride - 2)  # NaN
@@ -39,14 +39,14 @@ def gathered(
     return rows.view(n, h, w, -1).permute(0, 3, 1, 2)
 
 
-def pixels(flow: Float[Tensor, "n h w"], base: Tensor) -> Float[Tensor, "n h w"]:
-    """Coordinates in pixels, as grid_sample understands them without aligned corners, no further out than one pixel."""
+def pixel_coordinates(flow: Float[Tensor, "n h w"], base: Tensor) -> Float[Tensor, "n h w"]:
+    """Returns coordinates in pixels, as grid_sample without aligned corners, clamped to one pixel outside."""
     size = flow.shape[-1]
     return torch.add((base + 1) * (size / 2) - 0.5, flow, alpha=size / 2).clamp_(-1, size)
 
 
-def sampled(feature: Float[Tensor, "1 c h w"], flow: Float[Tensor, "n 2 h w"]) -> Float[Tensor, "n c h w"]:
-    """`warp(feature, flow)` for a few channels."""
+def warp_few(feature: Float[Tensor, "1 c h w"], flow: Float[Tensor, "n 2 h w"]) -> Float[Tensor, "n c h w"]:
+    """Computes `warp(feature, flow)` with grid_sample, for a few channels."""
     n, _, h, w = flow.shape
     x, y = (torch.linspace(-1, 1, n, device=flow.device, dtype=flow.dtype) for n in (w, h))
     grid = torch.stack([flow[:, 0] + x, flow[:, 1] + y[:, None]], dim=-1)

@@ -1,4 +1,4 @@
-"""Wav2Vec 2.0 (arXiv 2006.11477) on transformers' modules: convolutional features in bounded memory."""
+"""Wav2Vec 2.0 (arXiv 2006.11477) from transformers, with convolutional features computed in bounded memory."""
 
 import math
 from collections.abc import Iterator, Mapping
@@ -15,19 +15,21 @@ from float_research.devices import widest
 
 
 def build_wav2vec2(settings: Mapping[str, Any]) -> Wav2Vec2Model:
-    """The encoder with transformers' defaults (those of wav2vec2-base) overridden by `settings`.
+    """Builds the encoder with the defaults of transformers (those of wav2vec2-base), overridden by `settings`.
 
-    Masking is a means of training alone; without it the model has no `masked_spec_embed` parameter.
+    Masking, which only training uses, is off, so the model has no `masked_spec_embed` parameter.
     """
     model = Wav2Vec2Model(Wav2Vec2Config(**{**settings, "mask_time_prob": 0.0, "mask_feature_prob": 0.0}))
     position = model.encoder.pos_conv_embed.conv
-    position.forward = partial(_wide, position)
+    position.forward = partial(_conv_float32, position)
     return model
 
 
-def _wide(conv: nn.Conv1d, x: Float[Tensor, "b c t"]) -> Float[Tensor, "b c _"]:
-    """The convolution in no less than float32: in bfloat16 oneDNN computes one of fewer than 16 channels a group, as
-    small models have, wrongly (PyTorch 2.13, processors with matrix units).
+def _conv_float32(conv: nn.Conv1d, x: Float[Tensor, "b c t"]) -> Float[Tensor, "b c _"]:
+    """Computes the convolution in float32 or higher.
+
+    In bfloat16, oneDNN gives wrong results for fewer than 16 channels per group, as small models have (PyTorch 2.13,
+    CPUs with matrix units).
     """
     dtype = torch.promote_types(x.dtype, torch.float32)
     bias = None if conv.bias is None else conv.bias.to(dtype)
@@ -39,10 +41,10 @@ def _wide(conv: nn.Conv1d, x: Float[Tensor, "b c t"]) -> Float[Tensor, "b c _"]:
 def conv_features(
     model: Wav2Vec2Model, audio: Float[Tensor, "b s"], segment_frames: int, *, num_samples: int = 0
 ) -> Float[Tensor, "b f c"]:
-    """Features of the convolutional front end, computed `segment_frames` output frames at a time.
+    """Computes the features of the convolutional front end, `segment_frames` output frames at a time.
 
-    Exact: segments overlap by the receptive field, and a group norm over time takes the statistics of the whole clip.
-    Audio of less than `num_samples` goes on with its last sample.
+    Exact: segments overlap by the receptive field, and a group norm over time uses the statistics of the whole clip.
+    Audio shorter than `num_samples` is padded with its last sample.
     """
     num_samples = max(num_samples, audio.shape[1])
     layers = list(model.feature_extractor.conv_layers)
@@ -73,14 +75,14 @@ def conv_features(
 
 
 def _cut(audio: Float[Tensor, "b s"], start: int, end: int) -> Float[Tensor, "b _"]:
-    """Part of the audio, past whose end its last sample goes on."""
+    """Returns part of the audio, padded with its last sample past the end."""
     part = audio[:, start:end]
     missing = end - start - part.shape[1]
     return torch.cat([part, audio[:, -1:].expand(-1, missing)], dim=1) if missing else part
 
 
 def _statistics(conv: nn.Conv1d, audio: Tensor, num_samples: int, segment_samples: int) -> tuple[Tensor, Tensor]:
-    """Mean and variance over time of each channel of `conv(audio)`, `(b, c, 1)` each."""
+    """Returns mean and variance over time of each channel of `conv(audio)`, `(b, c, 1)` each."""
     exact = widest(audio.device)
     total = squares = torch.zeros((), dtype=exact, device=audio.device)
     count = 0

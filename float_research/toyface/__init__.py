@@ -1,1 +1,1 @@
-"""A synthetic world of illustrated talking heads, whose every parameter is known."""
+"""A synthetic world of illustrated talking heads with known parameters."""

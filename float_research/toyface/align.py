@@ -1,4 +1,4 @@
-"""Forced alignment of a real recording and its words, by pocketsphinx. For making data, not for inference."""
+"""Forced alignment of a recording and its words with pocketsphinx. For generating data, not for inference."""
 
 import difflib
 import re
@@ -10,17 +10,17 @@ import numpy as np
 
 from float_research.errors import UserError
 from float_research.toyface.phones import VOWELS, sounds
-from float_research.toyface.speech import RATE_HZ, Phone, covering
+from float_research.toyface.speech import RATE_HZ, Phone, fill_gaps
 from float_research.types import Waveform
 
 FRAME_HZ = 100
 
 
 def align(waveform: Waveform, text: str) -> tuple[Phone, ...]:
-    """The phones of a recording at 16 kHz that says `text`, on a grid of 10 ms, without stress.
+    """Aligns a recording at 16 kHz with its `text`; returns phones on a grid of 10 ms, without stress.
 
     Raises:
-        UserError: pocketsphinx is absent, does not know a word, or does not hear the text in the recording.
+        UserError: pocketsphinx is not installed, lacks a word, or cannot align the text with the recording.
     """
     try:
         decoder = import_module("pocketsphinx").Decoder(lm=None, samprate=RATE_HZ, loglevel="FATAL")
@@ -28,7 +28,7 @@ def align(waveform: Waveform, text: str) -> tuple[Phone, ...]:
         raise UserError("pocketsphinx is not installed; run pip install 'float-research[toyface]'") from error
     words = re.sub(r"[^a-z' ]+", " ", text.lower()).split()
     if unknown := [word for word in words if decoder.lookup_word(word) is None]:
-        raise UserError(f"pocketsphinx knows no pronunciation of {', '.join(unknown)}; spell it as known words")
+        raise UserError(f"pocketsphinx has no pronunciation of {', '.join(unknown)}; respell it with known words")
     decoder.set_align_text(" ".join(words))
     samples = (waveform.clip(-1, 1) * 32767).astype(np.int16).tobytes()
     try:
@@ -41,8 +41,8 @@ def align(waveform: Waveform, text: str) -> tuple[Phone, ...]:
             for phone in word
         ]
     except (RuntimeError, TypeError) as error:
-        raise UserError(f"the recording does not say {text!r}; give the words that it says") from error
-    return covering(phones, len(waveform) / RATE_HZ)
+        raise UserError(f"the recording does not match {text!r}; give the words that are spoken") from error
+    return fill_gaps(phones, len(waveform) / RATE_HZ)
 
 
 def _hear(decoder: Any, samples: bytes) -> None:
@@ -51,14 +51,15 @@ def _hear(decoder: Any, samples: bytes) -> None:
     decoder.end_utt()
 
 
-def stressed(phones: Sequence[Phone], ipa: str) -> tuple[Phone, ...]:
-    """The phones with the stresses that a text's IPA tells, wherever the two agree on the vowel or its neighbours."""
-    told = sounds(ipa)
-    matcher = difflib.SequenceMatcher(None, [phone.label for phone in phones], [sound.label for sound in told], False)
+def add_stress(phones: Sequence[Phone], ipa: str) -> tuple[Phone, ...]:
+    """Adds the stresses in a text's IPA to the phones, wherever the two agree on the vowel or its neighbours."""
+    spelled = sounds(ipa)
+    labels = [phone.label for phone in phones], [sound.label for sound in spelled]
+    matcher = difflib.SequenceMatcher(None, *labels, autojunk=False)
     marked = list(phones)
     for kind, left, left_end, right, right_end in matcher.get_opcodes():
         pairs = zip(range(left, left_end), range(right, right_end), strict=False) if kind != "delete" else ()
         for i, j in pairs:
             if phones[i].label in VOWELS:
-                marked[i] = marked[i]._replace(stress=told[j].stress)
+                marked[i] = marked[i]._replace(stress=spelled[j].stress)
     return tuple(marked)

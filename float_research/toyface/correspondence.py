@@ -1,4 +1,4 @@
-"""Which point of one frame of a person is which point of another, as only a made world knows it."""
+"""Ground-truth dense correspondence between two frames of one person."""
 
 from itertools import pairwise
 
@@ -23,18 +23,19 @@ from float_research.toyface.render import Rendering
 from float_research.toyface.shapes import Plane, ellipse, pixel_grid, step
 
 HEAD = 3
-"""The head's place among the layers."""
+"""Index of the head layer."""
 REVEALED = 0.25
-"""What lies between lips or lids was to be seen before where they stood apart by this share of what they do now."""
+"""The area between lips or lids counts as visible in the source if their distance was at least this share of the
+target's."""
 LASHES = 0.012
-"""Half their thickness, in units of half the image."""
+"""Half the thickness of the lashes, in units of half the image."""
 
 
 def flow(source: Rendering, target: Rendering) -> tuple[Float[Tensor, "b h w 2"], Float[Tensor, "b 1 h w"]]:
-    """Where each pixel of a frame is found in another frame of the same people, and a weight that is 0 where it is not.
+    """Returns the position in the source of each target pixel, and a weight that is 0 where it is not visible there.
 
-    The grid is `grid_sample`'s with `align_corners=False`. Skin is followed through all it does;
-    what an opening mouth or eye reveals is nowhere to be found.
+    The grid follows `grid_sample` with `align_corners=False`. Skin is tracked through all motion; areas revealed by an
+    opening mouth or eye have no correspondence.
     """
     look, before, after = Look(target.identity), Pose(source.motion), Pose(target.motion)
     x, y = (axis / geometry.ZOOM for axis in pixel_grid(target.image.shape[-1], target.motion))
@@ -62,7 +63,7 @@ def flow(source: Rendering, target: Rendering) -> tuple[Float[Tensor, "b h w 2"]
 
 
 def features_before(x: Plane, y: Plane, look: Look, before: Pose, after: Pose) -> tuple[Plane, Plane, Plane]:
-    """Where points of a face were before its features moved, and a weight that is 0 where they were hidden."""
+    """Returns where points of a face were before its features moved, and a weight that is 0 where they were hidden."""
     closed = geometry.lift_jaw(y, look, after)
     chin_y = closed + geometry.jaw_drop(closed, look, before)
     eye_x, eye_y, eye_known = eye_before(x, y, look, before, after)
@@ -71,7 +72,7 @@ def features_before(x: Plane, y: Plane, look: Look, before: Pose, after: Pose) -
 
 
 def mouth_before(x: Plane, y: Plane, look: Look, before: Pose, after: Pose) -> tuple[Plane, Plane, Plane, Plane]:
-    """Displacements around the mouth, where it is, and what was seen: lips go to lips, teeth to teeth."""
+    """Returns displacements around the mouth, a mask of it and the visibility: lips map to lips, teeth to teeth."""
     now, then = mouth_reach(look, after), mouth_reach(look, before)
     u = (x / now).clamp(-1, 1)
     lines, earlier = mouth_lines(u, look, after), mouth_lines(u, look, before)
@@ -85,7 +86,7 @@ def mouth_before(x: Plane, y: Plane, look: Look, before: Pose, after: Pose) -> t
 
 
 def eye_before(x: Plane, y: Plane, look: Look, before: Pose, after: Pose) -> tuple[Plane, Plane, Plane]:
-    """Displacements around eyes and brows: lids go to lids, the eyeball rolls behind them, brows go to brows."""
+    """Returns displacements and visibility around eyes and brows: lids map to lids, brows to brows, eyeballs roll."""
     side = torch.where(x < 0, -1.0, 1.0)
     u = ((x.abs() - look.eye_distance) / look.eye_width).clamp(-1, 1)
     lines, earlier = eye_lines(u, look, after), eye_lines(u, look, before)
@@ -109,7 +110,7 @@ def eye_before(x: Plane, y: Plane, look: Look, before: Pose, after: Pose) -> tup
 
 
 def along(y: Plane, lines: tuple[Plane, ...], earlier: tuple[Plane, ...]) -> Plane:
-    """Piecewise linear: what lies between two lines lay between the same two earlier."""
+    """Maps heights piecewise linearly from between two of the lines to between the same earlier lines."""
     before = y + (earlier[0] - lines[0])
     for (low, high), (low_then, high_then) in zip(pairwise(lines), pairwise(earlier), strict=True):
         share = (y - low) / (high - low).clamp_min(1e-4)

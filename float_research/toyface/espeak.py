@@ -1,4 +1,4 @@
-"""The part of espeak-ng's C interface (speak_lib.h) that gives samples and the places of phonemes in them."""
+"""Bindings to the part of espeak-ng's C API (speak_lib.h) that returns samples and the positions of phonemes."""
 
 import ctypes
 import math
@@ -16,7 +16,7 @@ RATE, VOLUME, PITCH = 1, 2, 3
 LIST_TERMINATED, PHONEME = 0, 7
 UTF8 = 1
 VOLUME_PERCENT = 60
-"""Less than the default of 100, at which some voices clip."""
+"""Below the default of 100, at which some voices clip."""
 
 
 class _Id(ctypes.Union):
@@ -41,7 +41,7 @@ _CALLBACK = ctypes.CFUNCTYPE(ctypes.c_int, ctypes.POINTER(ctypes.c_short), ctype
 
 @dataclass(frozen=True, kw_only=True)
 class Spoken:
-    """Samples, and the sample at which each phoneme begins with its IPA, `_` for a pause."""
+    """Samples, and for each phoneme its first sample and its IPA, `_` for a pause."""
 
     waveform: Waveform
     rate_hz: int
@@ -50,15 +50,15 @@ class Spoken:
 
 @dataclass(frozen=True, kw_only=True)
 class Espeak:
-    """espeak-ng by the paths of its library and data. POSIX only."""
+    """espeak-ng, given the paths of its library and data. POSIX only."""
 
     library: str
     data: str
 
     def speak(self, text: str, *, variant: str, pitch: float, words_per_minute: float) -> Spoken:
-        """Says a text. `pitch` is a factor of the voice's own, from 0.5 to 2.
+        """Synthesises a text. `pitch`: factor of the voice's own pitch, from 0.5 to 2.
 
-        The library is loaded anew for each text: what it remembers of the texts before would change its sound.
+        Reloads the library for each text, because its state from earlier texts would change the sound.
 
         Raises:
             UserError: there is no such voice.
@@ -67,7 +67,7 @@ class Espeak:
         parts: list[np.ndarray] = []
         events: list[tuple[int, str]] = []
 
-        def heard(samples: Any, num_samples: int, event: Any) -> int:
+        def receive(samples: Any, num_samples: int, event: Any) -> int:
             if samples and num_samples:
                 parts.append(np.ctypeslib.as_array(samples, (num_samples,)).copy())
             i = 0
@@ -78,7 +78,7 @@ class Espeak:
                 i += 1
             return 0
 
-        callback = _CALLBACK(heard)
+        callback = _CALLBACK(receive)
         try:
             rate_hz = library.espeak_Initialize(SYNCHRONOUS, 0, self.data.encode(), PHONEME_EVENTS | PHONEME_IPA)
             library.espeak_ng_SetRandSeed(ctypes.c_long(1))

@@ -1,4 +1,4 @@
-"""Eyes, brows, nose and mouth, drawn in face coordinates (turned with the head, not yet lowered with the jaw)."""
+"""Draws eyes, brows, nose and mouth in face coordinates (with head rotation, without jaw motion)."""
 
 from dataclasses import dataclass
 
@@ -11,7 +11,7 @@ from float_research.toyface.shapes import Canvas, Colour, Plane, band, ellipse, 
 
 @dataclass(frozen=True, kw_only=True)
 class Sitter:
-    """A batch of heads to be drawn: who they are, how they hold themselves, and their sitter."""
+    """A batch of heads to draw: identity, pose and colours."""
 
     look: Look
     pose: Pose
@@ -20,12 +20,12 @@ class Sitter:
     iris: Colour
 
     def tone(self, rgb: tuple[float, float, float]) -> Colour:
-        """A fixed colour."""
+        """Returns a fixed colour."""
         return self.skin.new_tensor(rgb)[None, :, None, None]
 
 
 def draw_eyes(canvas: Canvas, x: Plane, y: Plane, sitter: Sitter) -> Plane:
-    """Both eyes with lids, lashes and gaze. Returns where they are."""
+    """Draws both eyes with lids, lashes and gaze. Returns a mask of the eye region."""
     look, pose = sitter.look, sitter.pose
     u = (x.abs() - look.eye_distance) / look.eye_width
     bow = (1 - u.square()).clamp_min(0)
@@ -51,7 +51,7 @@ def draw_eyes(canvas: Canvas, x: Plane, y: Plane, sitter: Sitter) -> Plane:
 
 
 def eye_lines(u: Plane, look: Look, pose: Pose) -> tuple[Plane, Plane, Plane]:
-    """Heights of the raised upper lid, the upper lid and the lower lid at `u`, which runs from -1 to 1 along an eye."""
+    """Returns the heights of the fully open upper lid, the upper and the lower lid at `u`, -1 to 1 along an eye."""
     bow = (1 - u.square()).clamp_min(0)
     level = look.eye_height - look.eye_slant * look.eye_width * u
     opening = look.eye_opening * (1 + 0.18 * pose.raise_ - 0.15 * pose.furrow - 0.15 * pose.smile.clamp_min(0))
@@ -61,13 +61,13 @@ def eye_lines(u: Plane, look: Look, pose: Pose) -> tuple[Plane, Plane, Plane]:
 
 
 def gaze(side: Plane, look: Look, pose: Pose) -> tuple[Plane, Plane]:
-    """The middle of the iris of the left (`side` -1) and the right eye."""
+    """Returns the centre of the iris, of the left eye where `side` is -1 and the right where it is 1."""
     x = look.eye_distance * side + 0.42 * look.eye_width * pose.gaze_x
     return x, look.eye_height + 0.38 * look.eye_opening * pose.gaze_y
 
 
 def draw_brows(canvas: Canvas, x: Plane, y: Plane, sitter: Sitter) -> None:
-    """Brows that rise, and that draw together and down in the middle."""
+    """Draws brows, which can rise and furrow."""
     look, pose = sitter.look, sitter.pose
     u = (x.abs() - look.eye_distance + inward(pose)) / (1.15 * look.eye_width)
     height, inner = brow_line(u, look, pose)
@@ -77,19 +77,19 @@ def draw_brows(canvas: Canvas, x: Plane, y: Plane, sitter: Sitter) -> None:
 
 
 def inward(pose: Pose) -> Plane:
-    """How far brows draw together."""
+    """Returns how far the brows move together."""
     return 0.022 * pose.furrow
 
 
 def brow_line(u: Plane, look: Look, pose: Pose) -> tuple[Plane, Plane]:
-    """Height of a brow at `u`, and how far inward that is, from 0 to 1."""
+    """Returns the height of a brow at `u`, and its inwardness from 0 to 1."""
     inner = (0.5 - 0.5 * u).clamp(0, 1)
     height = look.eye_height - look.brow_height - 0.060 * pose.raise_ - look.brow_arch * (1 - u.square())
     return height + (0.055 * pose.furrow) * inner, inner
 
 
 def draw_nose(canvas: Canvas, x: Plane, y: Plane, sitter: Sitter) -> None:
-    """A shaded side, a bright ridge, wings and nostrils. The tip leads when the head turns."""
+    """Draws the nose: a shaded side, a bright ridge, wings and nostrils. The tip moves most when the head turns."""
     look, pose = sitter.look, sitter.pose
     tip_x, tip_y = 0.022 * pose.yaw, look.eye_height + look.nose_length + 0.05 + 0.018 * pose.pitch
     along = ((y - look.eye_height) / (tip_y - look.eye_height)).clamp(0, 1)
@@ -106,9 +106,9 @@ def draw_nose(canvas: Canvas, x: Plane, y: Plane, sitter: Sitter) -> None:
 
 
 def draw_mouth(canvas: Canvas, x: Plane, y: Plane, sitter: Sitter) -> Plane:
-    """Lips around an opening with teeth and tongue. Returns where the mouth is.
+    """Draws lips around an opening with teeth and tongue. Returns a mask of the mouth region.
 
-    The opening grows with the jaw, lips pressed together thin out, pucker narrows and thickens, smile lifts corners.
+    Jaw widens the opening, press thins the lips, pucker narrows and thickens them, smile lifts the corners.
     """
     look, pose = sitter.look, sitter.pose
     half_width = mouth_reach(look, pose)
@@ -136,28 +136,28 @@ def draw_mouth(canvas: Canvas, x: Plane, y: Plane, sitter: Sitter) -> Plane:
 
 
 def mouth_reach(look: Look, pose: Pose) -> Plane:
-    """Half the mouth's width."""
+    """Returns half the mouth's width."""
     return look.mouth_width * (1 + 0.22 * pose.width - 0.42 * pose.pucker + 0.10 * pose.smile - 0.10 * pose.jaw)
 
 
 def mouth_height(u: Plane, look: Look, pose: Pose) -> Plane:
-    """Where lips meet, at `u`, which runs from -1 to 1 along the mouth."""
+    """Returns the height at which the lips meet at `u`, -1 to 1 along the mouth."""
     height = look.mouth_height + 0.012 - 0.012 * pose.smile
     return height - (0.010 + 0.060 * pose.smile) * u.square().clamp_max(1.5)
 
 
 def mouth_opening(pose: Pose) -> Plane:
-    """How far lips stand apart in the middle."""
+    """Returns the distance of the lips in the middle."""
     return (1.45 * JAW_DROP * pose.jaw + 0.018 * pose.pucker * pose.jaw.sqrt()) * (1 - pose.press)
 
 
 def fullness(pose: Pose) -> Plane:
-    """Factor of the lips' thickness."""
+    """Returns the factor of the lips' thickness."""
     return (1 - 0.75 * pose.press) * (1 + 0.45 * pose.pucker - 0.12 * pose.width)
 
 
 def mouth_lines(u: Plane, look: Look, pose: Pose) -> tuple[Plane, Plane, Plane, Plane, Plane]:
-    """Heights at `u` of the upper lip's top and bottom, the teeth's bottom, the lower lip's top and bottom."""
+    """Returns the heights at `u` of the upper lip's edges, the teeth's lower edge and the lower lip's edges."""
     bow = (1 - u.square()).clamp_min(0).sqrt()
     corners, opening = mouth_height(u, look, pose), mouth_opening(pose)
     upper, lower = corners - 0.22 * opening * bow, corners + 0.78 * opening * bow

@@ -1,4 +1,4 @@
-"""Head, hair, glasses and body."""
+"""Draws head, hair, glasses and body."""
 
 import torch
 
@@ -9,7 +9,7 @@ from float_research.toyface.shapes import Canvas, Plane, band, ellipse, rounded_
 
 
 def outline(x: Plane, y: Plane, look: Look) -> Plane:
-    """Signed distance to the closed head: a round skull and a jaw that narrows to the chin."""
+    """Returns the signed distance to the head with closed jaw: a round skull and a jaw that narrows to the chin."""
     a, b = look.head_width, look.head_height
     skull = ellipse(x, y + 0.16, a, 0.78 * b)
     jaw = ellipse(x, y - 0.14, look.jaw_width * a * (1 - 0.12 * look.chin * step(y, 0.25, 0.6)), 0.98 * b - 0.14)
@@ -17,7 +17,7 @@ def outline(x: Plane, y: Plane, look: Look) -> Plane:
 
 
 def draw_back_hair(canvas: Canvas, x: Plane, y: Plane, sitter: Sitter) -> Plane:
-    """Hair that falls behind the head, from close-cropped to the shoulders."""
+    """Draws the hair behind the head, from close-cropped to shoulder-length."""
     look = sitter.look
     waves = look.hair_waves * torch.sin(26 * y)
     long = step(look.hair_length, 0.35, 0.75)
@@ -31,7 +31,7 @@ def draw_back_hair(canvas: Canvas, x: Plane, y: Plane, sitter: Sitter) -> Plane:
 
 
 def draw_body(canvas: Canvas, x: Plane, y: Plane, sitter: Sitter) -> Plane:
-    """Neck in the chin's shadow, shoulders and a collar. The body follows a part of the head's shift."""
+    """Draws the neck in the chin's shadow, shoulders and a collar. The body follows part of the head's shift."""
     look, pose = sitter.look, sitter.pose
     follow = geometry.BODY_FOLLOWS * geometry.SHIFT
     x, y = x - follow * pose.shift_x, y - follow * pose.shift_y
@@ -48,7 +48,7 @@ def draw_body(canvas: Canvas, x: Plane, y: Plane, sitter: Sitter) -> Plane:
 
 
 def draw_head(canvas: Canvas, x: Plane, y: Plane, sitter: Sitter) -> Plane:
-    """Ears, skin with light from one side, cheeks and a beard. The chin goes down with the jaw."""
+    """Draws ears, skin lit from one side, cheeks and a beard. The chin moves down with the jaw."""
     look, pose = sitter.look, sitter.pose
     closed = geometry.lift_jaw(y, look, pose)
     shape = outline(x, closed, look)
@@ -70,7 +70,7 @@ def draw_head(canvas: Canvas, x: Plane, y: Plane, sitter: Sitter) -> Plane:
 
 
 def draw_hair(canvas: Canvas, x: Plane, y: Plane, sitter: Sitter) -> Plane:
-    """Hair over the forehead and down the temples, with a parting and a band of shine."""
+    """Draws the hair over forehead and temples, with a parting and a highlight."""
     look = sitter.look
     a, b = look.head_width, look.head_height
     s = x / a
@@ -87,7 +87,7 @@ def draw_hair(canvas: Canvas, x: Plane, y: Plane, sitter: Sitter) -> Plane:
 
 
 def draw_glasses(canvas: Canvas, x: Plane, y: Plane, sitter: Sitter) -> None:
-    """Round frames with a bridge, worn by one in five."""
+    """Draws round glasses with a bridge, on one in five heads."""
     look = sitter.look
     worn = step(look.glasses, 0.79, 0.81)
     rim = ellipse(x.abs() - look.eye_distance, y - look.eye_height, 1.42 * look.eye_width, 1.35 * look.eye_width)

@@ -1,4 +1,4 @@
-"""Who a toy head is: numbers in [0, 1], each given its meaning by a table of ranges or a palette."""
+"""Identity parameters of toy heads: numbers in [0, 1], mapped by a table of ranges or a palette."""
 
 import torch
 from jaxtyping import Float
@@ -28,7 +28,7 @@ RANGES = {
     "lip_upper": (0.026, 0.040),
     "lip_lower": (0.034, 0.052),
     "lip_colour": (0.0, 1.0),
-    # hair: how far it stands off, how long it falls, where it begins, how it is parted, waves
+    # hair: volume, length, hairline, parting, fringe, waves
     "hair_volume": (0.03, 0.10),
     "hair_length": (0.0, 1.0),
     "hair_line": (-0.36, -0.26),
@@ -59,12 +59,12 @@ PALETTES = {
 
 
 def sample_identities(num: int, generator: torch.Generator) -> Float[Tensor, "b k"]:
-    """Faces drawn uniformly from the table. About one in five wears a beard, one in five glasses."""
+    """Samples identities uniformly. About one in five has a beard, one in five glasses."""
     return torch.rand(num, len(IDENTITY), generator=generator)
 
 
 class Look:
-    """A batch of identities with names: `look.head_width` is `(b, 1, 1)` in units of half the image."""
+    """Named access to a batch of identities: `look.head_width` is `(b, 1, 1)` in units of half the image."""
 
     def __init__(self, identity: Float[Tensor, "b k"]):
         self._raw = dict(zip(IDENTITY, identity[:, :, None, None].unbind(1), strict=True))
@@ -74,7 +74,7 @@ class Look:
         return low + (high - low) * self._raw[name]
 
     def colour(self, name: str) -> Float[Tensor, "b 3 1 1"]:
-        """The palette's colour at this number, mixed from its two neighbours, RGB in [0, 1]."""
+        """Interpolates the palette at this parameter, RGB in [0, 1]."""
         codes = [[int(code[i : i + 2], 16) / 255 for i in (1, 3, 5)] for code in PALETTES[name]]
         place = self._raw[name].flatten() * (len(codes) - 1)
         palette = torch.tensor(codes, device=place.device, dtype=place.dtype)

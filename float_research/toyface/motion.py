@@ -1,4 +1,4 @@
-"""How a toy head moves: sixteen numbers a frame, all 0 in the neutral pose."""
+"""Motion parameters of toy heads: sixteen per frame, all 0 in the neutral pose."""
 
 import torch
 from jaxtyping import Float
@@ -9,14 +9,14 @@ MOUTH = ("jaw", "width", "pucker", "press", "smile")
 EYES = ("raise", "furrow", "lids", "gaze_x", "gaze_y")
 MOTION = HEAD + MOUTH + EYES
 ONE_SIDED = ("jaw", "pucker", "press", "lids")
-"""These run from 0 to 1, the others from -1 to 1. Lids are closed at 1; yaw, roll, shift and gaze are positive to the
-right of the image, pitch, shift and gaze downwards."""
+"""These range from 0 to 1, the others from -1 to 1. Lids are closed at 1; yaw, roll, shift_x and gaze_x are positive to
+the right of the image, pitch, shift_y and gaze_y downwards."""
 
 
 def sample_motions(num: int, generator: torch.Generator) -> Float[Tensor, "b m"]:
-    """Independent poses that cover the whole range: heads and signed numbers normal, mouths and lids often at rest.
+    """Samples independent poses over the whole range: signed parameters are normal, mouths and lids often at rest.
 
-    Shapes that no mouth makes are left out: lips pressed on an open jaw, wide and puckered at once.
+    Excludes impossible mouths: lips pressed with an open jaw, or wide and puckered at once.
     """
 
     def normal(count: int) -> Tensor:

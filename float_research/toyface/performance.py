@@ -1,7 +1,7 @@
-"""Speech to motion: visemes that run into each other, and random head sway, nods, blinks and glances.
+"""Speech to motion: co-articulated visemes, and random head sway, nods, blinks and glances.
 
-One recording has many performances: the lips follow from the phones, the rest is drawn from a generator. That is what a
-flow-matching model has to learn.
+One recording has many performances: the phones determine the lips, the rest is random. This one-to-many mapping is what
+a flow matching model has to learn.
 """
 
 import math
@@ -19,7 +19,7 @@ from float_research.toyface.speech import Phone
 
 @dataclass(frozen=True)
 class Viseme:
-    """The mouth that a phone asks for, and how strongly it insists against its neighbours."""
+    """Target mouth shape of a phone, and its dominance over neighbouring phones."""
 
     jaw: float
     width: float = 0.0
@@ -66,16 +66,16 @@ VISEMES = {
     "Y": Viseme(0.20, 0.6),
 }
 DIPHTHONGS = {"AW": ("AA", "UH"), "AY": ("AA", "IY"), "EY": ("EH", "IY"), "OW": ("AO", "UW"), "OY": ("AO", "IY")}
-"""Two visemes, one half of the phone each."""
+"""Pairs of visemes, each for half of the phone."""
 REACH_S = 0.04
-"""Time constant with which a viseme's hold falls off outside of its phone."""
+"""Time constant of the decay of a viseme's dominance outside its phone."""
 OPENING = 1.4
-"""Makes up for what co-articulation takes from the jaw's peaks, so that lips are seen to speak at 128 px."""
+"""Gain that compensates the jaw peaks lost to co-articulation, so that lip motion is visible at 128 px."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class Mood:
-    """What an emotion adds to the pose, and how it scales the mouth's amplitude, the head's sway and its tempo."""
+    """An emotion's offsets to the pose, and factors of the mouth's amplitude and the head's sway and tempo."""
 
     pose: dict[str, float] = field(default_factory=dict)
     mouth: float = 1.0
@@ -103,17 +103,18 @@ MOODS = {
 
 
 def loudness(waveform: Float[Tensor, " s"], num_frames: int) -> Float[Tensor, " t"]:
-    """Root mean square of each frame, in units of the clip's 95th percentile, at most 1."""
+    """Returns the root mean square of each frame relative to the clip's 95th percentile, at most 1."""
     frames = torch.nn.functional.interpolate(waveform.square()[None, None], size=num_frames * 64, mode="area")
     level = frames.reshape(num_frames, 64).mean(1).sqrt()
     return (level / level.quantile(0.95).clamp_min(1e-6)).clamp(0, 1)
 
 
 def lips(phones: Sequence[Phone], loud: Float[Tensor, " t"], *, fps: float) -> Float[Tensor, "t v"]:
-    """Jaw, width, pucker and press of each frame: the mouth that the phones ask for.
+    """Returns jaw, width, pucker and press of each frame.
 
-    Cohen and Massaro's co-articulation (1993): each viseme holds with `exp(-distance / REACH_S)` outside of its phone,
-    and a frame is the mean of all visemes weighted by hold and strength. Jaws open more where it is loud or stressed.
+    Co-articulation after Cohen and Massaro (1993): outside its phone, a viseme's dominance decays as
+    `exp(-distance / REACH_S)`; a frame is the mean of all visemes weighted by dominance and strength. Jaws open more in
+    loud or stressed speech.
     """
     targets, starts, ends = [], [], []
     for phone in phones:
@@ -142,7 +143,7 @@ def perform(
     fps: float,
     generator: torch.Generator,
 ) -> Float[Tensor, "t m"]:
-    """One of the many performances of a recording.
+    """Samples one performance of a recording.
 
     Raises:
         UserError: the emotion is unknown.
@@ -187,7 +188,7 @@ def perform(
 
 
 def smooth_noise(num_frames: int, time_constant: float, generator: torch.Generator) -> Float[Tensor, " t"]:
-    """A stationary Gaussian process of unit variance: white noise through two one-pole filters."""
+    """Samples a stationary Gaussian process of unit variance: white noise through two one-pole filters."""
     warm_up = math.ceil(6 * time_constant)
     decay = math.exp(-1 / time_constant)
     taps = torch.arange(warm_up, dtype=torch.float32)
@@ -197,7 +198,7 @@ def smooth_noise(num_frames: int, time_constant: float, generator: torch.Generat
 
 
 def _stress(phones: Sequence[Phone], num_frames: int, fps: float) -> Float[Tensor, " t"]:
-    """A bump of a fifth of a second on each stressed phone."""
+    """Returns a curve with a bump of a fifth of a second on each stressed phone."""
     time = (torch.arange(num_frames) + 0.5) / fps
     bumps = torch.zeros(num_frames)
     for phone in phones:
@@ -207,7 +208,7 @@ def _stress(phones: Sequence[Phone], num_frames: int, fps: float) -> Float[Tenso
 
 
 def _blinks(num_frames: int, fps: float, generator: torch.Generator) -> Float[Tensor, " t"]:
-    """Lids that close within 80 ms and open within 160, every one to six seconds."""
+    """Samples blinks: lids close within 80 ms and open within 160 ms, every one to six seconds."""
     time = (torch.arange(num_frames) + 0.5) / fps
     lids = torch.zeros(num_frames)
     now = 2.5 * float(torch.rand((), generator=generator))
@@ -219,7 +220,7 @@ def _blinks(num_frames: int, fps: float, generator: torch.Generator) -> Float[Te
 
 
 def _glances(num_frames: int, fps: float, generator: torch.Generator) -> tuple[Tensor, Tensor]:
-    """Gaze that rests at the viewer or beside, and jumps within a frame or two every half to two and a half seconds."""
+    """Samples gaze that rests on or near the viewer and jumps within one or two frames, every 0.5 to 2.5 seconds."""
     gaze = torch.zeros(num_frames, 2)
     start = 0
     while start < num_frames:

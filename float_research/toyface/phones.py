@@ -1,4 +1,4 @@
-"""Phones: ARPAbet, and how the IPA of espeak-ng (which piper's voices are trained on as well) maps to it."""
+"""ARPAbet phones, and the mapping to them from the IPA of espeak-ng, which piper's voices use as well."""
 
 from typing import NamedTuple
 
@@ -15,9 +15,9 @@ PHONES = (*VOWELS, *CONSONANTS, SILENCE)
 
 STRESS_MARKS = {"ˈ": 1.0, "ˌ": 0.5}
 IGNORED = frozenset("ː̩̯̃ˑʲ̪‿͡-")
-"""Length, syllabicity, and what else changes no phone."""
+"""Length, syllabicity and other marks that do not change the phone."""
 PAUSES = frozenset(',.;:!?^$_"()')
-"""Symbols of which a voice makes silence."""
+"""Symbols that a voice renders as silence."""
 _SPELLINGS = {
     "AA": "ɑː ɑ ɒ",
     "AE": "a æ",
@@ -60,12 +60,12 @@ _SPELLINGS = {
     "ZH": "ʒ",
 }
 IPA = {group: label for label, groups in _SPELLINGS.items() for group in groups.split()}
-"""Which phone a group of IPA symbols stands for."""
+"""The phone of each group of IPA symbols."""
 LONGEST = max(map(len, IPA))
 
 
 class Sound(NamedTuple):
-    """The phone that the symbols `start` to `end` of an IPA text stand for, with its stress mark."""
+    """The phone of the symbols `start` to `end` of an IPA text, with its stress."""
 
     label: str
     stress: float
@@ -74,9 +74,9 @@ class Sound(NamedTuple):
 
 
 def sounds(ipa: str) -> list[Sound]:
-    """Reads an IPA text symbol by symbol, the longest known group first. A stress mark belongs to the next vowel.
+    """Parses an IPA text, longest known group first. A stress mark applies to the next vowel.
 
-    Symbols of silence give a `SIL`; spaces only end a group. Symbols that change no phone lengthen the one before.
+    Symbols of silence give a `SIL`; spaces only end a group. Ignored symbols extend the phone before them.
 
     Raises:
         UserError: a symbol is unknown.
@@ -102,7 +102,7 @@ def sounds(ipa: str) -> list[Sound]:
         else:
             group = next((ipa[place : place + n] for n in range(LONGEST, 0, -1) if ipa[place : place + n] in IPA), None)
             if group is None:
-                raise UserError(f"phone {symbol!r} in {ipa!r} is unknown; say the text in English words")
+                raise UserError(f"phone {symbol!r} in {ipa!r} is unknown; use English words")
             is_vowel = IPA[group] in VOWELS
             place += len(group)
             found.append(Sound(IPA[group], stress if is_vowel else 0.0, start, place))

@@ -1,4 +1,4 @@
-"""Toy portraits as image files."""
+"""Writes toy portraits as image files."""
 
 from pathlib import Path
 
@@ -17,24 +17,24 @@ from float_research.toyface.render import render
 from float_research.types import TOY_MARK
 
 FINENESS = 2
-"""Rendered so many times larger than written, for smoother edges."""
+"""Supersampling factor."""
 
 
 def portrait(person: Float[Tensor, " k"], size_px: int) -> PillowImage.Image:
-    """A person in the neutral pose."""
+    """Renders a person in the neutral pose."""
     large = render(person[None], torch.zeros(1, len(MOTION)), FINENESS * size_px).image[0]
     pixels = ((large.permute(1, 2, 0).numpy() + 1) * 127.5).round().astype(np.uint8)
     return PillowImage.fromarray(pixels).resize((size_px, size_px), PillowImage.Resampling.BOX)
 
 
 def save_portraits(folder: Path, num: int, size_px: int, seed: int) -> list[Path]:
-    """Writes `num` people as PNG files that say what they are, so that nobody looks for a human face in them.
+    """Writes `num` people as PNG files, marked as toy portraits so that no face detector is run on them.
 
     Raises:
-        UserError: a number makes no sense.
+        UserError: a number is out of range.
     """
     if num < 1 or not 16 <= size_px <= 2048:
-        raise UserError(f"num={num} must be positive, and size_px={size_px} from 16 to 2048")
+        raise UserError(f"num={num} must be positive, and size_px={size_px} must be from 16 to 2048")
     mark = PngInfo()
     mark.add_text(*TOY_MARK)
     files = []

@@ -1,4 +1,4 @@
-"""Emotion as prosody: what each of the seven does to pitch, tempo, loudness, pauses and timbre."""
+"""Emotion as prosody: changes of pitch, tempo, loudness, pauses and timbre for each of the seven emotions."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass, fields
@@ -8,27 +8,27 @@ import numpy as np
 from float_research.errors import UserError
 from float_research.toyface.augment import tilt
 from float_research.toyface.phones import SILENCE
-from float_research.toyface.speech import RATE_HZ, Phone, covering, resample
+from float_research.toyface.speech import RATE_HZ, Phone, fill_gaps, resample
 from float_research.types import Waveform
 
 CONTROL_HZ = 200
-"""Rate of the curves of pitch and loudness."""
+"""Sampling rate of the pitch and loudness curves."""
 OVERSAMPLING = 4
 PAUSE_S = 0.12
-"""Shorter silences are closures of the mouth, and no pauses."""
+"""Shorter silences are closures of the mouth, not pauses."""
 LEVEL_DB = -25.0
-"""Root mean square of neutral speech, its pauses aside, against full scale."""
+"""Root mean square of neutral speech without pauses, relative to full scale."""
 PEAK = 0.97
 
 
 @dataclass(frozen=True, kw_only=True)
 class Prosody:
-    """How something is said. Factors are 1 and differences 0 for plain speech; pitch differences are in semitones."""
+    """Prosody of an utterance. Neutral factors are 1 and neutral differences 0; pitch differences are in semitones."""
 
     pitch: float
-    """Factor of the whole."""
+    """Factor of the mean pitch."""
     rate: float
-    """Factor of the speed."""
+    """Factor of the tempo."""
     pause: float
     """Factor of the length of pauses."""
     hesitation: float
@@ -37,15 +37,15 @@ class Prosody:
     slope: float
     """Change of pitch from the first sound to the last."""
     final: float
-    """Change of pitch over the last 0.4 s, besides."""
+    """Additional change of pitch over the last 0.4 s."""
     accent: float
     """Rise of pitch on stressed vowels."""
     accent_db: float
     """Rise of loudness on stressed vowels."""
     tremor: float
-    """Amplitude of a trembling of the pitch at 5 to 7 Hz; the loudness trembles along."""
+    """Amplitude of pitch tremor at 5 to 7 Hz, with a loudness tremor in phase."""
     tilt_db: float
-    """Brightness: decibels per octave above 1 kHz, and as many less below."""
+    """Spectral tilt: decibels per octave, relative to 1 kHz."""
 
 
 def _prosody(**changes: float) -> Prosody:
@@ -83,11 +83,11 @@ SPREAD = {
     "tremor": 0.08,
     "tilt_db": 0.3,
 }
-"""Standard deviations from one utterance to the next: of the logarithm for factors, else of the value."""
+"""Standard deviations between utterances: of the logarithm for factors, else of the value."""
 
 
 def sample_prosody(emotion: str, generator: np.random.Generator) -> Prosody:
-    """One way of saying something with an emotion.
+    """Samples the prosody of an utterance with an emotion.
 
     Raises:
         UserError: the emotion is unknown.
@@ -101,8 +101,8 @@ def sample_prosody(emotion: str, generator: np.random.Generator) -> Prosody:
     return Prosody(**{name: float(value) for name, value in values.items()})
 
 
-def hesitating(text: str, prosody: Prosody, generator: np.random.Generator) -> str:
-    """The text with commas where its speaker falters."""
+def add_hesitations(text: str, prosody: Prosody, generator: np.random.Generator) -> str:
+    """Inserts commas into the text where its speaker hesitates."""
     words = text.split()
     for i, word in enumerate(words[:-1]):
         if generator.random() < prosody.hesitation and word[-1].isalpha() and word.lower() not in {"a", "an", "the"}:
@@ -117,10 +117,10 @@ def inflect(
     prosody: Prosody,
     generator: np.random.Generator,
 ) -> tuple[Waveform, tuple[Phone, ...]]:
-    """Gives plain speech a pitch curve, accents, pauses, loudness and timbre; returns it at 16 kHz with its new times.
+    """Gives neutral speech a pitch curve, accents, pauses, loudness and timbre; returns it at 16 kHz with new timings.
 
-    Pitch is changed by playing faster or slower: a stretch of source time `ds` lasts `ds / factor`, and formants move
-    along. Pauses last `pause` times as long. The same map of time moves the phones.
+    Pitch is changed by the playback speed: a stretch of source time `ds` lasts `ds / factor`, which also shifts the
+    formants. Pauses last `pause` times as long. The same time warp is applied to the phones.
     """
     duration_s = len(waveform) / rate_hz
     time = np.arange(int(duration_s * CONTROL_HZ) + 2) / CONTROL_HZ
@@ -152,12 +152,12 @@ def inflect(
         )
         for phone in phones
     ]
-    covered = covering(moved, len(new) / RATE_HZ)
+    covered = fill_gaps(moved, len(new) / RATE_HZ)
     return level(tilt(new, prosody.tilt_db), covered, LEVEL_DB + prosody.gain_db), covered
 
 
 def level(waveform: Waveform, phones: Sequence[Phone], level_db: float) -> Waveform:
-    """The speech, its sounds at a root mean square of `level_db` against full scale, or less if it would clip."""
+    """Scales the speech to a root mean square of `level_db` relative to full scale, or less if it would clip."""
     time = np.arange(len(waveform)) / RATE_HZ
     sounding = np.zeros(len(waveform), dtype=bool)
     for phone in phones:
@@ -168,7 +168,7 @@ def level(waveform: Waveform, phones: Sequence[Phone], level_db: float) -> Wavef
 
 
 def _curves(phones: Sequence[Phone], time: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """Stress as a smooth curve in [0, 1], and where it pauses."""
+    """Returns stress as a smooth curve in [0, 1], and a mask of pauses."""
     stress, silent = np.zeros(len(time)), np.zeros(len(time), dtype=bool)
     for phone in phones:
         inside = (time >= phone.start_s) & (time < phone.end_s)

@@ -1,4 +1,4 @@
-"""Reads motion numbers from frames: how what a model made of a toy portrait is measured."""
+"""Reads motion parameters from frames, to measure generated videos of toy portraits."""
 
 from dataclasses import dataclass
 from functools import cached_property
@@ -20,9 +20,9 @@ FILE = Path(__file__).parents[1] / "assets" / "demo" / "reader.safetensors"
 
 
 class MotionReader(nn.Module):
-    """A convolutional regressor of the motion numbers, from a frame and the same person's neutral portrait.
+    """A convolutional regressor of the motion parameters from a frame and the same person's neutral portrait.
 
-    Without the portrait nobody could tell a wide mouth from one that is pulled wide, nor high brows from raised ones.
+    The portrait resolves ambiguities such as a wide mouth or a stretched one, high brows or raised ones.
     """
 
     def __init__(self) -> None:
@@ -38,19 +38,19 @@ class MotionReader(nn.Module):
         self.head = nn.Sequential(nn.Linear(channels * size**2, HIDDEN), nn.SiLU(), nn.Linear(HIDDEN, len(MOTION)))
 
     def forward(self, image: Float[Tensor, "b 3 h w"], neutral: Float[Tensor, "_ 3 _ _"]) -> Float[Tensor, "b m"]:
-        """Motion numbers of images in [-1, 1], clamped by nothing; both of any size. One portrait serves them all."""
-        pair = torch.cat([sized(image), sized(neutral).expand(len(image), -1, -1, -1)], dim=1)
+        """Returns unclamped motion parameters of images in [-1, 1] of any size. One portrait may serve all images."""
+        pair = torch.cat([resize(image), resize(neutral).expand(len(image), -1, -1, -1)], dim=1)
         return self.head(self.features(pair.contiguous(memory_format=torch.channels_last)).flatten(1))
 
 
-def sized(image: Float[Tensor, "b 3 _ _"]) -> Float[Tensor, "b 3 h w"]:
-    """At the reader's size."""
+def resize(image: Float[Tensor, "b 3 _ _"]) -> Float[Tensor, "b 3 h w"]:
+    """Resizes to the reader's input size."""
     return image if image.shape[-1] == SIZE_PX else F.interpolate(image, size=(SIZE_PX, SIZE_PX), mode="area")
 
 
 @dataclass(frozen=True, kw_only=True)
 class ToyMouth:
-    """How far toy mouths are open, 0 to 1, by a reader with the weights of `file`."""
+    """Measures how far toy mouths are open, 0 to 1, with the reader weights in `file`."""
 
     file: str
 
@@ -59,19 +59,19 @@ class ToyMouth:
         return load_reader(Path(self.file))
 
     def __call__(self, images: UInt8[np.ndarray, "n h w 3"], portrait: Image, /) -> Float[np.ndarray, " n"]:
-        """The jaw in each frame of the person whose neutral portrait is given."""
+        """Returns the jaw opening in each frame, given the person's neutral portrait."""
         with torch.inference_mode():
-            motion = self._reader(scaled(images), scaled(portrait[None]))
+            motion = self._reader(to_tensor(images), to_tensor(portrait[None]))
         return motion[:, MOTION.index("jaw")].double().numpy()
 
 
-def scaled(images: UInt8[np.ndarray, "n h w 3"]) -> Float[Tensor, "n 3 h w"]:
-    """0…255 to [-1, 1]."""
+def to_tensor(images: UInt8[np.ndarray, "n h w 3"]) -> Float[Tensor, "n 3 h w"]:
+    """Maps 0…255 to [-1, 1]."""
     return torch.from_numpy(images).permute(0, 3, 1, 2) / 127.5 - 1
 
 
 def load_reader(file: Path) -> MotionReader:
-    """The reader with the weights that `stage=reader` exported to `file`; `FILE` are those in this package."""
+    """Loads the reader with weights exported by `stage=reader`; `FILE` is the file in this package."""
     reader, what, remedy = MotionReader(), "motion reader", "give the weights.safetensors of stage=reader"
     tensors = read_tensors(file, what=what, remedy=remedy)
     with reading(f"{what} {file}", remedy):

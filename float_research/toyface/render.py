@@ -1,7 +1,7 @@
-"""Toy portraits: identity and motion numbers → images, with what only a made world knows.
+"""Renders toy portraits from identity and motion parameters, with ground truth.
 
-Four layers lie over each other: wall, hair that falls behind, body, head. The motion of each is a known map, so the
-flow between two frames of one person is known too.
+There are four layers: wall, back hair, body, head. The motion of each is a known map, so the flow between two frames of
+one person is known, too.
 """
 
 from dataclasses import dataclass
@@ -20,8 +20,10 @@ from float_research.toyface.shapes import Canvas, pixel_grid
 
 @dataclass(frozen=True, kw_only=True)
 class Rendering:
-    """A batch of portraits and what they show. `image` lies in [-1, 1]; `expression` is near 1 around eyes and mouth;
-    `layers` are the visible coverages of wall, back hair, body and head, which sum to 1.
+    """A batch of rendered portraits with ground truth.
+
+    `image` is in [-1, 1]; `expression` is near 1 around eyes and mouth; `layers` are the visible coverages of wall,
+    back hair, body and head, which sum to 1.
     """
 
     identity: Float[Tensor, "b k"]
@@ -32,7 +34,7 @@ class Rendering:
 
 
 def render(identity: Float[Tensor, "b k"], motion: Float[Tensor, "b m"], size_px: int) -> Rendering:
-    """Draws heads."""
+    """Renders heads."""
     look, pose = Look(identity), Pose(motion)
     x, y = (axis / geometry.ZOOM for axis in pixel_grid(size_px, motion))
     colours = {name: look.colour(name) for name in ("skin", "hair", "iris")}

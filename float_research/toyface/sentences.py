@@ -1,4 +1,4 @@
-"""Sentences to say: written ones, and as many more as wanted from a small grammar."""
+"""Sentences for the corpus: hand-written ones, and any number more from a small grammar."""
 
 import re
 from pathlib import Path
@@ -45,16 +45,16 @@ GRAMMAR = {
         *("about an hour ago", "on Wednesday", "as usual", "at half past five", "in the autumn"),
     ),
 }
-"""Each word in braces is one of its lines, at random."""
+"""Each word in braces expands to one of its lines at random."""
 
 
 def written_sentences() -> list[str]:
-    """The sentences of `sentences.txt`."""
+    """Reads the sentences of `sentences.txt`."""
     return (Path(__file__).parent / "sentences.txt").read_text(encoding="utf-8").splitlines()
 
 
 def all_sentences(num: int, generator: np.random.Generator) -> list[str]:
-    """`num` different sentences in random order: the written ones first of all, the others from the grammar.
+    """Returns `num` different sentences in random order: hand-written ones first, the rest from the grammar.
 
     Raises:
         UserError: `num` is not positive.
@@ -69,7 +69,7 @@ def all_sentences(num: int, generator: np.random.Generator) -> list[str]:
 
 
 def compose_sentence(generator: np.random.Generator) -> str:
-    """One sentence of the grammar."""
+    """Samples a sentence from the grammar."""
     text = "{SENTENCE}"
     while words := re.findall(r"\{(\w+)\}", text):
         lines = GRAMMAR[words[0]]

@@ -1,4 +1,4 @@
-"""Speech whose phones are known: what voices give, corpora hold and faces perform."""
+"""Speech with known phones, as synthesised by voices and stored in a corpus."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -11,11 +11,11 @@ from float_research.types import Waveform
 
 RATE_HZ = 16000
 SHORTEST_S = 1e-3
-"""Gaps below are no silence."""
+"""Shorter gaps do not count as silence."""
 
 
 class Phone(NamedTuple):
-    """A stretch of speech: its ARPAbet label, and its stress (0 none, 0.5 secondary, 1 primary)."""
+    """A phone in speech: ARPAbet label, start and end, and stress (0 none, 0.5 secondary, 1 primary)."""
 
     label: str
     start_s: float
@@ -25,7 +25,7 @@ class Phone(NamedTuple):
 
 @dataclass(frozen=True, kw_only=True)
 class Utterance:
-    """A sentence as somebody said it: mono, float32, 16 kHz. Its phones cover the waveform without gaps."""
+    """A spoken sentence: mono, float32, 16 kHz. Its phones cover the waveform without gaps."""
 
     id: str
     text: str
@@ -39,8 +39,8 @@ class Utterance:
         return len(self.waveform) / RATE_HZ
 
 
-def covering(phones: Sequence[Phone], duration_s: float) -> tuple[Phone, ...]:
-    """The phones in order, without overlaps, empty ones dropped, gaps filled with silence from 0 to `duration_s`."""
+def fill_gaps(phones: Sequence[Phone], duration_s: float) -> tuple[Phone, ...]:
+    """Returns the phones without overlaps and empty ones, with gaps from 0 to `duration_s` filled with silence."""
     covered: list[Phone] = []
     now = 0.0
 

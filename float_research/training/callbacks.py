@@ -1,4 +1,4 @@
-"""What a training leaves in its folder: pictures of how it comes along, and weights for inference."""
+"""Callbacks of training: progress, previews, weight averaging and the export of weights."""
 
 import copy
 from functools import partial
@@ -23,20 +23,19 @@ from float_research.training.module import Training
 class Averaging(WeightAveraging):
     """Exponential moving average of all weights and statistics.
 
-    Its decay rises as `(1 + n) / (10 + n)` with the number of steps, up to the given one, so that the first weights are
-    soon forgotten.
+    The decay rises with the number of steps n as `(1 + n) / (10 + n)`, up to `decay`, to forget the initial weights.
     """
 
     def __init__(self, decay: float):
-        super().__init__(avg_fn=partial(averaged, decay=decay))
+        super().__init__(avg_fn=partial(update_average, decay=decay))
 
     def on_fit_end(self, trainer: lightning.Trainer, pl_module: Any) -> None:
-        """Puts the average in place also where no step was left to be made."""
+        """Copies the average into the model, even if no step was left to run."""
         self._copy_average_to_current(pl_module)
 
 
-def averaged(average: Tensor, current: Tensor, num_averaged: Tensor, *, decay: float) -> Tensor:
-    """The next average, after `num_averaged` earlier ones. Whole numbers are counters and just taken."""
+def update_average(average: Tensor, current: Tensor, num_averaged: Tensor, *, decay: float) -> Tensor:
+    """Returns the next average, after `num_averaged` earlier ones. Integer tensors are counters and are copied."""
     if not average.is_floating_point():
         return current
     n = float(num_averaged)
@@ -44,7 +43,7 @@ def averaged(average: Tensor, current: Tensor, num_averaged: Tensor, *, decay: f
 
 
 class Progress(TQDMProgressBar):
-    """One bar for the whole training, where Lightning's own counts epochs that there are none of."""
+    """One progress bar for all steps; Lightning's own counts epochs, which these trainings do not have."""
 
     def on_train_start(self, trainer: lightning.Trainer, *_: Any) -> None:
         super().on_train_start(trainer, *_)
@@ -54,7 +53,7 @@ class Progress(TQDMProgressBar):
         bar.set_description("training")
 
     def on_train_epoch_start(self, trainer: lightning.Trainer, *_: Any) -> None:
-        """Nothing: it would begin the bar anew."""
+        """Does nothing: Lightning would reset the bar."""
 
     def on_train_batch_end(self, trainer: lightning.Trainer, pl_module: Any, *_: Any) -> None:
         self.train_progress_bar.n = trainer.global_step
@@ -65,9 +64,9 @@ class Progress(TQDMProgressBar):
 
 
 class Report(Callback):
-    """At each validation: the objective's picture as `previews/STEP.png`, and one line of figures.
+    """Saves the objective's preview as `previews/STEP.png` and prints one line of metrics at each validation.
 
-    It stands before the averaging of weights, so that the picture is of the average, as the figures are.
+    Comes before the averaging callback, so that the preview shows the averaged weights, as the metrics do.
     """
 
     def __init__(self, folder: Path, console: Console):
@@ -89,15 +88,15 @@ class Report(Callback):
         figures = {
             name: float(value) for name, value in trainer.callback_metrics.items() if name.startswith("held_out")
         }
-        told = ", ".join(f"{name.removeprefix('held_out/')} {value:.4g}" for name, value in figures.items())
-        say(self.console, f"step {trainer.global_step}: {told}")
+        line = ", ".join(f"{name.removeprefix('held_out/')} {value:.4g}" for name, value in figures.items())
+        say(self.console, f"step {trainer.global_step}: {line}")
 
 
 class ExportWeights(Callback):
-    """At the end, whether all steps were made or the time was up: the trained weights under their official names.
+    """Exports the trained weights under their official names when training ends, by steps or by time.
 
-    It stands behind the averaging of weights, which by then has put the average in their place. A training that was
-    killed after its last checkpoint has no step left when it goes on, and may lack them.
+    Comes after the averaging callback, which has then copied the average into the model. A training killed after its
+    last checkpoint resumes with no step left, so it exports in `on_fit_end`.
     """
 
     def __init__(self, file: Path):
@@ -116,7 +115,7 @@ class ExportWeights(Callback):
         if not trainer.is_global_zero:
             return
         prefixes = tuple(pl_module.objective.exports)
-        model = copy.deepcopy(pl_module.model).to(trainer.strategy.root_device)  # which it has left at the very end
+        model = copy.deepcopy(pl_module.model).to(trainer.strategy.root_device)  # teardown has moved it to the CPU
         pl_module.objective.finish(model)
         state = model.state_dict()
         weights = {canonical(name): value.cpu() for name, value in state.items()}

@@ -1,4 +1,4 @@
-"""Checkpoints of a training: written whole, the previous one kept, and read as data."""
+"""Training checkpoints: written atomically, with the previous one kept, and loaded without executing code."""
 
 import io
 import logging
@@ -20,22 +20,22 @@ from float_research.training.folder import PREVIOUS
 
 log = logging.getLogger(__name__)
 
-ANEW = "to begin anew, or choose another output_dir"
+RESTART = "to start over, or choose another output_dir"
 PARTS = frozenset({"state_dict", "optimizer_states", "lr_schedulers", "loops", "callbacks", "epoch", "global_step"})
-"""What Lightning looks for."""
+"""Keys that Lightning expects."""
 
 
 class WholeCheckpoints(TorchCheckpointIO):
-    """A checkpoint takes its name once it is written, and the one before it becomes `previous.ckpt`.
+    """Writes each checkpoint atomically and keeps the one before it as `previous.ckpt`.
 
-    A damaged one is told, and the previous taken.
+    Loads the previous one, with a warning, if the last one is damaged.
     """
 
     def __init__(self) -> None:
-        self._sound = False  # whether the last one is, as far as this process knows
+        self._sound = False  # whether this process knows the last checkpoint to be valid
 
     def save_checkpoint(self, checkpoint: dict[str, Any], path: Any, storage_options: Any = None) -> None:
-        """Raises a UserError where the disk is full. The last one stays as it was."""
+        """Writes a checkpoint. Raises a UserError if the disk is full; the last checkpoint stays valid."""
         place, content = Path(path), io.BytesIO()
         torch.save(checkpoint, content)
         try:
@@ -45,42 +45,42 @@ class WholeCheckpoints(TorchCheckpointIO):
                     os.replace(place, place.with_name(PREVIOUS))
         except OSError as error:
             raise UserError(
-                f"{named('checkpoint', place)} cannot be written ({reason(error)}); make room, and the same "
-                "command goes on from the one before"
+                f"{named('checkpoint', place)} cannot be written ({reason(error)}); free disk space and run the same "
+                "command again, which resumes from the checkpoint before it"
             ) from error
         self._sound = True
 
     def load_checkpoint(self, path: Any, map_location: Any = None, weights_only: bool | None = None) -> dict[str, Any]:
-        """Raises a UserError where neither the last nor the previous one can be read."""
+        """Loads a checkpoint. Raises a UserError if neither the last nor the previous one can be read."""
         last = Path(path)
         previous = last.with_name(PREVIOUS)
         if last == previous or not previous.is_file():
-            content = read_checkpoint(last, f"delete it {ANEW}")
+            content = read_checkpoint(last, f"delete it {RESTART}")
         else:
             try:
-                content = read_checkpoint(last, f"going on from {previous.name}")
+                content = read_checkpoint(last, f"resuming from {previous.name}")
             except UserError as error:
                 log.warning("%s", error)
-                return read_checkpoint(previous, f"nor can {last.name}: delete both {ANEW}")
+                return read_checkpoint(previous, f"neither can {last.name}: delete both {RESTART}")
         self._sound = last != previous
         return content
 
 
 def read_checkpoint(path: Path, remedy: str) -> dict[str, Any]:
-    """A checkpoint on the CPU. Nothing in it is ever executed, and its checksums must be right."""
+    """Loads a checkpoint to the CPU. Executes nothing in it and verifies its checksums."""
     require_file(path, "checkpoint", remedy)
     with reading(f"checkpoint {path}", remedy):
         refuse_compressed(path)
         refuse_damaged(path)
         content = torch.load(path, map_location="cpu", weights_only=True)
         if not isinstance(content, dict) or not content.keys() >= PARTS:
-            raise ValueError("it is none of a training")
+            raise ValueError("it is not a training checkpoint")
         return content
 
 
 @contextmanager
 def restoring(path: Path | None) -> Iterator[None]:
-    """Makes a sentence of what Lightning raises where a checkpoint does not fit the training that goes on from it."""
+    """Turns Lightning's errors into a UserError when a checkpoint does not fit the training that resumes from it."""
     try:
         yield
     except UserError:
@@ -92,6 +92,6 @@ def restoring(path: Path | None) -> Iterator[None]:
         if is_our_mistake(error) or not any(frame.name.startswith(("restore", "resume")) for frame in at_work):
             raise
         raise UserError(
-            f"{named('checkpoint', path)} does not fit this training ({reason(error)}); go on with the settings "
-            f"in the config.yaml beside it, or choose another output_dir"
+            f"{named('checkpoint', path)} does not fit this training ({reason(error)}); use the settings of the "
+            f"config.yaml next to it, or choose another output_dir"
         ) from error

@@ -17,19 +17,19 @@ from float_research.training.sequences import Sequences, Windows
 from float_research.types import Conditions
 
 GRID_POINTS = 11
-"""Of the sampling that the held-out figures look at: ten Euler steps."""
+"""Time grid of the held-out sampling: ten Euler steps."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class FlowObjective:
     """L1 on the vector field and on its differences along time, on optimal-transport paths.
 
-    `x_t = (1 - t) x_0 + t x_1`, `v = x_1 - x_0`, noise x_0 ~ N(0, 1), t uniform. Audio, reference and emotion are each
-    dropped with their probability, and the frames before the window with theirs, so that guidance can do without them.
-    Wav2Vec 2.0 stands still; its projection is trained along, as in the official split.
+    `x_t = (1 - t) x_0 + t x_1`, `v = x_1 - x_0`, noise x_0 ~ N(0, 1), t uniform. Audio, reference, emotion and previous
+    frames are each dropped with a probability of their own, for classifier-free guidance. Wav2Vec 2.0 is frozen; its
+    projection is trained, as in the official split.
 
-    Frame i of a window that knows the frames before it counts `1 + seam / 2^i`, so that windows join. The paper has no
-    such weight, which is `seam` 0.
+    Frame i of a window with previous frames has the weight `1 + seam / 2^i`, which smooths the seams between windows.
+    The paper has no such weight: `seam` 0.
     """
 
     sequences: Sequences
@@ -45,20 +45,20 @@ class FlowObjective:
     exports = trains
 
     def prepare(self, model: FloatModel) -> None:
-        """Blocks begin as identities and the field as zero (adaLN-Zero, arXiv 2212.09748)."""
+        """Initialises blocks as identities and the field as zero (adaLN-Zero, arXiv 2212.09748)."""
         with torch.no_grad():
             for name, parameter in model.fmt.named_parameters():
                 if "adaLN_modulation" in name or name.startswith("decoder.linear"):
                     parameter.zero_()
 
     def begin(self, model: FloatModel, trained: Set[str]) -> None:
-        """Nothing: earlier weights need no care."""
+        """Does nothing: carried-over weights need no adjustment."""
 
     def finish(self, model: FloatModel) -> None:
-        """Nothing: weights say it all."""
+        """Does nothing: there is nothing to fold into the weights."""
 
     def batch(self, key: BatchKey) -> BatchKey:
-        """Nothing ahead: windows need the frozen encoders, and what those said is remembered."""
+        """Prefetches nothing: windows need the frozen encoders, whose outputs are cached."""
         return key
 
     def losses(self, model: FloatModel, batch: BatchKey, device: torch.device) -> Terms:
@@ -87,7 +87,7 @@ class FlowObjective:
         }
 
     def metrics(self, model: FloatModel, batch: BatchKey, device: torch.device) -> Terms:
-        """Samples held-out windows: how widely they move, and how well the jaw follows the true performance's."""
+        """Samples held-out windows and measures their motion spread and the jaw's correlation with the truth."""
         windows = self.sequences(model, batch, device)
         everything = torch.ones(len(windows.motion), dtype=torch.bool, device=device)
         conditions = self.conditions(
@@ -118,7 +118,7 @@ class FlowObjective:
         emotion: Bool[Tensor, " b"],
         previous: Bool[Tensor, " b"],
     ) -> Conditions:
-        """The conditions of the windows, each kept where it says so and zeros elsewhere."""
+        """Builds the windows' conditions, zeroed where their mask is False."""
 
         def where(keep: Bool[Tensor, " b"], values: Float[Tensor, "b *rest"]) -> Float[Tensor, "b *rest"]:
             return values * keep.reshape(-1, *(1 for _ in values.shape[1:])).to(values.dtype)
@@ -136,5 +136,5 @@ class FlowObjective:
 
 
 def latents(model: FloatModel, coordinates: Float[Tensor, "*rows m"]) -> Float[Tensor, "*rows d"]:
-    """Motion latents `λ @ Q.T`. The directions stand still in this stage."""
+    """Returns motion latents `λ @ Q.T`. The directions are frozen in this stage."""
     return coordinates @ model.motion_autoencoder.dec.direction.basis.T.detach()

@@ -1,4 +1,4 @@
-"""A training's folder: empty, of a training, or refused; and one training in it at a time."""
+"""A training's output folder: accepted if empty or left by a training, and locked while one runs."""
 
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -14,26 +14,26 @@ from float_research.texts import read_yaml
 from float_research.tracking.record import CONFIG
 
 CODE = "code.json"
-"""The code that a training began or went on with."""
+"""Fingerprint of the code that last started or resumed the training."""
 LAST, PREVIOUS, WEIGHTS = "last.ckpt", "previous.ckpt", "weights.safetensors"
 PREVIEWS, CURVES = "previews", "curves"
 NAMES = frozenset({CONFIG, CODE, LAST, PREVIOUS, WEIGHTS, PREVIEWS, CURVES})
-"""What a training writes."""
+"""Names that a training writes."""
 SETTINGS = frozenset({"stage", "trainer", "average_decay", "checkpoint_every"})
-"""Which the config of a training has, and hardly another."""
+"""Keys that identify the config of a training."""
 LOCK = ".training.lock"
 FIRST = getattr(rank_zero_only, "rank", 0) == 0
-"""Whether this process stands for all: those of other devices find in the folder what this one writes."""
+"""Whether this is the rank-zero process, the only one that writes to the folder."""
 
 
 def require_training(folder: Path) -> None:
-    """Raises a UserError for a folder with files in it that no training left there."""
+    """Raises a UserError for a folder with files that no training wrote."""
     if FIRST:
         require_own(folder, "output_dir", is_training)
 
 
 def is_training(folder: Path) -> bool:
-    """Whether a training left this: its config says so, or there is a checkpoint and nothing foreign."""
+    """Whether a training wrote this folder: by its config, or by a checkpoint and no foreign files."""
     names = visible(folder)
     if names <= NAMES and names & {LAST, PREVIOUS}:
         return True
@@ -46,10 +46,10 @@ def is_training(folder: Path) -> bool:
 
 @contextmanager
 def occupied(folder: Path) -> Iterator[None]:
-    """Keeps a folder for this training, and clears away what killed ones left half-written.
+    """Locks a folder for this training and removes partial files of killed ones.
 
     Raises:
-        UserError: another training is at work there.
+        UserError: another training is running there.
     """
     if not FIRST:
         yield
@@ -61,5 +61,5 @@ def occupied(folder: Path) -> Iterator[None]:
 
 
 def newest(folder: Path) -> Path | None:
-    """The checkpoint to go on from. A training that was killed between two renames left the previous one alone."""
+    """Returns the checkpoint to resume from; a training killed between two renames leaves only the previous one."""
     return next((folder / name for name in (LAST, PREVIOUS) if (folder / name).is_file()), None)

@@ -1,4 +1,4 @@
-"""Weights of an earlier model, or of a smaller one, as the beginning of another."""
+"""Initialises a model with the weights of an earlier or smaller one."""
 
 import re
 from collections.abc import Mapping
@@ -14,13 +14,13 @@ ENCODER = re.compile(r"(motion_autoencoder\.enc\.net_app\.convs\.)(\d+)(\..+)")
 
 
 def carry_over(weights: Mapping[str, Tensor], model: FloatModel, source: str) -> tuple[set[str], int]:
-    """Copies every weight that has its place in the model; returns those places and the number of others.
+    """Copies every weight that fits the model; returns the copied names and the number of other parameters.
 
-    A motion auto-encoder for larger images has more levels. The decoder's are appended; the encoder begins with its
-    largest, so its residual blocks keep their distance from the end, and the first layer of all begins anew.
+    A motion auto-encoder for larger images has more levels. The decoder appends them; the encoder prepends them, so its
+    residual blocks are matched from the end and its first layer is not copied.
 
     Raises:
-        UserError: nothing fits.
+        UserError: no weight fits.
     """
     own = {canonical(name): parameter for name, parameter in model.state_dict().items()}
     added = _depth(own) - _depth(weights)
@@ -36,7 +36,7 @@ def carry_over(weights: Mapping[str, Tensor], model: FloatModel, source: str) ->
                 own[place].copy_(value)
                 taken.add(place)
     if not taken:
-        raise UserError(f"init_from={source} has no weight that fits the model; choose the model=… it was made for")
+        raise UserError(f"init_from={source} has no weight that fits the model; choose the model=… it was trained with")
     return taken, len(own) - len(taken)
 
 
@@ -45,7 +45,7 @@ def _depth(names: Mapping[str, Tensor]) -> int:
 
 
 def _moved(name: str, added: int) -> str | None:
-    """The name of a weight's place in a model with `added` more levels; None if it has none."""
+    """Returns a weight's name in a model with `added` more levels; None if it has no counterpart."""
     match = ENCODER.fullmatch(name)
     if match is None or added == 0:
         return name

@@ -1,4 +1,4 @@
-"""A training from built parts: begin or go on, fit, export."""
+"""Runs a training from built parts: start or resume, fit, export."""
 
 import warnings
 from collections.abc import Callable, Mapping, Sequence
@@ -15,7 +15,7 @@ from rich.console import Console
 
 from float_research.errors import UserError
 from float_research.inference.job import silence_lightning
-from float_research.models.checkpoint import earlier_tensors, existing
+from float_research.models.checkpoint import earlier_tensors, require_checkpoint
 from float_research.models.float_model import FloatModel
 from float_research.printing import say
 from float_research.sources import code, parts
@@ -35,16 +35,16 @@ EXPECTED = (
     "The dirpath has changed",
     r"Found \d+ module\(s\) in eval mode",
 )
-"""Warnings of Lightning's that say nothing here."""
+"""Lightning's warnings that do not apply here."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class TrainingJob:
-    """All parts of one training. `init_from` are files of weights, or folders with the two Hugging Face models; later
-    ones are laid over earlier ones. Weights whose names begin with one of `frozen` stand still.
+    """All parts of one training.
 
-    A folder that holds a `last.ckpt` goes on from there, to the same end as if it had never stopped. Among the
-    trainer's `plugins`, a CheckpointIO replaces ours.
+    `init_from`: weight files, or folders with the two Hugging Face models; later ones override earlier ones. `frozen`:
+    parameter-name prefixes to freeze. A folder with a `last.ckpt` resumes from it and ends with the same weights as an
+    uninterrupted training. A CheckpointIO among the trainer's `plugins` replaces ours.
     """
 
     build_model: Callable[[], FloatModel]
@@ -65,12 +65,12 @@ class TrainingJob:
     config: Mapping[str, Any]
 
     def run(self, console: Console) -> Path:
-        """Trains, and returns the path of the exported weights."""
+        """Trains and returns the path of the exported weights."""
         if not 0 <= self.average_decay < 1:
-            raise UserError(f"average_decay={self.average_decay} must lie in [0, 1); 0 is no averaging")
+            raise UserError(f"average_decay={self.average_decay} must be in [0, 1); 0 disables averaging")
         for file in self.init_from:
             if not Path(file).is_dir():
-                existing(Path(file), "give the weights.safetensors of an earlier training")
+                require_checkpoint(Path(file), "give the weights.safetensors of an earlier training")
         require_training(self.output_dir)
         silence_lightning()
         for expected in EXPECTED:
@@ -92,7 +92,7 @@ class TrainingJob:
         record.write_yaml(self.output_dir / record.CONFIG, self.config)
         last, weights = newest(self.output_dir), self.output_dir / WEIGHTS
         if last is not None:
-            self._tell_code(last, console)
+            self._report_code(last, console)
         made_by = {"sources": self._sources(), "git": git_state()}
         rank_zero_only(record.write_json)(self.output_dir / CODE, made_by)
         own = [] if any(isinstance(plugin, CheckpointIO) for plugin in self.plugins) else [WholeCheckpoints()]
@@ -104,20 +104,20 @@ class TrainingJob:
         with restoring(last):
             trainer.fit(module, ckpt_path=last, weights_only=True)
         if trainer.is_global_zero:
-            read_safetensors(weights, what="weights", remedy="run the same again, which exports them")
+            read_safetensors(weights, what="weights", remedy="run the same command again to export them")
             say(console, f"weights: {weights}")
 
     def _sources(self) -> str:
         return code(__name__, *parts(self.config))
 
-    def _tell_code(self, last: Path, console: Console) -> None:
-        """Says from what it goes on, and whether other code made that."""
+    def _report_code(self, last: Path, console: Console) -> None:
+        """Reports the checkpoint it resumes from, and whether other code wrote it."""
         try:
             made_by = read_mapping(self.output_dir / CODE).get("sources")
         except UserError:
             made_by = None
-        by = "" if made_by == self._sources() else ", which other code or other versions of packages made"
-        say(console, f"going on from {last}{by}")
+        by = "" if made_by == self._sources() else ", written by other code or other package versions"
+        say(console, f"resuming from {last}{by}")
 
     def _model(self, console: Console) -> FloatModel:
         lightning.seed_everything(self.seed, verbose=False)
@@ -126,13 +126,13 @@ class TrainingJob:
         trained: set[str] = set()
         for file in self.init_from:
             taken, fresh = carry_over(earlier_tensors(Path(file)), model, file)
-            say(console, f"{len(taken)} tensors from {file}, {fresh} others")
+            say(console, f"loaded {len(taken)} tensors from {file}; {fresh} keep their initial values")
             trained |= taken
         self.objective.begin(model, trained)
         return model
 
     def _callbacks(self, console: Console) -> list[Callback]:
-        """In the order in which they act: report, average, export; a checkpoint last of all."""
+        """Returns callbacks in the order in which they run: report, average, export, checkpoint."""
         return [
             *([Progress()] if self.progress else []),
             Report(self.output_dir / PREVIEWS, console),

@@ -14,22 +14,22 @@ def weighted_l1(a: Float[Tensor, "b c h w"], b: Float[Tensor, "b c h w"], weight
 
 
 def gradient_l1(a: Float[Tensor, "b c h w"], b: Float[Tensor, "b c h w"], weight: Float[Tensor, "b 1 h w"]) -> Tensor:
-    """L1 between the differences of neighbouring pixels, along x and along y: edges in their places."""
+    """L1 between image gradients (differences of neighbouring pixels) along x and along y."""
     error = a - b
     along_x = (error.diff(dim=-1).abs() * weight[..., 1:]).mean()
     return along_x + (error.diff(dim=-2).abs() * weight[..., 1:, :]).mean()
 
 
 def multiscale_l1(frames: Sequence[Tensor], target: Float[Tensor, "b c h w"]) -> Tensor:
-    """Mean L1 of smaller frames against the target brought to their sizes."""
+    """Mean L1 of smaller frames against the target resized to their sizes."""
     errors = [(frame - F.interpolate(target, size=frame.shape[-2:], mode="area")).abs().mean() for frame in frames]
     return torch.stack(errors).mean()
 
 
 def flow_l1(flows: Sequence[Tensor], grid: Float[Tensor, "b h w 2"], weight: Float[Tensor, "b 1 h w"]) -> Tensor:
-    """Mean L1 of each level's flow against the true sampling grid, where that holds.
+    """Mean L1 of each level's flow against the true sampling grid, weighted by where it is valid.
 
-    The decoder samples at its flow plus a base grid that runs corner to corner (see `models.motion_autoencoder.warp`).
+    The decoder samples at its flow plus a corner-to-corner base grid (see `models.motion_autoencoder.warp`).
     """
     errors = []
     for flow in flows:
@@ -49,7 +49,7 @@ def velocity_l1(a: Float[Tensor, "b l d"], b: Float[Tensor, "b l d"]) -> Tensor:
 
 
 def psnr_db(a: Tensor, b: Tensor, weight: Tensor | None = None) -> Tensor:
-    """Peak signal-to-noise ratio of each image in [-1, 1], `(b,)`, over all pixels or weighted ones."""
+    """Peak signal-to-noise ratio of each image in [-1, 1], `(b,)`, optionally with weighted pixels."""
     error = ((a.clamp(-1, 1) - b) / 2).square().mean(1, keepdim=True)
     weight = torch.ones_like(error) if weight is None else weight
     mean = (error * weight).flatten(1).sum(1) / weight.flatten(1).sum(1)

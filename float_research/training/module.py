@@ -1,4 +1,4 @@
-"""The one Lightning module of all stages: an objective, an optimiser, a schedule."""
+"""The Lightning module of all stages: an objective, an optimiser and a schedule."""
 
 import itertools
 import math
@@ -21,9 +21,9 @@ BuildOptimizer = Callable[[list[nn.Parameter]], Optimizer]
 
 
 class Batches(IterableDataset[tuple[int, Any]]):
-    """Endless numbered batches of training from `first` on, made by worker processes in turn.
+    """Endless stream of numbered training batches from `first` on, split among worker processes.
 
-    Each of `num_ranks` devices has its own: step n of rank r takes batch `n · num_ranks + r`.
+    With `num_ranks` devices, step n of rank r takes batch `n · num_ranks + r`.
     """
 
     def __init__(self, make: Callable[[BatchKey], Any], first: int, *, rank: int = 0, num_ranks: int = 1):
@@ -37,7 +37,7 @@ class Batches(IterableDataset[tuple[int, Any]]):
 
 
 class HeldOut(Dataset[Any]):
-    """The first held-out batches."""
+    """The first `num` held-out batches."""
 
     def __init__(self, make: Callable[[BatchKey], Any], num: int):
         self.make, self.num = make, num
@@ -49,20 +49,23 @@ class HeldOut(Dataset[Any]):
         return self.make(BatchKey(HELD_OUT, number))
 
 
-def as_it_is(batch: Any) -> Any:
-    """In place of PyTorch's conversion of what it thinks it knows."""
+def keep_batch(batch: Any) -> Any:
+    """Returns the batch unchanged, in place of PyTorch's default conversion."""
     return batch
 
 
 def warmup_cosine(step: int, warmup_steps: int, num_steps: int) -> float:
-    """Factor of the learning rate: up in a line over the warm-up, then down along half a cosine."""
+    """Returns the learning-rate factor: linear warm-up, then half a cosine down to zero."""
     if step < warmup_steps:
         return (step + 1) / warmup_steps
     return 0.5 + 0.5 * math.cos(math.pi * min((step - warmup_steps) / max(num_steps - warmup_steps, 1), 1.0))
 
 
 class Training(lightning.LightningModule):
-    """Trains what the objective names, but for the `frozen`. The rest stands still, its dropout included."""
+    """Trains the parameters that the objective names, except those with a `frozen` prefix.
+
+    Modules without trained parameters stay in eval mode, so their dropout is off.
+    """
 
     def __init__(
         self,
@@ -82,7 +85,7 @@ class Training(lightning.LightningModule):
         for prefix in frozen:
             if not any(name.startswith(prefix) for name, _ in model.named_parameters()):
                 raise UserError(
-                    f"frozen={prefix}: no weight's name begins so; names begin with {', '.join(objective.trains)}"
+                    f"frozen={prefix} matches no parameter; this stage trains {', '.join(objective.trains)}"
                 )
         for name, parameter in model.named_parameters():
             parameter.requires_grad_(name.startswith(tuple(objective.trains)) and not name.startswith(tuple(frozen)))
@@ -92,13 +95,13 @@ class Training(lightning.LightningModule):
     def train_dataloader(self) -> DataLoader[Any]:
         rank, num_ranks = self.trainer.global_rank, self.trainer.world_size
         batches = Batches(self.objective.batch, self.global_step, rank=rank, num_ranks=num_ranks)
-        return DataLoader(batches, batch_size=None, num_workers=self.num_workers, collate_fn=as_it_is)
+        return DataLoader(batches, batch_size=None, num_workers=self.num_workers, collate_fn=keep_batch)
 
     def val_dataloader(self) -> DataLoader[Any]:
-        return DataLoader(HeldOut(self.objective.batch, self.num_validation), batch_size=None, collate_fn=as_it_is)
+        return DataLoader(HeldOut(self.objective.batch, self.num_validation), batch_size=None, collate_fn=keep_batch)
 
     def transfer_batch_to_device(self, batch: Any, device: torch.device, dataloader_idx: int) -> Any:
-        """Leaves it to the objective, which knows what it is."""
+        """Leaves the transfer to the objective."""
         return batch
 
     def configure_optimizers(self) -> Any:
@@ -112,7 +115,7 @@ class Training(lightning.LightningModule):
     def training_step(self, batch: tuple[int, Any], batch_idx: int) -> Tensor:
         number, content = batch
         if number != self.global_step:
-            raise RuntimeError(f"batch {number} came at step {self.global_step}")
+            raise RuntimeError(f"received batch {number} at step {self.global_step}")
         terms = self.objective.losses(self.model, content, self.device)
         total = sum(terms.values(), start=next(iter(terms.values())) * 0)
         self.log("loss", total.detach(), prog_bar=True)

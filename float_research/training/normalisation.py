@@ -1,8 +1,8 @@
-"""Batch normalisation for an encoder that has none: in training only, folded into its weights at the end.
+"""Batch normalisation of the motion encoder during training, folded into its weights at the end.
 
-Portraits are much alike, so nearly all of an activation is the same in every one of them, and what differs, such as a
-jaw, gets hardly any gradient. Normalised (Ioffe and Szegedy 2015, arXiv 1502.03167), the encoder reads motion after a
-fifth of the steps; folded, it is the official architecture again.
+Portraits look much alike, so most of each activation is constant across them, and what differs, such as the jaw, gets
+hardly any gradient. With batch normalisation (Ioffe and Szegedy 2015, arXiv 1502.03167) the encoder learns motion in a
+fifth of the steps; once folded, it has the official architecture again.
 """
 
 from collections.abc import Iterator, Set
@@ -17,11 +17,11 @@ from float_research.models.motion_autoencoder import MotionEncoder
 
 PREFIX = "motion_autoencoder.enc."
 NUM_BATCHES = 64
-"""Whose statistics are folded into the exported encoder."""
+"""Batches whose statistics are folded into the exported encoder."""
 
 
 class Normalised(FusedLeakyReLU):
-    """An activation with batch normalisation before it, `leaky_relu(norm(x) + bias, 0.2) · sqrt(2)`."""
+    """Batch normalisation and activation: `leaky_relu(norm(x) + bias, 0.2) · sqrt(2)`."""
 
     def __init__(self, channels: int):
         super().__init__(channels)
@@ -32,14 +32,14 @@ class Normalised(FusedLeakyReLU):
 
 
 def _sequences(encoder: MotionEncoder) -> Iterator[tuple[str, nn.Sequential]]:
-    """Each convolution with an activation behind it: the name of its weight, and the sequence that both end."""
+    """Yields each sequence that ends in a convolution and an activation, with the name of the convolution's weight."""
     for name, module in encoder.named_modules():
         if isinstance(module, nn.Sequential) and isinstance(module[-1], FusedLeakyReLU):
             yield f"{name}.{len(module) - 2}.weight", module
 
 
 def normalise(encoder: MotionEncoder) -> None:
-    """Puts batch normalisations before all activations."""
+    """Inserts batch normalisation before all activations."""
     for _, sequence in list(_sequences(encoder)):
         sequence[-1] = Normalised(sequence.get_parameter(f"{len(sequence) - 1}.bias").shape[1])
 
@@ -53,9 +53,7 @@ def _normalised(encoder: MotionEncoder) -> Iterator[tuple[str, nn.Sequential, Eq
 
 @torch.no_grad()
 def keep_trained(encoder: MotionEncoder, trained: Set[str], images: Float[Tensor, "b 3 h w"]) -> None:
-    """Sets the norms behind weights that are `trained`, by their names in the whole model, so that on these images they
-    change nothing.
-    """
+    """Initialises the norms after `trained` weights (names in the whole model) as identities on these images."""
     for name, _, convolution, activation in _normalised(encoder):
         if PREFIX + name in trained:
             output = _output(encoder, convolution, images)
@@ -64,7 +62,7 @@ def keep_trained(encoder: MotionEncoder, trained: Set[str], images: Float[Tensor
 
 
 def _output(encoder: MotionEncoder, module: nn.Module, images: Float[Tensor, "b 3 h w"]) -> Tensor:
-    """What a module of the encoder makes of images."""
+    """Returns the output of one of the encoder's modules on images."""
     outputs: list[Tensor] = []
     hook = module.register_forward_hook(lambda _module, _inputs, output: outputs.append(output))
     encoder(images)
@@ -74,10 +72,10 @@ def _output(encoder: MotionEncoder, module: nn.Module, images: Float[Tensor, "b 
 
 @torch.no_grad()
 def fold(encoder: MotionEncoder, batches: Iterator[Float[Tensor, "b 3 h w"]]) -> None:
-    """Measures statistics anew, of NUM_BATCHES, and moves all norms into the weights before and the biases behind."""
+    """Measures statistics on NUM_BATCHES batches and folds all norms into the weights before and the biases after."""
     for _, _, _, activation in _normalised(encoder):
         activation.norm.reset_running_stats()
-        activation.norm.momentum = None  # a plain mean over the batches
+        activation.norm.momentum = None  # cumulative mean over the batches
     encoder.train()
     for images in islice(batches, NUM_BATCHES):
         encoder(images)

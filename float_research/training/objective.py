@@ -1,4 +1,4 @@
-"""What a stage of training wants of the model."""
+"""The interface of a training stage: its data, losses and metrics."""
 
 from collections.abc import Mapping, Sequence, Set
 from typing import Any, NamedTuple, Protocol, runtime_checkable
@@ -14,13 +14,13 @@ TRAINING, HELD_OUT = 0, 1
 
 
 class BatchKey(NamedTuple):
-    """Which batch: its number, in the stream of training or of held-out ones."""
+    """Identifies a batch by its number in the training or the held-out stream."""
 
     stream: int
     number: int
 
     def seed(self, *more: int) -> int:
-        """32 bits for each key and what else is given: as many as PyTorch's generator on the CPU looks at."""
+        """Returns a 32-bit seed of the key and `more`; PyTorch's CPU generator uses no more bits."""
         return int(np.random.SeedSequence((*self, *more)).generate_state(1)[0])
 
     def generator(self, *more: int) -> torch.Generator:
@@ -33,7 +33,7 @@ Terms = Mapping[str, Tensor]
 
 @runtime_checkable
 class Objective(Protocol):
-    """One stage. Prefixes say which parameters it changes, the others standing still, and which of them it exports."""
+    """A training stage. `trains` and `exports` are parameter-name prefixes; all other parameters are frozen."""
 
     @property
     def trains(self) -> Sequence[str]: ...
@@ -42,22 +42,22 @@ class Objective(Protocol):
     def exports(self) -> Sequence[str]: ...
 
     def prepare(self, model: FloatModel) -> None:
-        """Sets initial weights that differ from the layers' own, and adds what only training needs, such as a head."""
+        """Sets initial weights and adds training-only modules, such as a head."""
 
     def begin(self, model: FloatModel, trained: Set[str]) -> None:
-        """Called once weights of earlier trainings, by the names in `trained`, are in their places."""
+        """Called after the weights of earlier trainings, named in `trained`, have been loaded."""
 
     def finish(self, model: FloatModel) -> None:
-        """Takes off a copy of the trained model what only training needed and its weights do not say."""
+        """Folds training-only layers into the weights of a copy of the model, before the export."""
 
     def batch(self, key: BatchKey) -> Any:
-        """What worker processes make ahead of a step. The same key, the same batch."""
+        """Prepares a batch in a worker process. The same key gives the same batch."""
 
     def losses(self, model: FloatModel, batch: Any, device: torch.device) -> Terms:
-        """Weighted terms, whose sum is minimised."""
+        """Returns weighted loss terms; their sum is minimised."""
 
     def metrics(self, model: FloatModel, batch: Any, device: torch.device) -> Terms:
-        """Figures on a held-out batch."""
+        """Returns metrics on a held-out batch."""
 
     def preview(self, model: FloatModel, device: torch.device) -> Float[Tensor, "3 h w"] | None:
-        """A picture in [-1, 1] that tells how far training is, or None."""
+        """Returns an image in [-1, 1] that shows the progress of training, or None."""

@@ -1,4 +1,4 @@
-"""Pairs of portraits for the motion auto-encoder: who shall be seen, and how they shall move."""
+"""Pairs of portraits for the motion auto-encoder: a source for the identity, a driver for the motion."""
 
 from dataclasses import dataclass
 from typing import Protocol, runtime_checkable
@@ -18,7 +18,7 @@ from float_research.training.videos import VideoFolder
 
 @dataclass(frozen=True, kw_only=True)
 class Truth:
-    """What only a made world knows: motion numbers, the flow from source to target and where it holds."""
+    """Ground truth of synthetic pairs: motion parameters, the flow from source to target and where it is valid."""
 
     source_motion: Float[Tensor, "b m"]
     driving_motion: Float[Tensor, "b m"]
@@ -28,10 +28,10 @@ class Truth:
 
 @dataclass(frozen=True, kw_only=True)
 class Pairs:
-    """`target` shows the person of `source` in the motion of `driving`. Images lie in [-1, 1].
+    """A batch of pairs: `target` shows the person of `source` in the motion of `driving`. Images are in [-1, 1].
 
-    `expression` is near 1 around eyes and mouth, where errors count more; None where nobody knows. The first
-    `num_swapped` drivers are other people; the others are the target itself.
+    `expression` is near 1 around eyes and mouth, where errors weigh more; None if unknown. The first `num_swapped`
+    drivers show other people; the others are the target itself.
     """
 
     source: Float[Tensor, "b 3 h w"]
@@ -44,14 +44,17 @@ class Pairs:
 
 @runtime_checkable
 class Portraits(Protocol):
-    """The same key, the same batch: so a resumed run sees what it would have seen."""
+    """Produces pairs. The same key gives the same batch, so that a resumed training sees the same data."""
 
     def __call__(self, key: BatchKey, device: torch.device) -> Pairs: ...
 
 
 @dataclass(frozen=True, kw_only=True)
 class ToyPortraits:
-    """Rendered on the training device. `source_spread` scales the sources' motion: users give calm, frontal photos."""
+    """Renders pairs on the training device.
+
+    `source_spread` scales the motion of sources, because users give calm, frontal photos.
+    """
 
     size_px: int
     batch_size: int
@@ -61,7 +64,7 @@ class ToyPortraits:
     seed: int
 
     def __call__(self, key: BatchKey, device: torch.device) -> Pairs:
-        """The pairs of one batch. Held-out people are those of another stream of random numbers."""
+        """Renders one batch. Held-out people come from another stream of random numbers."""
         generator = key.generator(self.seed)
         num, num_swapped = self.batch_size, round(self.swapped * self.batch_size)
         people, others = sample_identities(num, generator), sample_identities(num, generator)
@@ -86,14 +89,14 @@ class ToyPortraits:
 
 @dataclass(frozen=True, kw_only=True)
 class VideoPortraits:
-    """Two frames of one video, anywhere in it."""
+    """Takes two random frames of one video."""
 
     videos: VideoFolder
     batch_size: int
     seed: int
 
     def __call__(self, key: BatchKey, device: torch.device) -> Pairs:
-        """The pairs of one batch."""
+        """Reads one batch."""
         generator, shots = np.random.default_rng(key.seed(self.seed)), self.videos.shots[key.stream]
         sources, targets = [], []
         for number in generator.integers(len(shots), size=self.batch_size):

@@ -1,6 +1,7 @@
-"""Reading motion from frames, learned from renders, where the truth is known.
+"""Regression of motion from frames, trained on renders with known motion.
 
-The motion encoder begins so: beside the decoder's, this signal is faint. And a network apart learns it to measure with.
+Pretrains the motion encoder, for which the reconstruction loss is only a weak signal, and trains the separate reader
+that measures generated frames.
 """
 
 from abc import ABC, abstractmethod
@@ -25,15 +26,15 @@ from float_research.training.objective import TRAINING, BatchKey, Terms
 BETA = 0.1
 NOISE = 0.03
 HELD_OUT_BATCH = 256
-"""Enough renders for an R²."""
+"""Renders per R² estimate."""
 CPU = torch.device("cpu")
 
 
 @dataclass(frozen=True, kw_only=True)
 class Reading(ABC):
-    """Smooth L1 between the motion numbers read and the true ones.
+    """Smooth L1 between the predicted and the true motion parameters.
 
-    Training renders are blurred by a random amount, and noise is added, because generated frames are softer.
+    Training renders are blurred by a random amount and noise is added, because generated frames are softer.
     """
 
     size_px: int
@@ -53,10 +54,13 @@ class Reading(ABC):
     def read(
         self, model: FloatModel, image: Float[Tensor, "b 3 h w"], neutral: Float[Tensor, "b 3 h w"]
     ) -> Float[Tensor, "b m"]:
-        """The motion numbers, and after them any others, which shall be zero. `neutral`: the people at rest."""
+        """Predicts the motion parameters, then any further outputs, whose target is zero.
+
+        `neutral` shows the people at rest.
+        """
 
     def batch(self, key: BatchKey) -> BatchKey:
-        """Nothing ahead: portraits are rendered where the model is."""
+        """Prefetches nothing: portraits are rendered on the model's device."""
         return key
 
     def losses(self, model: FloatModel, batch: BatchKey, device: torch.device) -> Terms:
@@ -81,7 +85,7 @@ class Reading(ABC):
     def portraits(
         self, key: BatchKey, num: int, device: torch.device
     ) -> tuple[Float[Tensor, "b 3 h w"], Float[Tensor, "b 3 h w"], Float[Tensor, "b m"]]:
-        """Renders of random people in random motion and at rest, and that motion."""
+        """Renders random people in random motion and at rest; returns both and the motion."""
         generator = key.generator(self.seed)
         people, motion = sample_identities(num, generator).to(device), sample_motions(num, generator).to(device)
         draw = torch.compile(render) if self.compiled and key.stream == TRAINING else render
@@ -92,7 +96,7 @@ class Reading(ABC):
 
 @dataclass(frozen=True, kw_only=True)
 class ReaderObjective(Reading):
-    """The reader that measures generated frames."""
+    """Trains the reader that measures generated frames."""
 
     trains: ClassVar[tuple[str, ...]] = ("reader.",)
 
@@ -100,10 +104,10 @@ class ReaderObjective(Reading):
         model.add_module("reader", MotionReader())
 
     def begin(self, model: FloatModel, trained: Set[str]) -> None:
-        """Nothing: earlier weights need no care."""
+        """Does nothing: carried-over weights need no adjustment."""
 
     def finish(self, model: FloatModel) -> None:
-        """Nothing: weights say it all."""
+        """Does nothing: there is nothing to fold into the weights."""
 
     def read(
         self, model: FloatModel, image: Float[Tensor, "b 3 h w"], neutral: Float[Tensor, "b 3 h w"]
@@ -114,7 +118,7 @@ class ReaderObjective(Reading):
 
 @dataclass(frozen=True, kw_only=True)
 class MotionObjective(Reading):
-    """The motion encoder, before the auto-encoder as a whole: coordinates λ are motion numbers × `coordinate_scale`."""
+    """Pretrains the motion encoder: coordinates λ are motion parameters × `coordinate_scale`."""
 
     coordinate_scale: float
 

@@ -1,4 +1,4 @@
-"""Optional terms that make frames look right where L1 is content with blur: features of VGG-19, and an adversary."""
+"""Optional losses against the blur of L1: a perceptual loss on VGG-19 features and an adversarial loss."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -14,22 +14,22 @@ from torch.func import functional_call
 from torch.nn.utils.parametrizations import spectral_norm
 
 from float_research.errors import UserError
-from float_research.models.checkpoint import REAL, existing, read_tensors
+from float_research.models.checkpoint import REAL, read_tensors, require_checkpoint
 
 POOL = 0
 VGG19 = (64, 64, POOL, 128, 128, POOL, 256, 256, 256, 256, POOL, 512, 512, 512, 512, POOL, 512)
 """Widths of the 3 × 3 convolutions up to conv5_1 (arXiv 1409.1556)."""
 COMPARED = (0, 2, 4, 8, 12)
-"""The convolutions whose outputs count: the first of each block."""
+"""Convolutions whose outputs are compared: the first of each block."""
 MEAN, STD = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)
 REMEDY = "give torchvision's vgg19 weights, such as vgg19-dcbb9e9d.pth"
 
 
 @dataclass(frozen=True, kw_only=True)
 class Perceptual:
-    """Mean L1 between VGG-19's features, at full, half and quarter size (LIA, arXiv 2203.09043, section 3.3).
+    """Mean L1 between VGG-19 features at `num_scales` sizes, each half the last (LIA, arXiv 2203.09043, section 3.3).
 
-    `file` holds torchvision's weights, which are the user's to get; None switches the term off.
+    `file`: torchvision's weights, which are not included; None disables the loss.
     """
 
     file: str | None
@@ -38,7 +38,7 @@ class Perceptual:
 
     def __post_init__(self) -> None:
         if self.file:
-            existing(Path(self.file), REMEDY)
+            require_checkpoint(Path(self.file), REMEDY)
 
     @cached_property
     def layers(self) -> list[tuple[Tensor, Tensor]]:
@@ -50,7 +50,7 @@ class Perceptual:
             for part, shape in (("weight", (after, before, 3, 3)), ("bias", (after,))):
                 value = tensors.get(f"{name}.{part}")
                 if value is None or value.shape != shape or value.dtype not in REAL:
-                    raise UserError(f"{self.file} does not hold the convolutions of VGG-19; {REMEDY}")
+                    raise UserError(f"{self.file} does not contain the convolutions of VGG-19; {REMEDY}")
         return [(tensors[f"{name}.weight"].float(), tensors[f"{name}.bias"].float()) for name in names]
 
     def __call__(self, made: Float[Tensor, "b 3 h w"], wanted: Float[Tensor, "b 3 h w"]) -> Tensor:
@@ -63,7 +63,7 @@ class Perceptual:
         return self.weight * torch.stack(terms).sum()
 
     def features(self, image: Float[Tensor, "b 3 h w"]) -> list[Tensor]:
-        """Outputs of the compared convolutions, after their ReLU, of an image in [-1, 1]."""
+        """Returns the outputs of the compared convolutions, after their ReLU, for an image in [-1, 1]."""
         mean, std = (torch.tensor(values, device=image.device)[:, None, None] for values in (MEAN, STD))
         x, outputs, convolutions = ((image + 1) / 2 - mean) / std, [], iter(enumerate(self.layers))
         for width in VGG19:
@@ -78,7 +78,7 @@ class Perceptual:
 
 
 def _places() -> list[int]:
-    """Places of the convolutions in torchvision's `features`: each is followed by a ReLU."""
+    """Returns the indices of the convolutions in torchvision's `features`, where a ReLU follows each."""
     places, index = [], 0
     for width in VGG19:
         if width != POOL:
@@ -88,7 +88,7 @@ def _places() -> list[int]:
 
 
 class Discriminator(nn.Sequential):
-    """A judge of patches (arXiv 1611.07004), spectrally normalised (arXiv 1802.05957): `(b, 1, h/8, w/8)`."""
+    """Patch discriminator (arXiv 1611.07004) with spectral normalisation (arXiv 1802.05957): `(b, 1, h/8, w/8)`."""
 
     def __init__(self, width: int):
         widths: Sequence[int] = (3, width, 2 * width, 4 * width)
@@ -100,9 +100,9 @@ class Discriminator(nn.Sequential):
 
 @dataclass(frozen=True, kw_only=True)
 class Adversarial:
-    """The hinge game (arXiv 1705.02894) as two terms of one sum, each with gradients for its own player only.
+    """Hinge GAN loss (arXiv 1705.02894) as two terms of one sum, each with gradients for its own network only.
 
-    A `weight` of 0 is no game.
+    A `weight` of 0 disables it.
     """
 
     weight: float
@@ -114,8 +114,8 @@ class Adversarial:
     def __call__(
         self, judge: nn.Module, made: Float[Tensor, "b 3 h w"], real: Float[Tensor, "b 3 h w"]
     ) -> tuple[Tensor, Tensor]:
-        """What the generator pays, and what the judge pays."""
-        standing = {name: parameter.detach() for name, parameter in judge.named_parameters()}
-        deceived = -functional_call(judge, standing, (made,)).mean()
+        """Returns the generator's loss and the discriminator's loss."""
+        frozen = {name: parameter.detach() for name, parameter in judge.named_parameters()}
+        deceived = -functional_call(judge, frozen, (made,)).mean()
         judged = F.relu(1 - judge(real)).mean() + F.relu(1 + judge(made.detach())).mean()
         return self.weight * deceived, judged

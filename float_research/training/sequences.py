@@ -30,10 +30,10 @@ ENCODED_TOGETHER = 16
 
 @dataclass(frozen=True, kw_only=True)
 class Windows:
-    """`n = p + l` frames each: `num_previous` and the window's. `first`: windows with nothing before them.
+    """A batch of windows of `n = p + l` frames: `num_previous` frames, then the window's.
 
-    `speech` are the outputs of all layers of Wav2Vec 2.0, `motion` and `reference` coordinates λ. `jaw` is the
-    coordinate that opens the jaw, where that is known.
+    `first`: windows at the start of a recording, without previous frames. `speech`: outputs of all layers of
+    Wav2Vec 2.0. `motion`, `reference`: coordinates λ. `jaw`: index of the coordinate that opens the jaw, if known.
     """
 
     speech: Float[Tensor, "b n k"]
@@ -46,7 +46,7 @@ class Windows:
 
 
 class Performance(NamedTuple):
-    """Speech and motion of one recording, and the motion of a portrait that might say it."""
+    """Speech and motion of one recording, and the motion of a reference portrait."""
 
     speech: Float[Tensor, "t k"]
     motion: Float[Tensor, "t m"]
@@ -56,7 +56,7 @@ class Performance(NamedTuple):
 
 @dataclass(frozen=True, kw_only=True)
 class Sequences(ABC):
-    """Windows of speech and motion. The same key, the same batch."""
+    """Produces windows of speech and motion. The same key gives the same batch."""
 
     batch_size: int
     chunking: Chunking
@@ -66,7 +66,7 @@ class Sequences(ABC):
     def perform(
         self, model: FloatModel, stream: int, generator: np.random.Generator, device: torch.device
     ) -> Performance:
-        """One performance, drawn from the stream."""
+        """Draws one performance from the stream."""
 
     @property
     def jaw(self) -> int | None:
@@ -74,7 +74,7 @@ class Sequences(ABC):
         return None
 
     def __call__(self, model: FloatModel, key: BatchKey, device: torch.device) -> Windows:
-        """The windows of one batch: of random performances, from their very beginning or from anywhere."""
+        """Returns one batch: windows at random positions of random performances, the start included."""
         generator = np.random.default_rng(key.seed(self.seed))
         performances, starts = [], []
         for _ in range(self.batch_size):
@@ -94,9 +94,9 @@ class Sequences(ABC):
         )
 
     def cut(self, rows: Float[Tensor, "t k"], start: int) -> Float[Tensor, "n k"]:
-        """The window from `start` with the frames before it; the last row again past the end, zeros before the start.
+        """Cuts the window at `start` and its previous frames.
 
-        So the sampler does it too.
+        Repeats the last frame past the end and puts zeros before the start, as the sampler does.
         """
         before = rows[max(start - self.chunking.previous_frames, 0) : start]
         window = rows[start : start + self.chunking.window_frames]
@@ -105,8 +105,10 @@ class Sequences(ABC):
         return torch.cat([empty, before, window, window[-1:].expand(missing, -1)])
 
 
-def heard(model: FloatModel, waveform: Waveform, num_frames: int, device: torch.device) -> tuple[Tensor, Tensor]:
-    """What the frozen encoders make of speech: `(t, k)` layers of Wav2Vec 2.0, `(e,)` emotion. On the CPU."""
+def encode_speech(
+    model: FloatModel, waveform: Waveform, num_frames: int, device: torch.device
+) -> tuple[Tensor, Tensor]:
+    """Runs the frozen encoders: `(t, k)` layers of Wav2Vec 2.0 and `(e,)` emotion probabilities, on the CPU."""
     normal = torch.from_numpy(normalise(waveform))[None].to(device)
     with torch.no_grad():
         speech = model.audio_encoder.layers(normal, num_frames)[0].float().cpu()
@@ -115,7 +117,7 @@ def heard(model: FloatModel, waveform: Waveform, num_frames: int, device: torch.
 
 @dataclass(frozen=True, kw_only=True)
 class Spoken:
-    """What a frozen model makes of an utterance, and the takes that were performed of it so far."""
+    """Outputs of the frozen encoders for an utterance, and its takes so far."""
 
     speech: Float[Tensor, "t k"]
     emotion: Float[Tensor, " e"]
@@ -125,12 +127,11 @@ class Spoken:
 
 @dataclass(frozen=True, kw_only=True)
 class ToySequences(Sequences):
-    """Performances of a corpus, `takes` of each utterance, in motion numbers: nothing needs to be rendered.
+    """Synthetic performances of a corpus, `takes` per utterance, as motion parameters: nothing is rendered.
 
-    Stage 1 taught the encoder to read these numbers as coordinates, times `coordinate_scale`. Even takes have the
-    emotion of the speech, and are told what the emotion encoder hears. Odd ones are told a label, whatever the speech
-    sounds like, and have that, so that a label outweighs the voice. What the frozen encoders make of an utterance is
-    kept in memory.
+    Stage 1 trains the encoder to read these parameters, times `coordinate_scale`, as coordinates. Even takes perform
+    the emotion of the speech, conditioned on the emotion encoder's output. Odd takes perform a random label and are
+    conditioned on it, so that a label overrides the voice. Encoder outputs are kept in memory.
     """
 
     folder: str
@@ -168,12 +169,12 @@ class ToySequences(Sequences):
         )
 
     def spoken(self, model: FloatModel, number: int, stream: int, device: torch.device) -> Spoken:
-        """An utterance as the frozen encoders hear it."""
+        """Returns the encoder outputs of an utterance, computed on first use."""
         key = (stream, number)
         if key not in self._spoken:
             waveform = self.entries[stream][number].load().waveform
             num_frames = num_video_frames(len(waveform), RATE_HZ, model.fps)
-            speech, emotion = heard(model, waveform, num_frames, device)
+            speech, emotion = encode_speech(model, waveform, num_frames, device)
             loud = loudness(torch.from_numpy(waveform), num_frames)
             self._spoken[key] = Spoken(speech=speech, emotion=emotion, loudness=loud)
         return self._spoken[key]
@@ -181,7 +182,7 @@ class ToySequences(Sequences):
     def take(
         self, model: FloatModel, number: int, take: int, stream: int, device: torch.device
     ) -> Float[Tensor, "t m"]:
-        """One performance of an utterance."""
+        """Returns one performance of an utterance, computed on first use."""
         spoken, entry = self.spoken(model, number, stream, device), self.entries[stream][number]
         if take not in spoken.takes:
             label = self.label(model, number, take, stream)
@@ -191,7 +192,7 @@ class ToySequences(Sequences):
         return spoken.takes[take]
 
     def label(self, model: FloatModel, number: int, take: int, stream: int) -> int | None:
-        """The number of the emotion that an odd take of an utterance shows; None for an even take."""
+        """Returns the emotion index that an odd take performs; None for an even take."""
         if take % 2 == 0:
             return None
         return BatchKey(stream, number).seed(self.seed, take, 3) % len(model.emotions)
@@ -199,10 +200,9 @@ class ToySequences(Sequences):
 
 @dataclass(frozen=True, kw_only=True)
 class VideoSequences(Sequences):
-    """Stretches of real videos, in the coordinates that the frozen motion encoder reads from their frames.
+    """Stretches of real videos; the frozen motion encoder reads the coordinates from their frames.
 
-    The emotion is what the emotion encoder hears. Everything the frozen encoders say is kept in memory: 4 bytes × (k +
-    m) a frame.
+    The emotion is the emotion encoder's output. All encoder outputs are kept in memory: 4 bytes × (k + m) per frame.
     """
 
     videos: VideoFolder
@@ -223,10 +223,10 @@ class VideoSequences(Sequences):
         return known._replace(reference=known.motion[int(generator.integers(len(known.motion)))])
 
     def read(self, model: FloatModel, shot: Shot, begin: int, length: int, device: torch.device) -> Performance:
-        """What the frozen encoders make of `length` frames from `begin` on."""
+        """Runs the frozen encoders on `length` frames from `begin` on."""
         samples = model.sampling_rate_hz / model.fps
         waveform = shot.waveform[int(begin * samples) : int((begin + length) * samples)]
-        speech, emotion = heard(model, waveform, length, device)
+        speech, emotion = encode_speech(model, waveform, length, device)
         coordinates = []
         with torch.no_grad():
             for numbers in torch.arange(begin, begin + length).split(ENCODED_TOGETHER):

@@ -1,6 +1,6 @@
-"""Stage 0: the audio encoder learns phones, the emotion encoder emotions.
+"""Stage 0: trains the audio encoder on phones and the emotion encoder on emotions.
 
-The official pipeline takes pretrained ones here.
+The official pipeline uses pretrained encoders instead.
 """
 
 from collections.abc import Sequence, Set
@@ -27,7 +27,7 @@ from float_research.training.objective import HELD_OUT, TRAINING, BatchKey, Term
 
 @dataclass(frozen=True, kw_only=True)
 class SpeechBatch:
-    """Crops of utterances, normalised, with the phone of each video frame and the emotion of each utterance."""
+    """Normalised crops of utterances, with a phone per video frame and an emotion per utterance."""
 
     waveform: Float[Tensor, "b s"]
     phones: Int[Tensor, "b t"]
@@ -57,7 +57,7 @@ class SpeechCrops:
         }
 
     def __call__(self, key: BatchKey) -> SpeechBatch:
-        """The crops of one batch."""
+        """Returns one batch of crops."""
         generator = np.random.default_rng(key.seed(self.seed))
         pool, num_samples = self.entries[key.stream], int(self.crop_s * RATE_HZ)
         waveforms, phones, labels = [], [], []
@@ -78,7 +78,7 @@ class SpeechCrops:
 
 
 def frame_phones(phones: tuple[Phone, ...], start_s: float, num_frames: int, fps: float) -> Int[np.ndarray, " t"]:
-    """The phone in the middle of each frame, as its place in `PHONES`; silence outside the utterance."""
+    """Returns the index in `PHONES` of the phone at the middle of each frame; silence outside the utterance."""
     middles = start_s + (np.arange(num_frames) + 0.5) / fps
     ends = np.array([phone.end_s for phone in phones])
     labels = np.array([PHONES.index(phone.label) for phone in phones] + [PHONES.index(SILENCE)])
@@ -87,7 +87,7 @@ def frame_phones(phones: tuple[Phone, ...], start_s: float, num_frames: int, fps
 
 @dataclass(frozen=True, kw_only=True)
 class PhoneObjective:
-    """Cross entropy of the phone in each video frame, from the last layer by a linear head that is not exported."""
+    """Cross entropy of the phone in each video frame, with a linear head on the last layer that is not exported."""
 
     speech: SpeechCrops
 
@@ -98,10 +98,10 @@ class PhoneObjective:
         model.add_module("phone_head", nn.Linear(model.audio_encoder.wav2vec2.config.hidden_size, len(PHONES)))
 
     def begin(self, model: FloatModel, trained: Set[str]) -> None:
-        """Nothing: earlier weights need no care."""
+        """Does nothing: carried-over weights need no adjustment."""
 
     def finish(self, model: FloatModel) -> None:
-        """Nothing: weights say it all."""
+        """Does nothing: there is nothing to fold into the weights."""
 
     def batch(self, key: BatchKey) -> SpeechBatch:
         return self.speech(key)
@@ -134,13 +134,13 @@ class EmotionObjective:
     exports = trains
 
     def prepare(self, model: FloatModel) -> None:
-        """Nothing: transformers' own initial weights."""
+        """Does nothing: keeps the initial weights of transformers."""
 
     def begin(self, model: FloatModel, trained: Set[str]) -> None:
-        """Nothing: earlier weights need no care."""
+        """Does nothing: carried-over weights need no adjustment."""
 
     def finish(self, model: FloatModel) -> None:
-        """Nothing: weights say it all."""
+        """Does nothing: there is nothing to fold into the weights."""
 
     def batch(self, key: BatchKey) -> SpeechBatch:
         return self.speech(key)

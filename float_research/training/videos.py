@@ -1,4 +1,4 @@
-"""Real talking-face videos: cut once to the face, then read at random."""
+"""Real talking-face videos, cropped to the face once and then read in random order."""
 
 import hashlib
 import logging
@@ -18,7 +18,7 @@ from torch import Tensor
 
 from float_research.data.audio import check_waveform, listen
 from float_research.data.face import Cropper
-from float_research.data.listing import listed
+from float_research.data.listing import list_files
 from float_research.errors import UserError, reading
 from float_research.files import alone, require_file
 from float_research.training.objective import HELD_OUT, TRAINING
@@ -30,16 +30,16 @@ log = logging.getLogger(__name__)
 SUFFIXES = frozenset({".mp4", ".mov", ".mkv", ".webm", ".avi", ".m4v"})
 FRAMES, OFFSETS, SPEECH = "frames.bin", "offsets.npy", "speech.npy"
 QUALITY = 95
-"""Of the JPEG frames."""
+"""JPEG quality of the stored frames."""
 MIN_FRAMES = 10
 CONVERT = "convert it to MP4"
 TO_BE_FOUND_IN = 25
-"""Frames from the start, one of which must show the face."""
+"""A face must be found in one of this many first frames."""
 
 
 @dataclass(frozen=True)
 class Shot:
-    """A prepared video: JPEG frames one after the other in a file, and mono speech."""
+    """A prepared video: JPEG frames concatenated in one file, and mono speech."""
 
     folder: Path
 
@@ -55,7 +55,7 @@ class Shot:
         return len(self.offsets) - 1
 
     def frame(self, number: int) -> Float[Tensor, "3 h w"]:
-        """One frame in [-1, 1]. Raises a UserError for a damaged one."""
+        """Reads one frame in [-1, 1]. Raises a UserError if it is damaged."""
         begin, end = self.offsets[number : number + 2].tolist()
         with (self.folder / FRAMES).open("rb") as file:
             file.seek(begin)
@@ -65,17 +65,17 @@ class Shot:
         return torch.from_numpy(pixels).permute(2, 0, 1).float() / 127.5 - 1
 
     def check(self, samples_per_frame: float) -> "Shot":
-        """Itself. Raises a UserError where files are missing, damaged, or do not belong together."""
-        with reading(f"prepared video {self.folder}", "it is made anew"):
+        """Returns itself. Raises a UserError if files are missing, damaged or inconsistent."""
+        with reading(f"prepared video {self.folder}", "preparing it again"):
             for name in (FRAMES, OFFSETS, SPEECH):
-                require_file(self.folder / name, "prepared video", "it is made anew")
+                require_file(self.folder / name, "prepared video", "preparing it again")
             offsets, speech = (np.lib.format.open_memmap(self.folder / name, "r") for name in (OFFSETS, SPEECH))
             if offsets.dtype != np.int64 or offsets.ndim != 1 or len(offsets) <= MIN_FRAMES:
-                raise ValueError(f"its frames begin at {offsets.dtype} {list(offsets.shape)}")
+                raise ValueError(f"its frame offsets are {offsets.dtype} {list(offsets.shape)}")
             if offsets[0] != 0 or (np.diff(offsets) <= 0).any():
-                raise ValueError("its frames do not follow each other")
+                raise ValueError("its frame offsets do not increase")
             if offsets[-1] > (size := (self.folder / FRAMES).stat().st_size):
-                raise ValueError(f"its frames end behind byte {size}")
+                raise ValueError(f"its frames end after byte {size}, the end of the file")
             num_samples = (len(offsets) - 1) * samples_per_frame
             if speech.dtype != np.float32 or speech.ndim != 1 or abs(len(speech) - num_samples) > 1:
                 raise ValueError(f"its speech is {speech.dtype} {list(speech.shape)}, not {num_samples:.0f} samples")
@@ -84,11 +84,11 @@ class Shot:
 
 @dataclass(frozen=True, kw_only=True)
 class VideoFolder:
-    """The videos of a folder at `fps` frames a second, cropped as inference crops portraits, sound as it hears it.
+    """The videos of a folder at `fps` frames per second, cropped and resampled as in inference.
 
-    The crop is found once a video, so that the head moves in it. Prepared videos are kept in `cache`, by everything
-    that they depend on. Files that cannot be used are named and left out. The share `held_out`, chosen by the hashes
-    of file names, at least one, never trains.
+    Each video has one fixed crop, so that the head moves within it. Prepared videos are cached in `cache`, keyed by
+    everything they depend on. Unusable files are logged and skipped. A share `held_out` of the videos, at least one,
+    selected by the hash of the file name, is never trained on.
     """
 
     folder: str
@@ -104,28 +104,28 @@ class VideoFolder:
         """The prepared videos of each stream.
 
         Raises:
-            UserError: fewer than two videos can be used.
+            UserError: fewer than two videos are usable.
         """
-        files, shots, skipped = listed(Path(self.folder), SUFFIXES, "data.folder"), {}, {}
+        files, shots, skipped = list_files(Path(self.folder), SUFFIXES, "data.folder"), {}, {}
         for file in files:
             try:
                 shots[file.name] = self.prepared(file)
             except UserError as error:
                 skipped[file.name] = str(error)
                 log.warning("skipped %s: %s", file.name, error)
-        log.info("%s: %d of %d videos can be used", self.folder, len(shots), len(files))
+        log.info("%s: %d of %d videos are usable", self.folder, len(shots), len(files))
         if len(shots) < 2:
             reason = f"; {next(iter(skipped.values()))}" if skipped else ""
             raise UserError(
-                f"data.folder={self.folder}: {len(shots)} of {len(files)} videos can be used, at least two are "
-                f"needed, one of them held out{reason}"
+                f"data.folder={self.folder}: {len(shots)} of {len(files)} videos are usable; training needs at least "
+                f"two, one of them held out{reason}"
             )
         names = sorted(shots, key=lambda name: hashlib.sha256(name.encode()).hexdigest())
         num = min(max(round(self.held_out * len(names)), 1), len(names) - 1)
         return {HELD_OUT: [shots[name] for name in names[:num]], TRAINING: [shots[name] for name in names[num:]]}
 
     def prepared(self, file: Path) -> Shot:
-        """A video's shot, from the cache or made now: whole or not at all, and by one process alone."""
+        """Returns a video's shot from the cache, preparing it atomically under a file lock if it is missing."""
         with reading(f"video {file}", CONVERT):
             status = file.stat()
             what = (str(file.resolve()), status.st_size, status.st_mtime_ns, self.face, self.size_px, self.fps, QUALITY)
@@ -141,7 +141,7 @@ class VideoFolder:
                 except UserError as error:
                     log.warning("%s", error)
                     shutil.rmtree(folder)
-            for left in Path(self.cache).glob(f".{key}*.part"):  # by a process that was killed
+            for left in Path(self.cache).glob(f".{key}*.part"):  # left by a killed process
                 shutil.rmtree(left)
             part.mkdir()
             try:
@@ -158,12 +158,12 @@ class VideoFolder:
         offsets = self.write_frames(file, folder / FRAMES)
         num_frames = min(len(offsets) - 1, int(len(waveform) * self.fps / self.sampling_rate_hz))
         if num_frames < MIN_FRAMES:
-            raise UserError(f"video {file} has {num_frames} frames with sound; at least {MIN_FRAMES} are needed")
+            raise UserError(f"video {file} has {num_frames} frames with sound; training needs at least {MIN_FRAMES}")
         np.save(folder / OFFSETS, np.array(offsets[: num_frames + 1], dtype=np.int64))
         np.save(folder / SPEECH, waveform[: int(num_frames * self.sampling_rate_hz / self.fps)])
 
     def write_frames(self, file: Path, output: Path) -> list[int]:
-        """Writes cropped frames; returns where each begins, and where the last ends."""
+        """Writes cropped frames; returns the byte offset of each and the end of the last."""
         offsets, crop, waiting = [0], None, []
         with output.open("wb") as written:
             for frame in read(file, self.fps):
@@ -176,7 +176,7 @@ class VideoFolder:
                             if len(waiting) < TO_BE_FOUND_IN:
                                 continue
                             raise UserError(f"video {file}: {error}") from error
-                    jpegs = [encoded(crop(earlier)) for earlier in waiting]
+                    jpegs = [encode_jpeg(crop(earlier)) for earlier in waiting]
                 for jpeg in jpegs:
                     offsets.append(offsets[-1] + written.write(jpeg))
                 waiting = []
@@ -186,13 +186,13 @@ class VideoFolder:
 
 
 def read(file: Path, fps: float) -> Iterator[Image]:
-    """A video's frames. What goes wrong with them is the file's fault, and what its reader does with them is not."""
+    """Yields a video's frames. Turns decoding errors, but not the consumer's errors, into a UserError."""
     with reading(f"video {file}", CONVERT):
         yield from read_frames_at(file, fps)
 
 
-def encoded(frame: Image) -> bytes:
-    """A frame as JPEG."""
+def encode_jpeg(frame: Image) -> bytes:
+    """Encodes a frame as JPEG."""
     done, jpeg = cv2.imencode(".jpg", cv2.cvtColor(frame, cv2.COLOR_RGB2BGR), [cv2.IMWRITE_JPEG_QUALITY, QUALITY])
     if not done:
         raise UserError("a frame could not be encoded as JPEG")

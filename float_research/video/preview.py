@@ -1,4 +1,4 @@
-"""Pictures that stand for a video: a sheet of its frames, and an animation without sound."""
+"""Previews of a video: a contact sheet of its frames, and an animation without sound."""
 
 import os
 from collections.abc import Sequence
@@ -14,11 +14,11 @@ from float_research.video.reader import count_frames, probe, read_frames
 
 GAP_PX = 2
 MAX_PIXELS = 200_000_000
-"""Of an animation in all: some 800 MB."""
+"""Limit on the pixels of all frames of an animation: about 800 MB."""
 
 
 def contact_sheet(video: Path, path: Path, *, rows: int, columns: int) -> Path:
-    """`rows × columns` frames at even distances, first and last included, in reading order."""
+    """Writes `rows × columns` evenly spaced frames, including the first and the last, in reading order."""
     frames = evenly(video, rows * columns)
     width, height = frames[0].size
     sheet = Pictures.new("RGB", (columns * (width + GAP_PX) - GAP_PX, rows * (height + GAP_PX) - GAP_PX), "white")
@@ -31,7 +31,7 @@ def contact_sheet(video: Path, path: Path, *, rows: int, columns: int) -> Path:
 
 
 def animation(video: Path, path: Path, *, every: int, quality: int) -> Path:
-    """Every `every`-th frame as an endless animated WebP, at the video's speed. `quality`: 0 to 100."""
+    """Writes every `every`-th frame as a looping animated WebP, at the video's speed. `quality`: 0 to 100."""
     settings = {"duration": round(1000 * every / probe(video).fps), "loop": 0, "quality": quality, "method": 6}
     frames: list[Picture] = []
     num_pixels = 0
@@ -39,19 +39,19 @@ def animation(video: Path, path: Path, *, every: int, quality: int) -> Path:
         frames.append(Pictures.fromarray(frame))
         num_pixels += frame.shape[0] * frame.shape[1]
         if num_pixels > MAX_PIXELS:
-            raise UserError(f"{named('video', video)} is too long for an animation; show fewer frames by --every")
+            raise UserError(f"{named('video', video)} is too long for an animation; use fewer frames with --every")
     if not frames:
-        raise UserError(f"{named('video', video)} holds no frames; give another")
+        raise UserError(f"{named('video', video)} has no frames; give another")
     with whole(path) as part:
         frames[0].save(part, format="WEBP", save_all=True, append_images=frames[1:], **settings)
     return path
 
 
 def evenly(video: Path, num: int) -> Sequence[Picture]:
-    """`num` frames at even distances, first and last included; some come twice where the video has fewer."""
+    """Reads `num` evenly spaced frames, including the first and the last; repeats some if the video has fewer."""
     last = count_frames(video) - 1
     if last < 0:
-        raise UserError(f"{named('video', video)} holds no frames; give another")
+        raise UserError(f"{named('video', video)} has no frames; give another")
     wanted = [round(i * last / max(num - 1, 1)) for i in range(num)]
     numbers = set(wanted)
     shown = {number: Pictures.fromarray(frame) for number, frame in enumerate(read_frames(video)) if number in numbers}
@@ -59,6 +59,6 @@ def evenly(video: Path, num: int) -> Sequence[Picture]:
 
 
 def require_free(path: Path) -> None:
-    """Raises a UserError where something has that name already."""
+    """Raises a UserError if the path exists."""
     if os.path.lexists(path):
         raise UserError(f"{printable(path, 1000)} exists; give another --output, or --overwrite to replace it")

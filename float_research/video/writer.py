@@ -1,4 +1,4 @@
-"""Streaming H.264 + AAC writer on PyAV: encodes frames and sound as they come; the file appears whole or not at all."""
+"""Streaming H.264 + AAC writer on PyAV: encodes frames and sound incrementally and writes the file atomically."""
 
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
@@ -17,7 +17,7 @@ from torch import Tensor
 from float_research.errors import UserError
 from float_research.files import Part
 from float_research.media import BOUNDS, Limits
-from float_research.sound import MONO, Block, mono_blocks, read_sound, resampled
+from float_research.sound import MONO, Block, mono_blocks, read_sound, resample_blocks
 from float_research.stopping import held
 from float_research.types import WHOLE, Excerpt, Waveform
 
@@ -27,19 +27,19 @@ COLOURS = {
     "color_primaries": ColorPrimaries.BT709,
     "color_trc": ColorTrc.BT709,
 }
-"""As players take a video to be that says nothing."""
+"""Limited-range BT.709, which players also assume for untagged videos."""
 MIN_FPS, MAX_FPS, TELEVISION = 1, 240, (24, 30, 60, 120)
-"""Frames a second; of the last, 1000/1001 is meant where one says 23.976, 29.97, 59.94 or 119.88."""
+"""Frame rates; 23.976, 29.97, 59.94 and 119.88 mean 1000/1001 of the television rates."""
 AAC_FRAME = 1024
-"""Samples that AAC encodes at a time."""
+"""Samples per AAC frame."""
 AAC_LAYOUTS = ("mono", "stereo", "2.1", "3.0", "4.0", "quad", "5.0", "5.0(side)", "5.1", "5.1(side)", "6.1", "7.1")
-"""FFmpeg's names of the channels that an AAC track keeps; of others it gets the mean."""
+"""FFmpeg's names of the channel layouts that AAC supports; for others see `aac_layout`."""
 USUAL_LAYOUTS = {2: "stereo", 6: "5.1", 8: "7.1"}
 
 
 @dataclass(frozen=True)
 class Recording:
-    """Sound for a video: an excerpt of a file, within limits, or a mono waveform with its rate in Hz."""
+    """Sound track of a video: an excerpt of a file, within limits, or a mono waveform with its rate in Hz."""
 
     source: Path | Waveform
     rate_hz: int = 0
@@ -47,7 +47,7 @@ class Recording:
     limits: Limits = BOUNDS
 
     def blocks(self) -> Iterator[Block]:
-        """Decoded a little at a time, by what the model hears as well."""
+        """Decodes the sound block by block, with the decoder that the model's input uses."""
         if isinstance(self.source, Path):
             return read_sound(self.source, self.excerpt, self.limits)
         return mono_blocks(self.source, self.rate_hz)
@@ -55,10 +55,12 @@ class Recording:
 
 @dataclass(frozen=True, kw_only=True)
 class H264:
-    """Encoder settings. `crf`: quality, 0 lossless to 51 worst. `audio_rate_hz`: None keeps 44.1 and 48 kHz. `fps`:
-    None is the model's frame rate; at another, motion is interpolated before it is decoded.
+    """Encoder settings.
 
-    The picture is BT.709 in limited range, and says so. The sound keeps the recording's channels.
+    `crf`: quality, 0 lossless to 51 worst. `audio_rate_hz`: None keeps 44.1 and 48 kHz. `fps`: None is the model's
+    frame rate; for another, motion is interpolated before decoding. `audio_bitrate_bps`: for each two channels.
+
+    The video is tagged as limited-range BT.709. The sound keeps the recording's channels.
     """
 
     crf: int
@@ -69,17 +71,17 @@ class H264:
 
     def __post_init__(self) -> None:
         if not 0 <= self.crf <= 51:
-            raise UserError(f"video.crf={self.crf} must lie between 0 (lossless) and 51 (worst)")
+            raise UserError(f"video.crf={self.crf} must be between 0 (lossless) and 51 (worst)")
         if self.fps is not None and not MIN_FPS <= self.fps <= MAX_FPS:
-            raise UserError(f"video.fps={self.fps} must be from {MIN_FPS} to {MAX_FPS}, or null for the model's")
+            raise UserError(f"video.fps={self.fps} must be from {MIN_FPS} to {MAX_FPS}, or null for the model's rate")
 
     def open(self, path: Path, *, fps: float, size_px: int, recording: Recording | None) -> "VideoWriter":
-        """A writer of square frames that will leave its file at `path`."""
+        """Returns a writer of square frames to `path`."""
         return VideoWriter(path, self, fps=fps, size_px=size_px, recording=recording)
 
 
 class VideoWriter:
-    """Writes beside its path and renames at `close`. As a context it closes on success and discards on an exception."""
+    """Writes to a temporary file and renames it in `close`. As a context, closes on success and discards on error."""
 
     def __init__(self, path: Path, settings: H264, *, fps: float, size_px: int, recording: Recording | None):
         self.path, self.rate = path, exact_rate(fps)
@@ -97,7 +99,7 @@ class VideoWriter:
 
     def _begin(self, settings: H264, size_px: int, recording: Recording | None) -> None:
         """Opens the file and its streams."""
-        name = str(self._part.path.absolute())  # a relative one with a colon would be an address
+        name = str(self._part.path.absolute())  # FFmpeg would take a relative path with a colon as an address
         self._container = av.open(name, "w", format="mp4", options={"movflags": "+faststart"})
         self._video = self._container.add_stream("libx264", rate=self.rate)
         self._video.width = self._video.height = size_px
@@ -114,7 +116,7 @@ class VideoWriter:
             self._sound = _sound(chain([first], blocks), layout.nb_channels, rate_hz)
 
     def write(self, frames: UInt8[Tensor, "l h w 3"]) -> None:
-        """Encodes RGB frames, and the sound that goes with them."""
+        """Encodes RGB frames and the sound of the same time."""
         for array in frames.cpu().numpy():
             rgb = av.VideoFrame.from_ndarray(array, format="rgb24")
             frame = rgb.reformat(format="yuv420p", dst_colorspace=Colorspace.ITU709, dst_color_range=ColorRange.MPEG)
@@ -124,7 +126,7 @@ class VideoWriter:
             self._write_sound(until_s=float(self.num_frames / self.rate))
 
     def close(self) -> None:
-        """Flushes, and moves the file to its place."""
+        """Flushes the encoders and renames the file to its path."""
         if self._container is None:
             return
         self._write_sound(until_s=float(self.num_frames / self.rate))
@@ -136,7 +138,7 @@ class VideoWriter:
         self._part.keep()
 
     def discard(self) -> None:
-        """Gives up and leaves nothing behind."""
+        """Closes and deletes the temporary file."""
         container, self._container = self._container, None
         try:
             if container is not None:
@@ -161,7 +163,7 @@ class VideoWriter:
             raise
 
     def _write_sound(self, until_s: float) -> None:
-        """Encodes sound up to a time, and no further than that by more than a frame of AAC."""
+        """Encodes sound up to a time, exceeding it by at most one AAC frame."""
         while self._sound is not None and self.num_samples < until_s * self._audio.rate:
             samples = next(self._sound, None)
             if samples is None:
@@ -174,7 +176,7 @@ class VideoWriter:
 
 
 def exact_rate(fps: float) -> Fraction:
-    """Frames a second. 29.97 and its like are what television means by them, 30000/1001."""
+    """Returns the frame rate as a fraction, with 29.97 and similar rates as 30000/1001 etc."""
     for whole in TELEVISION:
         if abs(fps - whole / 1.001) < 0.005:
             return Fraction(whole * 1000, 1001)
@@ -182,23 +184,23 @@ def exact_rate(fps: float) -> Fraction:
 
 
 def aac_layout(block: Block) -> str:
-    """The channels as they are named, or as so many usually are; one for those that AAC has no place for."""
+    """Returns the channel layout if AAC supports it, else the usual layout of that many channels, else mono."""
     return block.layout if block.layout in AAC_LAYOUTS else USUAL_LAYOUTS.get(len(block.samples), MONO)
 
 
 def aac_rate_hz(rate_hz: int) -> int:
-    """44.1 or 48 kHz, whichever a recording's rate is a part or a multiple of; 48 kHz for any other."""
+    """Returns 44.1 kHz for multiples of 11.025 kHz, else 48 kHz."""
     return 44100 if rate_hz % 11025 == 0 else 48000
 
 
 def _sound(blocks: Iterable[Block], num_channels: int, rate_hz: int) -> Iterator[np.ndarray]:
-    """Samples `(c, s)` for AAC, a frame of it at a time. A block of other channels becomes their mean, in all."""
+    """Yields samples `(c, s)`, one AAC frame at a time. A block with other channels is replaced by their mean."""
     alike = (
         block if len(block.samples) == num_channels else block._replace(samples=np.tile(block.mono, (num_channels, 1)))
         for block in blocks
     )
     left = np.zeros((num_channels, 0), dtype=np.float32)
-    for samples in resampled(alike, rate_hz):
+    for samples in resample_blocks(alike, rate_hz):
         left = np.concatenate([left, samples], axis=1)
         whole = left.shape[1] - left.shape[1] % AAC_FRAME
         yield from (np.ascontiguousarray(left[:, i : i + AAC_FRAME]) for i in range(0, whole, AAC_FRAME))

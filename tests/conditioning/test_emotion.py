@@ -11,7 +11,7 @@ SPEECH = Speech(waveform=torch.arange(16000 * 4)[None].float(), num_frames=100, 
 
 
 def predict(waveform: torch.Tensor) -> torch.Tensor:
-    """An emotion that grows with time: the middle of what is heard, in seconds."""
+    """Predicts an emotion that grows with time: the middle of the waveform, in seconds."""
     middle = waveform.mean(dim=1, keepdim=True) / 16000
     return torch.cat([middle, 1 - middle, torch.zeros(1, 1)], dim=1)
 
@@ -31,7 +31,7 @@ def test_a_blend_sums_to_one() -> None:
     assert weights[7].tolist() == [0.25, 0, 0.75]
 
 
-def test_no_emotion_is_the_unconditional_row() -> None:
+def test_no_emotion_is_the_unconditional_branch() -> None:
     assert NoEmotion(emotions=EMOTIONS)(SPEECH, predict).abs().sum() == 0
 
 
@@ -65,12 +65,12 @@ def test_windows_follow_the_speech() -> None:
         (Blend, {"blend": {"sad": 0.0}}, "not all zero"),
         (Blend, {"blend": {"sad": float("nan")}}, "finite"),
         (Keyframes, {"keyframes": []}, "at least one"),
-        (Keyframes, {"keyframes": [{"time_s": 1, "emotion": "sad"}] * 2}, "strictly rising"),
+        (Keyframes, {"keyframes": [{"time_s": 1, "emotion": "sad"}] * 2}, "strictly increasing"),
         (Keyframes, {"keyframes": [{"time": 1, "emotion": "sad"}]}, "keys time_s and emotion"),
         (Keyframes, {"keyframes": [{"time_s": 1, "emotion": "bored"}]}, "'bored' is unknown"),
     ],
 )
-def test_settings_that_make_no_sense_are_refused(kind: Any, settings: dict[str, Any], message: str) -> None:
+def test_invalid_settings_are_rejected(kind: Any, settings: dict[str, Any], message: str) -> None:
     with pytest.raises(UserError, match=message):
         kind(emotions=EMOTIONS, **settings)
 

@@ -18,7 +18,7 @@ SPEECH, RATE_HZ = soundfile.read(example("speech"), dtype="float32")
 
 
 def encode(path: Path, codec: str, rate_hz: int, samples: np.ndarray = SPEECH) -> None:
-    """Writes speech as libsndfile cannot."""
+    """Writes speech in formats that libsndfile does not support."""
     with av.open(str(path), "w") as container:
         stream = container.add_stream(codec, rate=rate_hz, layout="mono")
         resampler = av.AudioResampler(format=stream.format, layout="mono", rate=rate_hz, frame_size=960)
@@ -33,7 +33,7 @@ def encode(path: Path, codec: str, rate_hz: int, samples: np.ndarray = SPEECH) -
 @pytest.mark.parametrize(
     "name", ["a.wav", "a.flac", "a.mp3", "a.ogg", "a.m4a", "a.webm", "a.opus", "stereo.wav", "fast.wav"]
 )
-def test_every_format_is_the_same_speech(name: str, tmp_path: Path) -> None:
+def test_every_format_gives_the_same_speech(name: str, tmp_path: Path) -> None:
     path = tmp_path / name
     if name == "stereo.wav":
         soundfile.write(path, np.stack([SPEECH * 1.5, SPEECH * 0.5], axis=1), RATE_HZ, subtype="FLOAT")
@@ -52,7 +52,7 @@ def test_every_format_is_the_same_speech(name: str, tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("rate_hz", [8000, 22050, 44100, 48000])
 @pytest.mark.parametrize("num_samples", [1, 100, 48001, 300007])
-def test_resampled_blocks_are_sample_by_sample_what_librosa_makes(rate_hz: int, num_samples: int) -> None:
+def test_resampled_blocks_match_librosa(rate_hz: int, num_samples: int) -> None:
     waveform = np.random.default_rng(0).standard_normal(num_samples).astype(np.float32)
     whole = librosa.resample(waveform, orig_sr=rate_hz, target_sr=16000)
     assert len(whole) == math.ceil(num_samples * 16000 / rate_hz)
@@ -60,7 +60,7 @@ def test_resampled_blocks_are_sample_by_sample_what_librosa_makes(rate_hz: int, 
 
 
 @pytest.mark.parametrize("size", [7, 64, 1000])
-def test_recordings_end_to_end_are_found_wherever_a_piece_of_the_file_ends(
+def test_concatenated_recordings_are_found_across_chunk_borders(
     size: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     path = tmp_path / "a.mp3"
@@ -73,9 +73,7 @@ def test_recordings_end_to_end_are_found_wherever_a_piece_of_the_file_ends(
 
 
 @pytest.mark.parametrize("suffix", [".wav", ".m4a"])
-def test_a_long_recording_takes_no_memory_that_grows_with_it(
-    suffix: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_a_long_recording_needs_constant_memory(suffix: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     path = tmp_path / f"a{suffix}"
     samples = np.resize(SPEECH, 120 * RATE_HZ)
     if suffix == ".wav":
@@ -116,16 +114,14 @@ def test_frames_are_rounded_up(samples: int, frames: int) -> None:
     ],
 )
 @pytest.mark.parametrize("rate_hz", [16000, 44100])
-def test_audio_that_no_video_can_be_made_from_is_refused(
-    waveform: np.ndarray, message: str, rate_hz: int, tmp_path: Path
-) -> None:
+def test_unusable_audio_is_rejected(waveform: np.ndarray, message: str, rate_hz: int, tmp_path: Path) -> None:
     path = tmp_path / "a.wav"
     soundfile.write(path, waveform.astype(np.float32), rate_hz, subtype="FLOAT")
     with pytest.raises(UserError, match=message):
         check_waveform(listen(path, 16000).waveform, name=str(path), sampling_rate_hz=16000, fps=25.0)
 
 
-def test_what_is_no_audio_is_refused(tmp_path: Path) -> None:
+def test_files_without_audio_are_rejected(tmp_path: Path) -> None:
     (tmp_path / "a.wav").write_text("hello")
     with pytest.raises(UserError, match=r"a\.wav cannot be read"):
         listen(tmp_path / "a.wav", 16000)

@@ -41,25 +41,25 @@ def test_a_pair_is_named_after_its_files() -> None:
     assert clip.id == "me_you-a_b"
 
 
-def test_a_grid_is_every_portrait_with_every_recording(tmp_path: Path) -> None:
+def test_a_grid_pairs_every_portrait_with_every_recording(tmp_path: Path) -> None:
     for name in ("i/b.png", "i/a.JPG", "i/notes.txt", "s/x.wav", "s/y.flac"):
         (tmp_path / name).parent.mkdir(exist_ok=True)
         (tmp_path / name).touch()
     grid = Grid(track=None, channel=None, images=str(tmp_path / "i"), audios=str(tmp_path / "s"))
     assert [clip.id for clip in grid.clips()] == ["a-x", "b-x", "a-y", "b-y"]
-    assert grid.notes() == ["left out of data.images: 1 without a picture (notes.txt)"]
+    assert grid.notes() == ["data.images: skipped 1 without a picture (notes.txt)"]
     (tmp_path / "i" / "a.png").touch()
     with pytest.raises(UserError, match="'a-x' occurs more than once"):
         Grid(track=None, channel=None, images=str(tmp_path / "i"), audios=str(tmp_path / "s")).clips()
     with pytest.raises(UserError, match="not a folder"):
         Grid(track=None, channel=None, images=str(tmp_path / "none"), audios=str(tmp_path / "s")).clips()
     (tmp_path / "empty").mkdir()
-    with pytest.raises(UserError, match=r"data\.audios=.*empty holds no recording"):
+    with pytest.raises(UserError, match=r"data\.audios=.*empty contains no recording"):
         Grid(track=None, channel=None, images=str(tmp_path / "i"), audios=str(tmp_path / "empty")).clips()
 
 
-def test_a_grid_takes_files_by_what_they_hold(tmp_path: Path, portrait: Path, speech: Callable[[float], Path]) -> None:
-    """In one folder for both; nothing that systems hide counts, and what is neither is named."""
+def test_a_grid_recognises_files_by_content(tmp_path: Path, portrait: Path, speech: Callable[[float], Path]) -> None:
+    """Uses one folder for both; hidden and system files are ignored, other files are named."""
     for name in ("face", "face.wav.bak", "other.jpe"):
         shutil.copy(portrait, tmp_path / name)
     for name in ("one.wma", "two"):
@@ -73,12 +73,12 @@ def test_a_grid_takes_files_by_what_they_hold(tmp_path: Path, portrait: Path, sp
     assert {clip.image.name for clip in clips} == {"face", "face.wav.bak", "other.jpe"}
     assert {clip.audio.name for clip in clips} == {"one.wma", "two"}
     assert grid.notes() == [
-        f"left out of {setting}: 3 without a {kind} (gone.png, notes.txt, old)"
+        f"{setting}: skipped 3 without a {kind} (gone.png, notes.txt, old)"
         for setting, kind in (("data.images", "picture"), ("data.audios", "recording"))
     ]
     (tmp_path / "sounds").mkdir()
     shutil.copy(tmp_path / "two", tmp_path / "sounds")
-    with pytest.raises(UserError, match=r"data\.images=.*sounds holds no picture \(1 left out: two\)"):
+    with pytest.raises(UserError, match=r"data\.images=.*sounds contains no picture \(skipped 1: two\)"):
         Grid(track=None, channel=None, images=str(tmp_path / "sounds"), audios=str(tmp_path)).clips()
 
 
@@ -91,10 +91,10 @@ def test_a_manifest_may_come_from_any_spreadsheet(encoding: str, delimiter: str,
     (clip,) = manifest.clips()
     assert (clip.image.name, clip.audio.name) == ("Jürgen.png", "é.wav")
     assert len(manifest.notes()) == (encoding == "cp1252")
-    assert all("clips.csv is no UTF-8 and was read as cp1252" in note for note in manifest.notes())
+    assert all("clips.csv is not UTF-8 and was read as cp1252" in note for note in manifest.notes())
 
 
-def test_a_row_may_choose_for_its_clip(tmp_path: Path) -> None:
+def test_a_row_may_set_options_of_its_clip(tmp_path: Path) -> None:
     path = tmp_path / "clips.csv"
     path.write_text(
         "image,audio,id,start_s,end_s,seed,crop,face\n"
@@ -109,7 +109,7 @@ def test_a_row_may_choose_for_its_clip(tmp_path: Path) -> None:
     assert (three.excerpt, three.crop) == (Excerpt(end_s=3), (1, 2, 3, 4))
 
 
-def test_a_crop_is_the_picture_that_the_model_gets(loader: ClipLoader, tmp_path: Path) -> None:
+def test_a_given_crop_is_applied(loader: ClipLoader, tmp_path: Path) -> None:
     image = np.zeros((60, 100, 3), np.uint8)
     image[20:40, 50:70] = (10, 200, 30)
     PillowImage.fromarray(image).save(tmp_path / "a.png")
@@ -119,13 +119,13 @@ def test_a_crop_is_the_picture_that_the_model_gets(loader: ClipLoader, tmp_path:
     assert crop.shape == (64, 64, 3)
     assert face == {"detector": "given", "left": 50, "top": 20, "right": 70, "bottom": 40}
     wide = loader.portrait(dataclasses.replace(clip, crop=(50, 25, 70, 35)))[0]
-    assert (wide == (10, 200, 30)).all(), "made square about its middle"
+    assert (wide == (10, 200, 30)).all(), "extended to a square around its centre"
     edge = loader.portrait(dataclasses.replace(clip, crop=(0, 0, 100, 60)))[0]
     assert edge.shape == (64, 64, 3), "black outside the image"
     for outside in ((50, 20, 101, 40), (0, 0, 100, 61)):
-        with pytest.raises(UserError, match=r"a\.png: the crop .* does not lie inside its 100 × 60 pixels"):
+        with pytest.raises(UserError, match=r"a\.png: the crop .* exceeds the image of 100 × 60 pixels"):
             loader.portrait(dataclasses.replace(clip, crop=outside))
-        with pytest.raises(UserError, match="does not lie inside"):
+        with pytest.raises(UserError, match="exceeds the image"):
             loader.probe(dataclasses.replace(clip, crop=outside), Once())
 
 
@@ -136,14 +136,14 @@ class Two(FaceCropper):
         return [Box(10, 10, 50, 50, 0.9), Box(100, 100, 200, 200, 0.8)]
 
 
-def test_a_face_is_chosen_by_its_index(loader: ClipLoader, portrait: Path) -> None:
+def test_a_face_is_selected_by_index(loader: ClipLoader, portrait: Path) -> None:
     two = dataclasses.replace(loader, face=Two(margin=1.6, min_score=0.5, select="largest"))
     clip = Clip(id="a", image=portrait, audio=portrait)
     lefts = [two.portrait(dataclasses.replace(clip, face=face))[1]["left"] for face in (None, 0, 1)]
     assert lefts == [100, 10, 100]
-    with pytest.raises(UserError, match="face 2 is asked for, and two found 2, counted from 0"):
+    with pytest.raises(UserError, match="face 2 does not exist: two found 2 \\(indices start at 0\\)"):
         two.portrait(dataclasses.replace(clip, face=2))
-    with pytest.raises(UserError, match="face=none finds no faces"):
+    with pytest.raises(UserError, match="face=none detects no faces"):
         loader.portrait(dataclasses.replace(clip, face=0))
 
 
@@ -158,27 +158,27 @@ def test_a_manifest_gives_ids_and_emotions(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("content", "message"),
     [
-        ("image,sound\n", "columns image, sound; needed are image and audio"),
+        ("image,sound\n", "columns image, sound; it needs image and audio"),
         ("image,audio,mood\n", "columns image, audio, mood"),
         ("image,audio\na.png,\n", "line 2"),
         ("image,audio,id\na.png,a.wav,x\nb.png,b.wav,x\n", "more than once"),
         ("", "columns none"),
         ("image,audio\n", "has no rows"),
         ("image,audio,image\na,b,c\n", "columns image, audio, image; .* each once"),
-        ("image,audio\na.png,a.wav,b.wav\n", "line 2: it has more values than there are columns"),
-        ("image,audio,start_s\na,b,-1\n", "line 2: start_s='-1' is no number of seconds from 0 on"),
-        ("image,audio,end_s\na,b,inf\n", "line 2: end_s='inf' is no number of seconds"),
-        ("image,audio,start_s\na,b,nan\n", "line 2: start_s='nan' is no number of seconds"),
-        ("image,audio,start_s,end_s\na,b,,\nc,d,2,2\n", "line 3: end_s=2 must come after start_s=2"),
-        ("image,audio,seed\na,b,1.5\n", "line 2: seed='1.5' is no whole number from 0 to 9007199254740992"),
-        ("image,audio,seed\na,b,99999999999999999999\n", "is no whole number"),
-        ("image,audio,face\na,b,-1\n", "line 2: face='-1' is no whole number from 0 on"),
-        ('image,audio,crop\na,b,"0,0,9"\n', "line 2: crop='0,0,9' is no box left,top,right,bottom"),
-        ('image,audio,crop\na,b,"0,5,9,5"\n', "is no box"),
+        ("image,audio\na.png,a.wav,b.wav\n", "line 2: it has more values than columns"),
+        ("image,audio,start_s\na,b,-1\n", "line 2: start_s='-1' is not a non-negative number of seconds"),
+        ("image,audio,end_s\na,b,inf\n", "line 2: end_s='inf' is not a non-negative number"),
+        ("image,audio,start_s\na,b,nan\n", "line 2: start_s='nan' is not a non-negative number"),
+        ("image,audio,start_s,end_s\na,b,,\nc,d,2,2\n", "line 3: end_s=2 must be greater than start_s=2"),
+        ("image,audio,seed\na,b,1.5\n", "line 2: seed='1.5' is not a whole number from 0 to 9007199254740992"),
+        ("image,audio,seed\na,b,99999999999999999999\n", "is not a whole number"),
+        ("image,audio,face\na,b,-1\n", "line 2: face='-1' is not a whole number, at least 0"),
+        ('image,audio,crop\na,b,"0,0,9"\n', "line 2: crop='0,0,9' is not a box left,top,right,bottom"),
+        ('image,audio,crop\na,b,"0,5,9,5"\n', "is not a box"),
         ("image,audio,crop,face\na,b,0 0 9 9,0\n", "line 2: crop and face exclude each other"),
     ],
 )
-def test_a_manifest_that_makes_no_sense_is_refused(content: str, message: str, tmp_path: Path) -> None:
+def test_an_invalid_manifest_is_rejected(content: str, message: str, tmp_path: Path) -> None:
     (tmp_path / "clips.csv").write_text(content)
     with pytest.raises(UserError, match=message):
         Manifest(track=None, channel=None, file=str(tmp_path / "clips.csv")).clips()
@@ -188,13 +188,13 @@ def test_a_manifest_that_makes_no_sense_is_refused(content: str, message: str, t
     ("content", "message"),
     [
         (b"image,audio\n" + b"a" * 200_000 + b",b.wav\n", "cannot be read .*field larger"),
-        (b"x" * 100_000 + b",audio\n", "has the columns x{300}…; needed"),
+        (b"x" * 100_000 + b",audio\n", "has the columns x{300}…; it needs"),
         (bytes(range(256)) * 40, "cannot be read"),
         (b"\x89PNG\r\n\x1a\n" + bytes(300), "cannot be read"),
         (b"image,audio\n" + b"a,b\n" * 5_000_000, "more than 20,000,000 bytes"),
     ],
 )
-def test_a_hostile_manifest_ends_in_one_short_sentence(content: bytes, message: str, tmp_path: Path) -> None:
+def test_a_hostile_manifest_is_one_short_error(content: bytes, message: str, tmp_path: Path) -> None:
     (tmp_path / "clips.csv").write_bytes(content)
     with pytest.raises(UserError, match=message) as told:
         Manifest(track=None, channel=None, file=str(tmp_path / "clips.csv")).clips()
@@ -202,14 +202,14 @@ def test_a_hostile_manifest_ends_in_one_short_sentence(content: bytes, message: 
     assert len(str(told.value)) < 1000
 
 
-def test_a_manifest_is_a_regular_file(tmp_path: Path) -> None:
+def test_a_manifest_must_be_a_regular_file(tmp_path: Path) -> None:
     os.mkfifo(tmp_path / "pipe.csv")
     for name, problem in (("pipe.csv", "is not a regular file"), (".", "is a folder")):
         with pytest.raises(UserError, match=f"{problem}; give a CSV file"):
             Manifest(track=None, channel=None, file=str(tmp_path / name)).clips()
 
 
-def test_a_manifest_names_files_that_do_not_hang_a_run(loader: ClipLoader, tmp_path: Path, portrait: Path) -> None:
+def test_hostile_values_in_a_manifest_give_short_errors(loader: ClipLoader, tmp_path: Path, portrait: Path) -> None:
     (tmp_path / "clips.csv").write_bytes(
         b"image,audio,emotion\n%s,a\0b.wav,%s\n" % (os.fsencode(portrait), b"x" * 9999)
     )
@@ -221,7 +221,7 @@ def test_a_manifest_names_files_that_do_not_hang_a_run(loader: ClipLoader, tmp_p
         loader.probe(dataclasses.replace(clip, emotion=None), Once())
 
 
-def test_a_folder_that_cannot_be_listed_is_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_an_unreadable_folder_is_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     def refuses(self: Path) -> Iterator[Path]:
         raise PermissionError(13, "Permission denied")
 
@@ -245,7 +245,7 @@ def test_file_names_are_safe(text: str, name: str) -> None:
 
 
 @pytest.mark.parametrize("sign", ["a", "é", "語", "𠀀"])
-def test_long_names_are_cut_and_stay_apart(sign: str, tmp_path: Path) -> None:
+def test_long_names_are_shortened_and_stay_unique(sign: str, tmp_path: Path) -> None:
     stem = sign * (250 // len(sign.encode()))
     names = [pair_id(Path(f"{stem}.png"), Path(f"{stem}{number}.wav")) for number in range(3)]
     assert len(set(names)) == 3
@@ -256,7 +256,7 @@ def test_long_names_are_cut_and_stay_apart(sign: str, tmp_path: Path) -> None:
                 part.touch()
 
 
-def test_loading_gives_what_the_model_needs(
+def test_loading_prepares_the_models_inputs(
     loader: ClipLoader, portrait: Path, speech: Callable[[float], Path]
 ) -> None:
     clip = Clip(id="a", image=portrait, audio=speech(0.5))
@@ -270,22 +270,22 @@ def test_loading_gives_what_the_model_needs(
         loader.probe(Clip(id="a", image=portrait, audio=speech(0.5), emotion="bored"), Once())
 
 
-def test_a_changed_portrait_is_cropped_anew(loader: ClipLoader, tmp_path: Path) -> None:
+def test_a_changed_portrait_is_cropped_again(loader: ClipLoader, tmp_path: Path) -> None:
     image = tmp_path / "a.png"
     PillowImage.new("RGB", (70, 70), "red").save(image)
     red = loader.portrait(Clip(id="a", image=image, audio=image))[0]
-    assert np.shares_memory(loader.portrait(Clip(id="a", image=image, audio=image))[0], red), "found, not made"
+    assert np.shares_memory(loader.portrait(Clip(id="a", image=image, audio=image))[0], red), "taken from the cache"
     PillowImage.new("RGB", (80, 80), "blue").save(image)
     assert loader.portrait(Clip(id="a", image=image, audio=image))[0][0, 0].tolist() == [0, 0, 255]
 
 
 @pytest.mark.parametrize("fps", [0.0, -25.0, math.nan, math.inf, 1001.0])
-def test_a_frame_rate_must_be_one(fps: float, loader: ClipLoader) -> None:
+def test_a_frame_rate_must_be_valid(fps: float, loader: ClipLoader) -> None:
     with pytest.raises(UserError, match=rf"model\.fps={fps} must be above 0 and at most 1000"):
         dataclasses.replace(loader, fps=fps)
 
 
-def test_batches_must_hold_clips(loader: ClipLoader) -> None:
+def test_a_batch_must_have_clips(loader: ClipLoader) -> None:
     with pytest.raises(UserError, match="batch_clips=0"):
         ClipDataModule([], loader, batch_clips=0, skip=False)
 

@@ -34,7 +34,7 @@ def astronaut(portrait: Path) -> Image:
 
 @pytest.fixture(scope="module")
 def s3fd_weights(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Seeded weights on the real architecture: what S3FD's file looks like, finding nothing in particular."""
+    """A file of seeded weights in S3FD's architecture, which detects nothing meaningful."""
     from face_alignment.detection.sfd.net_s3fd import s3fd
 
     path = tmp_path_factory.mktemp("s3fd") / SFD_FILE
@@ -64,7 +64,7 @@ def test_a_low_score_is_named(astronaut: Image) -> None:
         Mtcnn(**{**OFFICIAL, "min_score": 0.99999})(astronaut, 64)
 
 
-def test_which_of_several_faces_is_a_setting() -> None:
+def test_one_of_several_faces_is_selected_by_setting() -> None:
     small = Box(10, 10, 30, 30, 0.96)
     large = Box(200, 200, 300, 320, 0.97)
     central = Box(300, 150, 340, 200, 0.98)
@@ -86,7 +86,7 @@ def test_two_faces_side_by_side(astronaut: Image) -> None:
     assert facts["left"] > 170 * 360 / 300
 
 
-def test_the_crop_reaches_past_the_edge_with_black(astronaut: Image) -> None:
+def test_the_crop_is_black_outside_the_image(astronaut: Image) -> None:
     crop = crop_face(np.full_like(astronaut, 255), Box(0, 0, 100, 100, 1.0), margin=1.6, size_px=64)
     assert crop[0, 0].tolist() == [0, 0, 0]
     assert crop[-1, -1].tolist() == [255, 255, 255]
@@ -95,7 +95,7 @@ def test_the_crop_reaches_past_the_edge_with_black(astronaut: Image) -> None:
 
 @pytest.mark.parametrize("box", [(0, 0, 90, 90), (300, 250, 420, 360), (100, 80, 180, 170), (-40, -30, 60, 90)])
 def test_only_the_crop_is_copied(box: tuple[float, ...], astronaut: Image) -> None:
-    """Pixel by pixel what the official code cuts from a copy of the whole image with a border."""
+    """Compares the pixels with the official method, which cuts from a padded copy of the image."""
     scale = 360 / len(astronaut)
     left, top, right, bottom = (int(value / scale) for value in box)
     radius = int(max(int((right - left) / 2), int((bottom - top) / 2)) * 1.6)
@@ -111,14 +111,14 @@ def test_no_crop_keeps_the_whole_image(astronaut: Image) -> None:
     assert facts == {"detector": "none"}
 
 
-def test_sfd_runs_from_its_weights_file(astronaut: Image, s3fd_weights: Path) -> None:
+def test_sfd_loads_its_weights_file(astronaut: Image, s3fd_weights: Path) -> None:
     boxes = Sfd(**{**OFFICIAL, "min_score": -1.0}, weights=str(s3fd_weights)).detect(at_detection_height(astronaut))
     assert isinstance(boxes, list)
     with pytest.raises(UserError, match=r"missing\.pth does not exist"):
         Sfd(**OFFICIAL, weights="missing.pth").detect(astronaut)
 
 
-def test_sfd_takes_no_download_but_the_published_one(
+def test_sfd_accepts_only_the_published_download(
     astronaut: Image, s3fd_weights: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     def fetch(url: str, path: str, hash_prefix: str) -> None:
@@ -127,18 +127,18 @@ def test_sfd_takes_no_download_but_the_published_one(
 
     monkeypatch.setattr(torch.hub, "get_dir", lambda: str(tmp_path))
     monkeypatch.setattr(torch.hub, "download_url_to_file", fetch)
-    for detector in (Sfd, Sfd, Auto):  # fetched, found, found
+    for detector in (Sfd, Sfd, Auto):  # downloaded, then found twice
         with pytest.raises(UserError, match=r"s3fd-619a316812\.pth is not the published file"):
             detector(**OFFICIAL, weights=None).detect(astronaut)
 
 
-def test_sfd_refuses_other_weights(astronaut: Image, tmp_path: Path) -> None:
+def test_sfd_rejects_other_weights(astronaut: Image, tmp_path: Path) -> None:
     torch.save({"a": torch.zeros(1)}, tmp_path / "other.pth")
-    with pytest.raises(UserError, match="does not hold the weights of S3FD"):
+    with pytest.raises(UserError, match="does not contain the weights of S3FD"):
         Sfd(**OFFICIAL, weights=str(tmp_path / "other.pth")).detect(astronaut)
 
 
-def test_auto_says_which_detector_it_takes(
+def test_auto_logs_its_detector(
     s3fd_weights: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
     caplog.set_level(logging.INFO, "float_research")

@@ -12,7 +12,7 @@ TOP, BOTTOM = (250, 10, 20), (5, 200, 90)
 
 @pytest.fixture
 def halves() -> np.ndarray:
-    """40 × 20 px, the upper half of one colour."""
+    """Writes an image of 40 × 20 px whose upper half has one colour."""
     image = np.empty((20, 40, 3), np.uint8)
     image[:10], image[10:] = TOP, BOTTOM
     return image
@@ -23,13 +23,13 @@ def test_png_is_read_exactly(halves: np.ndarray, tmp_path: Path) -> None:
     assert np.array_equal(read_image(tmp_path / "a.png", "black"), halves)
 
 
-def test_exif_orientation_turns_the_image(halves: np.ndarray, tmp_path: Path) -> None:
+def test_exif_orientation_is_applied(halves: np.ndarray, tmp_path: Path) -> None:
     exif = PillowImage.Exif()
-    exif[0x0112] = 6  # turn by 90° clockwise to show
+    exif[0x0112] = 6  # to be displayed rotated by 90° clockwise
     PillowImage.fromarray(halves).save(tmp_path / "a.jpg", exif=exif, quality=95)
     turned = read_image(tmp_path / "a.jpg", "black")
     assert turned.shape == (40, 20, 3)
-    assert np.abs(turned[20, 17].astype(int) - TOP).max() < 12, "what was on top is on the right"
+    assert np.abs(turned[20, 17].astype(int) - TOP).max() < 12, "the top is now on the right"
 
 
 @pytest.mark.parametrize(("background", "expected"), [("white", 227), ("black", 100), ("#ff0000", (227, 100, 100))])
@@ -39,7 +39,7 @@ def test_transparency_is_blended(background: str, expected: object, tmp_path: Pa
 
 
 @pytest.mark.parametrize("mode", ["L", "LA", "P", "CMYK", "I;16", "1"])
-def test_every_mode_becomes_rgb(mode: str, tmp_path: Path) -> None:
+def test_every_mode_is_converted_to_rgb(mode: str, tmp_path: Path) -> None:
     if mode == "I;16":
         image = PillowImage.fromarray(np.full((5, 6), 0x8000, np.uint16))
     else:
@@ -62,13 +62,13 @@ def test_the_tensor_is_square_in_minus_one_to_one(halves: np.ndarray) -> None:
 
 
 @pytest.mark.parametrize("content", [b"", b"hello", b"\x89PNG\r\n\x1a\n" + b"0" * 30])
-def test_what_is_no_image_is_refused(content: bytes, tmp_path: Path) -> None:
+def test_files_that_are_not_images_are_rejected(content: bytes, tmp_path: Path) -> None:
     (tmp_path / "a.png").write_bytes(content)
     with pytest.raises(UserError, match=r"a\.png cannot be read"):
         read_image(tmp_path / "a.png", "black")
 
 
-def test_a_truncated_image_is_refused(tmp_path: Path) -> None:
+def test_a_truncated_image_is_rejected(tmp_path: Path) -> None:
     PillowImage.fromarray(np.random.default_rng(0).integers(0, 255, (90, 90, 3), np.uint8)).save(tmp_path / "a.png")
     (tmp_path / "a.png").write_bytes((tmp_path / "a.png").read_bytes()[:2000])
     with pytest.raises(UserError, match=r"a\.png cannot be read"):
@@ -77,7 +77,7 @@ def test_a_truncated_image_is_refused(tmp_path: Path) -> None:
         read_image(tmp_path / "b.png", "black")
 
 
-def test_a_colour_must_be_one(halves: np.ndarray, tmp_path: Path) -> None:
+def test_a_colour_must_be_valid(halves: np.ndarray, tmp_path: Path) -> None:
     PillowImage.new("RGBA", (4, 4)).save(tmp_path / "a.png")
     with pytest.raises(UserError, match="not a colour"):
         read_image(tmp_path / "a.png", "blurple")

@@ -96,8 +96,8 @@ def test_a_dry_run_names_them(folder: Path, tmp_path: Path) -> None:
     (folder / "notes.txt").write_text("nothing")
     content, said = run(tmp_path / "out", *grid(folder), "dry_run=true")
     assert len(content["failed"]) == 7
-    assert "left out of data.images: 1 without a picture (notes.txt)" in said
-    assert "left out of data.audios: 1 without a recording (notes.txt)" in said
+    assert "data.images: skipped 1 without a picture (notes.txt)" in said
+    assert "data.audios: skipped 1 without a recording (notes.txt)" in said
     assert "not made: 7 of 16 clips" in said
 
 

@@ -149,7 +149,7 @@ def test_damaged_sound_is_told_and_stands_in_the_record(tmp_path: Path) -> None:
     content = job(tmp_path / "out", f"data.audio={path}", "nfe=2", "metrics=none").run(console)
     sound = content["clips"][0]["sound"]
     assert (sound["dropped"], sound["packets"]) == (1, 90)
-    assert console.export_text().count("a.mp3: 1 of 90 packets are damaged and were left out") == 1
+    assert console.export_text().count("a.mp3: skipped 1 of 90 packets, which are damaged") == 1
 
 
 def test_another_frame_rate_than_that_of_the_weights_is_told_once(

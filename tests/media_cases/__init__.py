@@ -1,1 +1,1 @@
-"""Files as people have them, each with the right values: built by PyAV and Pillow, read, and measured."""
+"""Realistic media files with expected values: built by PyAV and Pillow, read, and measured."""

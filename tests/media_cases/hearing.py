@@ -1,4 +1,4 @@
-"""What is heard of a recording, and what its video speaks, measured."""
+"""Measures the decoded sound of a recording and the sound of its video."""
 
 import re
 from dataclasses import dataclass
@@ -11,7 +11,7 @@ from scipy.signal import correlate
 from float_research.data.audio import check_waveform, listen, num_video_frames, resample
 from float_research.errors import UserError
 from float_research.media import BOUNDS
-from float_research.sound import Tally, read_sound, resampled
+from float_research.sound import Tally, read_sound, resample_blocks
 from float_research.types import WHOLE, Excerpt
 from float_research.video.writer import H264, Recording
 from media_cases.sound import HZ, Case
@@ -22,7 +22,7 @@ SETTINGS = H264(fps=None, crf=40, preset="ultrafast", audio_rate_hz=None, audio_
 
 @dataclass(frozen=True, kw_only=True)
 class Measured:
-    """`heard` is beside what was recorded; `decoded` and `spoken`, before and after AAC, are beside what is heard."""
+    """`heard` is compared with the recording; `decoded` and `spoken`, before and after AAC, with `heard`."""
 
     seconds: float
     heard_lag_ms: float
@@ -38,14 +38,14 @@ class Measured:
 
 
 def decoded(path: Path, excerpt: Excerpt = WHOLE) -> tuple[np.ndarray, int, int]:
-    """The mean of the channels at the table's rate, how many channels, and their rate."""
+    """Returns the mean of the channels at the table's rate, the number of channels, and their rate."""
     blocks = list(read_sound(path, excerpt, BOUNDS, Tally()))
     means = [block._replace(samples=block.mono[None]) for block in blocks]
-    return np.concatenate(list(resampled(means, HZ)), axis=1)[0], len(blocks[0].samples), blocks[0].rate_hz
+    return np.concatenate(list(resample_blocks(means, HZ)), axis=1)[0], len(blocks[0].samples), blocks[0].rate_hz
 
 
 def lag_ms(late: np.ndarray, expected: np.ndarray) -> float:
-    """How much later the one comes than the other, by cross-correlation."""
+    """Returns the delay of one signal to the other, by cross-correlation."""
     return 1000 * (int(correlate(late, expected, "full", "fft").argmax()) - (len(expected) - 1)) / HZ
 
 
@@ -61,7 +61,7 @@ def build(case: Case, folder: Path) -> Path:
 
 
 def measure(case: Case, path: Path) -> Measured | str:
-    """The figures of a recording; the sentence by which it is refused."""
+    """Returns the measurements of a recording, or the error message."""
     try:
         heard = listen(path, RATE_HZ, BOUNDS, case.excerpt)
         check_waveform(heard.waveform, name=str(path), sampling_rate_hz=RATE_HZ, fps=FPS)

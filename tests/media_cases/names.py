@@ -1,4 +1,4 @@
-"""Names that files have in the world, each of a portrait or a recording without its ending."""
+"""Realistic names of portraits and recordings, without suffixes."""
 
 import unicodedata
 
@@ -52,10 +52,10 @@ NAMES = {
     "long": "x" * 251,
     "long, of wide letters": "写" * 83,
 }
-"""251 bytes leave room for `.png` and `.wav`."""
+"""251 bytes, to leave room for `.png` and `.wav`."""
 
 QUOTED = {
     "a comma": "a,b",
     "an interpolation": r"\${me}",
 }
-"""What Hydra reads otherwise: on the command line these stand in double quotes, as the README says."""
+"""Names that Hydra parses differently: they need double quotes on the command line, as the README says."""

@@ -1,4 +1,4 @@
-"""Pictures: modes × profiles × formats × damage, each with the colours, the size or the refusal that is right."""
+"""Pictures: modes × profiles × formats × damage, each with the expected colours, size or error."""
 
 import struct
 import zlib
@@ -17,9 +17,9 @@ from float_research.data.colour import matrix_profile
 pillow_heif.register_heif_opener()
 Colour = tuple[float, float, float]
 SKIN, LEAF = (200, 120, 90), (40, 160, 70)
-"""Of the left and the right half."""
+"""Colours of the left and the right half."""
 BLUE = (0, 0, 255)
-"""Of the background."""
+"""Colour of the background."""
 P3_XY = (0.3127, 0.3290, 0.680, 0.320, 0.265, 0.690, 0.150, 0.060)
 ADOBE_XY = (0.3127, 0.3290, 0.64, 0.33, 0.21, 0.71, 0.15, 0.06)
 P3_TO_SRGB = np.array([[1.2249, -0.2247, 0], [-0.0420, 1.0419, 0], [-0.0197, -0.0786, 1.0979]])
@@ -29,7 +29,7 @@ ADOBE_TO_SRGB = np.array([[1.39836, -0.39836, 0], [0, 1, 0], [0, -0.04293, 1.042
 
 @dataclass(frozen=True, kw_only=True)
 class Case:
-    """A picture to be built in a folder. `refusal`: a pattern of the sentence, where it has to be refused."""
+    """A picture to build in a folder. `refusal`: pattern of the error message, if it must be rejected."""
 
     name: str
     build: Callable[[Path], Path]
@@ -72,7 +72,7 @@ def grey(left: float, right: float, kind: str) -> np.ndarray:
 
 
 def saved(name: str, image: PillowImage.Image | Callable[[], PillowImage.Image], **options: Any) -> Any:
-    """A builder that saves an image."""
+    """Returns a builder that saves an image."""
 
     def build(folder: Path) -> Path:
         (image() if callable(image) else image).save(folder / name, **options)
@@ -82,7 +82,7 @@ def saved(name: str, image: PillowImage.Image | Callable[[], PillowImage.Image],
 
 
 def written(name: str, content: bytes | Callable[[Path], bytes]) -> Any:
-    """A builder that writes bytes."""
+    """Returns a builder that writes bytes."""
 
     def build(folder: Path) -> Path:
         (folder / name).write_bytes(content(folder) if callable(content) else content)
@@ -92,7 +92,7 @@ def written(name: str, content: bytes | Callable[[Path], bytes]) -> Any:
 
 
 def chunked(**chunks: bytes) -> Any:
-    """A builder of a PNG with more chunks before its pixels."""
+    """Returns a builder of a PNG with additional chunks before its pixels."""
 
     def content(folder: Path) -> bytes:
         plain = saved("plain.png", halves())(folder).read_bytes()
@@ -106,7 +106,7 @@ def chunked(**chunks: bytes) -> Any:
 
 
 def sixteen_bit_png(folder: Path) -> Path:
-    """RGB of 16 bits, which Pillow does not write."""
+    """Writes 16-bit RGB, which Pillow does not support."""
     rows = np.asarray(halves(), dtype=np.uint16) * 257
     raw = b"".join(b"\0" + row.astype(">u2").tobytes() for row in rows)
 
@@ -125,7 +125,7 @@ def oriented(orientation: int) -> PillowImage.Exif:
 
 
 def grey_profile(gamma: float) -> bytes:
-    """An ICC profile of grey with a gamma: that of RGB with one curve in place of three."""
+    """Builds an ICC profile of grey with a gamma: an RGB profile with one curve instead of three."""
     curve = b"curv" + struct.pack(">II", 0, 256) + (np.linspace(0, 1, 256) ** gamma * 65535).astype(">u2").tobytes()
     white = b"XYZ " + struct.pack(">I3i", 0, *(round(value * 65536) for value in (0.9642, 1, 0.8249)))
     start = 128 + 4 + 24
@@ -144,7 +144,7 @@ def lab() -> PillowImage.Image:
 
 
 def cut(name: str, part: float, **options: Any) -> Any:
-    """A builder of a file whose end is missing."""
+    """Returns a builder of a truncated file."""
 
     def content(folder: Path) -> bytes:
         noise = PillowImage.fromarray(np.random.default_rng(0).integers(0, 255, (90, 90, 3), np.uint8))
@@ -157,7 +157,7 @@ def cut(name: str, part: float, **options: Any) -> Any:
 def raw_tiff(
     pixels: np.ndarray, bits: int, photometric: int, kind: int, *, samples: int = 1, width: int | None = None
 ) -> Any:
-    """A builder of a TIFF as Pillow does not write it. `kind`: 1 unsigned, 2 signed, 3 float."""
+    """Returns a builder of a TIFF that Pillow cannot write. `kind`: 1 unsigned, 2 signed, 3 float."""
     content = pixels.tobytes()
     height = len(pixels)
     tags = [
@@ -222,9 +222,9 @@ CASES = [
          icc_profile=SRGB), colours=DARK_LIGHT),
     Case(name="grey of gamma 1.8", build=saved("a.png", PillowImage.fromarray(grey(64, 192, "u1")),
          icc_profile=grey_profile(1.8)), colours=(by_gamma((64,) * 3, 1 / 1.8), by_gamma((192,) * 3, 1 / 1.8))),
-    Case(name="a broken profile", build=saved("a.png", halves(), icc_profile=P3[:200]), told="profile is ignored"),
+    Case(name="a broken profile", build=saved("a.png", halves(), icc_profile=P3[:200]), told="ignoring its"),
     Case(name="a profile of other colours", build=saved("a.png", halves(), icc_profile=grey_profile(1.8)),
-         told="it is of L and the image of RGB"),
+         told="it is for L and the image is RGB"),
     Case(name="PNG that says sRGB", build=chunked(sRGB=b"\0", gAMA=struct.pack(">I", 100_000))),
     Case(name="PNG of gamma 1/2.2", build=chunked(gAMA=struct.pack(">I", 45_455))),
     Case(name="PNG of linear light", build=chunked(gAMA=struct.pack(">I", 100_000)),
@@ -262,26 +262,26 @@ CASES = [
     Case(name="CMYK TIFF", build=saved("a.tif", halves().convert("CMYK"))),
     Case(name="YCbCr TIFF", build=saved("a.tif", halves().convert("YCbCr"))),
     Case(name="CMYK with a profile of RGB", build=saved("a.tif", halves().convert("CMYK"), icc_profile=P3),
-         told="it is of RGB and the image of CMYK"),
+         told="it is for RGB and the image is CMYK"),
     Case(name="half a PNG", build=cut("a.png", 0.5), refusal=r"a\.png cannot be read \(.*truncated"),
     Case(name="half a JPEG", build=cut("a.jpg", 0.5), refusal=r"a\.jpg cannot be read \(.*truncated"),
     Case(name="half a HEIC", build=cut("a.heic", 0.5, format="HEIF"), refusal=r"a\.heic cannot be read"),
     Case(name="the beginning of a HEIC", build=cut("a.heic", 0.01, format="HEIF"),
-         refusal="its HEIF is damaged or of a kind that is not known"),
+         refusal="its HEIF is damaged or of an unsupported kind"),
     Case(name="nothing", build=written("a.jpg", b""), refusal="it is none of PNG, JPEG"),
     Case(name="text", build=written("a.png", b"hello"), refusal="it is none of PNG, JPEG"),
     Case(name="a folder", build=lambda folder: folder, refusal="is a folder; give the path of a portrait"),
     Case(name="float RGB TIFF",
          build=raw_tiff(np.full((4, 4, 3), 0.5, "<f4"), 32, 2, 3, samples=3),
-         refusal="its TIFF is damaged or of a kind that is not known"),
+         refusal="its TIFF is damaged or of an unsupported kind"),
     Case(name="float TIFF below zero", build=saved("a.tif", PillowImage.fromarray(grey(-1, 1, "f4"))),
-         refusal=r"values go from -1 to 1"),
+         refusal=r"values range from -1 to 1"),
     Case(name="float TIFF of NaN", build=saved("a.tif", PillowImage.fromarray(grey(np.nan, 1, "f4"))),
-         refusal=r"values go from nan"),
+         refusal=r"values range from nan"),
     Case(name="108 megapixels", build=saved("a.jpg", lambda: PillowImage.new("L", (12032, 9024))),
          refusal=r"has 12032 × 9024 pixels, over limits\.megapixels=60; make it smaller"),
     Case(name="200 megapixels", build=saved("a.png", lambda: PillowImage.new("1", (16384, 12288))),
-         refusal="has more than 178,956,970 pixels, the most that can be read; make it smaller"),
+         refusal="has more than 178,956,970 pixels, the maximum; make it smaller"),
     Case(name="HEIC too large", build=saved("a.heic", lambda: PillowImage.new("RGB", (8000, 700)), format="HEIF"),
          refusal=r"has 8000 × 700 pixels, narrower than limits\.aspect=10 : 1"),
 ]  # fmt: skip

@@ -1,4 +1,4 @@
-"""Recordings: containers × codecs × channels × damage, and what is to be heard of each."""
+"""Recordings: containers × codecs × channels × damage, each with the expected sound."""
 
 import struct
 from collections.abc import Callable, Sequence
@@ -17,7 +17,7 @@ Samples = np.ndarray
 
 
 def noise(seconds: float = SECONDS, rate_hz: int = HZ, *, seed: int = 0) -> Samples:
-    """Noise below 3 kHz, `(1, s)`: no stretch of it is like another, and every codec keeps it."""
+    """Returns noise below 3 kHz, `(1, s)`: it never repeats, and every codec preserves it."""
     parts = np.random.default_rng(seed).standard_normal((2, 3000 * PERIOD_S))
     whole = np.fft.irfft(parts[0] + 1j * parts[1], n=PERIOD_S * rate_hz)
     return (0.1 * whole[: round(seconds * rate_hz)] / whole.std()).astype(np.float32)[None]
@@ -33,7 +33,7 @@ def encode(
     layout: str | None = None,
     **options: str,
 ) -> Path:
-    """Writes one track of sound, or several."""
+    """Writes one or more audio tracks."""
     tracks = [samples] if isinstance(samples, np.ndarray) else list(samples)
     with av.open(str(path), "w", format=container, options=options if container == "mp4" else {}) as output:
         name = layout or {1: "mono", 2: "stereo"}[len(tracks[0])]
@@ -61,7 +61,7 @@ def wav(path: Path, samples: Samples, *, rate_hz: int = HZ, subtype: str = "PCM_
 
 
 def content(made: Path) -> bytes:
-    """The bytes of a file that was made to be damaged or joined."""
+    """Returns the bytes of a file, to be damaged or concatenated."""
     found = made.read_bytes()
     made.unlink()
     return found
@@ -69,11 +69,11 @@ def content(made: Path) -> bytes:
 
 @dataclass(frozen=True, kw_only=True)
 class Case:
-    """A recording, and what is right: `heard` as the model hears it, mono at `rate_hz` of this table.
+    """A recording and its expected values. `heard`: the model's input, mono at this table's rate.
 
-    `channels` and `rate_hz` of the video's sound; `told`: patterns of the notes; `refused`: of the sentence, where
-    nothing can be heard. `lag_ms`: of codecs whose container says nothing of their delay. `within_s`: by how much the
-    duration may be off, where the end is a codec's padding that nothing tells of.
+    `channels`, `rate_hz`: of the video's sound. `told`: pattern of the notes. `refused`: pattern of the error message.
+    `lag_ms`: delay of codecs whose container does not declare it. `within_s`: tolerance of the duration, for codecs
+    with undeclared padding at the end.
     """
 
     name: str
@@ -90,7 +90,7 @@ class Case:
 
 
 def written(make: Callable[[Path], bytes]) -> Callable[[Path], object]:
-    """A case whose bytes are made beside its place."""
+    """Returns a builder whose bytes are written to a temporary file first."""
     return lambda path: path.write_bytes(make(path.with_suffix(".tmp")))
 
 
@@ -112,7 +112,7 @@ def vorbis(path: Path, samples: Samples, rate_hz: int = HZ) -> Path:
 
 
 def sized(size: int) -> Callable[[Path], bytes]:
-    """A WAV file whose header gives its data this size."""
+    """Returns a builder of a WAV file whose header declares this size."""
 
     def make(path: Path) -> bytes:
         data = bytearray(content(wav(path, noise())))
@@ -124,7 +124,7 @@ def sized(size: int) -> Callable[[Path], bytes]:
 
 
 def halved(data: bytes) -> bytes:
-    """An MP4 whose track says that it lasts half as long as it does."""
+    """Builds an MP4 whose track declares half its duration."""
     place = data.index(b"mdhd") + 4
     version = data[place]
     assert version == 0, "of 32 bits"
@@ -138,7 +138,7 @@ def cut(data: bytes, share: float) -> bytes:
 
 
 def burst(data: bytes, at: float, num_bytes: int) -> bytes:
-    """Random bytes in place of some, `at` a share of the file."""
+    """Replaces bytes by random ones, `at` a share of the file."""
     start = int(len(data) * at)
     return data[:start] + np.random.default_rng(3).bytes(num_bytes) + data[start + num_bytes :]
 
@@ -210,17 +210,17 @@ CASES = [
         heard=ONE[:, : int(1.177 * HZ)],
     ),
     Case(
-        name="mp3 behind junk",
+        name="mp3 after junk",
         build=written(lambda path: bytes(range(256)) * 9 + content(mp3(path, ONE))),
         heard=ONE,
     ),
     Case(
-        name="two mp3 end to end",
+        name="two mp3 concatenated",
         build=written(lambda path: content(mp3(path, ONE)) + content(mp3(path, OTHER))),
         heard=JOINED,
     ),
     Case(
-        name="two mp3 end to end, tagged",
+        name="two mp3 concatenated, tagged",
         build=written(lambda path: content(mp3(path, ONE)) + ID3V1 + content(mp3(path, OTHER)) + ID3V1),
         heard=JOINED,
     ),
@@ -238,7 +238,7 @@ CASES = [
         build=written(lambda path: burst(content(mp3(path, ONE)), 0.8, 2500)),
         heard=ONE,
         damaged=True,
-        told="packets are damaged and were left out",
+        told="packets, which are damaged",
     ),
     Case(name="m4a", build=lambda path: aac(path, ONE, container="mp4"), heard=ONE),
     Case(name="m4a of 16 kHz", build=lambda path: aac(path, AT16, 16000, container="mp4"), heard=ONE, rate_hz=48000),
@@ -254,10 +254,10 @@ CASES = [
         build=written(lambda path: cut(content(aac(path, ONE, container="mp4", movflags="+faststart")), 0.6)),
         heard=ONE[:, : int(1.38 * HZ)],
         damaged=True,
-        told="packets are damaged",
+        told="packets, which are damaged",
     ),
     Case(
-        name="m4a of damage alone",
+        name="m4a, entirely damaged",
         build=written(lambda path: burst(content(aac(path, ONE, container="mp4", movflags="+faststart")), 0.1, 10**5)),
         refused=r"is damaged: \d+ of \d+ packets cannot be decoded; give another",
     ),
@@ -309,22 +309,22 @@ CASES = [
         build=written(lambda path: burst(content(vorbis(path, ONE)), 0.9, 40)),
         heard=ONE,
         damaged=True,
-        told="of it are missing",
+        told="s are missing",
     ),
     Case(
         name="channels that cancel",
         build=lambda path: wav(path, np.concatenate([ONE, -ONE])),
         heard=ONE,
-        told=r"channel 0 is heard alone, for they cancel each other \(data.channel\)",
+        told=r"using only channel 0, because they cancel each other \(data.channel\)",
     ),
     Case(
         name="left is silent",
         build=lambda path: wav(path, np.concatenate([SILENT, ONE])),
         heard=ONE,
-        told=r"channel 1 is heard alone, for the others are silent",
+        told=r"using only channel 1, because the others are silent",
     ),
     Case(
-        name="left is asked for",
+        name="left is selected",
         build=lambda path: wav(path, np.concatenate([ONE, noise(seed=5)])),
         heard=ONE,
         excerpt=Excerpt(channel=0),
@@ -339,7 +339,7 @@ CASES = [
             layout="5.1",
         ),
         heard=ONE,
-        told="channel 2 is heard alone",
+        told="using only channel 2",
     ),
     Case(
         name="5.1 with speech everywhere",
@@ -357,10 +357,10 @@ CASES = [
         name="first track is silent",
         build=lambda path: encode(path, [SILENT, ONE], container="matroska", codec="flac"),
         heard=ONE,
-        told="track 1 is heard, for those before it are silent",
+        told="using track 1, because the tracks before it are silent",
     ),
     Case(
-        name="second track is asked for",
+        name="second track is selected",
         build=lambda path: encode(path, [noise(seed=5), ONE], container="mp4", codec="aac"),
         heard=ONE,
         excerpt=Excerpt(track=1),
@@ -368,13 +368,13 @@ CASES = [
     Case(
         name="third track of two",
         build=lambda path: encode(path, [ONE, ONE], container="mp4", codec="aac"),
-        refused=r"data.track=2 is none of .*, which has 2, counted from 0",
+        refused=r"data.track=2: .* has 2 audio tracks, and indices start at 0",
         excerpt=Excerpt(track=2),
     ),
     Case(
         name="third channel of two",
         build=lambda path: wav(path, TWO),
-        refused=r"data.channel=2 is none of .*, which has 2, counted from 0",
+        refused=r"data.channel=2: .* has 2 channels, and indices start at 0",
         excerpt=Excerpt(channel=2),
     ),
     Case(
@@ -386,7 +386,7 @@ CASES = [
     Case(
         name="a second after the end",
         build=lambda path: mp3(path, ONE),
-        refused=r"has ended before start_s=2\.5; choose an earlier start",
+        refused=r"ends before start_s=2\.5; choose an earlier start",
         excerpt=Excerpt(start_s=2.5, end_s=3.5),
     ),
     Case(name="text", build=lambda path: path.write_text("hello " * 99), refused="cannot be read"),
@@ -397,8 +397,8 @@ CASES = [
     ),
     Case(name="nothing", build=lambda path: path.write_bytes(b""), refused="cannot be read"),
     Case(
-        name="samples that are no numbers",
+        name="NaN samples",
         build=lambda path: wav(path, np.where(ONE > 0.2, np.nan, ONE), subtype="FLOAT"),
-        refused="holds NaN or infinite samples",
+        refused="contains NaN or infinite samples",
     ),
 ]

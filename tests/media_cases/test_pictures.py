@@ -1,4 +1,4 @@
-"""Every picture of the table: read with the right colours, or refused with the right sentence."""
+"""Every picture of the table is read with the right colours, or rejected with the right error."""
 
 import logging
 from pathlib import Path
@@ -16,7 +16,7 @@ LIMITS = Limits(megapixels=60, aspect=10, min_rate_hz=4000, max_rate_hz=768000, 
 
 
 @pytest.mark.parametrize("case", CASES, ids=lambda case: case.name)
-def test_a_picture_as_people_have_it(case: Case, tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+def test_a_picture_is_read_correctly(case: Case, tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
     path = case.build(tmp_path)
     if case.refusal is not None:
         with pytest.raises(UserError, match=case.refusal) as told:
@@ -36,8 +36,8 @@ def test_a_picture_as_people_have_it(case: Case, tmp_path: Path, caplog: pytest.
         assert str(path) in messages[0]
 
 
-def test_pillow_learns_of_heic_by_itself(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """These cases taught it before, to build theirs."""
+def test_heic_is_registered_automatically(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Unregisters HEIC first, because building the other cases has registered it."""
     (case,) = (case for case in CASES if case.name == "HEIC")
     path = case.build(tmp_path)
     monkeypatch.delitem(PillowImage.OPEN, "HEIF")

@@ -1,4 +1,4 @@
-"""Every recording of the table: heard and spoken as it is, or refused with the right sentence."""
+"""Every recording of the table is decoded and written correctly, or rejected with the right error."""
 
 import re
 from pathlib import Path
@@ -10,7 +10,7 @@ from media_cases.sound import CASES, HZ, Case
 
 
 @pytest.mark.parametrize("case", CASES, ids=lambda case: case.name)
-def test_a_recording_is_heard_and_spoken_as_it_is(case: Case, tmp_path: Path) -> None:
+def test_a_recording_is_decoded_and_written_correctly(case: Case, tmp_path: Path) -> None:
     path = build(case, tmp_path)
     made = measure(case, path)
     if isinstance(made, str):

@@ -1,4 +1,4 @@
-"""Every layout in which checkpoints are found, made from the tiny model's seeded weights."""
+"""All checkpoint layouts, written from the tiny model's seeded weights."""
 
 import os
 from collections.abc import Callable
@@ -43,7 +43,7 @@ def weights(build: Callable[[], FloatModel]) -> dict[str, Tensor]:
 
 
 def renamed(tensors: dict[str, Tensor]) -> dict[str, Tensor]:
-    """As current libraries name the weight-normed convolution."""
+    """Renames the weight-normed convolution as in current libraries."""
     return {
         key.replace("weight_g", "parametrizations.weight.original0").replace(
             "weight_v", "parametrizations.weight.original1"
@@ -57,7 +57,7 @@ def under(weights: dict[str, Tensor], prefix: str) -> dict[str, Tensor]:
 
 
 def write_speech_models(folder: Path, weights: dict[str, Tensor]) -> None:
-    """One folder as current libraries write it, the other as old ones did, each with a head for its first task."""
+    """Writes one folder in the current format and one in the old, each with a head for its original task."""
     audio = {f"wav2vec2.{key}": value for key, value in under(weights, AUDIO).items()}
     audio |= {"lm_head.weight": torch.zeros(3, 3), "wav2vec2.masked_spec_embed": torch.zeros(3)}
     (folder / AUDIO_MODEL).mkdir()
@@ -149,13 +149,13 @@ def test_weights_too_large_for_half_precision_are_named(
     build: Callable[[], FloatModel], weights: dict[str, Tensor], tmp_path: Path
 ) -> None:
     weights["fmt.decoder.linear.bias"] = torch.full_like(weights["fmt.decoder.linear.bias"], 1e6)
-    with pytest.raises(UserError, match=r"fmt\.decoder\.linear\.bias is too large"):
+    with pytest.raises(UserError, match=r"fmt\.decoder\.linear\.bias overflows"):
         convert(write_unified(tmp_path, weights), build, tmp_path / "half.safetensors", half=True)
     assert not (tmp_path / "half.safetensors").exists()
 
 
 @LAYOUTS
-def test_what_is_missing_is_named_before_anything_is_read(
+def test_missing_files_are_named_before_reading(
     write: Writer, build: Callable[[], FloatModel], weights: dict[str, Tensor], tmp_path: Path
 ) -> None:
     checkpoint = write(tmp_path, weights)
@@ -179,10 +179,10 @@ def test_keys_that_do_not_fit_are_listed(
     message = str(error.value)
     assert "1 missing: fmt.c_embedder.weight" in message
     assert "1 unexpected: fmt.extra" in message
-    assert "1 wrongly shaped: fmt.c_embedder.bias is [5] instead of [32]" in message
+    assert "1 of the wrong shape: fmt.c_embedder.bias is [5] instead of [32]" in message
 
 
-def test_a_pickle_that_would_run_code_is_refused(tmp_path: Path) -> None:
+def test_a_pickle_with_code_is_rejected(tmp_path: Path) -> None:
     class Attack:
         def __reduce__(self) -> tuple[Callable[[str], object], tuple[str]]:
             return os.mkdir, (str(tmp_path / "attacked"),)
@@ -195,7 +195,7 @@ def test_a_pickle_that_would_run_code_is_refused(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("name", ["float.pth", "FLOAT.safetensors"])
 @pytest.mark.parametrize("kept", [0, 100, 3000])
-def test_a_truncated_file_is_refused(name: str, kept: int, weights: dict[str, Tensor], tmp_path: Path) -> None:
+def test_a_truncated_file_is_rejected(name: str, kept: int, weights: dict[str, Tensor], tmp_path: Path) -> None:
     path = tmp_path / name
     if path.suffix == ".pth":
         torch.save(weights, path)
@@ -206,19 +206,19 @@ def test_a_truncated_file_is_refused(name: str, kept: int, weights: dict[str, Te
         read_tensors(path)
 
 
-def test_something_else_than_a_state_dict_is_refused(tmp_path: Path) -> None:
+def test_anything_but_a_state_dict_is_rejected(tmp_path: Path) -> None:
     torch.save([torch.zeros(1)], tmp_path / "float.pth")
     with pytest.raises(UserError, match="not a state dict"):
         read_tensors(tmp_path / "float.pth")
 
 
 @pytest.mark.parametrize("kind", [torch.complex64, torch.int64])
-def test_weights_that_are_no_real_numbers_are_named(
+def test_weights_of_a_wrong_type_are_named(
     kind: torch.dtype, build: Callable[[], FloatModel], weights: dict[str, Tensor], tmp_path: Path
 ) -> None:
     torch.save({**weights, "fmt.c_embedder.bias": weights["fmt.c_embedder.bias"].to(kind)}, tmp_path / "float.pth")
     checkpoint = Unified(file=str(tmp_path / "float.pth"))
-    said = rf"1 of another type: fmt\.c_embedder\.bias is {str(kind).removeprefix('torch.')}"
+    said = rf"1 of the wrong type: fmt\.c_embedder\.bias is {str(kind).removeprefix('torch.')}"
     with pytest.raises(UserError, match=said):
         load_model(build, checkpoint)
     with pytest.raises(UserError, match=said):
@@ -226,19 +226,19 @@ def test_weights_that_are_no_real_numbers_are_named(
 
 
 @pytest.mark.parametrize("tensor", [torch.empty(1 << 40, device="meta"), torch.eye(3).to_sparse()])
-def test_tensors_that_hold_no_numbers_are_refused(tensor: Tensor, tmp_path: Path) -> None:
+def test_unsupported_tensors_are_rejected(tensor: Tensor, tmp_path: Path) -> None:
     torch.save({"a": tensor}, tmp_path / "float.pth")
     with pytest.raises(UserError, match=r"float\.pth (is not a state dict|cannot be read)"):
         read_tensors(tmp_path / "float.pth")
 
 
-def test_a_pipe_is_no_checkpoint(tmp_path: Path) -> None:
+def test_a_pipe_is_rejected(tmp_path: Path) -> None:
     os.mkfifo(tmp_path / "float.pth")
     with pytest.raises(UserError, match="not a regular file"):
         Unified(file=str(tmp_path / "float.pth")).files()
 
 
-def test_a_conversion_that_fails_leaves_nothing(
+def test_a_failed_conversion_leaves_no_file(
     build: Callable[[], FloatModel], weights: dict[str, Tensor], tmp_path: Path
 ) -> None:
     (tmp_path / "from").mkdir()
@@ -250,5 +250,5 @@ def test_a_conversion_that_fails_leaves_nothing(
     assert [path.name for path in tmp_path.iterdir()] == ["from"]
 
 
-def test_seeds_give_other_weights() -> None:
+def test_seeds_give_different_weights() -> None:
     assert not torch.equal(seeded_weight("fmt.x", (3, 4), 0), seeded_weight("fmt.x", (3, 4), 1))

@@ -1,4 +1,4 @@
-"""Engines against the plain modules."""
+"""Decoder engines compared with the plain modules."""
 
 import copy
 import shutil
@@ -19,7 +19,7 @@ from float_research.models.decoding import Batched, Framewise
 from float_research.models.float_model import FloatModel
 from float_research.models.layers import Upsample, UpsamplingModulatedConv2d
 from float_research.models.motion_autoencoder import MotionAutoencoder, warp
-from float_research.models.warping import doubled, gathered, table
+from float_research.models.warping import masked_warp, table, upsample_2x
 
 BATCHED = Batched(frames_per_batch=4, memory_mb=1000, precision=None)
 Case = tuple[MotionAutoencoder, Sequence[Tensor], Tensor]
@@ -36,14 +36,14 @@ def case(model: FloatModel) -> Case:
 
 
 def psnr_db(a: Tensor, b: Tensor) -> float:
-    """Of frames in [-1, 1]."""
+    """Peak signal-to-noise ratio of frames in [-1, 1]."""
     return float(10 * torch.log10(4 / (a.clamp(-1, 1) - b.clamp(-1, 1)).square().mean()))
 
 
 @torch.inference_mode()
 @pytest.mark.parametrize(("at_most", "memory"), [(1, 1 << 30), (3, 1 << 30), (7, 1 << 30), (7, 1 << 20), (7, 1)])
 @pytest.mark.parametrize("fused", [True, False])
-def test_the_engine_decodes_as_the_modules_do(
+def test_the_engine_matches_the_modules(
     at_most: int, memory: int, fused: bool, case: Case, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     if not fused:
@@ -59,7 +59,7 @@ def test_the_engine_decodes_as_the_modules_do(
 @torch.inference_mode()
 @pytest.mark.parametrize("rows", [1, 3, 17])
 @pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16])
-def test_bands_of_rows_decode_as_whole_frames_do(
+def test_row_bands_match_whole_frames(
     rows: int, dtype: torch.dtype, case: Case, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     autoencoder, features, latents = case
@@ -83,7 +83,7 @@ def test_bands_of_rows_decode_as_whole_frames_do(
 
 @torch.inference_mode()
 @pytest.mark.parametrize(("precision", "least_db"), [("bfloat16", 38), ("float16", 50)])
-def test_reduced_precision_stays_near(precision: str, least_db: float, case: Case) -> None:
+def test_reduced_precision_is_close(precision: str, least_db: float, case: Case) -> None:
     autoencoder, features, latents = case
     engine = Engine(autoencoder.dec, decoding.PRECISIONS[precision])
     frames = engine.frames(features, latents, at_most=4, memory_bytes=1 << 30)
@@ -111,7 +111,7 @@ def test_the_trainers_precision_is_the_default(case: Case) -> None:
 
 
 @torch.inference_mode()
-def test_64_bits_are_computed_by_the_modules(case: Case) -> None:
+def test_float64_uses_the_modules(case: Case) -> None:
     autoencoder, features, latents = case
     double = copy.deepcopy(autoencoder).double()
     wide = [feature.double() for feature in features], latents.double()
@@ -144,15 +144,15 @@ def test_a_model_is_prepared_once_for_each_precision(case: Case) -> None:
 
 @torch.inference_mode()
 @pytest.mark.parametrize("what", [float("nan"), 1e30])
-def test_an_overflow_is_told_and_not_written(what: float, case: Case) -> None:
+def test_an_overflow_is_an_error(what: float, case: Case) -> None:
     autoencoder, features, latents = case
     latents = latents.index_fill(0, torch.tensor([5]), what)
-    with pytest.raises(UserError, match=r"float16 gave values that are not finite; use decoding\.precision=float32"):
+    with pytest.raises(UserError, match=r"float16 produced NaN or infinite values; use decoding\.precision=float32"):
         list(replace(BATCHED, frames_per_batch=1, precision="float16")(autoencoder, features, latents))
 
 
 @torch.inference_mode()
-def test_phases_are_the_blurred_transposed_convolution() -> None:
+def test_phases_match_the_blurred_transposed_convolution() -> None:
     conv = UpsamplingModulatedConv2d(3, 5, 3, 4, demodulate=False)
     weight, x = torch.randn(5, 3, 3, 3), torch.randn(1, 3, 6, 6)
     phases = torch.nn.functional.conv2d(x, phase_weight(weight), padding=1)
@@ -161,18 +161,18 @@ def test_phases_are_the_blurred_transposed_convolution() -> None:
     assert torch.allclose(blurred, conv.convolve(x, weight), atol=1e-4)
 
 
-def test_doubling_is_the_filtered_upsampling() -> None:
+def test_upsampling_matches_the_module() -> None:
     x = torch.randn(2, 3, 8, 8)
-    assert torch.allclose(doubled(x), Upsample()(x), atol=1e-5)
+    assert torch.allclose(upsample_2x(x), Upsample()(x), atol=1e-5)
 
 
-def test_gathering_is_masked_warping_also_beyond_the_edges() -> None:
+def test_masked_warping_matches_the_module_beyond_the_edges() -> None:
     feature, mask = torch.randn(1, 5, 16, 16), torch.rand(3, 1, 16, 16)
     flow = torch.randn(3, 2, 16, 16) * torch.tensor([0.05, 1.0, 40.0])[:, None, None, None]
-    assert torch.allclose(gathered(table(feature, torch.float32), flow, mask), warp(feature, flow) * mask, atol=1e-4)
+    assert torch.allclose(masked_warp(table(feature, torch.float32), flow, mask), warp(feature, flow) * mask, atol=1e-4)
 
 
-def test_bad_settings_are_refused() -> None:
+def test_invalid_settings_are_rejected() -> None:
     with pytest.raises(UserError, match="frames_per_batch=0"):
         replace(BATCHED, frames_per_batch=0)
     with pytest.raises(UserError, match=r"memory_mb=0"):
@@ -204,15 +204,15 @@ with torch.inference_mode():
 
 
 @pytest.mark.skipif(shutil.which("g++") is None, reason="PyTorch's compiler needs g++ on a CPU")
-def test_the_compiled_program_decodes_as_the_modules_do() -> None:
-    """In a process without the tests' type checker, which the compiler does not see through."""
+def test_the_compiled_decoder_matches_the_modules() -> None:
+    """Runs in a process without the tests' type checker, which the compiler cannot trace."""
     done = subprocess.run([sys.executable, "-c", COMPILED], capture_output=True, text=True, check=True)
     frames, error = done.stdout.split("\n", 1)
     assert frames in ("7 0", "7 1")
-    assert error == "decoding in float32 gave values that are not finite; check weights and motion\n"
+    assert error == "decoding in float32 produced NaN or infinite values; check weights and motion\n"
 
 
-def test_memory_bounds_what_is_computed_at_once() -> None:
+def test_the_memory_limit_bounds_the_batch() -> None:
     assert BATCHED.peak_mb(10) == 40
     assert replace(BATCHED, memory_mb=25).peak_mb(10) == 25
     assert replace(BATCHED, memory_mb=5).peak_mb(10) == 10

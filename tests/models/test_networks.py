@@ -16,7 +16,7 @@ AUDIO = torch.randn(1, 16000 * 3, generator=torch.Generator().manual_seed(0))
 
 @pytest.mark.parametrize("kind", [ModulatedConv2d, UpsamplingModulatedConv2d])
 def test_modulating_activations_is_modulating_weights(kind: type[ModulatedConv2d]) -> None:
-    """Against the definition: one weight for each sample, scaled by its style and normalised."""
+    """Compares with the definition: a weight per sample, scaled by its style and normalised."""
     torch.manual_seed(0)
     conv = kind(4, 6, 3, 5, demodulate=True).double()
     x, latent = torch.randn(2, 4, 8, 8).double(), torch.randn(2, 5).double()
@@ -28,7 +28,7 @@ def test_modulating_activations_is_modulating_weights(kind: type[ModulatedConv2d
         assert torch.allclose(conv(x, latent)[sample], expected[0])
 
 
-def test_directions_are_orthonormal_and_read_back(model: FloatModel) -> None:
+def test_directions_are_orthonormal_and_invertible(model: FloatModel) -> None:
     direction = model.motion_autoencoder.dec.direction
     assert torch.allclose(direction.basis.T @ direction.basis, torch.eye(20), atol=1e-5)
     coordinates = torch.randn(3, 20)
@@ -43,7 +43,7 @@ def test_uint8_clamps_and_truncates() -> None:
 @torch.inference_mode()
 @pytest.mark.parametrize("which", ["group norm", "layer norm"])
 @pytest.mark.parametrize("segment_frames", [1, 7, 50, 149])
-def test_features_in_segments_are_the_features_of_the_whole(model: FloatModel, which: str, segment_frames: int) -> None:
+def test_segmented_features_match_the_whole(model: FloatModel, which: str, segment_frames: int) -> None:
     encoder = (
         model.audio_encoder.wav2vec2 if which == "group norm" else model.emotion_encoder.wav2vec2_for_emotion.wav2vec2
     )
@@ -54,7 +54,7 @@ def test_features_in_segments_are_the_features_of_the_whole(model: FloatModel, w
 
 
 @torch.inference_mode()
-def test_projecting_layer_by_layer_is_projecting_their_concatenation(model: FloatModel) -> None:
+def test_layerwise_projection_matches_the_concatenation(model: FloatModel) -> None:
     encoder = model.audio_encoder
     hidden = torch.randn(1, 9, 32)
     layers = []
@@ -70,7 +70,7 @@ def test_projecting_layer_by_layer_is_projecting_their_concatenation(model: Floa
 
 
 @torch.inference_mode()
-def test_the_last_layer_alone_can_be_used() -> None:
+def test_only_the_last_layer_can_be_used() -> None:
     wav2vec2 = {"hidden_size": 16, "num_hidden_layers": 2, "num_attention_heads": 2, "intermediate_size": 8}
     encoder = AudioEncoder(
         wav2vec2={**wav2vec2, "conv_dim": [4] * 7},
@@ -99,19 +99,19 @@ def test_windows_of_speech_approach_the_whole(model: FloatModel, monkeypatch: py
         return float((features - whole).norm() / whole.norm())
 
     assert error(num_frames, 0) == 0
-    assert error(20, num_frames) < 1e-5, "who hears all hears the same, in the right place"
+    assert error(20, num_frames) < 1e-5, "a window over everything is exact"
     assert error(1000, 0) == 0
     assert 0 < error(20, 40) < error(20, 0)
 
 
-def test_a_window_of_no_frames_is_refused(model: FloatModel) -> None:
+def test_an_empty_window_is_rejected(model: FloatModel) -> None:
     with pytest.raises(UserError, match=r"model\.audio_encoder\.window_frames=0 must be a positive number or null"):
         compose.build(compose.compose_config(["model=tiny", "model.audio_encoder.window_frames=0"]).model)
 
 
 @torch.inference_mode()
 def test_the_transformer_takes_any_window(model: FloatModel) -> None:
-    """Rows further apart than depth × attention window cannot influence each other."""
+    """Positions further apart than depth × attention window do not influence each other."""
     from float_research.types import Conditions
 
     fmt = copy.deepcopy(model.fmt)
@@ -150,8 +150,8 @@ def test_the_gpu_computes_the_same_frames(model: FloatModel) -> None:
 
 
 @torch.inference_mode()
-def test_speech_is_heard_in_bfloat16_as_in_float32() -> None:
-    """The demo's positional convolution has 8 channels a group, which oneDNN's own bfloat16 computes wrongly."""
+def test_speech_features_in_bfloat16_match_float32() -> None:
+    """The demo's positional convolution has 8 channels per group, for which oneDNN's bfloat16 is wrong."""
     encoder = compose.build(compose.compose_config([]).model).audio_encoder.eval()
     speech = torch.randn(1, 16000, generator=torch.Generator().manual_seed(0))
     wanted = encoder(speech, 25)

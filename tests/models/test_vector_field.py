@@ -21,7 +21,7 @@ T = torch.tensor(0.3)
 
 
 def case(fmt: FlowMatchingTransformer, rows: int = 3) -> tuple[Conditions, Tensor]:
-    """Conditions of `rows` samples, and their states: four frames before, ten in the window."""
+    """Returns conditions and states of `rows` samples: four previous frames, ten in the window."""
     generator = torch.Generator().manual_seed(5)
     latent_dim = fmt.x_embedder.proj.in_features
     audio_dim = fmt.c_embedder.in_features - latent_dim - 7
@@ -88,14 +88,14 @@ def test_the_trainers_precision_is_the_default(model: FloatModel) -> None:
 
 
 @torch.inference_mode()
-def test_64_bits_are_computed_by_the_modules(model: FloatModel) -> None:
+def test_float64_uses_the_modules(model: FloatModel) -> None:
     double = copy.deepcopy(model.fmt).double()
     assert Prepared(precision=None)(double) == double.vector_field
     assert double not in vector_field._engines._made
     assert Modules()(double) == double.vector_field
 
 
-def test_an_unknown_precision_is_refused() -> None:
+def test_an_unknown_precision_is_rejected() -> None:
     with pytest.raises(UserError, match=r"vector_field\.precision=half is unknown; choose float32, bfloat16, float16"):
         Prepared(precision="half")
 
@@ -123,7 +123,7 @@ print("agrees")
 
 @pytest.mark.skipif(shutil.which("g++") is None, reason="PyTorch's compiler needs g++ on a CPU")
 def test_the_compiled_program_agrees_with_the_modules() -> None:
-    """In a process without the tests' type checker, which the compiler does not see through."""
+    """Runs in a process without the tests' type checker, which the compiler cannot trace."""
     done = subprocess.run(
         [sys.executable, "-c", COMPILED], capture_output=True, text=True, check=True, cwd="tests/models"
     )

@@ -1,11 +1,11 @@
-"""A voice that needs no tool: vowels are tones, consonants faint noise, one of each a word, pauses at commas."""
+"""A voice without a synthesis tool: per word a vowel (tone) and a consonant (faint noise), with pauses at commas."""
 
 from dataclasses import dataclass, field
 
 import numpy as np
 
 from float_research.toyface.prosody import Prosody, inflect
-from float_research.toyface.speech import RATE_HZ, Phone, covering
+from float_research.toyface.speech import RATE_HZ, Phone, fill_gaps
 from float_research.types import Waveform
 
 
@@ -29,4 +29,4 @@ class FakeVoice:
             inside = (time >= phone.start_s) & (time < phone.end_s)
             noise = 0.02 * generator.standard_normal(len(time))
             waveform = np.where(inside, np.sin(2 * np.pi * 800 * time) if phone.label == "AA" else noise, waveform)
-        return inflect(waveform.astype(np.float32), RATE_HZ, covering(phones, len(time) / RATE_HZ), prosody, generator)
+        return inflect(waveform.astype(np.float32), RATE_HZ, fill_gaps(phones, len(time) / RATE_HZ), prosody, generator)

@@ -1,4 +1,4 @@
-"""Augmentation changes how speech sounds, and never when."""
+"""Augmentation changes the sound of speech, but not its timing."""
 
 from dataclasses import replace
 
@@ -28,13 +28,13 @@ def envelope(waveform: np.ndarray) -> np.ndarray:
 
 
 def lag(waveform: np.ndarray) -> int:
-    """How many 10 ms the loudness comes later than in the original."""
+    """Returns the delay of the loudness curve to the original, in units of 10 ms."""
     one, two = (curve - curve.mean() for curve in (envelope(SPEECH), envelope(waveform)))
     return int(np.correlate(two, one, "full").argmax()) - len(one) + 1
 
 
 @pytest.mark.parametrize("seed", range(4))
-def test_length_and_times_stay(seed: int) -> None:
+def test_length_and_timing_are_preserved(seed: int) -> None:
     new = ALL(SPEECH, np.random.default_rng(seed))
     assert new.shape == SPEECH.shape
     assert new.dtype == np.float32
@@ -43,14 +43,14 @@ def test_length_and_times_stay(seed: int) -> None:
     assert np.corrcoef(envelope(SPEECH), envelope(new))[0, 1] > 0.8
 
 
-def test_the_generator_decides() -> None:
+def test_augmentation_depends_on_the_generator() -> None:
     one, two, again = (ALL(SPEECH, np.random.default_rng(seed)) for seed in (1, 2, 1))
     assert np.array_equal(one, again)
     assert not np.allclose(one, two)
     np.testing.assert_allclose(NONE(SPEECH, np.random.default_rng(0)), SPEECH, atol=1e-5)
 
 
-def test_each_part_does_what_it_says() -> None:
+def test_each_augmentation_has_its_effect() -> None:
     generator = np.random.default_rng(0)
     noise = add_noise(SPEECH, 20.0, 1.0, generator) - SPEECH
     assert 20 * np.log10(SPEECH.std() / noise.std()) == pytest.approx(20, abs=0.5)

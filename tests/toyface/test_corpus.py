@@ -1,4 +1,4 @@
-"""Corpora: written once, read lazily, gone on with after an interruption, split by sentence."""
+"""Corpora: written once, read lazily, resumed after an interruption, split by sentence."""
 
 import json
 import os
@@ -48,14 +48,14 @@ def test_a_corpus_is_read_as_it_was_written(tmp_path: Path) -> None:
         utterance = entry.load()
         assert utterance.duration_s == pytest.approx(utterance.phones[-1].end_s, abs=1e-3)
         assert utterance.phones[0].start_s == 0
-        assert 0.2 <= utterance.phones[0].end_s <= 0.5, "silence at first"
+        assert 0.2 <= utterance.phones[0].end_s <= 0.5, "starts with silence"
         assert np.abs(utterance.waveform[: int(0.1 * 16000)]).max() < 0.01 < np.abs(utterance.waveform).max()
         vowel = next(phone for phone in utterance.phones if phone.label == "AA")
         begin, end = (int(second * 16000) for second in (vowel.start_s, vowel.end_s))
         assert np.abs(utterance.waveform[begin:end]).mean() > 3 * np.abs(utterance.waveform[begin - 800 : begin]).mean()
 
 
-def test_an_interrupted_making_goes_on(tmp_path: Path) -> None:
+def test_an_interrupted_corpus_is_resumed(tmp_path: Path) -> None:
     corpus(tmp_path / "whole").make(QUIET)
     with pytest.raises(KeyboardInterrupt):
         corpus(tmp_path / "c", fails_at=5).make(QUIET)
@@ -68,18 +68,18 @@ def test_an_interrupted_making_goes_on(tmp_path: Path) -> None:
     assert contents(tmp_path / "c") == contents(tmp_path / "whole")
 
 
-def test_what_is_there_is_kept(tmp_path: Path) -> None:
+def test_an_existing_corpus_is_not_overwritten(tmp_path: Path) -> None:
     (tmp_path / "c").mkdir()
-    with pytest.raises(UserError, match=r"c exists; remove it"):
+    with pytest.raises(UserError, match=r"c exists; delete it"):
         corpus(tmp_path / "c").make(QUIET)
     (tmp_path / "d.part").mkdir()
     (tmp_path / "d.part" / "settings.json").write_text("{}")
-    with pytest.raises(UserError, match=r"d\.part was begun with other settings"):
+    with pytest.raises(UserError, match=r"d\.part was started with other settings"):
         corpus(tmp_path / "d").make(QUIET)
 
 
-def test_what_is_missing_is_named(tmp_path: Path) -> None:
-    with pytest.raises(UserError, match=r"holds no corpus\.jsonl"):
+def test_a_missing_corpus_is_an_error(tmp_path: Path) -> None:
+    with pytest.raises(UserError, match=r"has no corpus\.jsonl"):
         read_corpus(tmp_path, "train")
     with pytest.raises(UserError, match="split=test"):
         read_corpus(tmp_path, "test")
@@ -89,7 +89,7 @@ def test_what_is_missing_is_named(tmp_path: Path) -> None:
     soundfile.write(second.file, np.zeros(100), 16000)
     with pytest.raises(UserError, match=r"000000\.flac does not exist"):
         first.load()
-    with pytest.raises(UserError, match=r"000001\.flac is not the sound"):
+    with pytest.raises(UserError, match=r"000001\.flac does not match"):
         second.load()
 
 
@@ -104,7 +104,7 @@ GOOD = {
     [
         ("{", "Expecting property name"),
         ("[" * 100_000, "cannot be read"),
-        ("[1]", "no mapping"),
+        ("[1]", "not a mapping"),
         (GOOD | {"id": 3}, "its id is 3"),
         (GOOD | {"text": None}, "its text is None"),
         (GOOD | {"split": "x" * 9999}, "its split is 'x{59}…"),
@@ -116,12 +116,12 @@ GOOD = {
         (GOOD | {"phones": [["AA", 0, float("nan"), 1]]}, "its phones"),
         (GOOD | {"phones": [["AA", 2, 1, 1]]}, "its phones"),
         (GOOD | {"phones": [["AA", "0", "1", 1]]}, "its phones"),
-        (GOOD | {"file": "../0.flac"}, "'../0.flac', which lies elsewhere"),
-        (GOOD | {"file": "/etc/passwd"}, "which lies elsewhere"),
-        (GOOD | {"file": ["0"]}, "which lies elsewhere"),
+        (GOOD | {"file": "../0.flac"}, "'../0.flac', which is outside the corpus"),
+        (GOOD | {"file": "/etc/passwd"}, "which is outside the corpus"),
+        (GOOD | {"file": ["0"]}, "which is outside the corpus"),
     ],
 )
-def test_a_line_that_makes_no_sense_is_named(line: object, message: str, tmp_path: Path) -> None:
+def test_an_invalid_line_is_named(line: object, message: str, tmp_path: Path) -> None:
     texts = [text if isinstance(text, str) else json.dumps(text) for text in (GOOD, line)]
     (tmp_path / "corpus.jsonl").write_text("\n".join(texts))
     with pytest.raises(UserError, match=message) as told:
@@ -132,14 +132,14 @@ def test_a_line_that_makes_no_sense_is_named(line: object, message: str, tmp_pat
 
 
 @pytest.mark.parametrize("content", [b"", b"noise" * 99, None])
-def test_sound_that_is_none_is_named(content: bytes | None, tmp_path: Path) -> None:
+def test_invalid_sound_is_named(content: bytes | None, tmp_path: Path) -> None:
     (tmp_path / "corpus.jsonl").write_text(json.dumps(GOOD))
     if content is None:
         os.mkfifo(tmp_path / "0.flac")
     else:
         (tmp_path / "0.flac").write_bytes(content)
     (entry,) = read_corpus(tmp_path, "train")
-    with pytest.raises(UserError, match=r"0\.flac .*make the corpus again"):
+    with pytest.raises(UserError, match=r"0\.flac .*generate the corpus again"):
         entry.load()
 
 

@@ -1,4 +1,4 @@
-"""Performances: lips follow the phones and nothing else; all the rest is random, and coloured by emotion."""
+"""Performances: lips follow only the phones; everything else is random and depends on the emotion."""
 
 import pytest
 import torch
@@ -34,7 +34,7 @@ def at(seconds: float) -> int:
     return int(seconds * FPS)
 
 
-def test_lips_take_the_phones_shapes() -> None:
+def test_lips_follow_the_phones() -> None:
     jaw, _, pucker, press = lips(WORD, torch.ones(FRAMES), fps=FPS).unbind(1)
     assert jaw[at(0.64)] > 0.6
     assert jaw[at(0.82)] < 0.15
@@ -44,9 +44,9 @@ def test_lips_take_the_phones_shapes() -> None:
     assert pucker[at(0.2)] < 0.1
 
 
-def test_neighbours_show_before_and_after() -> None:
+def test_phones_are_coarticulated() -> None:
     pucker = lips(WORD, torch.ones(FRAMES), fps=FPS)[:, 2]
-    assert (pucker[at(0.8) : at(1.0)].diff() > 0).all(), "rounding begins within the P"
+    assert (pucker[at(0.8) : at(1.0)].diff() > 0).all(), "rounding starts within the P"
 
 
 def test_quiet_speech_opens_less() -> None:
@@ -55,7 +55,7 @@ def test_quiet_speech_opens_less() -> None:
     torch.testing.assert_close(quiet[:, 1:], loud[:, 1:])
 
 
-def test_two_performances_share_the_lips_and_not_the_head() -> None:
+def test_performances_share_the_lips_but_not_the_head() -> None:
     first, second = performed(seed=1), performed(seed=2)
     for name in ("width", "pucker", "press"):
         torch.testing.assert_close(column(first, name), column(second, name))
@@ -65,7 +65,7 @@ def test_two_performances_share_the_lips_and_not_the_head() -> None:
 
 
 @pytest.mark.parametrize("emotion", MOODS)
-def test_emotions_shift_the_mean_pose_towards_their_own(emotion: str) -> None:
+def test_emotions_shift_the_mean_pose(emotion: str) -> None:
     mood = MOODS[emotion].pose
     motion = torch.stack([performed(emotion, seed) for seed in range(12)])
     for i, name in enumerate(MOTION):
@@ -75,7 +75,7 @@ def test_emotions_shift_the_mean_pose_towards_their_own(emotion: str) -> None:
             assert abs(float(motion[..., i].mean()) - mood[name]) < 0.25, name
 
 
-def test_people_blink_now_and_then() -> None:
+def test_people_blink() -> None:
     lids = column(performed(num_frames=1500), "lids")
     closings = int(((lids[1:] > 0.5) & (lids[:-1] <= 0.5)).sum())
     assert 12 <= closings <= 35, "in a minute"
@@ -88,7 +88,7 @@ def test_noise_is_stationary_with_unit_variance_and_smooth() -> None:
     assert noise.diff().std() < 0.15
 
 
-def test_loudness_is_one_where_it_is_loud() -> None:
+def test_loudness_is_one_in_loud_speech() -> None:
     waveform = torch.cat([torch.zeros(8000), 0.3 * torch.ones(8000)])
     level = loudness(waveform, 25)
     assert level[:12].max() == 0
@@ -101,6 +101,6 @@ def test_every_phone_has_a_viseme() -> None:
     assert len({*DIPHTHONGS, *VISEMES}) == 40, "ARPAbet's 39 and silence"
 
 
-def test_an_unknown_emotion_is_refused() -> None:
+def test_an_unknown_emotion_is_rejected() -> None:
     with pytest.raises(UserError, match="choose one of angry"):
         performed("bored")

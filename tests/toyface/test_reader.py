@@ -1,4 +1,4 @@
-"""The reader of toy motion: weights that fit, and those that do not."""
+"""The reader of toy motion: valid and invalid weights."""
 
 from pathlib import Path
 
@@ -10,7 +10,7 @@ from float_research.errors import UserError
 from float_research.toyface.reader import FILE, load_reader
 
 
-def test_weights_of_another_network_are_told(tmp_path: Path) -> None:
+def test_weights_of_another_network_are_rejected(tmp_path: Path) -> None:
     assert not load_reader(FILE).training
     path, tensors = tmp_path / "reader.safetensors", load_file(FILE)
     for others in ({"reader.x": torch.zeros(1)}, {**tensors, next(iter(tensors)): torch.zeros(3, 3)}):

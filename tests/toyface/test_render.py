@@ -1,4 +1,4 @@
-"""Toy portraits: what moves where, and that the flow between two frames is the truth."""
+"""Toy portraits: effects of the parameters, and the ground-truth flow between two frames."""
 
 import pytest
 import torch
@@ -37,7 +37,7 @@ def psnr(a: Tensor, b: Tensor, weight: Tensor | float = 1.0) -> float:
     return float(-10 * torch.log10(((a - b).square() * weight).sum() / weight.sum() / 4))
 
 
-def test_images_lie_in_range_and_people_differ(identities: Tensor) -> None:
+def test_images_are_in_range_and_people_differ(identities: Tensor) -> None:
     drawn = render(identities, posed(6), SIZE)
     assert drawn.image.shape == (6, 3, SIZE, SIZE)
     assert drawn.image.abs().max() <= 1
@@ -53,13 +53,13 @@ def test_a_portrait_does_not_depend_on_its_batch(identities: Tensor) -> None:
 
 
 @pytest.mark.parametrize("name", MOTION)
-def test_every_motion_number_shows(identities: Tensor, name: str) -> None:
+def test_every_motion_parameter_changes_the_image(identities: Tensor, name: str) -> None:
     neutral, moved = render(identities, posed(6), SIZE).image, render(identities, posed(6, **{name: 1.0}), SIZE).image
     assert ((neutral - moved).abs().amax((1, 2, 3)) > 0.1).all()
 
 
 @pytest.mark.parametrize("name", ["width", "pucker", "press", "smile", "lids", "gaze_x", "gaze_y"])
-def test_expressions_change_the_expression_region_alone(identities: Tensor, name: str) -> None:
+def test_expressions_change_only_the_expression_region(identities: Tensor, name: str) -> None:
     drawn: list[Rendering] = [render(identities, posed(6, **{name: value}), SIZE) for value in (0.0, 1.0)]
     change = (drawn[0].image - drawn[1].image).abs().sum(1, keepdim=True)
     assert (change * drawn[0].expression).sum() > 0.9 * change.sum()
@@ -74,7 +74,7 @@ def test_the_mouth_darkens_as_the_jaw_opens(identities: Tensor) -> None:
     assert amounts[0] < amounts[1] < amounts[2]
 
 
-def test_turning_is_undone_exactly(identities: Tensor) -> None:
+def test_unturn_inverts_turn(identities: Tensor) -> None:
     look, pose = Look(identities), Pose(sample_motions(6, generator()))
     x, y = pixel_grid(SIZE, identities)
     x, y = x.expand(6, SIZE, SIZE), y.expand(6, SIZE, SIZE)
@@ -86,7 +86,7 @@ def test_turning_is_undone_exactly(identities: Tensor) -> None:
     torch.testing.assert_close(closed + geometry.jaw_drop(closed, look, pose), y, atol=2e-3, rtol=0)
 
 
-def test_the_flow_carries_one_frame_to_another(identities: Tensor) -> None:
+def test_the_flow_warps_one_frame_to_another(identities: Tensor) -> None:
     source, target = 0.5 * sample_motions(6, generator()), sample_motions(6, torch.Generator().manual_seed(8))
     first, second = render(identities, source, SIZE), render(identities, target, SIZE)
     grid, weight = flow(first, second)
@@ -108,7 +108,7 @@ def test_the_flow_follows_lips_eyes_and_brows(identities: Tensor, name: str) -> 
     assert psnr(carried, second.image, there) > psnr(first.image, second.image, there) + 1.5
 
 
-def test_what_was_hidden_has_no_flow(identities: Tensor) -> None:
+def test_hidden_areas_have_no_flow(identities: Tensor) -> None:
     closed, opened = torch.zeros(6, len(MOTION)), torch.zeros(6, len(MOTION))
     opened[:, MOTION.index("jaw")] = 1.0
     frames = [render(identities, motion, SIZE) for motion in (closed, opened)]
@@ -118,14 +118,14 @@ def test_what_was_hidden_has_no_flow(identities: Tensor) -> None:
     assert (opening < 0.5)[mouth].float().mean() > (closing < 0.5)[mouth].float().mean() + 0.05
 
 
-def test_no_motion_is_no_flow(identities: Tensor) -> None:
+def test_no_motion_gives_zero_flow(identities: Tensor) -> None:
     frame = render(identities, sample_motions(6, generator()), SIZE)
     grid, weight = flow(frame, frame)
     x, y = pixel_grid(SIZE, identities)
     assert ((grid - torch.stack(torch.broadcast_tensors(x, y), -1)).abs() * weight.permute(0, 2, 3, 1)).max() < 5e-3
 
 
-def test_sampled_numbers_lie_in_their_ranges() -> None:
+def test_sampled_parameters_are_in_range() -> None:
     motions, people = sample_motions(4000, generator()), sample_identities(4000, generator())
     assert people.shape == (4000, len(IDENTITY))
     assert 0 <= people.min() <= people.max() <= 1

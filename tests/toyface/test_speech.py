@@ -1,4 +1,4 @@
-"""Phones: from IPA, without gaps, and in time with the sound through every change of prosody."""
+"""Phones: parsed from IPA, without gaps, and aligned with the sound after changes of prosody."""
 
 from dataclasses import replace
 from importlib.util import find_spec
@@ -9,11 +9,11 @@ import pytest
 from fake_voice import FakeVoice
 
 from float_research.errors import UserError
-from float_research.toyface.align import align, stressed
+from float_research.toyface.align import add_stress, align
 from float_research.toyface.phones import IPA, PHONES, SILENCE, VOWELS, sounds
-from float_research.toyface.prosody import PROSODIES, hesitating, sample_prosody
+from float_research.toyface.prosody import PROSODIES, add_hesitations, sample_prosody
 from float_research.toyface.recordings import recordings
-from float_research.toyface.speech import RATE_HZ, Phone, Utterance, covering
+from float_research.toyface.speech import RATE_HZ, Phone, Utterance, fill_gaps
 from float_research.toyface.voices import EspeakVoice, PiperVoice, Voice, piper_phones, tool
 from float_research.types import Waveform
 
@@ -40,7 +40,7 @@ def spelled(ipa: str) -> str:
         ("ɡˈəʊ hˈɒt hˈæŋɡ jˈuːs", "G OW1 HH AA1 T HH AE1 NG G Y UW1 S"),
     ],
 )
-def test_ipa_becomes_arpabet(ipa: str, phones: str) -> None:
+def test_ipa_is_mapped_to_arpabet(ipa: str, phones: str) -> None:
     assert spelled(ipa) == phones
 
 
@@ -53,10 +53,10 @@ def test_the_phones_are_pocketsphinxs() -> None:
 
 def test_gaps_are_filled_with_silence() -> None:
     phones = [Phone("B", 0.1, 0.2, 0.0), Phone("AA", 0.2, 0.4, 1.0), Phone(SILENCE, 0.4, 0.5, 0.0)]
-    covered = covering([*phones, Phone("M", 0.45, 0.7, 0.0), Phone("S", 0.70001, 2.0, 0.0)], 1.0)
+    covered = fill_gaps([*phones, Phone("M", 0.45, 0.7, 0.0), Phone("S", 0.70001, 2.0, 0.0)], 1.0)
     assert [phone.label for phone in covered] == ["SIL", "B", "AA", "SIL", "M", "S"]
     check_cover(covered, 1.0)
-    assert covering([], 1.0) == (Phone(SILENCE, 0.0, 1.0, 0.0),)
+    assert fill_gaps([], 1.0) == (Phone(SILENCE, 0.0, 1.0, 0.0),)
 
 
 def check_cover(phones: tuple[Phone, ...], duration_s: float) -> None:
@@ -69,7 +69,7 @@ def check_cover(phones: tuple[Phone, ...], duration_s: float) -> None:
 
 
 def levels_db(waveform: Waveform, phones: tuple[Phone, ...], labels: tuple[str, ...]) -> float:
-    """Loudness within phones, their first and last 10 ms aside."""
+    """Returns the loudness within phones, without their first and last 10 ms."""
     time = np.arange(len(waveform)) / RATE_HZ
     inside = np.zeros(len(time), dtype=bool)
     for phone in phones:
@@ -78,7 +78,7 @@ def levels_db(waveform: Waveform, phones: tuple[Phone, ...], labels: tuple[str, 
 
 
 @pytest.mark.parametrize("emotion", PROSODIES)
-def test_phones_stay_in_time_with_the_sound(emotion: str) -> None:
+def test_phones_stay_aligned_with_the_sound(emotion: str) -> None:
     generator = np.random.default_rng(0)
     waveform, phones = FAKE.say("one two, three four", sample_prosody(emotion, generator), generator)
     check_cover(phones, len(waveform) / RATE_HZ)
@@ -92,13 +92,13 @@ def say(**changes: float) -> tuple[Waveform, tuple[Phone, ...]]:
 
 
 def vowel_hz(waveform: Waveform, phones: tuple[Phone, ...]) -> float:
-    """Frequency of the first vowel, from its zero crossings."""
+    """Estimates the frequency of the first vowel from its zero crossings."""
     vowel = next(phone for phone in phones if phone.label == "AA")
     inside = waveform[int((vowel.start_s + 0.02) * RATE_HZ) : int((vowel.end_s - 0.02) * RATE_HZ)]
     return np.count_nonzero(np.diff(np.sign(inside))) * RATE_HZ / 2 / len(inside)
 
 
-def test_prosody_does_what_it_says() -> None:
+def test_each_prosody_parameter_has_its_effect() -> None:
     waveform, phones = say()
     high, high_phones = say(pitch=1.5)
     assert vowel_hz(high, high_phones) / vowel_hz(waveform, phones) == pytest.approx(1.5, rel=0.1)
@@ -111,16 +111,18 @@ def test_prosody_does_what_it_says() -> None:
     assert hiss[1] > 1.5 * hiss[0]
 
 
-def test_prosody_is_drawn_anew_each_time_and_again_from_a_seed() -> None:
+def test_prosody_is_random_and_reproducible() -> None:
     one, two, again = (sample_prosody("sad", np.random.default_rng(seed)) for seed in (1, 2, 1))
     assert one == again != two
-    text = hesitating("they were the only ones left there", replace(PLAIN, hesitation=1.0), np.random.default_rng(0))
+    text = add_hesitations(
+        "they were the only ones left there", replace(PLAIN, hesitation=1.0), np.random.default_rng(0)
+    )
     assert text == "they, were, the only, ones, left, there"
     with pytest.raises(UserError, match="'bored' is unknown"):
         sample_prosody("bored", np.random.default_rng(0))
 
 
-def test_pipers_durations_are_shared_among_neighbours() -> None:
+def test_pipers_durations_are_split_among_neighbours() -> None:
     # ^ _ h _ ˈ _ a _ ɪ _ . _ $: 0.1 s each
     phones = piper_phones("hˈaɪ.", [0.1] * 13, 0.0)
     assert [phone.label for phone in phones] == ["HH", "AY", "SIL"]
@@ -130,7 +132,7 @@ def test_pipers_durations_are_shared_among_neighbours() -> None:
 
 
 @pytest.mark.parametrize(("module", "voice"), TOOLS.items(), ids=TOOLS)
-def test_a_tools_voice_speaks_in_time(module: str, voice: Voice) -> None:
+def test_phones_of_a_tools_voice_are_aligned(module: str, voice: Voice) -> None:
     if find_spec(module) is None:
         pytest.skip(f"needs {module}, of the extra toyface")
     text = "Thomas bought a big yellow boat, and he laughed."
@@ -173,6 +175,6 @@ def test_alignment_agrees_with_the_stored_one() -> None:
 
 
 def test_stress_comes_from_the_text() -> None:
-    phones = covering([Phone(label, i, i + 1.0, 0.0) for i, label in enumerate(["HH", "AH", "L", "OW"])], 4.0)
-    assert [phone.stress for phone in stressed(phones, "həlˈoʊ")] == [0, 0, 0, 1]
-    assert [phone.stress for phone in stressed(phones, "hɛlˈoʊ")] == [0, 0, 0, 1], "another first vowel"
+    phones = fill_gaps([Phone(label, i, i + 1.0, 0.0) for i, label in enumerate(["HH", "AH", "L", "OW"])], 4.0)
+    assert [phone.stress for phone in add_stress(phones, "həlˈoʊ")] == [0, 0, 0, 1]
+    assert [phone.stress for phone in add_stress(phones, "hɛlˈoʊ")] == [0, 0, 0, 1], "another first vowel"

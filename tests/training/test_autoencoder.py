@@ -1,4 +1,4 @@
-"""Stage 1: pairs, losses, training that goes on where it stopped, and weights that inference takes."""
+"""Stage 1: pairs, losses, resumed training, and exported weights for inference."""
 
 from pathlib import Path
 from typing import Any
@@ -15,7 +15,7 @@ from float_research.models.checkpoint import Random, Stages, load_model, paramet
 from float_research.models.float_model import FloatModel
 from float_research.training import normalisation
 from float_research.training.autoencoder import AutoencoderObjective
-from float_research.training.callbacks import averaged
+from float_research.training.callbacks import update_average
 from float_research.training.growth import carry_over
 from float_research.training.losses import flow_l1, gradient_l1, multiscale_l1, psnr_db, velocity_l1, weighted_l1
 from float_research.training.objective import HELD_OUT, TRAINING, BatchKey, Terms
@@ -38,7 +38,7 @@ def trained(folder: Path, *overrides: str) -> dict[str, Tensor]:
 
 @pytest.fixture(autouse=True)
 def _folded_soon(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Trainings here end with few batches for the statistics of the encoder."""
+    """Uses few batches for the encoder's statistics, to save time."""
     monkeypatch.setattr(normalisation, "NUM_BATCHES", 2)
 
 
@@ -56,19 +56,19 @@ def test_pairs_show_one_person_in_anothers_motion(portraits: ToyPortraits) -> No
         assert (other.source - pairs.source).abs().mean() > 0.05
 
 
-def test_losses_are_their_formulas() -> None:
+def test_losses_match_their_formulas() -> None:
     a, b = torch.zeros(1, 1, 4, 4), torch.zeros(1, 1, 4, 4)
     b[0, 0, :, 2:] = 1.0
     weight = torch.ones_like(b)
     assert weighted_l1(a, b, 3 * weight) == 1.5
-    assert gradient_l1(a, b, weight) == pytest.approx(1 / 3), "one edge of three differences along x, none along y"
+    assert gradient_l1(a, b, weight) == pytest.approx(1 / 3), "one edge in three differences along x, none along y"
     assert multiscale_l1([a[..., ::2, ::2], a], b) == 0.5
     assert velocity_l1(torch.tensor([[[0.0], [2.0], [2.0]]]), torch.zeros(1, 3, 1)) == 1.0
     assert psnr_db(a, 0.2 * weight)[0] == pytest.approx(20.0)
     assert psnr_db(a, 0.2 * b, weight * (b == 0) + 1e-12)[0] > 60, "only weighted pixels count"
 
 
-def test_the_flow_loss_is_zero_for_the_truth_and_blind_where_nothing_is_seen() -> None:
+def test_flow_loss_is_zero_for_the_truth_and_ignores_invalid_pixels() -> None:
     x = torch.linspace(-1, 1, 8)
     base = torch.stack(torch.meshgrid(x, x, indexing="xy"), dim=-1)[None]
     grid = base + 0.25
@@ -78,7 +78,7 @@ def test_the_flow_loss_is_zero_for_the_truth_and_blind_where_nothing_is_seen() -
     assert flow_l1([torch.zeros(1, 2, 8, 8)], grid, 0 * seen) == 0
 
 
-def test_training_lowers_the_loss_and_leaves_the_other_networks_alone(tmp_path: Path) -> None:
+def test_training_lowers_the_loss_and_only_trains_its_network(tmp_path: Path) -> None:
     cfg = compose.compose_config(settings(tmp_path), "train")
     job = compose.build_training(cfg)
     objective = job.objective
@@ -98,9 +98,7 @@ def test_training_lowers_the_loss_and_leaves_the_other_networks_alone(tmp_path: 
     assert all(parameter.grad is None for parameter in model.fmt.parameters())
 
 
-def test_a_resumed_training_ends_where_an_uninterrupted_one_does(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_a_resumed_training_matches_an_uninterrupted_one(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     whole = trained(tmp_path / "whole")
 
     losses, made, until = AutoencoderObjective.losses, [], STEPS - 1
@@ -123,7 +121,7 @@ def test_a_resumed_training_ends_where_an_uninterrupted_one_does(
         torch.testing.assert_close(parts[name], value, rtol=0, atol=1e-6, msg=name)
 
 
-def test_exported_weights_are_the_average_and_load_for_inference(tmp_path: Path) -> None:
+def test_exported_weights_are_averaged_and_load_for_inference(tmp_path: Path) -> None:
     average = trained(tmp_path / "average", "average_decay=0.5", "stage.warmup_steps=1")
     last = trained(tmp_path / "last", "average_decay=0", "stage.warmup_steps=1")
     name = "motion_autoencoder.dec.to_rgbs.0.conv.0.weight"
@@ -142,14 +140,14 @@ def test_exported_weights_are_the_average_and_load_for_inference(tmp_path: Path)
     torch.testing.assert_close(model.state_dict()[name], average[name])
 
 
-def test_the_average_forgets_its_beginning_and_then_keeps_its_decay() -> None:
+def test_the_averages_decay_rises_to_its_limit() -> None:
     average, counter = torch.zeros(1), torch.tensor(0)
     for n in range(60):
-        average = averaged(average, torch.ones(1), torch.tensor(n), decay=0.9)
-        counter = averaged(counter, torch.tensor(n), torch.tensor(n), decay=0.9)
-    assert average > 1 - 0.9**60, "sooner than with the full decay"
+        average = update_average(average, torch.ones(1), torch.tensor(n), decay=0.9)
+        counter = update_average(counter, torch.tensor(n), torch.tensor(n), decay=0.9)
+    assert average > 1 - 0.9**60, "faster than with the full decay"
     assert counter == 59
-    assert averaged(torch.zeros(1), torch.ones(1), torch.tensor(10_000), decay=0.9) == pytest.approx(0.1)
+    assert update_average(torch.zeros(1), torch.ones(1), torch.tensor(10_000), decay=0.9) == pytest.approx(0.1)
 
 
 def test_previews_and_curves_are_written(tmp_path: Path) -> None:
@@ -159,9 +157,7 @@ def test_previews_and_curves_are_written(tmp_path: Path) -> None:
     assert "held_out/psnr_same_db" in curves.splitlines()[0]
 
 
-def test_the_bar_counts_all_steps_and_goes_on_where_training_does(
-    tmp_path: Path, capsys: pytest.CaptureFixture[str]
-) -> None:
+def test_the_progress_bar_counts_all_steps_and_resumes(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     for steps in (2, STEPS):
         trained(
             tmp_path, "trainer.enable_progress_bar=true", f"trainer.max_steps={steps}", "trainer.val_check_interval=2"
@@ -172,7 +168,7 @@ def test_the_bar_counts_all_steps_and_goes_on_where_training_does(
         assert not any("v_num" in line or "Epoch" in line for line in bar)
 
 
-def test_a_larger_model_takes_what_it_shares_with_a_smaller_one() -> None:
+def test_a_larger_model_copies_shared_weights_of_a_smaller_one() -> None:
     base = ["model=tiny", "model.motion_autoencoder.channels={4: 8, 8: 8, 16: 8, 32: 8, 64: 8}"]
     configs = [compose.compose_config([*base, f"model.motion_autoencoder.image_size={size}"]) for size in (32, 64)]
     sizes = [compose.model_builder(cfg)() for cfg in configs]
@@ -193,7 +189,7 @@ def test_a_larger_model_takes_what_it_shares_with_a_smaller_one() -> None:
 
 
 @pytest.mark.parametrize(("stage", "prefix"), [("motion", "motion_autoencoder.enc."), ("reader", "reader.")])
-def test_motion_is_read_and_the_weights_go_on(stage: str, prefix: str, tmp_path: Path) -> None:
+def test_motion_stages_export_weights_for_the_next_stage(stage: str, prefix: str, tmp_path: Path) -> None:
     weights = trained(tmp_path, f"stage={stage}")
     assert all(name.startswith(prefix) for name in weights)
     assert not any(".norm." in name for name in weights if stage == "motion")
@@ -204,7 +200,7 @@ def test_motion_is_read_and_the_weights_go_on(stage: str, prefix: str, tmp_path:
         assert set(weights) < set(after)
 
 
-def test_frozen_weights_stand_still(tmp_path: Path) -> None:
+def test_frozen_weights_do_not_change(tmp_path: Path) -> None:
     before = trained(tmp_path / "before")
     settings = [f"init_from=[{tmp_path / 'before' / 'weights.safetensors'}]", "frozen=[motion_autoencoder.dec.]"]
     after = trained(tmp_path / "after", *settings)
@@ -215,12 +211,12 @@ def test_frozen_weights_stand_still(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("overrides", "message"),
     [
-        (["average_decay=1.5"], "must lie in"),
-        (["frozen=[decoder]"], "no weight's name begins so; names begin with motion_autoencoder."),
+        (["average_decay=1.5"], "must be in"),
+        (["frozen=[decoder]"], "matches no parameter; this stage trains motion_autoencoder."),
         (["init_from=[nowhere.safetensors]"], "nowhere.safetensors does not exist"),
     ],
 )
-def test_bad_settings_are_refused_before_anything_is_made(tmp_path: Path, overrides: list[str], message: str) -> None:
+def test_invalid_settings_are_rejected_before_training(tmp_path: Path, overrides: list[str], message: str) -> None:
     with pytest.raises(UserError, match=message):
         trained(tmp_path / "run", *overrides)
     assert not (tmp_path / "run").exists()

@@ -1,4 +1,4 @@
-"""What a training leaves behind when it is killed, when the disk is full, and when a file is damaged."""
+"""Training checkpoints after a kill, with a full disk and with damaged files."""
 
 import io
 import resource
@@ -58,7 +58,7 @@ def _validated_soon() -> Iterator[None]:
 
 @pytest.fixture(scope="module")
 def whole(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """The folder of a training that nothing disturbed."""
+    """The folder of an uninterrupted training."""
     folder = tmp_path_factory.mktemp("training") / "whole"
     trained(folder)
     return folder
@@ -89,7 +89,7 @@ def flip(path: Path, place: int) -> None:
 
 @contextmanager
 def full_disk(num_bytes: int) -> Iterator[None]:
-    """No file grows beyond a size."""
+    """Limits the size of files."""
     soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
     resource.setrlimit(resource.RLIMIT_FSIZE, (num_bytes, hard))
     try:
@@ -103,21 +103,21 @@ def same(found: dict[str, Tensor], expected: dict[str, Tensor]) -> bool:
 
 
 @pytest.mark.parametrize("limit", ["trainer.max_steps=4", "trainer.max_time={seconds: 0.001}"])
-def test_weights_are_exported_also_when_no_step_is_left(folder: Path, whole: Path, limit: str) -> None:
-    """As after a kill between the last checkpoint and the export."""
+def test_weights_are_exported_if_no_step_is_left(folder: Path, whole: Path, limit: str) -> None:
+    """Simulates a kill between the last checkpoint and the export."""
     (folder / WEIGHTS).unlink()
-    assert same(trained(folder, limit), load_file(whole / WEIGHTS)), "the average, as without interruption"
-    assert (folder / "curves" / "version_0" / "metrics.csv").is_file(), "what was there stays"
+    assert same(trained(folder, limit), load_file(whole / WEIGHTS)), "exports the average, as without interruption"
+    assert (folder / "curves" / "version_0" / "metrics.csv").is_file(), "earlier curves are kept"
 
 
-def test_weights_are_only_told_once_they_are_there(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_missing_weights_are_an_error(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     (folder / WEIGHTS).unlink()
     monkeypatch.setattr(ExportWeights, "export", lambda *_: None)
-    with pytest.raises(UserError, match=r"weights .*weights\.safetensors does not exist; run the same again"):
+    with pytest.raises(UserError, match=r"weights .*weights\.safetensors does not exist; run the same command"):
         trained(folder)
 
 
-def test_a_full_disk_at_the_export_is_told_and_mended_by_a_rerun(folder: Path, whole: Path) -> None:
+def test_a_rerun_exports_after_a_full_disk(folder: Path, whole: Path) -> None:
     (folder / WEIGHTS).unlink()
     with pytest.raises(OSError, match=r"(?i)too large"), full_disk(100_000):
         trained(folder)
@@ -126,35 +126,35 @@ def test_a_full_disk_at_the_export_is_told_and_mended_by_a_rerun(folder: Path, w
     assert same(trained(folder), load_file(whole / WEIGHTS))
 
 
-def test_a_damaged_checkpoint_is_told_and_the_previous_taken(
+def test_a_damaged_checkpoint_falls_back_to_the_previous(
     folder: Path, whole: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
     last = folder / LAST
     last.write_bytes(last.read_bytes()[:917_504])
-    assert same(trained(folder), load_file(whole / WEIGHTS)), "it goes on from the one before, to the same end"
-    assert any("last.ckpt cannot be read" in line and "going on from previous.ckpt" in line for line in caplog.messages)
+    assert same(trained(folder), load_file(whole / WEIGHTS)), "it resumes and ends with the same weights"
+    assert any("last.ckpt cannot be read" in line and "resuming from previous.ckpt" in line for line in caplog.messages)
     assert read_checkpoint(last, "")["global_step"] == STEPS
-    assert read_checkpoint(folder / PREVIOUS, "")["global_step"] == 2, "no damaged one takes its place"
+    assert read_checkpoint(folder / PREVIOUS, "")["global_step"] == 2, "a damaged checkpoint does not replace it"
 
 
-def test_going_on_with_other_code_is_told(folder: Path) -> None:
+def test_resuming_with_other_code_is_reported(folder: Path) -> None:
     def said() -> str:
         console = Console(file=io.StringIO(), width=1000)
         compose.build_training(compose.compose_config(settings(folder), "train")).run(console)
         return console.file.getvalue()  # type: ignore[attr-defined]
 
-    assert f"going on from {folder / LAST}\n" in said()
+    assert f"resuming from {folder / LAST}\n" in said()
     write_json(folder / CODE, {"sources": "other"})
-    assert f"going on from {folder / LAST}, which other code or other versions of packages made" in said()
-    assert "other code" not in said(), "what went on is of this code"
+    assert f"resuming from {folder / LAST}, written by other code or other package versions" in said()
+    assert "other code" not in said(), "the resumed training recorded this code"
 
 
-def test_a_checkpoint_of_other_settings_is_told(folder: Path) -> None:
-    with pytest.raises(UserError, match=r"last\.ckpt does not fit this training .*config\.yaml beside it"):
+def test_a_checkpoint_of_other_settings_is_rejected(folder: Path) -> None:
+    with pytest.raises(UserError, match=r"last\.ckpt does not fit this training .*config\.yaml next to it"):
         trained(folder, "stage=motion")
 
 
-def test_a_killed_training_ends_as_any_other(tmp_path: Path) -> None:
+def test_a_killed_training_can_be_finished(tmp_path: Path) -> None:
     folder = tmp_path / "training"
     steps = ["trainer.max_steps=60", "checkpoint_every=1", "trainer.val_check_interval=60"]
     command = [sys.executable, str(ROOT / "scripts" / "train.py"), *settings(folder, *steps)]
@@ -168,27 +168,30 @@ def test_a_killed_training_ends_as_any_other(tmp_path: Path) -> None:
     (folder / f".{WEIGHTS}.{'0' * 32}.part").write_bytes(b"half")
     steps[0] = f"trainer.max_steps={read_checkpoint(folder / LAST, '')['global_step'] + 1}"
     assert trained(folder, *steps)
-    assert not list(folder.glob(".*.part")), "what was half-written is gone"
+    assert not list(folder.glob(".*.part")), "partial files are removed"
 
 
-def test_a_checkpoint_replaces_another_that_is_kept(tmp_path: Path) -> None:
+def test_the_previous_checkpoint_is_kept(tmp_path: Path) -> None:
     checkpoints = saved(tmp_path, 1, 2, 3)
     assert sorted(path.name for path in tmp_path.iterdir()) == [LAST, PREVIOUS]
     assert [read_checkpoint(tmp_path / name, "")["global_step"] for name in (LAST, PREVIOUS)] == [3, 2]
     assert checkpoints.load_checkpoint(tmp_path / LAST)["global_step"] == 3
     (tmp_path / LAST).unlink()
-    assert newest(tmp_path) == tmp_path / PREVIOUS, "a kill between the two renames"
+    assert newest(tmp_path) == tmp_path / PREVIOUS, "after a kill between the two renames"
 
 
 def test_a_full_disk_leaves_the_last_checkpoint(tmp_path: Path) -> None:
     checkpoints = saved(tmp_path, 1, 2)
-    with pytest.raises(UserError, match=r"last\.ckpt cannot be written .*too large.*make room"), full_disk(20_000):
+    with (
+        pytest.raises(UserError, match=r"last\.ckpt cannot be written .*too large.*free disk"),
+        full_disk(20_000),
+    ):
         checkpoints.save_checkpoint(content(3, 100_000), tmp_path / LAST)
     assert sorted(path.name for path in tmp_path.iterdir()) == [LAST, PREVIOUS]
     assert checkpoints.load_checkpoint(tmp_path / LAST)["global_step"] == 2
 
 
-def test_no_damaged_checkpoint_is_read(tmp_path: Path) -> None:
+def test_damaged_checkpoints_are_rejected(tmp_path: Path) -> None:
     saved(tmp_path, 1)
     path = tmp_path / LAST
     sound = path.read_bytes()
@@ -206,16 +209,18 @@ def test_no_damaged_checkpoint_is_read(tmp_path: Path) -> None:
         read_checkpoint(path, "delete it")
 
 
-def test_two_damaged_checkpoints_are_one_sentence(tmp_path: Path) -> None:
+def test_two_damaged_checkpoints_are_one_error(tmp_path: Path) -> None:
     checkpoints = saved(tmp_path, 1, 2)
     (tmp_path / LAST).write_bytes(b"text")
     with pytest.raises(UserError, match=r"last\.ckpt"):
         read_checkpoint(tmp_path / LAST, "")
     (tmp_path / PREVIOUS).write_bytes(b"")
-    with pytest.raises(UserError, match=r"previous\.ckpt cannot be read .*nor can last\.ckpt: delete both to begin"):
+    with pytest.raises(
+        UserError, match=r"previous\.ckpt cannot be read .*neither can last\.ckpt: delete both to start"
+    ):
         checkpoints.load_checkpoint(tmp_path / LAST)
     (tmp_path / PREVIOUS).unlink()
-    with pytest.raises(UserError, match=r"last\.ckpt cannot be read .*delete it to begin anew"):
+    with pytest.raises(UserError, match=r"last\.ckpt cannot be read .*delete it to start over"):
         checkpoints.load_checkpoint(tmp_path / LAST)
 
 
@@ -228,7 +233,7 @@ class Attack:
 
 
 @pytest.mark.parametrize("hostile", [[1], {"state_dict": {}}, None])
-def test_a_checkpoint_is_data(tmp_path: Path, hostile: Any) -> None:
+def test_a_checkpoint_never_runs_code(tmp_path: Path, hostile: Any) -> None:
     mark = tmp_path / "mark"
     torch.save(hostile or {**content(1), "callbacks": Attack(mark)}, tmp_path / LAST)
     with pytest.raises(UserError, match=r"last\.ckpt cannot be read"):
@@ -244,7 +249,7 @@ def test_a_users_own_checkpoint_io_replaces_ours(tmp_path: Path) -> None:
     assert [type(plugin) for plugin in job.plugins] == [TorchCheckpointIO]
 
 
-def test_only_a_folder_of_a_training_is_written_to(tmp_path: Path, folder: Path) -> None:
+def test_foreign_folders_are_rejected(tmp_path: Path, folder: Path) -> None:
     for name in ("config.yaml", "notes.txt", WEIGHTS):
         project = tmp_path / f"with {name}"
         project.mkdir()

@@ -1,4 +1,4 @@
-"""Batch normalisation that training adds and export takes away again."""
+"""Batch normalisation that is added for training and folded at export."""
 
 import pytest
 import torch
@@ -21,7 +21,7 @@ def images() -> Tensor:
     return torch.rand(16, 3, 32, 32, generator=torch.Generator().manual_seed(1)) * 2 - 1
 
 
-def test_folding_gives_the_same_network_without_norms(encoder: MotionEncoder, images: Tensor) -> None:
+def test_folding_preserves_the_output(encoder: MotionEncoder, images: Tensor) -> None:
     names = list(encoder.state_dict())
     normalise(encoder)
     with torch.no_grad():
@@ -35,11 +35,11 @@ def test_folding_gives_the_same_network_without_norms(encoder: MotionEncoder, im
     fold(encoder, iter([images]))
     assert list(encoder.state_dict()) == names
     made, folded = encoder(images)
-    torch.testing.assert_close(made, wanted, rtol=0.02, atol=0.02)  # a batch's variance is biased, the running one not
+    torch.testing.assert_close(made, wanted, rtol=0.02, atol=0.02)  # batch variance is biased
     torch.testing.assert_close(folded[-1], features[-1], rtol=0.02, atol=0.02)
 
 
-def test_statistics_are_a_mean_over_all_batches(encoder: MotionEncoder, images: Tensor) -> None:
+def test_statistics_are_averaged_over_all_batches(encoder: MotionEncoder, images: Tensor) -> None:
     normalise(encoder)
     first = next(module for module in encoder.modules() if isinstance(module, Normalised))
     taken = []
@@ -50,7 +50,7 @@ def test_statistics_are_a_mean_over_all_batches(encoder: MotionEncoder, images: 
     torch.testing.assert_close(running, torch.stack(taken).mean(0))
 
 
-def test_norms_behind_trained_weights_change_nothing(encoder: MotionEncoder, images: Tensor) -> None:
+def test_norms_after_trained_weights_are_identities(encoder: MotionEncoder, images: Tensor) -> None:
     trained = {f"motion_autoencoder.enc.{name}" for name in encoder.state_dict()}
     wanted = encoder(images)[0]
     normalise(encoder)

@@ -1,4 +1,4 @@
-"""Stages 0 and 2 on a small corpus: phones, emotions, and the flow that goes with speech."""
+"""Stages 0 and 2 on a small corpus: phones, emotions and flow matching."""
 
 import itertools
 from pathlib import Path
@@ -31,7 +31,7 @@ CHUNKING = Chunking(window_s=0.8, previous_frames=5, attention_window=2, fps=25.
 
 @pytest.fixture(scope="module")
 def corpus(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """The bundled recordings, as training and held-out speech both."""
+    """The bundled recordings, used both as training and as held-out speech."""
     folder = tmp_path_factory.mktemp("corpus")
     lines = (RECORDINGS / "corpus.jsonl").read_text().splitlines()
     for file in RECORDINGS.glob("*.flac"):
@@ -67,7 +67,7 @@ def test_each_stage_trains_and_exports_its_own_networks(
     assert figure in (tmp_path / "curves" / "version_0" / "metrics.csv").read_text()
 
 
-def test_pretrained_encoders_of_speech_are_taken_from_their_folder(corpus: Path, tmp_path: Path) -> None:
+def test_pretrained_speech_encoders_are_loaded_from_a_folder(corpus: Path, tmp_path: Path) -> None:
     state = compose.model_builder(compose.compose_config(["model=tiny"]))().state_dict()
     for folder, prefix in (
         ("wav2vec2-base-960h", "audio_encoder."),
@@ -97,14 +97,14 @@ def test_pretrained_encoders_of_speech_are_taken_from_their_folder(corpus: Path,
             assert bool((value == 0.125).all()) is pretrained, name
 
 
-def test_workers_make_the_same_batches(corpus: Path, tmp_path: Path) -> None:
+def test_workers_give_the_same_batches(corpus: Path, tmp_path: Path) -> None:
     alone = trained("phones", corpus, tmp_path / "alone")
     helped = trained("phones", corpus, tmp_path / "helped", "num_workers=2")
     for name, value in alone.items():
         torch.testing.assert_close(helped[name], value, msg=name)
 
 
-def test_each_device_and_worker_has_batches_of_its_own() -> None:
+def test_devices_and_workers_get_different_batches() -> None:
     def begun(rank: int, num_ranks: int) -> list[tuple[int, BatchKey]]:
         return list(itertools.islice(Batches(lambda key: key, 4, rank=rank, num_ranks=num_ranks), 2))
 
@@ -113,14 +113,14 @@ def test_each_device_and_worker_has_batches_of_its_own() -> None:
     assert begun(1, 2) == [(4, BatchKey(TRAINING, 9)), (5, BatchKey(TRAINING, 11))]
 
 
-def test_frames_are_labelled_by_the_phone_in_their_middle() -> None:
+def test_frames_are_labelled_by_the_phone_at_their_middle() -> None:
     phones = (Phone("SIL", 0.0, 0.05, 0.0), Phone("AA", 0.05, 0.11, 1.0))
     labels = frame_phones(phones, 0.0, 4, 25.0)
     assert [PHONES[label] for label in labels] == ["SIL", "AA", "AA", "SIL"]
     np.testing.assert_array_equal(frame_phones(phones, 0.04, 2, 25.0), labels[1:3])
 
 
-def test_the_layers_are_what_the_projection_takes(model: FloatModel) -> None:
+def test_projected_layers_are_the_features(model: FloatModel) -> None:
     encoder: AudioEncoder = model.audio_encoder
     audio = torch.randn(1, 12800, generator=torch.Generator().manual_seed(0))
     torch.testing.assert_close(encoder.audio_projection(encoder.layers(audio, 20)), encoder(audio, 20))
@@ -156,9 +156,7 @@ def sequences(corpus: Path) -> ToySequences:
     return toy_sequences(corpus)
 
 
-def test_windows_hold_speech_and_the_motion_performed_with_it(
-    sequences: ToySequences, corpus: Path, model: FloatModel
-) -> None:
+def test_windows_contain_matching_speech_and_motion(sequences: ToySequences, corpus: Path, model: FloatModel) -> None:
     key = BatchKey(HELD_OUT, 4)
     windows = sequences(model, key, CPU)
     assert windows.motion.shape == (6, 25, 20)
@@ -173,14 +171,14 @@ def test_windows_hold_speech_and_the_motion_performed_with_it(
         torch.testing.assert_close(again.speech, windows.speech)
 
 
-def test_a_window_has_zeros_before_the_start_and_the_last_row_past_the_end(sequences: ToySequences) -> None:
+def test_windows_are_padded_with_zeros_before_and_the_last_frame_after(sequences: ToySequences) -> None:
     rows = torch.arange(1.0, 31.0)[:, None]
     assert sequences.cut(rows, 0)[:, 0].tolist() == [0.0] * 5 + list(range(1, 21))
     assert sequences.cut(rows, 3)[:, 0].tolist() == [0.0] * 2 + list(range(1, 24))
     assert sequences.cut(rows[:8], 0)[:, 0].tolist() == [0.0] * 5 + list(range(1, 9)) + [8.0] * 12
 
 
-def test_conditions_are_dropped_sample_by_sample(sequences: ToySequences, model: FloatModel) -> None:
+def test_conditions_are_dropped_per_sample(sequences: ToySequences, model: FloatModel) -> None:
     objective = FlowObjective(sequences=sequences, field=1.0, velocity=1.0, seam=0.0, **KEPT)
     windows = sequences(model, BatchKey(HELD_OUT, 4), CPU)
     keep = torch.tensor([True, False] * 3)
@@ -194,9 +192,7 @@ def test_conditions_are_dropped_sample_by_sample(sequences: ToySequences, model:
     assert (dropped.previous_motion[keep & ~windows.first] != 0).any()
 
 
-def test_the_first_frames_of_a_window_count_more_where_it_knows_what_was_before(
-    sequences: ToySequences, model: FloatModel
-) -> None:
+def test_first_frames_weigh_more_after_previous_frames(sequences: ToySequences, model: FloatModel) -> None:
     def loss(seam: float, **drops: float) -> float:
         objective = FlowObjective(sequences=sequences, field=1.0, velocity=0.0, seam=seam, **{**KEPT, **drops})
         with torch.no_grad():
@@ -207,7 +203,7 @@ def test_the_first_frames_of_a_window_count_more_where_it_knows_what_was_before(
     assert loss(8.0, drop_previous=1.0) == loss(0.0, drop_previous=1.0)
 
 
-def test_even_takes_feel_as_they_sound_and_odd_ones_as_they_are_told(
+def test_even_takes_follow_the_voice_and_odd_takes_the_label(
     sequences: ToySequences, model: FloatModel, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     shown = []
@@ -223,10 +219,10 @@ def test_even_takes_feel_as_they_sound_and_odd_ones_as_they_are_told(
         sequences.take(model, number, take, TRAINING, CPU)
         told.append(model.emotions[sequences.label(model, number, take, TRAINING) or 0])
     assert shown == [entry.emotion, *told]
-    assert len(set(told)) > 3, "whatever it sounds like"
+    assert len(set(told)) > 3, "regardless of the voice"
 
 
-def test_what_a_stage_does_not_train_stands_still(sequences: ToySequences) -> None:
+def test_parameters_outside_a_stage_are_frozen(sequences: ToySequences) -> None:
     objective = FlowObjective(sequences=sequences, field=1.0, velocity=1.0, seam=0.0, **KEPT)
     model = compose.model_builder(compose.compose_config(["model=tiny"]))()
     Training(
@@ -251,6 +247,6 @@ def test_an_untrained_field_is_zero(model: FloatModel, sequences: ToySequences) 
     assert 0.5 < float(terms["field"].detach()) / 2 < 0.9 + motion.abs().mean().item(), "E|x1 - x0| of unit noise"
 
 
-def test_a_missing_corpus_is_said_before_training(tmp_path: Path) -> None:
+def test_a_missing_corpus_is_an_error_before_training(tmp_path: Path) -> None:
     with pytest.raises(UserError, match="make_speech"):
         trained("phones", tmp_path / "none", tmp_path / "run")

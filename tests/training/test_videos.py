@@ -1,4 +1,4 @@
-"""Training on a folder of videos: what is used, what is left out, and the two stages on it."""
+"""Training on a folder of videos: which are used and which skipped, and both stages."""
 
 import logging
 import os
@@ -37,7 +37,7 @@ FPS, FRAMES, SIZE_PX = 25.0, 30, 32
 
 
 def film(path: Path, person: int, *, num_frames: int = FRAMES, fps: float = FPS, sound: bool = True) -> None:
-    """A toy head that drifts from one pose to another, saying the example sentence."""
+    """Writes a video of a toy head that moves from one pose to another, with the example recording."""
     generator = torch.Generator().manual_seed(person)
     looks, ends = sample_identities(1, generator), sample_motions(2, generator)
     motion = torch.lerp(ends[:1], ends[1:], torch.linspace(0, 1, num_frames)[:, None])
@@ -51,7 +51,7 @@ def film(path: Path, person: int, *, num_frames: int = FRAMES, fps: float = FPS,
 
 @pytest.fixture(scope="module")
 def films(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Three good films, one of them at 30 frames a second, and three that cannot be used."""
+    """Three usable videos, one of them at 30 frames per second, and three unusable ones."""
     folder = tmp_path_factory.mktemp("films")
     for person in range(2):
         film(folder / f"good{person}.mp4", person)
@@ -79,7 +79,7 @@ def trained(stage: str, films: Path, folder: Path, *overrides: str) -> dict[str,
 
 
 @pytest.mark.parametrize(("fps", "num_frames"), [(30.0, 36), (12.5, 15), (25.0, 30)])
-def test_any_frame_rate_becomes_ours(tmp_path: Path, fps: float, num_frames: int) -> None:
+def test_any_frame_rate_is_resampled(tmp_path: Path, fps: float, num_frames: int) -> None:
     film(tmp_path / "film.mp4", 0, num_frames=num_frames, fps=fps)
     frames = list(read_frames_at(tmp_path / "film.mp4", FPS))
     assert len(frames) == 30
@@ -89,17 +89,17 @@ def test_any_frame_rate_becomes_ours(tmp_path: Path, fps: float, num_frames: int
         np.testing.assert_array_equal(frame, shown[int((i + 0.5) / FPS * fps)])
 
 
-def test_bad_videos_are_named_and_left_out(films: Path, tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+def test_bad_videos_are_logged_and_skipped(films: Path, tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
     with caplog.at_level(logging.INFO, "float_research"):
         shots = videos(films, tmp_path).shots
     assert {stream: len(found) for stream, found in shots.items()} == {HELD_OUT: 1, TRAINING: 2}
-    assert "3 of 6 videos can be used" in caplog.text
+    assert "3 of 6 videos are usable" in caplog.text
     for name, reason in {"mute": "no audio track", "short": "has 4 frames", "broken": "cannot be read"}.items():
         assert any(f"skipped {name}.mp4" in line and reason in line for line in caplog.messages), name
     assert not list(tmp_path.glob(".*.part"))
 
 
-def test_a_shot_holds_the_films_frames_and_its_sound(films: Path, tmp_path: Path) -> None:
+def test_a_shot_has_the_frames_and_sound_of_its_video(films: Path, tmp_path: Path) -> None:
     shot = videos(films, tmp_path).prepared(films / "good0.mp4")
     assert len(shot) == FRAMES
     assert len(shot.waveform) == FRAMES * 640
@@ -109,7 +109,7 @@ def test_a_shot_holds_the_films_frames_and_its_sound(films: Path, tmp_path: Path
     assert (shot.frame(FRAMES - 1) - shot.frame(0)).abs().mean() > 0.05
 
 
-def test_prepared_videos_are_kept_by_all_they_depend_on(films: Path, tmp_path: Path) -> None:
+def test_prepared_videos_are_cached_by_all_dependencies(films: Path, tmp_path: Path) -> None:
     folder = videos(films, tmp_path)
     shot = folder.prepared(films / "good0.mp4")
     (shot.folder / "mark").touch()
@@ -118,7 +118,7 @@ def test_prepared_videos_are_kept_by_all_they_depend_on(films: Path, tmp_path: P
     assert other.prepared(films / "good0.mp4").folder != shot.folder
 
 
-def test_one_process_prepares_a_video_and_clears_away_what_killed_ones_left(films: Path, tmp_path: Path) -> None:
+def test_one_process_prepares_a_video_and_removes_leftovers(films: Path, tmp_path: Path) -> None:
     folder, made = videos(films, tmp_path), []
     key = folder.prepared(films / "good1.mp4").folder.name
     shutil.rmtree(tmp_path / key)
@@ -164,7 +164,7 @@ def damage(name: str, content: bytes | np.ndarray | None) -> Callable[[Path], No
         damage("speech.npy", np.zeros((19200, 2), dtype=np.float32)),
     ],
 )
-def test_a_damaged_prepared_video_is_made_anew(
+def test_a_damaged_video_is_prepared_again(
     films: Path, tmp_path: Path, spoil: Callable[[Path], None], caplog: pytest.LogCaptureFixture
 ) -> None:
     folder = videos(films, tmp_path)
@@ -173,10 +173,10 @@ def test_a_damaged_prepared_video_is_made_anew(
     spoil(sound.folder)
     again = folder.prepared(films / "good0.mp4")
     assert torch.equal(again.frame(3), wanted)
-    assert any("prepared video" in line and "it is made anew" in line for line in caplog.messages)
+    assert any("prepared video" in line and "preparing it again" in line for line in caplog.messages)
 
 
-def test_a_damaged_frame_is_told(films: Path, tmp_path: Path) -> None:
+def test_a_damaged_frame_is_an_error(films: Path, tmp_path: Path) -> None:
     shot = videos(films, tmp_path).prepared(films / "good0.mp4")
     frames = shot.folder / "frames.bin"
     frames.write_bytes(bytes(frames.stat().st_size))
@@ -191,16 +191,14 @@ class Failing(NoCrop):
         raise cv2.error("no frame")
 
 
-def test_whatever_a_library_says_of_a_video_costs_that_video_alone(
-    films: Path, tmp_path: Path, caplog: pytest.LogCaptureFixture
-) -> None:
+def test_a_library_error_skips_only_its_video(films: Path, tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
     folder = VideoFolder(**{**vars(videos(films, tmp_path)), "face": Failing()})
-    with pytest.raises(UserError, match="0 of 6 videos can be used"):
+    with pytest.raises(UserError, match="0 of 6 videos are usable"):
         _ = folder.shots
     assert sum("cannot be read (no frame); convert it to MP4" in line for line in caplog.messages) == 4
 
 
-def test_a_full_disk_is_no_videos_fault(films: Path, tmp_path: Path) -> None:
+def test_a_full_disk_is_not_blamed_on_a_video(films: Path, tmp_path: Path) -> None:
     folder = videos(films, tmp_path)
     soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
     resource.setrlimit(resource.RLIMIT_FSIZE, (1000, hard))
@@ -212,7 +210,7 @@ def test_a_full_disk_is_no_videos_fault(films: Path, tmp_path: Path) -> None:
     assert not list(tmp_path.glob(".*.part"))
 
 
-def test_pairs_are_two_moments_of_one_video(films: Path, tmp_path: Path) -> None:
+def test_pairs_are_two_frames_of_one_video(films: Path, tmp_path: Path) -> None:
     portraits = VideoPortraits(videos=videos(films, tmp_path), batch_size=3, seed=0)
     pairs = portraits(BatchKey(TRAINING, 1), CPU)
     assert pairs.source.shape == (3, 3, SIZE_PX, SIZE_PX)
@@ -231,10 +229,10 @@ def test_stages_train_on_videos(films: Path, tmp_path: Path, stage: str, figure:
     assert trained(stage, films, tmp_path)
     curves = (tmp_path / "curves" / "version_0" / "metrics.csv").read_text()
     assert figure in curves
-    assert absent not in curves, "nobody knows it of a video"
+    assert absent not in curves, "videos have no ground truth"
 
 
-def test_realism_terms_train_along_and_are_not_exported(films: Path, tmp_path: Path) -> None:
+def test_realism_losses_are_trained_and_not_exported(films: Path, tmp_path: Path) -> None:
     shapes = {0: (64, 3), 2: (64, 64), 5: (128, 64), 7: (128, 128)}
     widths = [64, 64, 128, 128, 256, 256, 256, 256, 512, 512, 512, 512, 512]
     tensors = {}
@@ -254,15 +252,15 @@ def test_realism_terms_train_along_and_are_not_exported(films: Path, tmp_path: P
 
 
 @pytest.mark.parametrize("shape", [(64, 3, 1, 1), (64, 3, 3, 3)])
-def test_weights_of_another_network_than_vgg19_are_told(tmp_path: Path, shape: tuple[int, ...]) -> None:
+def test_weights_of_other_networks_than_vgg19_are_rejected(tmp_path: Path, shape: tuple[int, ...]) -> None:
     save_file(
         {"features.0.weight": torch.zeros(shape), "features.0.bias": torch.zeros(3)}, tmp_path / "vgg.safetensors"
     )
-    with pytest.raises(UserError, match="does not hold the convolutions of VGG-19"):
+    with pytest.raises(UserError, match="does not contain the convolutions of VGG-19"):
         _ = Perceptual(file=str(tmp_path / "vgg.safetensors"), weight=1.0, num_scales=1).layers
 
 
-def test_each_player_of_the_adversarial_game_has_its_own_gradients() -> None:
+def test_generator_and_discriminator_have_separate_gradients() -> None:
     game = Adversarial(weight=1.0, width=4)
     judge = game.build()
     made, real = torch.rand(2, 3, 16, 16, requires_grad=True), torch.rand(2, 3, 16, 16)
@@ -278,14 +276,14 @@ def test_each_player_of_the_adversarial_game_has_its_own_gradients() -> None:
         torch.testing.assert_close(one, other)
 
 
-def test_a_folder_without_two_good_videos_is_refused(films: Path, tmp_path: Path) -> None:
+def test_a_folder_without_two_usable_videos_is_rejected(films: Path, tmp_path: Path) -> None:
     folder = tmp_path / "films"
     folder.mkdir()
-    with pytest.raises(UserError, match="holds no file"):
+    with pytest.raises(UserError, match="contains no file"):
         _ = videos(folder, tmp_path / "cache").shots
     for name in ("good0.mp4", "mute.mp4"):
         shutil.copy(films / name, folder / name)
-    with pytest.raises(UserError, match=r"1 of 2 videos can be used, at least two are needed.*no audio track"):
+    with pytest.raises(UserError, match=r"1 of 2 videos are usable; training needs at least two.*no audio track"):
         _ = videos(folder, tmp_path / "cache").shots
 
 
@@ -298,11 +296,11 @@ def test_a_folder_without_two_good_videos_is_refused(films: Path, tmp_path: Path
         (["stage.objective.perceptual.file=no.pth"], "no.pth does not exist"),
     ],
 )
-def test_what_does_not_fit_is_said(overrides: list[str], message: str) -> None:
+def test_unsuitable_data_is_rejected(overrides: list[str], message: str) -> None:
     with pytest.raises(UserError, match=message):
         compose.build_training(compose.compose_config(["model=tiny", *overrides], "train"))
 
 
-def test_training_data_is_refused_by_inference() -> None:
+def test_training_data_is_rejected_by_inference() -> None:
     with pytest.raises(UserError, match=r"is for scripts/train.py"):
         compose.build_job(compose.compose_config(["data=toy"]))

@@ -45,7 +45,7 @@ def test_animation_keeps_the_videos_speed(video: Path, tmp_path: Path) -> None:
         assert picture.info["duration"] == 80
 
 
-def test_pictures_of_the_same_name_are_kept(
+def test_existing_pictures_are_kept(
     video: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     script = str(Path(__file__).parents[2] / "scripts" / "preview.py")
@@ -63,14 +63,14 @@ def test_pictures_of_the_same_name_are_kept(
     assert Image.open(mine).size == (6 * 66 - 2, 3 * 66 - 2)
 
 
-def test_an_animation_has_an_end(video: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_length_of_an_animation_is_limited(video: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("float_research.video.preview.MAX_PIXELS", 10 * 64 * 64)
-    with pytest.raises(UserError, match=r"disc\.mp4 is too long for an animation; show fewer frames by --every"):
+    with pytest.raises(UserError, match=r"disc\.mp4 is too long for an animation; use fewer frames with --every"):
         animation(video, tmp_path / "disc.webp", every=2, quality=90)
     assert animation(video, tmp_path / "disc.webp", every=3, quality=90).is_file()
 
 
-def test_no_video_no_picture(tmp_path: Path) -> None:
+def test_a_preview_needs_a_video(tmp_path: Path) -> None:
     with pytest.raises(UserError, match=r"nothing\.mp4 does not exist"):
         contact_sheet(tmp_path / "nothing.mp4", tmp_path / "sheet.png", rows=1, columns=1)
     assert list(tmp_path.iterdir()) == []

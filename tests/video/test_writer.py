@@ -28,7 +28,7 @@ def moving_disc(num_frames: int) -> torch.Tensor:
 
 
 @pytest.mark.parametrize("seconds", [0.05, 1.0, 2.51])
-def test_video_and_sound_last_equally_long(seconds: float, speech: Callable[[float], Path], tmp_path: Path) -> None:
+def test_video_and_sound_have_equal_length(seconds: float, speech: Callable[[float], Path], tmp_path: Path) -> None:
     frames = moving_disc(int(np.ceil(seconds * 25)))
     with SETTINGS.open(tmp_path / "a.mp4", fps=25.0, size_px=64, recording=Recording(speech(seconds))) as writer:
         for part in frames.split(7):
@@ -40,7 +40,7 @@ def test_video_and_sound_last_equally_long(seconds: float, speech: Callable[[flo
     assert info.video_s == pytest.approx(len(frames) / 25)
 
 
-def test_frames_and_sound_survive(speech: Callable[[float], Path], tmp_path: Path) -> None:
+def test_frames_and_sound_are_preserved(speech: Callable[[float], Path], tmp_path: Path) -> None:
     frames = moving_disc(50)
     samples = listen(speech(2.0), 16000).waveform
     with SETTINGS.open(tmp_path / "a.mp4", fps=25.0, size_px=64, recording=Recording(samples, 16000)) as writer:
@@ -56,14 +56,14 @@ def test_frames_and_sound_survive(speech: Callable[[float], Path], tmp_path: Pat
     assert abs(int(lags.argmax()) - 2000) <= 1100
 
 
-def test_a_video_plays_before_all_of_it_is_there(tmp_path: Path) -> None:
+def test_a_video_can_be_streamed(tmp_path: Path) -> None:
     with SETTINGS.open(tmp_path / "a.mp4", fps=25.0, size_px=64, recording=None) as writer:
         writer.write(moving_disc(5))
     content = (tmp_path / "a.mp4").read_bytes()
     assert content.index(b"moov") < content.index(b"mdat")
 
 
-def test_a_mute_video_has_no_sound(tmp_path: Path) -> None:
+def test_a_video_without_recording_has_no_sound(tmp_path: Path) -> None:
     with SETTINGS.open(tmp_path / "a.mp4", fps=30000 / 1001, size_px=64, recording=None) as writer:
         writer.write(moving_disc(5))
     info = probe(tmp_path / "a.mp4")
@@ -80,12 +80,12 @@ def test_an_exception_leaves_nothing_behind(
         SETTINGS.open(tmp_path / "a.mp4", fps=25.0, size_px=64, recording=Recording(speech(1.0))) as writer,
     ):
         writer.write(moving_disc(20))
-        assert [path.suffix for path in tmp_path.iterdir()] == [".part"], "under way, not under its name"
+        assert [path.suffix for path in tmp_path.iterdir()] == [".part"], "a temporary file while writing"
         raise error
     assert list(tmp_path.iterdir()) == []
 
 
-def test_a_former_video_survives_a_failure(tmp_path: Path) -> None:
+def test_an_existing_video_survives_a_failure(tmp_path: Path) -> None:
     (tmp_path / "a.mp4").write_text("former")
     with (
         pytest.raises(ZeroDivisionError),
@@ -96,13 +96,13 @@ def test_a_former_video_survives_a_failure(tmp_path: Path) -> None:
     assert (tmp_path / "a.mp4").read_text() == "former"
 
 
-def test_quality_must_be_one_of_x264() -> None:
+def test_crf_must_be_valid() -> None:
     with pytest.raises(UserError, match="crf=99"):
         H264(fps=None, crf=99, preset="fast", audio_rate_hz=48000, audio_bitrate_bps=128000)
 
 
 @pytest.mark.parametrize("fps", [0, -25.0, 0.9, 241, math.nan, math.inf])
-def test_a_frame_rate_must_be_one(fps: float) -> None:
+def test_a_frame_rate_must_be_valid(fps: float) -> None:
     with pytest.raises(UserError, match=rf"video\.fps={fps} must be from 1 to 240, or null for the model's"):
         dataclasses.replace(SETTINGS, fps=fps)
 
@@ -123,7 +123,7 @@ def test_a_frame_rate_is_exact(fps: float, rate: tuple[int, int]) -> None:
     assert exact_rate(fps) == Fraction(*rate)
 
 
-def test_a_writer_that_cannot_begin_leaves_nothing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_writer_that_fails_to_open_leaves_no_file(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     def stop(*_: object, **__: object) -> None:
         raise KeyboardInterrupt
 

@@ -1,4 +1,4 @@
-"""Real speech with its phones, held out from all training: CMU ARCTIC and LibriVox."""
+"""Real speech with aligned phones, held out from all training: CMU ARCTIC and LibriVox."""
 
 from pathlib import Path
 
@@ -9,5 +9,5 @@ FOLDER = Path(__file__).parent
 
 
 def recordings() -> list[Utterance]:
-    """arctic_a0007 and five sentences of Sense and Sensibility, aligned to phones by pocketsphinx."""
+    """Loads arctic_a0007 and five sentences of Sense and Sensibility, aligned with phones by pocketsphinx."""
     return [entry.load() for entry in read_corpus(FOLDER, HELD_OUT)]
