@@ -50,6 +50,7 @@ PLACES_IN_GROUPS = {
     "data": frozenset({"image", "audio", "images", "audios", "file"}),
     "checkpoint": frozenset({"folder", "file"}),
     "face": frozenset({"weights"}),
+    "search": frozenset({"at_once"}),
     "trainer": frozenset({"accelerator", "devices", "num_nodes", "strategy", "plugins"}),
 }
 """Settings that say where, when, in what portions and under which eyes a run happens, and not what it computes."""
@@ -63,6 +64,7 @@ APPROXIMATION = frozenset(
         "time_grid",
         "guidance_reuse",
         "sampling_noise",
+        "search",
         "vector_field",
         "decoding",
         "video",
@@ -72,6 +74,8 @@ APPROXIMATION = frozenset(
 """Settings that the motion does not depend on which solvers approximate; clips are named beside it."""
 
 
+UNITS = ("evaluations", "rows", "verified_frames")
+"""What costs are counted in; records of older versions lack the last."""
 COMPUTING = ("float_research.inference.module", "float_research.inference.solution")
 """The modules that put the parts of a run to work."""
 
@@ -163,7 +167,7 @@ def totals(clips: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
         costs = [clip[kind] for clip in clips]
         if any(cost is None for cost in costs):
             return None
-        return {unit: sum(cost[unit] for cost in costs) for unit in ("evaluations", "rows")}
+        return {unit: sum(cost.get(unit, 0) for cost in costs) for unit in UNITS}
 
     stages = sorted({stage for clip in clips for stage in clip["seconds"]})
     return {
