@@ -1,6 +1,5 @@
 """Search over starting noise: the best of several candidates, judged by a metric."""
 
-from collections import defaultdict
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
@@ -106,10 +105,10 @@ class BestOf:
                 f"search.verifier={printable(self.verifier)} is none of the numbers that search.metrics find "
                 f"({', '.join(names)}); choose one, or name its metric too, as in 'metrics@search.metrics=[face]'"
             )
-        whole = next(metric for metric in self.metrics.values() if self.verifier in metric.names)
-        if not isinstance(whole, ClipMetric) or Need.SOLUTION in whole.needs:
+        metric = next(metric for metric in self.metrics.values() if self.verifier in metric.names)
+        if not isinstance(metric, ClipMetric) or Need.SOLUTION in metric.needs:
             raise UserError(f"search.verifier={self.verifier} cannot judge one candidate's motion or frames alone")
-        if reason := whole.lacks():
+        if reason := metric.lacks():
             raise UserError(f"search.verifier={self.verifier} cannot be computed: it {reason}")
 
     @property
@@ -169,16 +168,12 @@ class BestOf:
                 i, candidate = which[chunk.index]
                 made[i][candidate].append(replace(chunk, index=i))
         for i, rivals in enumerate(made):
-            chosen = choice(i, rivals)
-            cost = sum((chunk.cost for chunks in rivals for chunk in chunks), chosen.cost)
-            begun, *later = rivals[chosen.candidate]
-            yield replace(begun, cost=cost, scores=chosen.scores)
-            yield from (replace(chunk, cost=Cost()) for chunk in later)
+            yield from choice(i, rivals).of(rivals)
 
     def _windows(
         self, sampler: Sampler, network: Network, clips: Sequence[ClipConditions], choice: "Judge"
     ) -> Iterator[MotionChunk]:
-        history: dict[int, Tensor] = defaultdict(lambda: torch.empty(0))
+        history: dict[int, Tensor] = {}
 
         def choose(i: int, rivals: Sequence[Sequence[MotionChunk]]) -> Choice:
             chosen = choice(i, rivals, history.get(i))
@@ -205,9 +200,8 @@ class BestOf:
                 score, num_frames = self._score(evidence, clips[i], i, chunks, history)
                 scores.append(score)
                 shown += num_frames
-        known = [k for k, score in enumerate(scores) if score is not None]
-        sign = DIRECTIONS[self.direction]
-        best = max(known, key=lambda k: sign * (scores[k] or 0.0), default=0)
+        known = {k: DIRECTIONS[self.direction] * score for k, score in enumerate(scores) if score is not None}
+        best = max(known, key=lambda k: known[k], default=0)
         return Choice(candidate=best, scores=scores, cost=Cost(verified_frames=shown))
 
     def _score(

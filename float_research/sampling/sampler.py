@@ -58,6 +58,13 @@ class Choice:
     scores: Sequence[float | None]
     cost: Cost
 
+    def of(self, rivals: Sequence[Sequence[MotionChunk]]) -> Iterator[MotionChunk]:
+        """The chosen candidate's chunks, which carry the cost of all."""
+        cost = sum((chunk.cost for chunks in rivals for chunk in chunks), self.cost)
+        begun, *later = rivals[self.candidate]
+        yield replace(begun, cost=cost, scores=self.scores)
+        yield from (replace(chunk, cost=Cost()) for chunk in later)
+
 
 @dataclass(frozen=True, kw_only=True)
 class Rivals:
@@ -161,11 +168,10 @@ class Sampler:
                     ):
                         forks[fork.index].append((fork, chunks))
                 for i in group:
-                    choice = rivals.choose(i, [chunks for _, chunks in forks[i]])
-                    cost = sum((chunk.cost for _, chunks in forks[i] for chunk in chunks), choice.cost)
-                    tracks[i], (begun, *later) = forks[i][choice.candidate]
-                    yield replace(begun, cost=cost, scores=choice.scores)
-                    yield from (replace(chunk, cost=Cost()) for chunk in later)
+                    made = [chunks for _, chunks in forks[i]]
+                    choice = rivals.choose(i, made)
+                    tracks[i], _ = forks[i][choice.candidate]
+                    yield from choice.of(made)
 
     def _advance(
         self, network: Network, tracks: Sequence["_Track"], starts: Sequence[int]
