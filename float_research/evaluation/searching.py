@@ -63,7 +63,7 @@ def made(parts: FloatPipeline, clip: PreparedClip, search: BestOf) -> Numbers:
     cost = sum((chunk.cost for chunk in chunks), Cost())
     motion: Float[Tensor, "t d"] = torch.cat([chunk.motion for chunk in chunks])
     panel = Panel([metric for metric in search.metrics.values() if isinstance(metric, ClipMetric)], clip.subject)
-    for frames in parts.frames(clip, motion):
+    for frames in parts.frames(clip, motion) if panel.wants_frames else ():
         panel.see(frames.cpu().numpy())
     track = MotionTrack(
         motion=motion.cpu(),
