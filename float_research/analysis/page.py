@@ -30,9 +30,18 @@ OWN = re.compile(r"[0-9]{4,}(-.*\..*|\.js)$", re.DOTALL)
 STYLE, SCRIPTS = "page.css", ("data.js", "table.js", "plot.js", "traces.js", "player.js", "grid.js", "main.js")
 COSTS = ("frames", "chunks", "measured_evaluations", "measured_rows", "declared_evaluations")
 HIGHER_IS_BETTER = re.compile(r"psnr|ssim|correlation|cosine|csim|lse_c|frames_per_s")
-LOWER_IS_BETTER = re.compile(r"error|jump|distance|_l2|fid|fvd|lse_d|flicker|_s$|evaluations|rows|memory")
+LOWER_IS_BETTER = re.compile(r"error|jump|repetition|distance|_l2|fid|fvd|lse_d|flicker|_s$|evaluations|rows|memory")
 """By their names. Of other metrics, such as an amplitude, neither end is the better one."""
-HEADLINES = ("sampling_error", "lip_correlation", "seam_jump", "psnr_db", "ssim", "identity_cosine", "motion_amplitude")
+HEADLINES = (
+    "sampling_error",
+    "lip_correlation",
+    "seam_jump",
+    "psnr_db",
+    "ssim",
+    "identity_cosine",
+    "repetition",
+    "motion_amplitude",
+)
 """Metrics that stand before others."""
 SHOWN_COSTS = frozenset({"measured_evaluations", "sample_s", "wall_s"})
 FALLBACK_FPS = 25.0

@@ -12,6 +12,8 @@ from float_research.metrics.track import MotionTrack
 
 DERIVATIVES = ("motion_velocity", "motion_acceleration", "motion_jerk")
 STILL = "the motion stands still"
+NEGLIGIBLE = 1e-3
+"""Share of the motion's energy below which a direction is left out of `repetition`."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -20,10 +22,12 @@ class Motion(MotionMetric):
 
     `motion_amplitude`: `sqrt(mean_τ ‖r_τ - mean r‖²)`. Velocity, acceleration, jerk: mean norms of the first to third
     difference times fps, fps², fps³. `seam_jump`: mean step into a new chunk over the median step, 1 where seams do not
-    show. `off_directions`: `‖r - r Q Qᵀ‖ / ‖r‖`, the share of the motion that the decoder's directions do not span.
+    show. `repetition`: the largest autocorrelation `Σ c_τ c_(τ+l) / Σ c_τ²` of a coordinate less its mean, over
+    directions and over lags l of a window and more; near 1 where a motion is looped. `off_directions`:
+    `‖r - r Q Qᵀ‖ / ‖r‖`, the share of the motion that the decoder's directions do not span.
     """
 
-    names = ("motion_amplitude", *DERIVATIVES, "seam_jump", "off_directions")
+    names = ("motion_amplitude", *DERIVATIVES, "seam_jump", "repetition", "off_directions")
     needs = frozenset({Need.MOTION})
 
     def measure(self, clip: Subject, track: MotionTrack) -> Findings:
@@ -39,6 +43,7 @@ class Motion(MotionMetric):
                 found.absent[name] = f"needs more than {order} frames, and the clip has {len(motion)}"
         _seams(found, motion, track.chunk_starts)
         coordinates, length = motion @ basis, motion.norm()
+        _repetition(found, coordinates, track.chunk_starts)
         if length > 0:
             found.metrics["off_directions"] = float((motion - coordinates @ basis.T).norm() / length)
         else:
@@ -55,6 +60,21 @@ def _seams(found: Findings, motion: Float[Tensor, "t d"], chunk_starts: Int[Tens
         found.absent["seam_jump"] = STILL
     else:
         found.metrics["seam_jump"] = float(steps[chunk_starts[1:] - 1].mean() / steps.median())
+
+
+def _repetition(found: Findings, coordinates: Float[Tensor, "t m"], chunk_starts: Int[Tensor, " c"]) -> None:
+    centred = coordinates - coordinates.mean(0)
+    energy = centred.square().sum(0)
+    moving = energy > NEGLIGIBLE * energy.sum()
+    if len(chunk_starts) < 2:
+        found.absent["repetition"] = "the clip is one chunk"
+    elif not moving.any():
+        found.absent["repetition"] = STILL
+    else:
+        spectrum = torch.fft.rfft(centred[:, moving], n=2 * len(centred), dim=0)
+        products = torch.fft.irfft(spectrum.abs().square(), n=2 * len(centred), dim=0)
+        window = int(chunk_starts[1] - chunk_starts[0])
+        found.metrics["repetition"] = float((products[window : len(centred)] / energy[moving]).max())
 
 
 def _traces(clip: Subject, track: MotionTrack, coordinates: Float[Tensor, "t m"]) -> dict[str, Float[np.ndarray, " t"]]:
