@@ -3,7 +3,7 @@ VENV ?= .venv
 BIN = $(VENV)/bin
 EXTRAS = dev,faces,joblib,mlflow,optuna,ray,submitit,tensorboard
 PIP = $(BIN)/python -m pip install --quiet --disable-pip-version-check
-# LOCKED=1 takes no file but those of locks/, each by its SHA-256: on the platform that they name.
+# LOCKED=1 installs only the files listed in locks/, verified by SHA-256, on the platform named there.
 ifdef LOCKED
 HASHED = $(PIP) --require-hashes --no-deps --no-build-isolation --requirement
 INSTALL = $(HASHED) locks/build.txt && $(HASHED) locks/run.txt && $(PIP) --no-deps --no-build-isolation --editable .
@@ -14,22 +14,22 @@ INSTALL_DEV = $(PIP) --constraint constraints.txt --editable '.[$(EXTRAS)]'
 endif
 
 .PHONY: demo test check install help
-help:  ## what there is
+help:  ## list the targets
 	@grep -E '^[a-z]+:.*##' Makefile | sed 's/:.*## /\t/'
 
-demo: $(VENV)/installed  ## set up, and make the example video
+demo: $(VENV)/installed  ## set up, and generate the example video
 	$(BIN)/python scripts/infer.py
 
 test: $(VENV)/installed-dev check  ## set up, check style, types and imports, and run all tests
 	$(BIN)/python -m pytest --numprocesses=auto --maxprocesses=4 --dist=loadfile --no-loadscope-reorder
 
-check: $(VENV)/installed-dev  ## style, types, import rules
+check: $(VENV)/installed-dev  ## check style, types and import rules
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
 	$(BIN)/lint-imports
 
-install: $(VENV)/installed-dev  ## set up all that make test needs
+install: $(VENV)/installed-dev  ## set up what make test needs
 
 $(VENV)/installed: pyproject.toml constraints.txt
 	$(PYTHON) -m venv $(VENV)

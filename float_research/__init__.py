@@ -1,4 +1,4 @@
-"""float-research: FLOAT talking portraits as swappable parts.
+"""float-research: FLOAT talking portraits from interchangeable parts.
 
 import float_research
 pipeline = float_research.load(overrides=["solver=midpoint", "nfe=20"])
@@ -16,7 +16,7 @@ __all__ = ["load"]
 
 
 def load(overrides: Sequence[str] = ()) -> "Pipeline":
-    """Loads the pipeline with the settings of `float-research infer`. Raises UserError for what cannot be used."""
+    """Loads the pipeline that `float-research infer` would run. Raises a UserError for invalid settings or files."""
     from float_research import compose
 
     return compose.load(overrides)

@@ -18,14 +18,14 @@ def main() -> None:
     os.environ[BY_SCRIPT] = "0"
     if name in ("-h", "--help"):
         printing.prepare()
-        with printing.heard():
+        with printing.require_output():
             print(listing())
         return
     if name not in names():
         from float_research import cli
 
         guess = cli.guess(name, names())
-        cli.fail(f"{name} is no command{guess}; {PROGRAM} --help lists them all", cli.EXIT_USER_ERROR)
+        cli.fail(f"unknown command {name}{guess}; {PROGRAM} --help lists all commands", cli.EXIT_USER_ERROR)
     run(name, arguments)
 
 
@@ -36,7 +36,7 @@ def script(path: str) -> None:
 
 
 def run(name: str, arguments: list[str]) -> None:
-    """Runs a command as `python -m float_research.commands.NAME` does, by which Lightning starts further processes."""
+    """Runs a command as `python -m float_research.commands.NAME`, from which Lightning can start further processes."""
     given, sys.argv = sys.argv, [sys.argv[0], *arguments]
     try:
         runpy.run_module(f"float_research.commands.{name}", run_name="__main__", alter_sys=True)
@@ -49,11 +49,11 @@ def names() -> list[str]:
 
 
 def listing() -> str:
-    """All commands, by the first lines of their docstrings, which are read and not imported."""
-    lines = [f"usage: {PROGRAM} COMMAND …; {PROGRAM} COMMAND --help tells more", ""]
+    """Lists all commands with the first lines of their docstrings, which are parsed without importing them."""
+    lines = [f"usage: {PROGRAM} COMMAND …; {PROGRAM} COMMAND --help shows its options", ""]
     for name in names():
-        told = ast.get_docstring(ast.parse((COMMANDS / f"{name}.py").read_text(encoding="utf-8"))) or ""
-        lines.append(f"  {name:<16}{told.splitlines()[0]}")
+        docstring = ast.get_docstring(ast.parse((COMMANDS / f"{name}.py").read_text(encoding="utf-8"))) or ""
+        lines.append(f"  {name:<16}{docstring.splitlines()[0]}")
     return "\n".join(lines)
 
 

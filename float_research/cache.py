@@ -1,8 +1,8 @@
-"""What was computed from the same inputs is not computed again, in this process or, through files, in another.
+"""A content-addressed cache of computed tensors, in memory and on disk.
 
 An entry's key is the SHA-256 of everything that its value depends on, contents rather than names. A wrong reuse is
 worse than none: leave nothing out of `depends`. On disk an entry is `KIND/AB/ABCD….safetensors`, 64 hex digits, of one
-of `KINDS`, in a folder that holds the marker `CACHEDIR.TAG`: nothing else there is ever read or deleted.
+of `KINDS`, in a folder that holds the marker `CACHEDIR.TAG`; no other file is ever read or deleted.
 """
 
 import hashlib
@@ -39,10 +39,10 @@ KINDS = frozenset(
         "fvd",
     }
 )
-"""What there are entries of."""
+"""The kinds of entries."""
 MARKER = "CACHEDIR.TAG"
 SIGNATURE = "Signature: 8a477f597d28d172789f06886806bc55"
-"""Of the Cache Directory Tagging Specification (bford.info/cachedir): backups leave such folders out."""
+"""Of the Cache Directory Tagging Specification (bford.info/cachedir): backups skip such folders."""
 SHELF, ENTRY = re.compile("[0-9a-f]{2}"), re.compile(r"[0-9a-f]{64}\.safetensors")
 """Names of the folders of a kind, and of the entries in them."""
 TAG = f"{SIGNATURE}\n# Entries of float-research, which any run can make again.\n"
@@ -50,7 +50,7 @@ TAG = f"{SIGNATURE}\n# Entries of float-research, which any run can make again.\
 
 @dataclass(frozen=True, kw_only=True)
 class Entry:
-    """A cached value: tensors on the CPU, and facts that fit into JSON. It is shared: do not change it in place."""
+    """A cached value: tensors on the CPU, and JSON-serialisable facts. It is shared: do not change it in place."""
 
     tensors: Mapping[str, Tensor]
     facts: Mapping[str, Any] = field(default_factory=dict)
@@ -61,23 +61,23 @@ class Entry:
 
 
 _entries: OrderedDict[str, Entry] = OrderedDict()
-"""The memory of this process, shared by all its runs, the longest unused first."""
+"""The in-memory entries of this process, shared by all its runs, least recently used first."""
 _unusable: set[Path] = set()
-"""Folders that a warning was given of."""
+"""Folders already warned about."""
 
 
 def forget() -> None:
-    """Empties the memory of this process. Files stay."""
+    """Drops the in-memory entries of this process. Files stay."""
     _entries.clear()
     _unusable.clear()
 
 
 @dataclass(frozen=True, kw_only=True)
 class Cache:
-    """Entries in memory up to `memory_mb`, and in files of `folder` up to `disk_mb`, which `trim` sees to.
+    """Keeps entries in memory up to `memory_mb`, and in files of `folder` up to `disk_mb`, which `trim` enforces.
 
-    Files are safe to share: they appear whole, carry a checksum, and one that is damaged is made anew. Where files
-    cannot be written, a warning says so once, and memory alone serves.
+    Files are safe to share: they are written atomically and carry a checksum, and a damaged one is computed again.
+    Where files cannot be written, one warning is logged and only memory is used.
     """
 
     folder: str
@@ -90,11 +90,11 @@ class Cache:
 
     @property
     def place(self) -> Path:
-        return Path(os.path.expanduser(self.folder))  # as it is where nobody knows the home
+        return Path(os.path.expanduser(self.folder))  # unchanged if the home folder is unknown
 
     def get(self, kind: str, depends: Mapping[str, Any], make: Callable[[], Entry]) -> tuple[Entry, bool]:
-        """The entry of `kind` that depends on `depends`, made and kept if need be, and whether it was there."""
-        assert kind in KINDS, f"{kind} is no kind of entries"
+        """Returns the entry for `depends`, computed and stored on a miss, and whether it was a hit."""
+        assert kind in KINDS, f"{kind} is not a kind of entry"
         key = digest({"kind": kind, **depends})
         path = self.place / kind / key[:2] / f"{key}.safetensors"
         found = _entries.pop(key, None) or self._read(path)
@@ -108,10 +108,7 @@ class Cache:
         return entry, found is not None
 
     def trim(self) -> None:
-        """Deletes the files that were longest unused until the rest keeps to `disk_mb`, and what was left half-written.
-
-        Only of a folder with our marker.
-        """
+        """Deletes the least recently used files beyond `disk_mb` and partial files, in a folder with our marker."""
         if not is_marked(self.place):
             return
         try:
@@ -148,7 +145,7 @@ class Cache:
             self._warn(error)
             return None
         except (OSError, ValueError, KeyError, RecursionError) as error:
-            log.warning("cache entry %s is damaged (%s) and made anew", path, error)
+            log.warning("cache entry %s is damaged (%s); computing it again", path, error)
             return None
         return entry
 
@@ -165,15 +162,15 @@ class Cache:
 
     def _warn(self, error: OSError) -> None:
         if self.place not in _unusable:
-            log.warning("the cache %s cannot be used (%s); going on without its files", self.place, reason(error))
+            log.warning("cache folder %s cannot be used (%s); continuing in memory only", self.place, reason(error))
         _unusable.add(self.place)
 
 
 def digest(value: Any) -> str:
-    """SHA-256 of a value made of mappings, sequences, scalars, arrays and tensors. Floats count by their exact value.
+    """Returns the SHA-256 of nested mappings, sequences, scalars, arrays and tensors. Floats count exactly.
 
     Raises:
-        TypeError: something in it has no canonical form.
+        TypeError: a value has no canonical form.
     """
     return hashlib.sha256(json.dumps(value, sort_keys=True, default=_canonical).encode()).hexdigest()
 
@@ -192,7 +189,7 @@ def checksum(entry: Entry) -> str:
 
 
 def is_marked(folder: Path) -> bool:
-    """Whether a folder says that it is a cache of ours."""
+    """Returns whether a folder has our cache marker."""
     try:
         with (folder / MARKER).open("rb") as file:
             return file.read(len(TAG) + 1) == TAG.encode()
@@ -201,33 +198,33 @@ def is_marked(folder: Path) -> bool:
 
 
 def claim(folder: Path) -> None:
-    """Marks a folder as ours, if it is empty or has entries alone, as those of version 0.1.
+    """Marks a folder as our cache, if it is empty or holds only entries, as in version 0.1.
 
     Raises:
-        OSError: it holds something else.
+        OSError: it holds other files.
     """
     if is_marked(folder):
         return
     if str(folder).startswith("~"):
-        raise OSError("nobody knows where the home is")
+        raise OSError("the home folder is unknown")
     folder.mkdir(parents=True, exist_ok=True)
     others = [path.name for path in folder.iterdir() if path.name not in KINDS and not path.name.startswith(".")]
     others += [path.name for kind in KINDS for path in (folder / kind).glob("*") if not SHELF.fullmatch(path.name)]
-    if others and not is_marked(folder):  # which another process did meanwhile
-        raise OSError(f"it holds other files, such as {printable(others[0])}, and is no cache of ours")
+    if others and not is_marked(folder):  # unless another process marked it meanwhile
+        raise OSError(f"it holds other files, such as {printable(others[0])}, so it is not a cache of float-research")
     with whole(folder / MARKER) as part:
         part.write_text(TAG, encoding="utf-8")
 
 
 def shelves(folder: Path) -> list[Path]:
-    """The folders of entries. Links are not followed."""
+    """Returns the folders of entries. Links are not followed."""
     kinds = [folder / kind for kind in sorted(KINDS)]
     found = [shelf for kind in kinds if kind.is_dir() and not kind.is_symlink() for shelf in kind.iterdir()]
     return [shelf for shelf in found if SHELF.fullmatch(shelf.name) and shelf.is_dir() and not shelf.is_symlink()]
 
 
 def entry_files(folder: Path) -> list[tuple[Path, int, float]]:
-    """Path, size in bytes and time of last use of each entry."""
+    """Returns path, size in bytes and time of last use of each entry."""
     found = []
     for shelf in shelves(folder):
         for path in shelf.iterdir():

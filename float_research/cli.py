@@ -1,4 +1,4 @@
-"""What scripts share: errors for people, and a clean end when interrupted."""
+"""Shared by all commands: readable errors, exit codes, and a clean end when interrupted."""
 
 import difflib
 import gc
@@ -20,33 +20,33 @@ from omegaconf.errors import InterpolationResolutionError, MissingMandatoryValue
 from float_research import printing
 from float_research.errors import UserError, printable
 from float_research.options import known_keys, options_of, owner
-from float_research.overrides import COMMAND_LINE, arguments, told
+from float_research.overrides import COMMAND_LINE, arguments, parsed_command_line
 from float_research.program import command
 from float_research.stopping import Stopped, stoppable
 from float_research.tracking.record import write_failure
 
 TRACEBACK_SWITCH, TRACEBACK_WISH = "HYDRA_FULL_ERROR", "FLOAT_FULL_ERROR"
-"""The first is always set within a script, or Hydra would print errors; the second tells workers what was wished."""
+"""The first is always set within a command, or Hydra would print errors; the second tells workers the user's choice."""
 WANTS_TRACEBACK = os.environ.get(TRACEBACK_WISH, os.environ.get(TRACEBACK_SWITCH)) == "1"
 EXIT_USER_ERROR, EXIT_CRASH, EXIT_INCOMPLETE, EXIT_SIGNAL = 2, 1, 3, 128
 failed_plans: list[str] = []
-"""Why runs of a dry sweep of this process would fail."""
+"""Why runs of this process's dry-run sweep would fail."""
 WORKER_DIED = ("TerminatedWorkerError", "UncompletedJobError", "WorkerCrashedError", "OutOfMemoryError")
-"""What joblib, submitit and Ray raise when the process of a job is gone."""
+"""What joblib, submitit and Ray raise when a job's process has died."""
 CLASHES = ("Only one of --run, --multirun, ", "The --resolve flag can only be used ")
-"""What Hydra says, as a ValueError, of options that do not go together."""
-# Our launchers are named as those of Hydra's plugins, on purpose. Here, so that worker processes know it too.
+"""How Hydra's ValueErrors about incompatible command-line flags begin."""
+# Our launchers deliberately have the names of Hydra's plugins. At import, so that it applies to worker processes too.
 warnings.filterwarnings("ignore", message="(?s).*automatic_schema_matching")
 
 
 def run(main: Callable[[], object], *, hydra: bool = False) -> None:
-    """Runs a script's main function, be it one of Hydra's. An error ends in one sentence and a non-zero exit code.
+    """Runs a command's main function, Hydra's or plain. An error ends in one sentence and a non-zero exit code.
 
     HYDRA_FULL_ERROR=1 shows tracebacks.
     """
-    printing.name_files_freely()
+    printing.restart_in_utf8()
     os.environ |= {TRACEBACK_SWITCH: "1", TRACEBACK_WISH: str(int(WANTS_TRACEBACK))}
-    with errors(), printing.heard():
+    with errors(), printing.require_output():
         if hydra:
             COMMAND_LINE[:] = sys.argv[1:] = arguments(sys.argv[1:])
         main()
@@ -54,9 +54,9 @@ def run(main: Callable[[], object], *, hydra: bool = False) -> None:
 
 @contextmanager
 def importing() -> Iterator[None]:
-    """Imports a second faster: without the garbage collector, which looks for garbage among half a million new objects.
+    """Pauses garbage collection during heavy imports, which saves about a second.
 
-    They stay, so it passes them by from then on, and the program ends sooner, too.
+    The half a million imported objects are then frozen, so that later collections and the exit skip them.
     """
     enabled = gc.isenabled()
     gc.disable()
@@ -70,10 +70,10 @@ def importing() -> Iterator[None]:
 
 @contextmanager
 def errors(*, dry_run: bool = False) -> Iterator[None]:
-    """Ends the program with one sentence for an exception. Within a Hydra job, before Hydra has a say of its own.
+    """Ends the program with one sentence for an exception, inside a Hydra job before Hydra handles it.
 
-    In a sweep it ends the job alone, and leaves the sentence in the job's folder, for the sweep's summary; that of a
-    dry run goes to `failed_plans`.
+    In a sweep it only ends the job, and writes the sentence to the job's folder for the sweep's summary, or in a dry
+    run to `failed_plans`.
     """
     printing.prepare()
     try:
@@ -83,7 +83,7 @@ def errors(*, dry_run: bool = False) -> Iterator[None]:
             yield
     except Stopped as stopped:
         number = signal.Signals(stopped.args[0])
-        fail(f"stopped by {number.name}; nothing half-written was left behind", EXIT_SIGNAL + number)
+        fail(f"stopped by {number.name}; no partial files were left", EXIT_SIGNAL + number)
     except Exception as error:
         if WANTS_TRACEBACK:
             raise
@@ -99,21 +99,20 @@ def errors(*, dry_run: bool = False) -> Iterator[None]:
 
 
 def refuse_chdir(chdir: object) -> None:
-    """Raises a UserError for a run in another folder than the command was given in, where relative paths lead."""
+    """Raises a UserError for hydra.job.chdir=true: relative paths start at the folder of the command."""
     if chdir:
         raise UserError(
-            "hydra.job.chdir=true would lead relative paths astray; leave it out, for whatever a run makes goes to its "
-            "own folder anyway"
+            "hydra.job.chdir=true would break relative paths; leave it out, since a run writes to its own folder anyway"
         )
 
 
 def in_sweep() -> bool:
-    """Whether this is a run of a sweep."""
+    """Returns whether this is a run of a sweep."""
     return HydraConfig.initialized() and HydraConfig.get().mode == RunMode.MULTIRUN
 
 
 def incomplete() -> None:
-    """Ends a run that made some of its clips and left others out. In a sweep, the summary says so at its end."""
+    """Exits after a run that failed for some of its clips. In a sweep, the summary reports them instead."""
     if not in_sweep():
         sys.exit(EXIT_INCOMPLETE)
 
@@ -124,12 +123,12 @@ def fail(message: str, code: int) -> NoReturn:
 
 
 def complain(message: str) -> None:
-    """Prints one line to standard error. Control characters, as foreign names may hold, are escaped."""
+    """Prints one line to standard error, with control characters of foreign names escaped."""
     print(printable(message, limit=len(message)), file=sys.stderr)
 
 
 def sentence(error: BaseException) -> tuple[str, int]:
-    """One sentence for an error, and the exit code it deserves."""
+    """Returns one sentence for an error, and its exit code."""
     text = " ".join(str(error).split())
     if isinstance(error, UserError):
         return str(error), EXIT_USER_ERROR
@@ -140,35 +139,35 @@ def sentence(error: BaseException) -> tuple[str, int]:
     if isinstance(error, InstantiationException) and error.__cause__ is not None:
         return " ".join(str(error.__cause__).split()), EXIT_USER_ERROR
     if key := unknown(error):
-        return unknown_key(key, told().overrides), EXIT_USER_ERROR
+        return unknown_key(key, parsed_command_line().overrides), EXIT_USER_ERROR
     if several := re.match(r"Ambiguous value for argument '(.+)' 1\. To use", text):
         name, _, value = several[1].partition("=")
-        return f"{several[1]} is several values, which takes -m; one text is '{name}=\"{value}\"'", EXIT_USER_ERROR
+        return f"{several[1]} has several values; add -m, or quote one string: '{name}=\"{value}\"'", EXIT_USER_ERROR
     if plugin := re.search(r"Unknown plugin class : 'hydra_plugins\.hydra_([a-z]+)_", text):
         return f"this launcher is not installed; pip install 'float-research[{plugin[1]}]'", EXIT_USER_ERROR
     if isinstance(error, InterpolationResolutionError):
         said = " ".join(str(error.msg).splitlines()[:1])
-        return rf"{error.full_key}: {said}; write \${{ for a ${{ that is meant as it stands", EXIT_USER_ERROR
+        return rf"{error.full_key}: {said}; write \${{ for a literal ${{", EXIT_USER_ERROR
     if isinstance(error, (HydraException, OmegaConfBaseException)) or text.startswith(CLASHES):
         return text, EXIT_USER_ERROR
     if type(error).__name__ in WORKER_DIED:
-        return f"a run was cut off; resume=true with the same hydra.sweep.dir goes on: {text}", EXIT_CRASH
+        return f"a worker process died ({text}); resume=true with the same hydra.sweep.dir resumes", EXIT_CRASH
     if type(error).__name__ == "FailedJobError" and text.startswith("sbatch"):
-        return f"SLURM took no run ({text}); start the sweep where sbatch works", EXIT_USER_ERROR
+        return f"SLURM rejected the runs ({text}); start the sweep where sbatch works", EXIT_USER_ERROR
     if isinstance(error, OSError):
         place = f" {error.filename}" if error.filename else ""
-        return f"cannot use{place}: {error.strerror or error}; choose another place", EXIT_USER_ERROR
-    return f"unexpected {type(error).__name__}: {text}; {TRACEBACK_SWITCH}=1 shows where", EXIT_CRASH
+        return f"cannot use{place} ({error.strerror or error}); choose another path", EXIT_USER_ERROR
+    return f"unexpected {type(error).__name__}: {text}; {TRACEBACK_SWITCH}=1 shows the traceback", EXIT_CRASH
 
 
 def unknown(error: BaseException) -> str | None:
-    """The setting that is not there, if that is what a config could not be composed for."""
+    """Returns the unknown setting, if that is why a config could not be composed."""
     found = re.match(r"Could not override '(.+?)'", str(error)) if isinstance(error, HydraException) else None
     return found[1] if found else None
 
 
 def missing_option(error: MissingConfigException) -> str:
-    """`solver=eulr` → what there is instead, the likeliest first."""
+    """Returns the sentence for an unknown option such as `solver=eulr`: the closest option, then all of them."""
     in_a_list = re.search(r"Could not load '(.+?)'", str(error))
     group, _, option = (error.missing_cfg_file or (in_a_list[1] if in_a_list else "")).rpartition("/")
     options = options_of(group)
@@ -178,18 +177,19 @@ def missing_option(error: MissingConfigException) -> str:
 
 
 def unknown_key(key: str, overrides: Sequence[str], runs: Iterable[Sequence[str]] = ()) -> str:
-    """`nfee=3` → the likeliest key that exists; `guidance=none guidance.audio.scale=2` → the options that have it.
+    """Returns the sentence for an unknown setting.
 
-    `overrides` led to it, in a sweep those of one of its `runs`.
+    For `nfee=3` it names the closest key, for `guidance=none guidance.audio.scale=2` the options that have the setting.
+    `overrides` are those of the config, in a sweep of one of its `runs`.
     """
     if (found := owner(key, overrides)) is None:
-        return f"{key} is no setting{guess(key, known_keys())}; {command('infer')} --cfg job lists them all"
+        return f"unknown setting {key}{guess(key, known_keys())}; {command('infer')} --cfg job lists all settings"
     group, chosen, having = found
-    said = f"{key} is no setting of {group}={chosen}; {group}={', '.join(having)} {'have' if having[1:] else 'has'} it"
+    message = f"{group}={chosen} has no setting {key}; choose {group}={', '.join(having)}"
     if len({override for run in runs for override in run if override.startswith(f"{group}=")}) > 1:
         blocks = f"[{{{group}: {having[0]}, {key}: …}}, {{{group}: {chosen}}}]"
-        said += f"; sweep them in blocks: hydra.sweeper.params={blocks}"
-    return said
+        message += f", or sweep in blocks: hydra.sweeper.params={blocks}"
+    return message
 
 
 def guess(word: str, words: list[str]) -> str:

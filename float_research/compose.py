@@ -1,4 +1,7 @@
-"""The one module that sees configs: composes them and builds the parts they name."""
+"""Composes configs and builds the parts they name, so that models, data, sampling and metrics get objects, not configs.
+
+Besides this module, only the command line sees a `DictConfig`: commands, overrides, options, sweeps and reruns.
+"""
 
 import copy
 import os
@@ -27,7 +30,7 @@ from float_research.options import config_folder, parts
 from float_research.overrides import literal, without_interpolations
 from float_research.program import command, typed
 
-if TYPE_CHECKING:  # functions import what they build, so that help and refusals come at once
+if TYPE_CHECKING:  # functions import what they build, so that --help and rejected settings answer at once
     from lightning import Trainer
 
     from float_research.data.clips import ClipLoader
@@ -49,19 +52,19 @@ OmegaConf.register_new_resolver("parts", parts, replace=True)
 
 
 def hydra_main(config_name: str) -> Callable[[Callable[[DictConfig], None]], Callable[[], None]]:
-    """Hydra's decorator of the main function of a command with a config of ours."""
+    """Returns Hydra's decorator for the main function of a command that is configured by `conf/`."""
     return hydra.main(config_path=str(config_folder()), config_name=config_name, version_base="1.3")
 
 
 def compose_config(overrides: Sequence[str], config_name: str = "infer") -> DictConfig:
-    """The config that a command would see with these overrides, outside of any Hydra run."""
+    """Composes the config that a command would see with these overrides, outside any Hydra run."""
     with apart(), initialize_config_dir(str(config_folder()), version_base="1.3"):
         return compose(config_name, overrides=literal(overrides))
 
 
 @contextmanager
 def apart() -> Iterator[None]:
-    """Hydra as if nobody used it, and then as it was: a caller may have composed, or be a run of Hydra's itself."""
+    """Gives Hydra a clean global state and restores the caller's at the end, which may be inside a Hydra run."""
     kinds: tuple[type, ...] = (GlobalHydra, VersionBase)
     former = {kind: Singleton._instances.pop(kind) for kind in kinds if kind in Singleton._instances}
     try:
@@ -73,7 +76,7 @@ def apart() -> Iterator[None]:
 
 
 def build(config: DictConfig, **more: Any) -> Any:
-    """Instantiates a config node, with `more` arguments. A part's own UserError comes through as it was raised."""
+    """Instantiates a config node with `more` arguments. A part's own UserError is raised unchanged."""
     check_types(config)
     try:
         return instantiate(escaped(config), _convert_="all", **more)
@@ -87,7 +90,7 @@ def build(config: DictConfig, **more: Any) -> Any:
 
 
 def escaped(config: DictConfig) -> DictConfig:
-    """A config whose texts come out of `instantiate`, which resolves all twice, as they are when they are read once."""
+    """Escapes interpolations in strings, since `instantiate` resolves twice what a single read resolves once."""
     if not any("${" in text for _, _, text in texts(config)):
         return config
     copied = copy.deepcopy(config)
@@ -99,7 +102,7 @@ def escaped(config: DictConfig) -> DictConfig:
 
 
 def texts(node: Any) -> Iterator[tuple[Any, Any, str]]:
-    """The container, the name and the value of each text."""
+    """Yields container, key and value of each string."""
     for name in node if isinstance(node, DictConfig) else range(len(node)):
         if OmegaConf.is_missing(node, name):
             continue
@@ -111,7 +114,7 @@ def texts(node: Any) -> Iterator[tuple[Any, Any, str]]:
 
 
 def check_types(config: DictConfig) -> None:
-    """Raises a UserError for a plain value of the wrong type, wherever its target says what it wants."""
+    """Raises a UserError for a plain value whose type differs from the annotation of its target."""
     for child in config.values():
         if isinstance(child, DictConfig):
             check_types(child)
@@ -126,11 +129,11 @@ def check_types(config: DictConfig) -> None:
 
 
 def check_type(name: str, value: Any, wanted: Any) -> None:
-    """Numbers, texts, truth values, lists and mappings; a whole number passes as a number."""
+    """Checks numbers, strings, booleans, lists and mappings; an integer passes as a float."""
     kinds: dict[Any, tuple[Any, str]] = {
-        int: (int, "a whole number"),
+        int: (int, "an integer"),
         float: ((int, float), "a number"),
-        str: (str, f"a text, as in '{name}=\"TEXT\"'"),
+        str: (str, f"a string, as in '{name}=\"TEXT\"'"),
         bool: (bool, "true or false"),
         **dict.fromkeys((list, tuple, Sequence), ((list, tuple, ListConfig), f"a list, as in '{name}=[A,B]'")),
         **dict.fromkeys((dict, Mapping), ((dict, DictConfig), f"a mapping, as in '{name}={{A: 1}}'")),
@@ -141,7 +144,7 @@ def check_type(name: str, value: Any, wanted: Any) -> None:
 
 
 def build_sampler(cfg: DictConfig) -> "Sampler":
-    """The sampler from its groups. Raises a UserError for a solver that was fitted to what the run does not have."""
+    """Builds the sampler from its groups. Raises a UserError for a solver fitted to other weights or guidance."""
     from float_research.sampling.fitted import Fitted
     from float_research.sampling.sampler import Sampler
 
@@ -153,7 +156,7 @@ def build_sampler(cfg: DictConfig) -> "Sampler":
 
 
 def build_loader(cfg: DictConfig) -> "ClipLoader":
-    """The clip loader with the model's sizes."""
+    """Builds the clip loader with the model's sizes."""
     from float_research.data.clips import ClipLoader
 
     return ClipLoader(
@@ -173,21 +176,21 @@ def model_builder(cfg: DictConfig) -> "Callable[[], FloatModel]":
 
 
 def build_trainer(cfg: DictConfig) -> "Trainer":
-    """Lightning's trainer. Raises a UserError for 64 bits on a device that has none."""
+    """Builds Lightning's trainer. Raises a UserError for 64-bit precision on a device without it."""
     from float_research.devices import widest
 
     trainer: Trainer = make_trainer(cfg.trainer)
     device = trainer.strategy.root_device
     if str(trainer.precision).startswith("64") and widest(device).itemsize < 8:
         raise UserError(
-            f"trainer.precision={trainer.precision} is more than {device.type} knows; take 32-true, or "
+            f"trainer.precision={trainer.precision} is not supported on {device.type}; use 32-true, or "
             "trainer.accelerator=cpu"
         )
     return trainer
 
 
 def make_trainer(node: DictConfig, **more: Any) -> Any:
-    """A trainer. Raises a UserError for an accelerator that this machine lacks, which names the setting."""
+    """Builds a trainer. Raises a UserError that names the setting for an accelerator this machine lacks."""
     try:
         return build(node, **more)
     except InstantiationException as error:
@@ -195,13 +198,13 @@ def make_trainer(node: DictConfig, **more: Any) -> Any:
             raise
         said = reason(error.__cause__).rstrip(".!")
         raise UserError(
-            f"trainer.accelerator={printable(node.accelerator)} cannot be used here ({said}); take "
+            f"trainer.accelerator={printable(node.accelerator)} cannot be used here ({said}); use "
             "trainer.accelerator=auto, or cpu"
         ) from error
 
 
 def build_job(cfg: DictConfig) -> "Job":
-    """All parts of a run, cheap ones only: nothing reads weights or media yet."""
+    """Builds all parts of a run, without reading weights or media."""
     with importing():
         from float_research.data.clips import ENDING_BYTES, SKIP, STOP
         from float_research.inference.job import Job
@@ -209,9 +212,9 @@ def build_job(cfg: DictConfig) -> "Job":
         from float_research.inference.resuming import KEEP
 
     if "output_dir" not in cfg:
-        raise UserError(f"these are the settings of a finished run; {command('rerun')} FOLDER makes it again elsewhere")
+        raise UserError(f"these are the settings of a finished run; {command('rerun')} FOLDER repeats it elsewhere")
     if "_target_" not in cfg.data:
-        raise UserError(f"this data=… is for {command('train')}; choose data=pair, data=grid or data=manifest")
+        raise UserError(f"this data option is for {command('train')}; choose data=pair, data=grid or data=manifest")
     for name, wanted in {
         "nfe": int,
         "guidance_reuse": int,
@@ -228,7 +231,7 @@ def build_job(cfg: DictConfig) -> "Job":
     if cfg.resume not in (True, False, KEEP):
         raise UserError(f"resume={printable(cfg.resume)} is unknown; choose true, false or {KEEP}")
     if cfg.on_error not in (None, STOP, SKIP):
-        raise UserError(f"on_error={cfg.on_error} is unknown; choose {STOP} or {SKIP}, or null for what data=… does")
+        raise UserError(f"on_error={cfg.on_error} is unknown; choose {STOP} or {SKIP}, or null for the default of data")
     check_place(cfg)
     return Job(
         build_model=model_builder(cfg),
@@ -262,25 +265,25 @@ def build_job(cfg: DictConfig) -> "Job":
 
 
 def check_place(cfg: DictConfig) -> None:
-    """Raises a UserError for a folder whose name would be read as an interpolation once more, or is no UTF-8."""
+    """Raises a UserError for an output folder whose name holds an interpolation, or is not UTF-8."""
     if HydraConfig.initialized():
         runtime = OmegaConf.to_container(HydraConfig.get().runtime, resolve=False)
         assert isinstance(runtime, dict)
         place = str(runtime["output_dir"])
-        if "${" in place or writable(place) != place:  # FFmpeg takes no path but in UTF-8
+        if "${" in place or writable(place) != place:  # FFmpeg only takes UTF-8 paths
             raise UserError(
-                f"{printable(place, 1000)} holds an interpolation, or bytes that are no UTF-8; choose another "
+                f"{printable(place, 1000)} contains ${{, or bytes that are not UTF-8; choose another "
                 "hydra.run.dir or hydra.sweep.dir"
             )
 
 
 def build_trackers(cfg: DictConfig) -> "list[Tracker]":
-    """The trackers that `logger` names, which may be several."""
+    """Builds the trackers that `logger` names."""
     return [build(node) for node in cfg.logger.values()]
 
 
 def build_metrics(cfg: DictConfig) -> "list[Metric]":
-    """The metrics that `metrics` names, which may be several."""
+    """Builds the metrics that `metrics` names."""
     from float_research.metrics.metric import check_names
 
     metrics = [build(node) for node in cfg.metrics.values()]
@@ -289,7 +292,7 @@ def build_metrics(cfg: DictConfig) -> "list[Metric]":
 
 
 def build_training(cfg: DictConfig) -> "TrainingJob":
-    """All parts of a training; nothing is read or made yet."""
+    """Builds all parts of a training, without reading or writing files."""
     with importing():
         from float_research.training.job import TrainingJob
 
@@ -315,19 +318,19 @@ def build_training(cfg: DictConfig) -> "TrainingJob":
 
 
 def check_training_data(cfg: DictConfig) -> None:
-    """Raises a UserError for a stage that the data has nothing for."""
+    """Raises a UserError for data that cannot train the stage."""
     if "_target_" in cfg.data:
-        raise UserError(f"this data=… is for {command('infer')}; choose data=toy or data=video_folder")
+        raise UserError(f"this data option is for {command('infer')}; choose data=toy or data=video_folder")
     labelled = "speech" in cfg.stage.objective or "size_px" in cfg.stage.objective
     if labelled and cfg.data.corpus is None:
         raise UserError(
-            "this stage learns from labels, which videos do not have: train it with data=toy, or take a pretrained "
-            "encoder, whose weights init_from=[FILE] gives to the stages after it"
+            "this stage needs labels, which videos do not have; train it with data=toy, or use a pretrained "
+            "encoder and pass its weights to the later stages with init_from=[FILE]"
         )
 
 
 def build_evaluation(cfg: DictConfig) -> "Evaluation":
-    """An evaluation of what `float-research infer` would load with `cfg.overrides`."""
+    """Builds an evaluation of what `float-research infer` would load with `cfg.overrides`."""
     from float_research.evaluation.demo import SUBJECTS, Evaluation
 
     texts_and_lists = {"reader": str, "portrait": str, "output": str, "overrides": list, "subjects": list}
@@ -349,7 +352,7 @@ def build_evaluation(cfg: DictConfig) -> "Evaluation":
 
 
 def build_fitting(cfg: DictConfig) -> "Fitting":
-    """A fit to what `float-research infer` would load with `cfg.overrides`."""
+    """Builds a solver fit to what `float-research infer` would load with `cfg.overrides`."""
     with importing():
         from float_research.inference.fitting import Fitting
 
@@ -385,7 +388,7 @@ def resolved(cfg: DictConfig) -> dict[str, Any]:
 
 
 def naming_values(cfg: DictConfig) -> dict[str, Any]:
-    """What a file name pattern may use besides a clip's own words. A setting that a run does not have is `none`."""
+    """Returns the fields of a file name pattern besides the clip's own. A setting that a run lacks is `none`."""
     select = partial(OmegaConf.select, cfg, default="none")
     return {
         "time": cfg.time,
@@ -398,23 +401,23 @@ def naming_values(cfg: DictConfig) -> dict[str, Any]:
 
 
 def num_tasks() -> int:
-    """How many processes the launcher starts for this run."""
+    """Returns how many processes the launcher starts for this run."""
     launcher = HydraConfig.get().launcher if in_sweep() else {}
     return int(launcher.get("tasks_per_node", 1) * launcher.get("nodes", 1))
 
 
 def requeued() -> bool:
-    """Whether SLURM started this job before: its time was up, or its node was wanted or lost."""
+    """Returns whether SLURM requeued this job after a time limit, preemption or node failure."""
     return int(os.environ.get("SLURM_RESTART_COUNT", "0")) > 0
 
 
 def load(overrides: Sequence[str]) -> "Pipeline":
-    """The pipeline that `float-research infer` would run with these overrides, its weights loaded."""
+    """Loads the pipeline that `float-research infer` would run with these overrides, weights included."""
     return load_composed(compose_config(overrides))
 
 
 def load_composed(cfg: DictConfig) -> "Pipeline":
-    """The pipeline of a config, its weights loaded."""
+    """Loads the pipeline of a config, weights included."""
     with importing():
         from float_research.inference.api import Pipeline
         from float_research.inference.job import silence_lightning

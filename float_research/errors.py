@@ -1,4 +1,4 @@
-"""What goes wrong by a user's mistake, and the boundary at which a library's errors become such."""
+"""User errors, the conversion of library errors into them, and the escaping of foreign text."""
 
 import traceback
 from collections.abc import Iterator, Mapping
@@ -8,21 +8,21 @@ from typing import Any
 
 PACKAGE = str(Path(__file__).parent)
 OURS = (NameError, AttributeError, TypeError, AssertionError, ImportError)
-"""Raised by a line of this package, these are our own mistakes and not the file's."""
+"""Raised by a line of this package, these are bugs and not damaged files."""
 MAX_TEXT = 300
-"""Characters of a foreign text that a message shows."""
+"""Characters of foreign text shown in a message."""
 
 
 class UserError(ValueError):
-    """A mistake that the user can mend: one sentence with the value that is wrong and what would be right."""
+    """A mistake that the user can correct: one sentence with the wrong value and the remedy."""
 
 
 @contextmanager
 def reading(what: object, remedy: str, *, mistakes: bool = True) -> Iterator[None]:
-    """The boundary of a reader: whatever a library raises within becomes a UserError that names what was read.
+    """Turns any exception that a library raises while reading a file into a UserError that names the file.
 
-    `what` begins the sentence, such as `image a.png`; `remedy` ends it. Our own `mistakes` come through as they are,
-    but where what was read may make any line of ours fail.
+    `what` begins the sentence, such as `image a.png`; `remedy` ends it. Bugs in this package (`mistakes`) are raised
+    unchanged; false where the content of the file may make any line of ours fail.
     """
     try:
         yield
@@ -35,20 +35,20 @@ def reading(what: object, remedy: str, *, mistakes: bool = True) -> Iterator[Non
 
 
 def is_our_mistake(error: BaseException) -> bool:
-    """Whether a line of this package raised what only a programming error raises."""
+    """Returns whether a line of this package raised an exception that indicates a bug."""
     frames = traceback.extract_tb(error.__traceback__)
-    checked = type(error).__module__.startswith("jaxtyping")  # under pytest, which checks types
+    checked = type(error).__module__.startswith("jaxtyping")  # shapes are checked under pytest
     return isinstance(error, OURS) and (checked or (bool(frames) and frames[-1].filename.startswith(PACKAGE)))
 
 
 def reason(error: BaseException) -> str:
-    """What an error says, on one line; its type where it says nothing."""
-    said = getattr(error, "strerror", None) or error  # FFmpeg's errors have one, too
+    """Returns an error's message on one line, or its type if it has none."""
+    said = getattr(error, "strerror", None) or error  # FFmpeg's errors have it too
     return printable(" ".join(str(said).split())) or type(error).__name__
 
 
 def writable(value: Any) -> Any:
-    """Plain values whose texts can be written as UTF-8: bytes of file names that are none are escaped."""
+    """Escapes bytes of file names that are not UTF-8, in a string or nested in plain values."""
     if isinstance(value, str):
         return value.encode("utf-8", "backslashreplace").decode()
     if isinstance(value, Mapping):
@@ -57,12 +57,12 @@ def writable(value: Any) -> Any:
 
 
 def printable(text: object, limit: int = MAX_TEXT) -> str:
-    """A foreign text for a terminal: at most `limit` characters, control characters and half characters escaped."""
+    """Makes foreign text safe for a terminal: at most `limit` characters, control characters and surrogates escaped."""
     said = str(text)
     shown = "".join(sign if sign.isprintable() else sign.encode("unicode_escape").decode() for sign in said[:limit])
     return shown + ("…" if len(said) > limit else "")
 
 
 def named(what: str, path: object) -> str:
-    """The beginning of a sentence on a file."""
+    """Returns the beginning of an error sentence about a file."""
     return f"{what} {printable(path, 1000)}"

@@ -1,4 +1,4 @@
-"""Files that appear whole or not at all, and are known by their content; paths that stay inside a folder."""
+"""Atomic writes, content hashes, file locks, and checks of names and paths."""
 
 import hashlib
 import os
@@ -14,36 +14,36 @@ from float_research.locks import lock
 from float_research.stopping import held
 
 PARTS = ".*.part"
-"""Names of files that are not whole yet, or were left so by a process that was killed."""
+"""Names of partial files: being written, or left by a killed process."""
 MAX_NAME_BYTES = 255
-"""Of a file name, on most file systems; some take fewer, see `name_bytes`."""
+"""The limit of a file name on most file systems; some allow less, see `name_bytes`."""
 MAX_PATH_BYTES = 4000
 PART_BYTES = len("..") + 32 + len(".part")
-"""Of a part's name, beside its target's."""
+"""The bytes that a partial file's name adds to its target's."""
 WINDOWS = os.name == "nt"
 
 
 class Part:
-    """A place beside `path` to write what shall become `path`. Its lock tells other processes that it is at work."""
+    """A partial file beside `path` that becomes `path`. It is locked while it is being written."""
 
     def __init__(self, path: Path) -> None:
         path.parent.mkdir(parents=True, exist_ok=True)
         stem = short_name(path.name, name_bytes(path.parent) - PART_BYTES)
         self.path, self._target = path.with_name(f".{stem}.{uuid4().hex}.part"), path
         self._open = os.open(self.path, os.O_CREAT | os.O_EXCL | os.O_RDWR, 0o666)
-        if not WINDOWS:  # where a file that is open cannot be removed, which is lock enough
+        if not WINDOWS:  # Windows does not remove open files, so it needs no lock
             with suppress(BlockingIOError):
                 lock(self._open)
 
     def keep(self) -> None:
-        """Lets it take its name."""
+        """Renames it to its target."""
         if WINDOWS:
             self._close()
         os.replace(self.path, self._target)
         self._close()
 
     def discard(self) -> None:
-        """Removes what is left of it, if anything is."""
+        """Removes it, if it still exists."""
         if WINDOWS:
             self._close()
         self.path.unlink(missing_ok=True)
@@ -57,7 +57,7 @@ class Part:
 
 @contextmanager
 def whole(path: Path) -> Iterator[Path]:
-    """A place beside `path` to write to. It takes the name `path` at the end, and is gone after an exception."""
+    """Writes a file atomically: yields a partial file, renamed to `path` at the end and removed on an exception."""
     part = None
     try:
         with held():
@@ -72,15 +72,15 @@ def whole(path: Path) -> Iterator[Path]:
 
 
 def sweep_parts(folder: Path) -> None:
-    """Removes what killed processes left half-written in a folder. Parts that are being written stay."""
+    """Removes partial files that killed processes left in a folder, but not those being written."""
     for path in folder.glob(PARTS):
-        with suppress(OSError):  # gone, no file of ours, or somebody is at work there
+        with suppress(OSError):  # gone, not a file, or locked by its writer
             if _is_left(path):
                 path.unlink(missing_ok=True)
 
 
 def _is_left(path: Path) -> bool:
-    """Whether a part's process is gone, as far as a lock tells; Windows tells when it is to be removed."""
+    """Returns whether the lock of a partial file is free. On Windows, removing an open file fails instead."""
     descriptor = os.open(path, os.O_RDWR | getattr(os, "O_NOFOLLOW", 0) | getattr(os, "O_NONBLOCK", 0))
     try:
         return WINDOWS or lock(descriptor)
@@ -89,26 +89,26 @@ def _is_left(path: Path) -> bool:
 
 
 def inside(folder: Path, name: object) -> Path:
-    """The file `name` of a folder, where `name` comes from a record or another file.
+    """Returns the file `name` of a folder, where `name` comes from a record or another file.
 
     Raises:
-        UserError: it is no text, or leads out of the folder, be it by a link.
+        UserError: it is not a string, or leads out of the folder, links included.
     """
-    told = UserError(f"{printable(repr(name))} is no file inside {folder}; make the run again")
+    refusal = UserError(f"{printable(repr(name))} is not a file inside {folder}; repeat the run")
     if not isinstance(name, str) or not name or "\0" in name:
-        raise told
+        raise refusal
     try:
         place, root = (folder / name).resolve(), folder.resolve()
         long = len(os.fsencode(place)) > MAX_PATH_BYTES or max(map(len, os.fsencode(name).split(b"/"))) > MAX_NAME_BYTES
-    except (OSError, RuntimeError, ValueError) as error:  # links in a circle, names too long, half characters
-        raise told from error
+    except (OSError, RuntimeError, ValueError) as error:  # circular links, names too long, surrogates
+        raise refusal from error
     if long or Path(name).is_absolute() or not place.is_relative_to(root) or place == root:
-        raise told
+        raise refusal
     return folder / name
 
 
 def short_name(stem: str, room: int) -> str:
-    """`stem` cut to `room` bytes. What is cut keeps its own name by eight digits of its hash."""
+    """Cuts `stem` to `room` bytes. A cut name ends with eight digits of its hash, to stay unique."""
     content = stem.encode(errors="surrogateescape")
     if len(content) <= room:
         return stem
@@ -117,12 +117,12 @@ def short_name(stem: str, room: int) -> str:
 
 
 def name_bytes(folder: Path) -> int:
-    """How many bytes a name may have in a folder, be it there or not: 255, or 143 where names are encrypted."""
+    """Returns the limit of a file name in a folder, existing or not: 255 bytes, or 143 where names are encrypted."""
     return _limit(folder, "PC_NAME_MAX", MAX_NAME_BYTES)
 
 
 def require_path(path: Path, more: int, remedy: str) -> None:
-    """Raises a UserError for a path to which the file system does not take `more` bytes."""
+    """Raises a UserError for a path to which the file system cannot append `more` bytes."""
     limit = _limit(path.parent, "PC_PATH_MAX", MAX_PATH_BYTES)
     if len(os.fsencode(path.absolute())) + more >= limit:
         raise UserError(f"{printable(path, 1000)} is too long: paths may have {limit - more} bytes here; {remedy}")
@@ -134,13 +134,13 @@ def _limit(folder: Path, kind: str, usual: int) -> int:
         place = place.parent
     try:
         limit = os.pathconf(place, kind)
-    except (AttributeError, OSError, ValueError):  # Windows, and file systems that do not tell
+    except (AttributeError, OSError, ValueError):  # Windows, and file systems that report no limit
         return usual
     return limit if 0 < limit < usual else usual
 
 
 def present(path: str) -> str:
-    """`path`, or what is there instead by a name that differs only in how accents are composed (NFC or NFD)."""
+    """Returns `path`, or an existing path that differs only in how accents are composed (NFC or NFD)."""
     if path.isascii() or os.path.lexists(path):
         return path
     place, name = os.path.split(path.rstrip("/"))
@@ -156,32 +156,32 @@ def present(path: str) -> str:
 
 
 def composed(name: str) -> str:
-    """A name with its accents composed (NFC), so that names that look the same are the same."""
+    """Normalises a name to NFC, so that names that look the same are equal."""
     return unicodedata.normalize("NFC", name)
 
 
 def require_file(path: Path, what: str, remedy: str) -> Path:
-    """`path`, where it is a regular file; a UserError for what is none, such as a pipe, which would block a reader."""
+    """Returns `path` of a regular file. Raises a UserError for anything else: a pipe would block its reader."""
     try:
         mode = path.stat().st_mode
     except (OSError, ValueError) as error:
         problem = "does not exist" if isinstance(error, FileNotFoundError) else f"cannot be used ({reason(error)})"
         raise UserError(f"{named(what, path)} {problem}; {remedy}") from error
     if not stat.S_ISREG(mode):
-        problem = "is a folder" if stat.S_ISDIR(mode) else "is no regular file"
+        problem = "is a folder" if stat.S_ISDIR(mode) else "is not a regular file"
         raise UserError(f"{named(what, path)} {problem}; {remedy}")
     return path
 
 
 def sha256(path: Path) -> str:
-    """Hash of a file's content. Raises a UserError for what is no regular file, and may have no end."""
+    """Hashes a file's content. Raises a UserError for anything but a regular file, which may be endless."""
     with require_file(path, "file", "give the path of a file").open("rb") as file:
         return hashlib.file_digest(file, "sha256").hexdigest()
 
 
 @contextmanager
 def alone(path: Path) -> Iterator[None]:
-    """Waits until nobody else is inside by the same file. A process that dies leaves."""
+    """Holds an exclusive file lock. It waits for other holders; a process that dies releases its lock."""
     path.parent.mkdir(parents=True, exist_ok=True)
     with path.open("w") as file:
         lock(file.fileno(), wait=True)

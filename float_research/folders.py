@@ -1,4 +1,4 @@
-"""Folders that the package writes to: empty, its own, or refused; and one run in each at a time."""
+"""Output folders: empty or our own, otherwise refused, and used by one run at a time."""
 
 import os
 from collections.abc import Callable, Iterator
@@ -11,13 +11,13 @@ from float_research.locks import lock
 
 
 def visible(folder: Path) -> set[str]:
-    """The names of what a folder holds, but for hidden files and empty folders."""
+    """Returns the names in a folder, except for hidden ones and empty folders."""
     paths = [path for path in folder.iterdir() if not path.name.startswith(".")]
     return {path.name for path in paths if not path.is_dir() or any(path.iterdir())}
 
 
 def require_own(folder: Path, setting: str, is_ours: Callable[[Path], bool]) -> None:
-    """Raises a UserError for a folder with visible files in it that `is_ours` does not know."""
+    """Raises a UserError for a folder with visible files that `is_ours` rejects."""
     if not folder.exists():
         return
     with reading(f"folder {folder}", f"choose another {setting}"):
@@ -31,34 +31,34 @@ def require_own(folder: Path, setting: str, is_ours: Callable[[Path], bool]) -> 
 
 @contextmanager
 def occupied(folder: Path, name: str, setting: str, *, what: str) -> Iterator[None]:
-    """Keeps a folder for one `what`, such as a run, by a lock on its file `name`, which is gone at the end.
+    """Reserves a folder for one `what`, such as a run, with a lock on its file `name`, which is removed at the end.
 
     Raises:
-        UserError: another one is at work there.
+        UserError: another one is running there.
     """
     folder.mkdir(parents=True, exist_ok=True)
     path = folder / name
     while True:
         with path.open("w") as file:
             try:
-                lock(file.fileno(), inherited=False)  # by workers that outlive us
+                lock(file.fileno(), inherited=False)  # workers may outlive this process
             except BlockingIOError as error:
                 raise UserError(
-                    f"another {what} is at work in {setting}={printable(folder, 1000)}; wait for its end, or choose "
+                    f"another {what} is running in {setting}={printable(folder, 1000)}; wait for it, or choose "
                     f"another {setting}"
                 ) from error
-            if not is_open(path, file.fileno()):  # the one before removed it meanwhile
+            if not is_open(path, file.fileno()):  # the previous holder removed it meanwhile
                 continue
             try:
                 yield
             finally:
-                with suppress(OSError):  # Windows removes no file that is open
+                with suppress(OSError):  # Windows does not remove open files
                     path.unlink()
             return
 
 
 def is_open(path: Path, descriptor: int) -> bool:
-    """Whether an open file is the one that has this name now."""
+    """Returns whether an open file is still the one at this path."""
     try:
         return os.path.samestat(path.stat(), os.fstat(descriptor))
     except FileNotFoundError:
@@ -66,7 +66,7 @@ def is_open(path: Path, descriptor: int) -> bool:
 
 
 def fresh(folder: Path) -> Path:
-    """Makes a folder that was not there: of this name, or else with -2, -3 and so on behind it."""
+    """Creates and returns a new folder of this name, with -2, -3 and so on appended if it exists."""
     folder.parent.mkdir(parents=True, exist_ok=True)
     for number in count(1):
         made = folder if number == 1 else folder.with_name(f"{folder.name}-{number}")
@@ -75,4 +75,4 @@ def fresh(folder: Path) -> Path:
         except FileExistsError:
             continue
         return made
-    raise AssertionError("numbers have no end")
+    raise AssertionError("count is infinite")

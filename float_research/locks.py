@@ -1,4 +1,4 @@
-"""Locks of open files, by which processes know of each other."""
+"""Locks on open files, shared between processes."""
 
 import time
 
@@ -9,10 +9,10 @@ RETRY_S = 0.1
 
 
 def lock(descriptor: int, *, wait: bool = False, inherited: bool = True) -> bool:
-    """Locks an open file until it is closed, or its process ends in whatever way. Returns whether it is locked.
+    """Locks an open file until it is closed or its process ends. Returns whether it is locked.
 
-    Not every file system and platform can lock. A lock that is `inherited` lasts as long as the children that were
-    forked meanwhile. On Windows the first byte is locked, so the file should hold nothing.
+    Some file systems and platforms cannot lock. An `inherited` lock lasts until child processes forked meanwhile have
+    ended too. On Windows the first byte is locked, so the file should be empty.
 
     Raises:
         BlockingIOError: another process holds it, and `wait` is false.
@@ -21,7 +21,7 @@ def lock(descriptor: int, *, wait: bool = False, inherited: bool = True) -> bool
         act = FCNTL.flock if inherited else FCNTL.lockf
         try:
             act(descriptor, FCNTL.LOCK_EX | (0 if wait else FCNTL.LOCK_NB))
-        except (BlockingIOError, PermissionError) as error:  # lockf may say the one or the other
+        except (BlockingIOError, PermissionError) as error:  # lockf may raise either
             raise BlockingIOError(*error.args) from error
         except OSError:  # a file system without locks
             return False

@@ -1,4 +1,4 @@
-"""Packages that results depend on, and modules that not every platform has."""
+"""Versions of packages, and modules that some platforms lack."""
 
 from collections.abc import Iterable
 from importlib import import_module
@@ -7,7 +7,7 @@ from types import ModuleType
 
 
 def package_versions(packages: Iterable[str]) -> dict[str, str | None]:
-    """Their installed versions; None for one that is not installed."""
+    """Returns package name → installed version, or None."""
     found: dict[str, str | None] = {}
     for name in packages:
         try:
@@ -18,7 +18,7 @@ def package_versions(packages: Iterable[str]) -> dict[str, str | None]:
 
 
 def platform_module(name: str) -> ModuleType | None:
-    """A module of the standard library; None on a platform without it."""
+    """Imports a module of the standard library. Returns None on a platform without it."""
     try:
         return import_module(name)
     except ImportError:

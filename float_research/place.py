@@ -1,4 +1,4 @@
-"""The default folder of a run, which is one run's alone."""
+"""The default output folder of a run, unique to it."""
 
 from pathlib import Path
 from typing import Any
@@ -12,7 +12,7 @@ SETTING = "hydra.run.dir"
 
 
 class OwnPlace(Callback):
-    """Gives each run a folder of its own, though several begin in the same second; one that is chosen stays."""
+    """Gives each run its own folder, even if several start in the same second. A chosen folder stays."""
 
     def on_run_start(self, config: DictConfig, **kwargs: Any) -> None:
         if config.get("dry_run") or any(text.startswith(f"{SETTING}=") for text in config.hydra.overrides.hydra):

@@ -1,6 +1,4 @@
-"""What a script prints, as text alone, and to: streams that may be closed, full, left by their reader, or know no
-letters but ASCII.
-"""
+"""Console output: plain text, tables, and standard streams that may be closed, full, unread or ASCII only."""
 
 import errno
 import io
@@ -25,21 +23,21 @@ EXIT_LEFT, EXIT_FULL = 128 + getattr(signal, "SIGPIPE", 13), 2
 
 
 ROOM, BORDERS = 12, 3
-"""Cells of a terminal: what a column keeps of its words at least, and the borders and blanks of each."""
+"""Terminal cells: the least that a column keeps of a long word, and the border and padding of a column."""
 _said: set[tuple[str, str]] = set()
-"""Sweeps, and the lines that were said once in them."""
-_unheard: list[int] = []
-"""The exit code, once nobody reads what is printed, or it finds no room."""
+"""Sweeps, and the lines already printed once in them."""
+_exit_codes: list[int] = []
+"""The exit code, once output has lost its reader or the disk is full."""
 
 
 class Stream(io.TextIOWrapper):
-    """A stream of ours."""
+    """A standard stream that is already prepared."""
 
 
 class Output(io.FileIO):
-    """Standard output. Once its reader left, as after `| head`, it ends the program in silence, else with a sentence.
+    """Standard output. A failed write ends the program: silently if the reader is gone, as after `| head`.
 
-    By SystemExit, which no library handles.
+    It raises SystemExit, which libraries do not catch.
     """
 
     def write(self, content: Any, /) -> int:
@@ -48,13 +46,13 @@ class Output(io.FileIO):
         except OSError as error:
             divert(self.fileno())
             if error.errno != errno.EPIPE:
-                print(f"error: cannot print ({reason(error)}); print to another place", file=sys.stderr)
-            _unheard.append(EXIT_LEFT if error.errno == errno.EPIPE else EXIT_FULL)
-            raise SystemExit(_unheard[0]) from None
+                print(f"error: cannot print ({reason(error)}); redirect the output elsewhere", file=sys.stderr)
+            _exit_codes.append(EXIT_LEFT if error.errno == errno.EPIPE else EXIT_FULL)
+            raise SystemExit(_exit_codes[0]) from None
 
 
-class Complaints(io.FileIO):
-    """Standard error. What it cannot take is said to nobody."""
+class ErrorOutput(io.FileIO):
+    """Standard error. What cannot be written is dropped."""
 
     def write(self, content: Any, /) -> int:
         try:
@@ -65,25 +63,25 @@ class Complaints(io.FileIO):
 
 
 def prepare() -> None:
-    """Makes the standard streams fit for anything, once."""
+    """Prepares the standard streams for any text and for lost readers. Repeated calls change nothing."""
     for number in (INPUT, OUTPUT, ERROR):
         try:
             os.fstat(number)
-        except OSError:  # closed: the next file to be opened would take its place
+        except OSError:  # closed: the next file opened would take its descriptor
             divert(number)
     sys.stdout = fit(sys.stdout, OUTPUT, Output)
-    sys.stderr = fit(sys.stderr, ERROR, Complaints)
+    sys.stderr = fit(sys.stderr, ERROR, ErrorOutput)
 
 
 def fit(present: Any, number: int, kind: type[io.FileIO]) -> Any:
-    """A standard stream by way of `kind`, which escapes letters it does not know. Any other stream stays."""
+    """Wraps a standard stream in `kind`, escaping characters it cannot encode. Any other stream is unchanged."""
     if present is None:
         return open(os.devnull, "w", encoding="utf-8")
     if type(present) is not io.TextIOWrapper or present.fileno() != number:
         return present
     raw = kind(number, "w", closefd=False)
     return Stream(
-        raw if isinstance(present.buffer, io.RawIOBase) else io.BufferedWriter(raw),  # as by PYTHONUNBUFFERED
+        raw if isinstance(present.buffer, io.RawIOBase) else io.BufferedWriter(raw),  # raw under PYTHONUNBUFFERED
         encoding=present.encoding,
         errors="backslashreplace",
         line_buffering=present.line_buffering,
@@ -92,14 +90,14 @@ def fit(present: Any, number: int, kind: type[io.FileIO]) -> Any:
 
 
 def stdout() -> Console:
-    """What scripts print to. No text is read as markup or emoji, for most hold words of users."""
+    """Returns the console of scripts. It parses no markup or emoji, since most texts hold user input."""
     return Console(markup=False, emoji=False)
 
 
 def say(console: Console, line: str, *, style: str | None = None, once: str | None = None) -> None:
-    """Prints a line as text alone: what a name or a record holds colours, clears and links nothing.
+    """Prints a line as plain text, with markup and control characters from names and records escaped.
 
-    `once`: a sweep whose runs all say it, which this process then hears once.
+    `once`: a sweep whose runs all print the line, of which this process then prints only the first.
     """
     if once is not None:
         if (once, line) in _said:
@@ -110,10 +108,10 @@ def say(console: Console, line: str, *, style: str | None = None, once: str | No
 
 @dataclass(frozen=True)
 class Table:
-    """Rows below the names of their columns, as wide as a terminal at most.
+    """A table with column names, no wider than the terminal.
 
-    Cells are texts that stand for themselves. Where there is no room, sentences are wrapped between words, and words of
-    more than `ROOM` cells lose their middle; columns that still have no room follow below, beside the first again.
+    Cells are plain text. Where space is short, text wraps between words, and words of more than `ROOM` cells lose
+    their middle; columns that still do not fit follow in another table below, next to the first column again.
     """
 
     names: Sequence[str]
@@ -124,17 +122,17 @@ class Table:
         texts = [[as_text(cell) for cell in row] for row in (self.names, *self.rows)]
         columns = list(zip(*texts, strict=True))
         widths = [max(cell_len(cell.plain) for cell in column) for column in columns]
-        least = [min(ROOM, max(map(widest, column))) for column in columns]
+        least = [min(ROOM, max(map(longest_word, column))) for column in columns]
         if self.title:
             yield Text(printable(self.title), style="italic")
-        for part in shares(least, options.max_width):
+        for part in split_columns(least, options.max_width):
             room = options.max_width - BORDERS * len(part) - 1
-            fit = fitted([widths[i] for i in part], [least[i] for i in part], room)
+            fit = fit_widths([widths[i] for i in part], [least[i] for i in part], room)
             table = RichTable()
             for i, width in zip(part, fit, strict=True):
-                table.add_column(wrapped(columns[i][0], width), width=width)
+                table.add_column(wrap(columns[i][0], width), width=width)
             for row in zip(*(columns[i][1:] for i in part), strict=True):
-                table.add_row(*(wrapped(cell, width) for cell, width in zip(row, fit, strict=True)))
+                table.add_row(*(wrap(cell, width) for cell, width in zip(row, fit, strict=True)))
             yield table
 
 
@@ -142,20 +140,20 @@ def as_text(cell: str | Text) -> Text:
     return cell if isinstance(cell, Text) else Text(printable(cell, len(cell)))
 
 
-def widest(cell: Text) -> int:
-    """Of a cell's words."""
+def longest_word(cell: Text) -> int:
+    """Returns the width of a cell's longest word."""
     return max(map(cell_len, cell.plain.split(" ")))
 
 
-def wrapped(cell: Text, width: int) -> Text:
-    """A cell in which no word is wider."""
-    if widest(cell) <= width:
+def wrap(cell: Text, width: int) -> Text:
+    """Elides the words of a cell that are wider than `width`."""
+    if longest_word(cell) <= width:
         return cell
-    return Text(" ".join(cut(word, width) for word in cell.plain.split(" ")), style=cell.style)
+    return Text(" ".join(elide(word, width) for word in cell.plain.split(" ")), style=cell.style)
 
 
-def shares(widths: Sequence[int], most: int) -> Iterator[list[int]]:
-    """The columns of each table, by their places, where one is too wide for all."""
+def split_columns(widths: Sequence[int], most: int) -> Iterator[list[int]]:
+    """Yields the column indices of each table, where one table would be too wide."""
     first, part = BORDERS + 1 + widths[0], [0]
     taken = first
     for place, width in enumerate(widths[1:], 1):
@@ -167,29 +165,29 @@ def shares(widths: Sequence[int], most: int) -> Iterator[list[int]]:
     yield part
 
 
-def fitted(widths: Sequence[int], least: Sequence[int], room: int) -> list[int]:
-    """Widths that have room together: the widest are made narrower, but none than its least."""
+def fit_widths(widths: Sequence[int], least: Sequence[int], room: int) -> list[int]:
+    """Shrinks the widest columns until all fit in `room`, but none below its least width."""
     fit = list(widths)
     while sum(fit) > room and (wide := [i for i in range(len(fit)) if fit[i] > least[i]]):
         fit[max(wide, key=lambda i: fit[i])] -= 1
     return fit
 
 
-def cut(text: str, width: int) -> str:
-    """A text without so much of its middle that it has room in so many cells."""
+def elide(text: str, width: int) -> str:
+    """Replaces the middle of a text by … to fit in `width` cells."""
     if cell_len(text) <= width:
         return text
-    end = begun(text[::-1], (width - 1) // 2)[::-1]
-    return f"{begun(text, width - 1 - cell_len(end))}…{end}"
+    end = keep_start(text[::-1], (width - 1) // 2)[::-1]
+    return f"{keep_start(text, width - 1 - cell_len(end))}…{end}"
 
 
-def begun(text: str, width: int) -> str:
-    """As much of a text's beginning as has room."""
+def keep_start(text: str, width: int) -> str:
+    """Returns as much of a text's beginning as fits."""
     return chop_cells(text, width)[0] if width else ""
 
 
 def divert(number: int) -> None:
-    """Lets a file descriptor lead nowhere."""
+    """Redirects a file descriptor to the null device."""
     nowhere = os.open(os.devnull, os.O_RDWR)
     if nowhere == number:
         os.set_inheritable(number, True)
@@ -199,19 +197,19 @@ def divert(number: int) -> None:
 
 
 @contextmanager
-def heard() -> Iterator[None]:
-    """Ends the program where something that was printed within was not heard, be it by a thread."""
+def require_output() -> Iterator[None]:
+    """Ends the program if output printed within the block was lost, in any thread."""
     try:
         yield
     finally:
         sys.stdout.flush()
-    if _unheard:
-        raise SystemExit(_unheard[0])
+    if _exit_codes:
+        raise SystemExit(_exit_codes[0])
 
 
-def name_files_freely() -> None:
-    """Starts the program again in UTF-8 where its locale knows file names of few letters alone, as C does."""
+def restart_in_utf8() -> None:
+    """Restarts the program in UTF-8 mode if the locale, such as C, limits the characters of file names."""
     if sys.getfilesystemencoding() != "utf-8":
-        told = f"{sys.stdout.encoding if sys.stdout else 'ascii'}:backslashreplace"
-        environment = {"PYTHONIOENCODING": told, **os.environ, "PYTHONUTF8": "1"}
-        os.execve(sys.executable, [sys.executable, *sys.orig_argv[1:]], environment)  # noqa: S606, a program of its own
+        encoding = f"{sys.stdout.encoding if sys.stdout else 'ascii'}:backslashreplace"
+        environment = {"PYTHONIOENCODING": encoding, **os.environ, "PYTHONUTF8": "1"}
+        os.execve(sys.executable, [sys.executable, *sys.orig_argv[1:]], environment)  # noqa: S606, this same program

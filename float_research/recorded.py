@@ -1,4 +1,4 @@
-"""Finished runs, whose settings come from their records: what measuring them again needs."""
+"""Finished runs, rebuilt from their records to measure them again."""
 
 import re
 from collections.abc import Sequence
@@ -27,44 +27,44 @@ if TYPE_CHECKING:
     from float_research.inference.remeasuring import Remeasuring
 
 MEASURING = ("metrics", "cache", "limits")
-"""Groups that measuring a finished run takes from the command line, and not from the run's record."""
+"""Groups that measuring a finished run takes from the command line instead of the run's record."""
 TRUST = "trust="
-REMAKE = "make the run again"
+REMAKE = "repeat the run"
 
 
 @dataclass(frozen=True, kw_only=True)
 class Chosen:
-    """What the command line says of measuring: the groups of `MEASURING`, and `trusted` modules of the user's own."""
+    """The command line of measuring: the groups of `MEASURING`, and the user's own `trusted` modules."""
 
     config: DictConfig
     trusted: Sequence[str]
 
 
 def choose_metrics(overrides: Sequence[str]) -> Chosen:
-    """The groups of `MEASURING` as overrides set them. Raises a UserError for an override of something else."""
+    """Composes the groups of `MEASURING` from overrides. Raises a UserError for an override of anything else."""
     trusted = [override.removeprefix(TRUST) for override in overrides if override.startswith(TRUST)]
     others = [override for override in overrides if not override.startswith(TRUST)]
     for override in others:
         if re.split(r"[.@=]", override.lstrip("+~"))[0] not in MEASURING:
-            raise UserError(f"{override} cannot be changed in a finished run; give settings of metrics alone")
+            raise UserError(f"{override} cannot be changed in a finished run; give settings of {', '.join(MEASURING)}")
     for module in trusted:
         if not all(name.isidentifier() for name in module.split(".")):
-            raise UserError(f"{TRUST}{module} is no name of a module, such as my_package.metrics")
+            raise UserError(f"{TRUST}{module} is not a module name; give one such as my_package.metrics")
     return Chosen(config=compose_config([*others, "output_dir=."]), trusted=trusted)
 
 
 def recorded_config(folder: Path, chosen: Chosen) -> DictConfig:
-    """The settings of a finished run, as data, and those of measuring as they are chosen now."""
+    """Reads the settings of a finished run as data, with the groups of `MEASURING` as chosen now."""
     path = folder / CONFIG
     with reading(path, REMAKE):
         content = read_yaml(path, what="settings", remedy=REMAKE)
         if not isinstance(content, dict) or not {"model", "checkpoint", "trainer"} <= content.keys():
-            raise UserError(f"{path} holds no settings of a run; {REMAKE}")
+            raise UserError(f"{path} does not hold the settings of a run; {REMAKE}")
         check_record(content, path, config_folder(), chosen.trusted)
         for name in map(str, chosen.config):
             if isinstance(chosen.config[name], DictConfig) and not isinstance(content.get(name, {}), dict):
-                raise UserError(f"{path} has no settings as {name}; {REMAKE}")
-        known = chosen.config.trainer.keys()  # others, such as loggers, might write files
+                raise UserError(f"{path} has no mapping of settings for {name}; {REMAKE}")
+        known = chosen.config.trainer.keys()  # others, such as loggers, could write files
         content["trainer"] = {name: value for name, value in dict(content["trainer"]).items() if name in known}
         cfg = OmegaConf.create({str(name): value for name, value in content.items()})
     for group in MEASURING:
@@ -73,7 +73,7 @@ def recorded_config(folder: Path, chosen: Chosen) -> DictConfig:
 
 
 def build_remeasuring(folder: Path, chosen: Chosen) -> "Remeasuring":
-    """The chosen metrics for the run in `folder`, whose other settings stay.
+    """Builds the measurement of the run in `folder` by the chosen metrics, with its other settings unchanged.
 
     Raises:
         UserError: its settings cannot be used.

@@ -1,4 +1,4 @@
-"""A finished run made again, with changes, somewhere else: its settings as its record has them, and what differs."""
+"""Repeats of a finished run in another folder, with changes: its recorded settings, and what differs."""
 
 import json
 from collections.abc import Iterator, Mapping, Sequence
@@ -16,14 +16,13 @@ from float_research.texts import read_yaml
 from float_research.tracking.record import CONFIG, PACKAGES, PLACES, RECORD, identity, read_record
 from float_research.trust import TARGET, check_record
 
-NEW = "give another setting, or start it by scripts/infer.py"
 UNSET = "not set"
 Leaves = Mapping[tuple[Any, ...], Any]
 
 
 @dataclass(frozen=True, kw_only=True)
 class Again:
-    """The settings of a run to be made again, the record of the first, and what differs from it in settings."""
+    """The settings of a repeated run, the record of the first run, and the settings that differ."""
 
     config: DictConfig
     record: Mapping[str, Any]
@@ -31,46 +30,46 @@ class Again:
 
 
 def again(folder: Path, overrides: Sequence[str], output_dir: Path, trusted: Sequence[str] = ()) -> Again:
-    """A run's settings with `overrides`. What neither they nor the run's own overrides chose is as it was then.
+    """Returns a run's settings with `overrides`. Defaults that changed since keep their recorded values.
 
     Raises:
-        UserError: there is no finished run in `folder`, or its record is more than data.
+        UserError: there is no finished run in `folder`, or its record holds more than data.
     """
     record, path = read_record(folder / RECORD), folder / CONFIG
     with reading(path, "choose another run"):
         stored = read_yaml(path, what="settings", remedy="choose another run")
         if not isinstance(stored, dict):
-            raise UserError(f"{path} holds no settings of a run; choose another run")
+            raise UserError(f"{path} does not hold the settings of a run; choose another run")
         check_record(stored, path, config_folder(), trusted)
         first = [str(text) for text in record.get("overrides") or []]
         for text in first:
             if "${" in text or text.lstrip("+~").startswith("hydra"):
-                raise UserError(f"{folder / RECORD}: {printable(text)} is no setting of a run; choose another run")
+                raise UserError(f"{folder / RECORD}: {printable(text)} is not a setting of a run; choose another run")
     place = [f"output_dir={json.dumps(str(output_dir), ensure_ascii=False)}"]
     first = [text for text in first if text.lstrip("+~").partition("=")[0] not in ("output_dir", "resume")]
-    told, now = (compose_config([*first, *more, *place]) for more in ([], overrides))
-    merge(now, leaves(stored), leaves(resolved(told)), leaves(resolved(now)))
+    defaults, now = (compose_config([*first, *more, *place]) for more in ([], overrides))
+    merge(now, leaves(stored), leaves(resolved(defaults)), leaves(resolved(now)))
     check_record(resolved(now), path, config_folder(), trusted)
     return Again(config=now, record=record, differs=list(differences(stored, resolved(now))))
 
 
-def merge(config: DictConfig, then: Leaves, told: Leaves, now: Leaves) -> None:
-    """Sets what a run had and its overrides no longer give, for defaults change, where no new override says else."""
+def merge(config: DictConfig, then: Leaves, defaults: Leaves, now: Leaves) -> None:
+    """Restores recorded values where a default has changed since and no new override sets the value."""
     for keys, value in then.items():
-        changed = keys in told and value != told[keys] and now.get(keys) == told[keys]
+        changed = keys in defaults and value != defaults[keys] and now.get(keys) == defaults[keys]
         if changed and TARGET not in keys and keys[0] not in PLACES:
             OmegaConf.update(config, ".".join(map(str, keys)), value)
 
 
 def leaves(node: Any, keys: tuple[Any, ...] = ()) -> dict[tuple[Any, ...], Any]:
-    """Values under the keys that lead to them. A list is a value."""
+    """Returns key path → value. A list is a value."""
     if not isinstance(node, Mapping):
         return {keys: node}
     return {place: value for key, child in node.items() for place, value in leaves(child, (*keys, key)).items()}
 
 
 def differences(then: Mapping[str, Any], now: Mapping[str, Any]) -> Iterator[str]:
-    """A line for each setting that is another one."""
+    """Yields a line for each setting that differs."""
     before, after = leaves(then), leaves(now)
     for keys in dict.fromkeys([*before, *after]):
         old, new = before.get(keys, UNSET), after.get(keys, UNSET)
@@ -79,11 +78,11 @@ def differences(then: Mapping[str, Any], now: Mapping[str, Any]) -> Iterator[str
 
 
 def other_code(made: Again) -> Iterator[str]:
-    """What differs besides settings: code and versions of packages."""
+    """Yields a line for each difference in code and package versions."""
     record, config = made.record, resolved(made.config)
     if record.get("sources") != identity(config, "").sources:
-        commit = (record.get("git") or {}).get("commit") or "not known"
-        yield f"code: other than that of the run, of commit {printable(commit)}; see changes.patch and code/ there"
+        commit = (record.get("git") or {}).get("commit") or "unknown"
+        yield f"code: differs from the run's, at commit {printable(commit)}; see changes.patch and code/ in its folder"
     versions = record.get("versions")
     for name, version in package_versions(PACKAGES).items():
         then = versions.get(name, UNSET) if isinstance(versions, Mapping) else UNSET
@@ -91,8 +90,8 @@ def other_code(made: Again) -> Iterator[str]:
             yield f"{name}: {printable(then)} → {version}"
 
 
-def compared(then: Mapping[str, Any], now: Mapping[str, Any]) -> Iterator[str]:
-    """A line for each clip: whether its inputs and its motion are those of the first run."""
+def compare(then: Mapping[str, Any], now: Mapping[str, Any]) -> Iterator[str]:
+    """Yields a line for each clip: whether its inputs and its motion equal those of the first run."""
     before = {clip.get("id"): clip for clip in then["clips"]}
     for clip in now["clips"]:
         first, name = before.get(clip["id"]), printable(clip["id"])
@@ -101,8 +100,8 @@ def compared(then: Mapping[str, Any], now: Mapping[str, Any]) -> Iterator[str]:
             continue
         others = [kind for kind in ("image", "audio") if first.get(f"{kind}_sha256") != clip[f"{kind}_sha256"]]
         if others:
-            yield f"{name}: of another {' and '.join(others)}"
+            yield f"{name}: other {' and '.join(others)}"
         elif first.get("motion_sha256") == clip["motion_sha256"]:
-            yield f"{name}: the same motion, bit by bit"
+            yield f"{name}: the same motion, bit for bit"
         else:
             yield f"{name}: other motion"

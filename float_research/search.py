@@ -1,4 +1,4 @@
-"""Searches: sweeps whose settings Optuna chooses by what the runs before came to."""
+"""Searches: sweeps whose settings Optuna chooses from the results of earlier runs."""
 
 import json
 from collections.abc import Callable, Mapping, Sequence
@@ -31,22 +31,22 @@ from float_research.overrides import literal
 from float_research.printing import Table, say
 from float_research.sweep import begin
 from float_research.tracking.record import FAILURE, RECORD, identity, read_record, write_failure, write_text
-from float_research.tracking.runs import overridden
+from float_research.tracking.runs import parse_overrides
 from float_research.tracking.tracker import run_numbers
 
 STUDY, FRONT = "study.db", "pareto"
 RUN = "run"
-"""The number of a trial's run, which it gets once all its settings are chosen."""
+"""The trial attribute with its run number, set once all its settings are chosen."""
 DIRECTIONS = ("minimize", "maximize")
 
 
 @dataclass(frozen=True, kw_only=True)
 class Search:
-    """Runs of settings from a `space`, besides `fixed` ones, for the best of each `objective` in the runs' records.
+    """Runs settings from a `space`, besides `fixed` ones, to optimise each `objective`, a number in the runs' records.
 
-    `launch` makes runs of lists of overrides, numbered from a first number on, and returns what each raised; `place`
-    says where a run's record will be, and `code` what code would make it. All choices depend on the study so far and on
-    `seed` alone, so that a search that was cut off goes on as if it had not been.
+    `launch` runs lists of overrides, numbered from a first run number, and returns the exception of each or None;
+    `place` returns the folder of a run, and `code` the digest of the code it would use. All choices depend only on the
+    study so far and on `seed`, so an interrupted search resumes as if it had not been interrupted.
     """
 
     study: optuna.Study
@@ -63,23 +63,23 @@ class Search:
     launch: Callable[[Sequence[Sequence[str]], int], Sequence[Exception | None]]
 
     def run(self, console: Console) -> list[dict[str, Any]]:
-        """Goes on until `n_trials` runs have ended or all settings were tried; writes, prints and returns the front.
+        """Runs until `n_trials` runs have ended or all settings were tried; writes, prints and returns the front.
 
-        Runs that were cut off are launched again. What failed is told to the study as such.
+        Interrupted runs are launched again. Failed runs are reported to the study as failed.
 
         Raises:
-            UserError: the records know no such objective.
+            UserError: the records have no such objective.
         """
         for trial in self._in_state(TrialState.RUNNING):
             if RUN not in trial.user_attrs:
                 self.study.tell(trial.number, state=TrialState.FAIL)
         if before := len(self._launched()):
-            say(console, f"goes on after {before} of {self.n_trials} runs")
+            say(console, f"resuming after {before} of {self.n_trials} runs")
             if others := self._of_other_code():
-                said = f"runs {', '.join(map(str, others))} were made by other code, and what they came to is chosen by"
-                say(console, f"{said}; another hydra.sweep.dir searches anew", style="bold yellow")
-        while batch := self._in_state(TrialState.RUNNING)[: self.n_jobs] or self._chosen():
-            self._make(batch)
+                said = f"runs {', '.join(map(str, others))} used other code, and their results still guide the search"
+                say(console, f"{said}; choose another hydra.sweep.dir to start over", style="bold yellow")
+        while batch := self._in_state(TrialState.RUNNING)[: self.n_jobs] or self._choose_batch():
+            self._launch(batch)
         return self._report(console)
 
     def _in_state(self, *states: TrialState) -> list[FrozenTrial]:
@@ -89,17 +89,17 @@ class Search:
         return [trial for trial in self.study.get_trials(deepcopy=False) if RUN in trial.user_attrs]
 
     def _of_other_code(self) -> list[int]:
-        """The runs whose results other code than that of today made."""
+        """Returns the runs whose results came from code other than today's."""
         found = []
         for trial in self._in_state(TrialState.COMPLETE):
             overrides, run = self._overrides(trial), trial.user_attrs[RUN]
-            with suppress(UserError):  # a record that is gone says nothing
+            with suppress(UserError):  # the record is gone
                 if read_record(self.place(overrides, run) / RECORD).get("sources") != self.code(overrides):
                     found.append(run)
         return found
 
-    def _chosen(self) -> list[FrozenTrial]:
-        """New trials, at most `n_jobs`."""
+    def _choose_batch(self) -> list[FrozenTrial]:
+        """Returns new trials, at most `n_jobs`."""
         for _ in range(self.n_jobs):
             tried = [trial.params for trial in self._launched()]
             if len(tried) < min(self.n_trials, prod(map(size, self.space.values()))):
@@ -107,20 +107,20 @@ class Search:
         return self._in_state(TrialState.RUNNING)
 
     def _choose(self, tried: Sequence[Mapping[str, Any]]) -> None:
-        """Asks for settings that nobody tried: where the sampler repeats itself, by lot."""
+        """Asks the sampler for untried settings; falls back to random ones where it repeats itself."""
         sampler = self.sampler
         while True:
             self.study.sampler = sampler(seed=self.seed + len(self.study.get_trials(deepcopy=False)))
             trial = self.study.ask(dict(self.space))
             if trial.params not in tried:
-                self.place(self._overrides(trial), len(tried))  # raises for settings that do not go together
+                self.place(self._overrides(trial), len(tried))  # raises for incompatible settings
                 trial.set_user_attr(RUN, len(tried))
                 return
             self.study.tell(trial, state=TrialState.PRUNED)
             sampler = RandomSampler
 
-    def _make(self, batch: Sequence[FrozenTrial]) -> None:
-        """Launches trials, and tells the study what is on disk then, whatever became of the processes."""
+    def _launch(self, batch: Sequence[FrozenTrial]) -> None:
+        """Launches trials, and reports to the study what they left on disk, even if their processes died."""
         errors = self.launch([self._overrides(trial) for trial in batch], batch[0].user_attrs[RUN])
         for trial, error in zip(batch, errors, strict=True):
             overrides, run = self._overrides(trial), trial.user_attrs[RUN]
@@ -150,17 +150,17 @@ class Search:
         unknown = [name for name in self.objective if name not in numbers]
         if unknown and not self._in_state(TrialState.COMPLETE):
             raise UserError(
-                f"hydra.sweeper.objective={unknown[0]} is no number in {record}{cli.guess(unknown[0], list(numbers))}; "
-                f"there are {', '.join(numbers)}"
+                f"hydra.sweeper.objective={unknown[0]} is not a number in {record}"
+                f"{cli.guess(unknown[0], list(numbers))}; choose from {', '.join(numbers)}"
             )
-        cli.complain(f"no result, {dict(zip(self.objective, values, strict=True))} in {record}")
+        cli.complain(f"no result: {dict(zip(self.objective, values, strict=True))} in {record}")
 
     def _report(self, console: Console) -> list[dict[str, Any]]:
-        """The trials that no other beats in all objectives, by the first of them."""
+        """Writes, prints and returns the Pareto front, sorted by the first objective."""
         front = [
             {
                 RUN: trial.user_attrs[RUN],
-                **dict(overridden(settings(trial))),
+                **dict(parse_overrides(settings(trial))),
                 **dict(zip(self.objective, trial.values, strict=True)),
             }
             for trial in sorted(self.study.best_trials, key=lambda trial: trial.values)
@@ -178,12 +178,12 @@ class Search:
 
 
 def settings(trial: Trial | FrozenTrial) -> list[str]:
-    """The overrides of a trial's own choices."""
+    """Returns the overrides that a trial chose."""
     return [f"{name}={value}" for name, value in trial.params.items()]
 
 
 def size(distribution: BaseDistribution) -> float:
-    """How many values there are to choose from."""
+    """Returns the number of values in a distribution."""
     if isinstance(distribution, CategoricalDistribution):
         return len(distribution.choices)
     if isinstance(distribution, IntDistribution):
@@ -192,12 +192,12 @@ def size(distribution: BaseDistribution) -> float:
 
 
 def distribution(override: Override) -> BaseDistribution:
-    """What a sweep means to Optuna: choices, a range's whole numbers, or an interval's scale, which may be logarithmic.
+    """Converts a sweep to Optuna's distribution: choices, an integer range, or an interval, which may be logarithmic.
 
-    A range ends before its end, as in every sweep.
+    A range excludes its end, as in every sweep.
 
     Raises:
-        UserError: there is nothing between the ends.
+        UserError: the range is empty.
     """
     swept = override.value()
     try:
@@ -211,23 +211,23 @@ def distribution(override: Override) -> BaseDistribution:
             return IntDistribution(min(numbers), max(numbers), step=abs(int(swept.step)))
         return CategoricalDistribution(list(override.sweep_string_iterator()))
     except ValueError as error:
-        raise UserError(f"{override.input_line} is nothing to search over: {error}") from error
+        raise UserError(f"{override.input_line} cannot be searched ({error}); give values, as nfe=4,8,16") from error
 
 
-def raised(ended: JobReturn) -> Exception | None:
-    """What a run raised, if its script did not see to it."""
+def exception_of(job: JobReturn) -> Exception | None:
+    """Returns what a run raised, if its script did not handle it."""
     try:
-        _ = ended.return_value
+        _ = job.return_value
     except Exception as error:
         return error
     return None
 
 
 def build(sweeper: Any, arguments: Sequence[str]) -> Search:
-    """The search that a sweeper's settings and overrides describe.
+    """Builds the search that a sweeper's settings and overrides describe.
 
     Raises:
-        UserError: a setting that is wrong, or nothing to search over.
+        UserError: a setting is wrong, or there is nothing to search over.
     """
     objective, direction = (
         [said] if isinstance(said, str) else list(said) for said in (sweeper.objective, sweeper.direction)
@@ -235,7 +235,7 @@ def build(sweeper: Any, arguments: Sequence[str]) -> Search:
     directions = direction * len(objective) if len(direction) == 1 else direction
     if not objective or len(directions) != len(objective) or not set(directions) <= set(DIRECTIONS):
         raise UserError(
-            f"hydra.sweeper.direction={direction} does not fit hydra.sweeper.objective={objective}; "
+            f"hydra.sweeper.direction={direction} does not match hydra.sweeper.objective={objective}; "
             f"give {' or '.join(DIRECTIONS)}, or a list with one for each objective"
         )
     seed = sweeper.sampler.get("seed")
@@ -244,9 +244,9 @@ def build(sweeper: Any, arguments: Sequence[str]) -> Search:
         if name != "sampler.seed" and value < 1:
             raise UserError(f"hydra.sweeper.{name}={value} must be at least 1")
     if OmegaConf.select(sweeper.config, "dry_run"):
-        raise UserError("dry_run=true makes nothing to search by; leave out hydra/sweeper=optuna, or dry_run=true")
+        raise UserError("dry_run=true gives a search no results; leave out dry_run=true or hydra/sweeper=optuna")
     if OmegaConf.select(sweeper.config, "submit"):
-        raise UserError("a search waits for its runs, to choose the next ones; leave out submit=true")
+        raise UserError("a search must wait for its runs to choose the next ones; leave out submit=true")
     loader = sweeper.hydra_context.config_loader
     given = [*literal([f"{name}={value}" for name, value in sweeper.params.items()], sweep=True), *arguments]
     parsed = OverridesParser.create(config_loader=loader).parse_overrides(given)
@@ -254,7 +254,7 @@ def build(sweeper: Any, arguments: Sequence[str]) -> Search:
     fixed = [str(override.input_line) for override in overrides.values() if not override.is_sweep_override()]
     space = {name: distribution(override) for name, override in overrides.items() if override.is_sweep_override()}
     if not space:
-        raise UserError("there is nothing to search over; give some settings several values, as nfe=4,8,16")
+        raise UserError("there is nothing to search over; give at least one setting several values, as nfe=4,8,16")
     for name, choices in space.items():
         for choice in choices.choices if isinstance(choices, CategoricalDistribution) else ():
             loader.load_sweep_config(sweeper.config, [*fixed, f"{name}={choice}"])
@@ -272,8 +272,8 @@ def build(sweeper: Any, arguments: Sequence[str]) -> Search:
 
     def launch(batch: Sequence[Sequence[str]], first: int) -> list[Exception | None]:
         try:
-            return [raised(ended) for ended in sweeper.launcher.launch(batch, initial_job_idx=first)]
-        except Exception as error:  # as when a process is killed
+            return [exception_of(job) for job in sweeper.launcher.launch(batch, initial_job_idx=first)]
+        except Exception as error:  # for example, a killed process
             return [error] * len(batch)
 
     folder = Path(sweeper.config.hydra.sweep.dir)

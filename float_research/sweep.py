@@ -1,4 +1,4 @@
-"""What a sweep does beyond its runs."""
+"""Sweeps beyond their runs: the claim on the folder, run numbers, summary and cleanup."""
 
 import atexit
 import os
@@ -21,36 +21,36 @@ from float_research.folders import require_own
 from float_research.locks import lock
 from float_research.printing import say, stdout
 from float_research.stopping import end_with
-from float_research.submission import submitted
+from float_research.submission import submitted_jobs
 from float_research.tracking.record import PLACES, write_json
 from float_research.tracking.runs import SWEEP, read_sweep
 from float_research.tracking.tracker import tell
 
 LOCK = ".sweep.lock"
-MORE = ", or sweep over all of these values and more"
+MORE = ", or extend the sweep, keeping all of these values"
 AIMS = ("objective", "direction", "zip")
-"""Settings of a sweeper that make another sweep, unlike the number of its runs."""
+"""Sweeper settings that identify a sweep, unlike the number of its runs."""
 Run = tuple[str, ...]
 """The overrides of a run."""
 _locks: dict[Path, TextIO] = {}
-"""Of the sweeps of this process. Not in the callback, which travels to other processes."""
+"""The open lock files of this process's sweeps. Not in the callback, which is pickled to other processes."""
 
 
 class Sweep(Callback):
-    """Keeps a sweep's folder to itself, and sums it up once all runs have ended: printed, in files, to trackers.
+    """Reports a sweep once all runs have ended: on the console, in files and to trackers.
 
     Exits with 1 if any run failed, else with 3 if any clip did.
     """
 
     process: int | None = None
-    """Of the sweep."""
+    """The process id of the sweep."""
 
     absent: Sequence[Path] = ()
-    """What Hydra makes of folders, which a dry run takes away again."""
+    """The folders that Hydra creates and a dry run removes."""
 
     def on_run_start(self, config: DictConfig, **kwargs: Any) -> None:
         if config.submit:
-            cli.fail("submit=true is for sweeps; add -m, or leave it out", cli.EXIT_USER_ERROR)
+            cli.fail("submit=true only applies to sweeps; add -m, or leave it out", cli.EXIT_USER_ERROR)
         for name in ("params", "zip"):
             if config.hydra.sweeper.get(name):
                 setting = f"hydra.sweeper.{name}"
@@ -60,11 +60,11 @@ class Sweep(Callback):
     def on_multirun_start(self, config: DictConfig, **kwargs: Any) -> None:
         self.process = os.getpid()
         if config.hydra.sweeper._target_.startswith("hydra._internal"):
-            cli.fail("hydra/sweeper=basic is Hydra's own; product does the same, and more", cli.EXIT_USER_ERROR)
+            cli.fail("hydra/sweeper=basic is not supported; use hydra/sweeper=product", cli.EXIT_USER_ERROR)
         self.prepare(config, config.hydra.sweep.dir)
 
     def prepare(self, config: DictConfig, folder: str) -> None:
-        """Looks what folders there are before Hydra makes some."""
+        """Notes which folders do not exist before Hydra creates them."""
         try:
             cli.refuse_chdir(config.hydra.job.chdir)
         except UserError as error:
@@ -76,7 +76,7 @@ class Sweep(Callback):
     def on_job_start(self, config: DictConfig, **kwargs: Any) -> None:
         if config.dry_run:
             for path in (Path(config.hydra.runtime.output_dir), *self.absent):
-                with suppress(OSError):  # it holds something
+                with suppress(OSError):  # not empty
                     path.rmdir()
         if self.process is not None and "joblib" in config.hydra.launcher._target_:
             end_with(self.process)
@@ -84,7 +84,7 @@ class Sweep(Callback):
     def on_multirun_end(self, config: DictConfig, **kwargs: Any) -> None:
         try:
             self._sum_up(config)
-        except Exception as error:  # which Hydra would make a warning of
+        except Exception as error:  # Hydra would only warn
             if cli.WANTS_TRACEBACK:
                 raise
             cli.fail(*cli.sentence(error))
@@ -109,7 +109,7 @@ class Sweep(Callback):
 
 
 def start_ray(**settings: Any) -> None:
-    """Starts Ray before its launcher would: it takes SIGTERM for itself, which is to end a sweep as SIGINT does."""
+    """Starts Ray before its launcher does, then restores SIGTERM, which Ray takes over, to end a sweep like SIGINT."""
     import ray
 
     os.environ["RAY_USAGE_STATS_ENABLED"] = "0"
@@ -118,7 +118,7 @@ def start_ray(**settings: Any) -> None:
 
 
 def identity(config: DictConfig) -> dict[str, str]:
-    """What is swept over what, and what for: overrides and a sweeper's settings by name, not places and trackers."""
+    """Returns what identifies a sweep: its overrides and sweeper settings by name, without places and trackers."""
     swept = {name: value for name, _, value in (text.partition("=") for text in config.hydra.overrides.task)}
     sweeper = OmegaConf.to_container(config.hydra.sweeper, resolve=False)
     assert isinstance(sweeper, dict)
@@ -130,20 +130,20 @@ def identity(config: DictConfig) -> dict[str, str]:
 
 
 def begin(folder: Path, config: DictConfig, runs: Sequence[Run] | None = None) -> list[Run]:
-    """Claims a sweep's folder, which is tidied up at the end. Returns its runs in the order of their numbers."""
-    before = submitted(config)
+    """Claims a sweep's folder and registers its cleanup at exit. Returns the runs in the order of their numbers."""
+    before = submitted_jobs(config)
     numbered = claim(folder, identity(config), runs)
-    atexit.register(lambda: leave(folder, outlived=bool(submitted(config) - before)))
-    if "ray" in config.hydra.launcher and find_spec("ray"):  # it ends its workers before the folder is tidied up
+    atexit.register(lambda: leave(folder, outlived=bool(submitted_jobs(config) - before)))
+    if "ray" in config.hydra.launcher and find_spec("ray"):  # its own exit handler, run first, ends the workers
         start_ray(**compose.resolved(config.hydra.launcher.ray.init))
     return numbered
 
 
 def claim(folder: Path, identity: Mapping[str, str], runs: Sequence[Run] | None = None) -> list[Run]:
-    """Locks a sweep's folder until the sweep ends, or its process does in whatever way.
+    """Locks a sweep's folder until the sweep or its process ends.
 
     Raises:
-        UserError: the folder is another sweep's, or a sweep is at work there.
+        UserError: the folder belongs to another sweep, or a sweep is running there.
     """
     require_own(folder, "hydra.sweep.dir", lambda place: (place / SWEEP).is_file())
     folder.mkdir(parents=True, exist_ok=True)
@@ -151,19 +151,19 @@ def claim(folder: Path, identity: Mapping[str, str], runs: Sequence[Run] | None 
     try:
         lock(file.fileno())
     except BlockingIOError as error:
-        raise UserError(f"a sweep is at work in {folder}; wait for it, or choose another hydra.sweep.dir") from error
-    numbered = ordered(folder, identity, runs)
+        raise UserError(f"a sweep is running in {folder}; wait for it, or choose another hydra.sweep.dir") from error
+    numbered = order_runs(folder, identity, runs)
     held = {"settings": identity} | ({} if runs is None else {"runs": [list(computing(run)) for run in numbered]})
     write_json(folder / SWEEP, held)
     _locks[folder] = file
     return numbered
 
 
-def ordered(folder: Path, identity: Mapping[str, str], runs: Sequence[Run] | None) -> list[Run]:
-    """The runs of a sweep in the order of their numbers: those that its folder knows keep theirs, others follow.
+def order_runs(folder: Path, identity: Mapping[str, str], runs: Sequence[Run] | None) -> list[Run]:
+    """Returns the runs of a sweep in the order of their numbers: those known to the folder keep theirs, others follow.
 
     Raises:
-        UserError: the folder is another sweep's, with runs that this one lacks.
+        UserError: the folder belongs to another sweep, with runs that this one lacks.
     """
     require_own(folder, "hydra.sweep.dir", lambda place: (place / SWEEP).is_file())
     if not (folder / SWEEP).is_file():
@@ -181,16 +181,16 @@ def ordered(folder: Path, identity: Mapping[str, str], runs: Sequence[Run] | Non
 
 
 def computing(run: Sequence[str]) -> Run:
-    """What tells runs of a sweep apart: their overrides but for places, in any order."""
+    """Returns what distinguishes the runs of a sweep: their overrides except for places, sorted."""
     return tuple(sorted(text for text in run if text.lstrip("+~").partition("=")[0].split(".")[0] not in PLACES))
 
 
 def leave(folder: Path, *, outlived: bool) -> None:
-    """Tidies up after the workers of a sweep that ended early, or says that they outlive it."""
+    """Cleans up after the workers of a sweep that ended early, or says that submitted ones keep running."""
     if folder not in _locks:
         return
     if outlived:
-        print(f"runs that were submitted go on, and write to {printable(folder, 1000)}", file=sys.stderr)
+        print(f"submitted runs continue, and write to {printable(folder, 1000)}", file=sys.stderr)
     else:
         for place, _, _ in os.walk(folder):
             sweep_parts(Path(place))
@@ -198,5 +198,5 @@ def leave(folder: Path, *, outlived: bool) -> None:
 
 
 def release(folder: Path) -> None:
-    """Ends a claim."""
+    """Releases the lock of a folder."""
     _locks.pop(folder).close()

@@ -1,4 +1,4 @@
-"""What a sweep runs: products of settings, unions of them, settings in pairs, and each experiment's own sweep."""
+"""The runs of a sweep: products of settings, unions of products, paired settings, and each experiment's own sweep."""
 
 from collections.abc import Iterable, Mapping, Sequence
 from contextlib import ExitStack
@@ -19,19 +19,19 @@ from float_research.options import options_of
 from float_research.overrides import literal, quoted
 from float_research.printing import stdout
 from float_research.submission import require_submitit, submit, tell
-from float_research.sweep import Run, begin, identity, ordered
+from float_research.sweep import Run, begin, identity, order_runs
 
 PARAMS, ZIP, EXPERIMENT = "hydra.sweeper.params", "hydra.sweeper.zip", "experiment"
 EXAMPLES = {PARAMS: '{nfe: "5,10"}', ZIP: "{nfe: [5, 10], seed: [1, 2]}"}
 AT_MOST = 256
-"""Configs that wait for their run; a megabyte each. Further ones are composed again."""
+"""Composed configs kept for their runs, a megabyte each. Further ones are composed again."""
 
 
 def sweep(sweeper: Any, arguments: Sequence[str]) -> None:
-    """Launches all runs of a sweep, or submits them. A dry run launches them without claiming a folder.
+    """Launches or submits all runs of a sweep. A dry run launches them without claiming a folder.
 
     Raises:
-        UserError: settings that do not go together, or a folder of another sweep.
+        UserError: settings are incompatible, or the folder belongs to another sweep.
     """
     config, size = sweeper.config, sweeper.max_batch_size
     if size is not None:
@@ -45,7 +45,7 @@ def sweep(sweeper: Any, arguments: Sequence[str]) -> None:
         require_submitit(config)
     folder = Path(config.hydra.sweep.dir)
     if dry:
-        runs = ordered(folder, identity(config), runs)
+        runs = order_runs(folder, identity(config), runs)
     else:
         runs = begin(folder, config, runs)
         OmegaConf.save(config, folder / "multirun.yaml")
@@ -56,13 +56,13 @@ def sweep(sweeper: Any, arguments: Sequence[str]) -> None:
         for first in range(0, len(runs), size or len(runs)):
             batch = [list(run) for run in runs[first : first + (size or len(runs))]]
             for ended in sweeper.launcher.launch(batch, initial_job_idx=first):
-                _ = ended.return_value  # raises what its script did not see to
+                _ = ended.return_value  # raises what its script did not handle
     if jobs:
         tell(jobs, config, stdout())
 
 
 def check(sweeper: Any, runs: Sequence[Run]) -> None:
-    """Composes the configs of all runs, which raises what cannot be composed."""
+    """Composes the configs of all runs. Raises for what cannot be composed."""
     for run in runs:
         try:
             composed = sweeper.composed.loader.load_sweep_config(sweeper.config, list(run))
@@ -75,7 +75,7 @@ def check(sweeper: Any, runs: Sequence[Run]) -> None:
 
 
 def all_runs(sweeper: Any, arguments: Sequence[str]) -> list[Run]:
-    """The runs that a sweeper's settings and overrides describe. Of several experiments, each brings its own."""
+    """Returns the runs that a sweeper's settings and overrides describe. Each experiment brings its own sweep."""
     given = choices(arguments)
     experiments = given.get(EXPERIMENT, [])
     if len(experiments) < 2:
@@ -91,15 +91,15 @@ def all_runs(sweeper: Any, arguments: Sequence[str]) -> list[Run]:
             continue
         runs += union(own.get("params"), own.get("zip"), given | {EXPERIMENT: [experiment]})
     if foreign:
-        cli.complain(f"left out, for they are no such sweeps: experiment={', '.join(foreign)}")
+        cli.complain(f"left out, since they are not product sweeps: experiment={', '.join(foreign)}")
     return runs
 
 
 def of_experiment(sweeper: Any, experiment: str) -> dict[str, Any]:
-    """The sweeper's settings that an experiment brings.
+    """Returns the sweeper settings of an experiment.
 
     Raises:
-        UserError: it has another sweeper, as a search has.
+        UserError: it has another sweeper, such as a search.
     """
     overrides = OmegaConf.to_container(sweeper.config.hydra.overrides.hydra)
     assert isinstance(overrides, list)
@@ -108,29 +108,29 @@ def of_experiment(sweeper: Any, experiment: str) -> dict[str, Any]:
     own = OmegaConf.to_container(loaded.hydra.sweeper, resolve=True)
     assert isinstance(own, dict)
     if own["_target_"] != sweeper.config.hydra.sweeper._target_:
-        raise UserError(f"{experiment} is a search, which no other sweep goes with; run it alone")
+        raise UserError(f"{experiment} is a search, which cannot be combined with other sweeps; run it by itself")
     return {str(key): value for key, value in own.items()}
 
 
 def union(params: Any, zipped: Any, given: Mapping[str, list[str]]) -> list[Run]:
-    """The runs of all blocks of `params`, each of them once, with `given` overrides, which go first."""
+    """Returns the runs of all blocks of `params` without duplicates. `given` overrides take precedence."""
     runs: dict[Run, list[Run]] = {}
     for block in blocks(PARAMS, params):
         own = choices(literal([f"{name}={_text(value)}" for name, value in block.items()], sweep=True))
         if EXPERIMENT in own:
-            raise UserError(f"{PARAMS} names experiments, which is for the command line: -m experiment=A,B")
+            raise UserError(f"{PARAMS} cannot hold experiments; give them on the command line: -m experiment=A,B")
         made: dict[Run, list[Run]] = {}
-        for run in combined(own, [pairs(each, own, given) for each in blocks(ZIP, zipped)], given):
+        for run in combine(own, [pairs(each, own, given) for each in blocks(ZIP, zipped)], given):
             made.setdefault(tuple(sorted(run)), []).append(run)
         runs = made | runs if not runs else runs | {key: same for key, same in made.items() if key not in runs}
     return list(chain.from_iterable(runs.values()))
 
 
 def blocks(name: str, value: Any) -> list[Mapping[str, Any]]:
-    """One mapping, several, or none.
+    """Returns the mappings of a setting that holds one, a list of them, or null.
 
     Raises:
-        UserError: it is something else.
+        UserError: it holds something else.
     """
     found = value if isinstance(value, list) and value else [{} if value is None else value]
     if not all(isinstance(block, Mapping) and all(isinstance(key, str) for key in block) for block in found):
@@ -141,7 +141,7 @@ def blocks(name: str, value: Any) -> list[Mapping[str, Any]]:
 
 
 def choices(overrides: Iterable[str]) -> dict[str, list[str]]:
-    """For each setting, the overrides of its values."""
+    """Returns for each setting the overrides of its values."""
     found = {}
     for override in OverridesParser.create().parse_overrides(list(overrides)):
         name = override.get_key_element()
@@ -150,54 +150,54 @@ def choices(overrides: Iterable[str]) -> dict[str, list[str]]:
 
 
 def values(override: Override) -> list[str]:
-    """The values that an override has, as they are written.
+    """Returns the values of an override as written.
 
     Raises:
-        UserError: there is none, or no end of them.
+        UserError: there are none, or infinitely many.
     """
     if not override.is_sweep_override():
         return [override.get_value_element_as_str()]
     if override.is_interval_sweep():
-        raise UserError(f"{override.input_line} has no end of values; name some, or search: hydra/sweeper=optuna")
+        raise UserError(f"{override.input_line} is a continuous interval; list values, or use hydra/sweeper=optuna")
     swept: Any = override._value
     if isinstance(swept, Glob):
         options = options_of(override.key_or_group)
         if not (found := swept.filter(options)):
-            raise UserError(f"{override.input_line} fits none of {', '.join(options)}")
+            raise UserError(f"{override.input_line} matches none of {', '.join(options)}")
         return found
     return list(override.sweep_string_iterator())
 
 
 def pairs(zipped: Mapping[str, Any], own: Mapping[str, Any], given: Mapping[str, list[str]]) -> list[Run]:
-    """The overrides of settings whose first values go together, then their second ones, but for those `given`.
+    """Pairs the first values of all settings, then the second ones, and so on, except for `given` settings.
 
     Raises:
-        UserError: they have not as many values each, or stand in `own` settings too.
+        UserError: they differ in their number of values, or are in `own` settings too.
     """
     lists = {name: _listed(name, value) for name, value in zipped.items()}
     if len({len(value) for value in lists.values()}) > 1:
         counts = ", ".join(f"{name} has {len(value)}" for name, value in lists.items())
-        raise UserError(f"{ZIP} pairs settings with as many values each, but {counts}")
+        raise UserError(f"{ZIP} needs the same number of values for each setting, but {counts}")
     if twice := lists.keys() & own.keys():
-        raise UserError(f"{min(twice)} stands in {PARAMS} and in {ZIP}; leave one of them out")
-    left = [value for name, value in lists.items() if bare(name) not in map(bare, given)]
+        raise UserError(f"{min(twice)} is in both {PARAMS} and {ZIP}; remove it from one of them")
+    left = [value for name, value in lists.items() if bare_name(name) not in map(bare_name, given)]
     return [*zip(*left, strict=True)] or [()]
 
 
-def combined(
-    own: Mapping[str, list[str]], zipped: Sequence[Sequence[Run]], given: Mapping[str, list[str]]
-) -> list[Run]:
-    """All combinations. What is `given` stands where an `own` setting of that name stood, or at the end."""
-    known = [bare(name) for name in given]
-    first = {name: given.get(name, values) for name, values in own.items() if name in given or bare(name) not in known}
+def combine(own: Mapping[str, list[str]], zipped: Sequence[Sequence[Run]], given: Mapping[str, list[str]]) -> list[Run]:
+    """Returns all combinations. A `given` setting takes the place of an `own` one of that name, or comes last."""
+    known = [bare_name(name) for name in given]
+    first = {
+        name: given.get(name, values) for name, values in own.items() if name in given or bare_name(name) not in known
+    }
     last = [values for name, values in given.items() if name not in first]
     factors = [*([(value,) for value in values] for values in first.values()), *zipped]
     factors += [[(value,) for value in values] for values in last]
     return [tuple(chain.from_iterable(combination)) for combination in product(*factors)]
 
 
-def bare(name: str) -> str:
-    """A setting's name without the sign that adds it."""
+def bare_name(name: str) -> str:
+    """Returns a setting's name without the + or ~ prefix."""
     return name.lstrip("+~")
 
 
@@ -208,5 +208,5 @@ def _listed(name: str, value: Any) -> list[str]:
 
 
 def _text(value: Any) -> str:
-    """A value in Hydra's grammar; a text is in it already."""
+    """Returns a value in Hydra's grammar, in which strings are already written."""
     return value if isinstance(value, str) else Override._get_value_element_as_str(value)

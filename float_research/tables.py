@@ -8,11 +8,11 @@ from float_research.errors import UserError, named, reading
 from float_research.files import require_file
 
 MAX_ROWS, MAX_COLUMNS, MAX_VALUES = 10_000_000, 10_000, 100_000_000
-"""A trace has a row a frame: ten hours have a million."""
+"""A trace has one row per frame: ten hours are about a million."""
 
 
 def read_table(path: Path, *, what: str = "table", remedy: str = "measure the run again") -> pd.DataFrame:
-    """The numbers of a Parquet file. Columns of other types are left out; a UserError for what is no such file."""
+    """Reads the numeric columns of a Parquet file. Raises a UserError for any other file."""
     from pyarrow import parquet, types
 
     require_file(path, what, remedy)

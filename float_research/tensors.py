@@ -1,4 +1,4 @@
-"""Files of named tensors: safetensors and PyTorch's state dicts. Nothing in a file is ever executed."""
+"""Files of named tensors: safetensors and PyTorch state dicts. Nothing in a file is ever executed."""
 
 import json
 import pickle
@@ -18,7 +18,7 @@ from float_research.files import require_file
 
 AGAIN = "get it again"
 MAX_HEADER_BYTES = 4_000_000
-"""Of a safetensors file: 911 tensors take some 0.15 MB."""
+"""The limit of a safetensors header: 911 tensors take about 0.15 MB."""
 TYPES = {
     torch.float64: "F64",
     torch.float32: "F32",
@@ -34,10 +34,10 @@ TYPES = {
 
 
 def read_tensors(path: Path, *, what: str = "file", remedy: str = AGAIN) -> dict[str, Tensor]:
-    """The tensors of a safetensors file, by its ending, or of a PyTorch file.
+    """Reads the tensors of a safetensors file, known by its suffix, or of a PyTorch file.
 
     Raises:
-        UserError: it is not there, damaged, or holds something else.
+        UserError: the file is missing, damaged, or holds something else.
     """
     require_file(path, what, remedy)
     if path.suffix == ".safetensors":
@@ -50,8 +50,8 @@ def read_tensors(path: Path, *, what: str = "file", remedy: str = AGAIN) -> dict
     except UserError as error:
         if isinstance(error.__cause__, pickle.UnpicklingError):
             raise UserError(
-                f"{named(what, path)} was not loaded: it is no plain state dict (damaged, or it would run "
-                f"code); {remedy}, or convert it to safetensors where it is trusted"
+                f"{named(what, path)} was not loaded: it is not a plain state dict (it is damaged, or would run "
+                f"code); {remedy}, or convert it to safetensors if you trust it"
             ) from error
         raise
     tensors = isinstance(content, dict) and all(
@@ -65,7 +65,7 @@ def read_tensors(path: Path, *, what: str = "file", remedy: str = AGAIN) -> dict
 def read_safetensors(
     path: Path, *, what: str = "file", remedy: str = AGAIN
 ) -> tuple[dict[str, Tensor], dict[str, str]]:
-    """The tensors of a safetensors file, and what it says of them."""
+    """Reads the tensors and the metadata of a safetensors file."""
     require_file(path, what, remedy)
     with reading(f"{what} {path}", remedy):
         refuse_long_header(path)
@@ -75,7 +75,7 @@ def read_safetensors(
 
 
 def refuse_long_header(path: Path) -> None:
-    """Raises a ValueError where the header says that it is too long: the library would parse 100 MB of it."""
+    """Raises a ValueError for a header that declares too great a length: the library would parse up to 100 MB."""
     with path.open("rb") as file:
         length = int.from_bytes(file.read(8), "little")
     if length > MAX_HEADER_BYTES:
@@ -83,7 +83,7 @@ def refuse_long_header(path: Path) -> None:
 
 
 def refuse_compressed(path: Path) -> None:
-    """Raises a ValueError for an archive with compressed parts, which PyTorch never writes: they may hold anything."""
+    """Raises a ValueError for an archive with compressed parts, which PyTorch never writes and may expand endlessly."""
     if not zipfile.is_zipfile(path):
         return
     with zipfile.ZipFile(path) as archive:
@@ -94,15 +94,15 @@ def refuse_compressed(path: Path) -> None:
 
 
 def refuse_damaged(path: Path) -> None:
-    """Raises a ValueError for an archive with a part whose checksum is wrong, which PyTorch does not look at."""
+    """Raises a ValueError for an archive with a wrong checksum, which PyTorch does not verify."""
     with zipfile.ZipFile(path) as archive:
         if broken := archive.testzip():
             raise ValueError(f"the checksum of {broken} is wrong")
 
 
 def refuse_cut_pickles(path: Path) -> None:
-    """Raises a ValueError for a pickle in an archive that promises more bytes than it has: a reader in C takes memory
-    for them first. Nothing of it is executed.
+    """Raises a ValueError for a pickle in an archive that declares more bytes than it has: C readers would allocate
+    them first. Nothing in it is executed.
     """
     with zipfile.ZipFile(path) as archive:
         for part in archive.infolist():
@@ -112,12 +112,12 @@ def refuse_cut_pickles(path: Path) -> None:
 
 
 def is_plain(value: Tensor) -> bool:
-    """Whether a tensor has numbers, and not a shape alone or another layout."""
+    """Returns whether a tensor is dense, unquantised and on the CPU, rather than a shape without data."""
     return value.device.type == "cpu" and value.layout == torch.strided and not value.is_quantized
 
 
 def save_tensors(tensors: Mapping[str, Tensor], path: Path, metadata: Mapping[str, str] | None = None) -> None:
-    """Writes a safetensors file, tensor by tensor. A full disk is an OSError, which the library's own writer hides."""
+    """Writes a safetensors file, tensor by tensor. A full disk raises an OSError, which the library's writer hides."""
     header: dict[str, Any] = {"__metadata__": dict(metadata)} if metadata else {}
     begin = 0
     for name, value in tensors.items():

@@ -1,4 +1,4 @@
-"""Settings that come from a record are data: which classes they may name, and nothing else."""
+"""Checks settings from a record, which are untrusted data: the classes they may name, and that they do nothing else."""
 
 import re
 from collections.abc import Iterator, Mapping, Sequence
@@ -13,32 +13,32 @@ TARGET, PARTIAL = "_target_", "_partial_"
 
 
 def check_record(config: Mapping[Any, Any], source: Path, folder: Path, trusted: Sequence[str]) -> None:
-    """Raises a UserError for settings, read from `source`, that could do more than choose and set parts.
+    """Raises a UserError for settings, read from `source`, that could do more than choose and configure parts.
 
-    Each class must be one of those that the files of its group in `folder`, our `conf/`, name, or of a module among
-    `trusted`. Interpolations are refused, and so are the other words of Hydra's that begin with an underscore.
+    Each class must be named by a file of its group in `folder`, our `conf/`, or belong to a `trusted` module.
+    Interpolations are refused, and so are Hydra's other keys that begin with an underscore.
     """
     for keys, value in leaves(config):
         place = printable(".".join(map(str, keys)))
         if isinstance(value, str) and "${" in value:
             raise UserError(
-                f"{source}: {place}={printable(value)} holds ${{, which would be read as an interpolation; "
-                "make the run again with names that do not"
+                f"{source}: {place}={printable(value)} contains ${{, which would be read as an interpolation; "
+                "repeat the run with names without it"
             )
         words = [key for key in keys if isinstance(key, str) and key.startswith("_")]
         if words == [PARTIAL] and isinstance(value, bool):
             continue
         if words and words != [TARGET]:
-            raise UserError(f"{source}: {place} is no setting of a record; make the run again")
-        if words and not (keys[-1] == TARGET and isinstance(value, str) and allowed(keys, value, folder, trusted)):
+            raise UserError(f"{source}: {place} is not allowed in a record; repeat the run")
+        if words and not (keys[-1] == TARGET and isinstance(value, str) and is_allowed(keys, value, folder, trusted)):
             raise UserError(
-                f"{source}: {place}={printable(value)} is no part of this framework that belongs there; "
-                "if it is a class of yours, name its module with trust=MODULE"
+                f"{source}: {place}={printable(value)} is not a part of float-research for this setting; "
+                "if it is your own class, name its module with trust=MODULE"
             )
 
 
 def leaves(node: Any, keys: tuple[Any, ...] = ()) -> Iterator[tuple[tuple[Any, ...], Any]]:
-    """Every value that is no mapping or list, under the keys that lead to it. Empty ones count, too."""
+    """Yields key path and value of every scalar and every empty mapping or list."""
     items = node.items() if isinstance(node, Mapping) else enumerate(node) if isinstance(node, list) else ()
     for key, value in items:
         yield from leaves(value, (*keys, key))
@@ -46,8 +46,8 @@ def leaves(node: Any, keys: tuple[Any, ...] = ()) -> Iterator[tuple[tuple[Any, .
         yield keys, node
 
 
-def allowed(keys: Sequence[Any], target: str, folder: Path, trusted: Sequence[str]) -> bool:
-    """Whether a class may stand at `keys`."""
+def is_allowed(keys: Sequence[Any], target: str, folder: Path, trusted: Sequence[str]) -> bool:
+    """Returns whether a class is allowed at `keys`."""
     if any(target.startswith(f"{module}.") for module in trusted):
         return is_class(target)
     return target in targets(str(keys[0]), folder)
@@ -55,7 +55,7 @@ def allowed(keys: Sequence[Any], target: str, folder: Path, trusted: Sequence[st
 
 @cache
 def targets(group: str, folder: Path) -> frozenset[str]:
-    """The classes that the files of a group name, and those of the files and groups that their defaults take in."""
+    """Returns the classes that a group's files name, including the files and groups in their defaults lists."""
     if not re.fullmatch(r"\w+", group):
         return frozenset()
     texts = [path.read_text(encoding="utf-8") for path in sorted((folder / group).glob("*.yaml"))]
@@ -67,7 +67,7 @@ def targets(group: str, folder: Path) -> frozenset[str]:
 
 
 def is_class(target: str) -> bool:
-    """Whether a dotted name is a class of the very module it names."""
+    """Returns whether a dotted name is a class defined in the module it names."""
     module, _, name = target.rpartition(".")
     try:
         found = getattr(import_module(module), name, None)

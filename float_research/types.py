@@ -1,13 +1,13 @@
-"""The words that every room of the package shares.
+"""Types shared by all parts of the package.
 
-Shape letters: b batch, t frames of a clip, n rows of a window (previous and current), l current frames of a window,
-p previous frames, d motion latent, a audio feature, e emotions, s samples, h and w pixels.
+Shape letters: b batch, t frames of a clip, n positions of a window (previous and current), l current frames of a
+window, p previous frames, d motion latent, a audio feature, e emotions, s samples, h and w pixels.
 """
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
-from typing import Any, Protocol, runtime_checkable
+from typing import Any, NamedTuple, Protocol, runtime_checkable
 
 import numpy as np
 from jaxtyping import Float, UInt8
@@ -21,18 +21,29 @@ VectorField = Callable[[Tensor, Tensor], Tensor]
 
 
 TOY_MARK = ("Source", "float-research toyface")
-"""The text in PNG files of toy portraits by which they are known."""
+"""The PNG text chunk that identifies toy portraits."""
+
+
+class Weakness(NamedTuple):
+    """How the network is weakened: transformer blocks that are skipped, and a narrower attention window."""
+
+    skip_blocks: tuple[int, ...] = ()
+    attention_window: int | None = None
+
+
+FULL_STRENGTH = Weakness()
 
 
 @dataclass(frozen=True, kw_only=True)
 class Conditions:
-    """What the vector field is conditioned on, for one window of a batch of clips."""
+    """The conditions of the vector field, for one window of a batch of clips, and how its network is weakened."""
 
     audio: Float[Tensor, "b l a"]
     reference: Float[Tensor, "b d"]
     emotion: Float[Tensor, "b n e"]
     previous_motion: Float[Tensor, "b p d"]
     previous_audio: Float[Tensor, "b p a"]
+    weakness: Weakness = FULL_STRENGTH
 
 
 Network = Callable[[Conditions], VectorField]
@@ -60,7 +71,7 @@ class ClipConditions:
 
 @dataclass(frozen=True, kw_only=True)
 class MotionChunk:
-    """Finished motion of clip `index` from frame `start` on, as the sampler hands it over, and what it cost.
+    """Finished motion of clip `index` from frame `start` on, as the sampler returns it, and its cost.
 
     `candidate`: whose noise it is from. `scores`: where candidates were compared for this chunk and those after it,
     what the verifier found of each; None where it found no number.
@@ -76,7 +87,7 @@ class MotionChunk:
 
 @dataclass(frozen=True)
 class Cost:
-    """What sampling a clip costs: evaluations of the guided vector field, and the network rows computed for them.
+    """The cost of sampling: evaluations of the guided vector field, and network rows (guidance branches) computed.
 
     `verified_frames`: frames decoded for the verifier of a search. All candidates count.
     """
@@ -101,9 +112,9 @@ class Cost:
 
 @dataclass(frozen=True, kw_only=True)
 class Excerpt:
-    """What is heard of an audio file. None: its first track with sound, the mean of the channels, the end of the file.
+    """The part of an audio file that is used. None: its first track with sound, the channel mean, the end of the file.
 
-    `track` and `channel` count from 0, as FFmpeg does.
+    `track` and `channel` count from 0, as in FFmpeg.
     """
 
     track: int | None = None
@@ -119,7 +130,7 @@ WHOLE = Excerpt()
 class Clip:
     """One portrait to be animated by one recording.
 
-    What it has of its own replaces the run's: a label as `emotion`, the `seed` of its noise, and for the detector's
+    Its own settings replace the run's: a label as `emotion`, the `seed` of its noise, and instead of the detector's
     choice a `crop` (left, top, right, bottom in pixels of the upright portrait) or the index of a `face`, counted from
     0 in the detector's order.
     """
@@ -135,7 +146,7 @@ class Clip:
 
     @property
     def own(self) -> dict[str, Any]:
-        """What it is made of besides its files, as its record says it. A clip on disk that differs in it is another."""
+        """The clip's own settings, as recorded. A clip on disk that differs in them is a different clip."""
         return {
             "label": self.emotion,
             "excerpt": asdict(self.excerpt),
@@ -147,9 +158,9 @@ class Clip:
 
 @dataclass(frozen=True, kw_only=True)
 class LoadedClip:
-    """A clip with its files read: the face crop in [-1, 1] and the waveform as recorded, mono at the model's rate.
+    """A clip with its files read: the face crop in [-1, 1] and the unnormalised mono waveform at the model's rate.
 
-    `excerpt`: what it is of, track and channel chosen. `face` and `sound` are for the record.
+    `excerpt` has the chosen track and channel. `face` and `sound` are for the record.
     """
 
     clip: Clip
@@ -164,7 +175,7 @@ class LoadedClip:
 
 @dataclass(frozen=True, kw_only=True)
 class FailedClip:
-    """A clip that its files or its own settings did not let be made, and the sentence on why."""
+    """A clip that failed because of its files or its own settings, and the reason as a sentence."""
 
     clip: Clip
     reason: str
@@ -172,15 +183,17 @@ class FailedClip:
 
 @dataclass(frozen=True, kw_only=True)
 class ClipResult:
-    """What a run says of one clip.
+    """The result of one clip, as recorded.
 
-    `made_s`: seconds from loading to the last metric, where stages may overlap; clips sampled side by side share them.
-    `declared` is None where a solver chooses its own number of evaluations; `reused` names what a cache gave, so that
-    the seconds of these stages are those of looking it up. `search`: `candidates`, the one chosen for each window, and
-    `scores`, those of all candidates each time that one was chosen; None without a search. `label` to `face_index`: see
-    `Clip.own`. `metrics`: name → number; `absent`: name → why there is none; `measured_by`: name → digest of what its
-    metric depends on; `from_video`: those that were measured later, of the encoded video, and not of the frames as they
-    were made. `traces`, `flow`: files of what was measured over frames and over flow time, from the run's folder on.
+    `made_s`: seconds from loading to the last metric, where stages may overlap; clips sampled in one batch share them.
+    `declared` is None where a solver chooses its own number of evaluations; `reused` names stages answered by a cache,
+    whose seconds are those of the lookup.
+    `search`: `candidates`, the one chosen for each window, and `scores`, those of all candidates at each choice; None
+    without a search.
+    `label` to `face_index`: see `Clip.own`. `metrics`: name → number; `absent`:
+    name → why there is none; `measured_by`: name → digest of what its metric depends on; `from_video`: metrics measured
+    later on the encoded video, not on the frames before encoding. `traces`, `flow`: files of values over frames and
+    over flow time, relative to the run's folder.
     """
 
     id: str
@@ -225,7 +238,7 @@ class EmotionPredictor(Protocol):
 
 @runtime_checkable
 class Observer(Protocol):
-    """Hears how a run comes along. Every method is optional to act on; none may change the run."""
+    """Receives the progress of a run. Any method may do nothing; none may change the run."""
 
     def clip_started(self, id: str, num_frames: int, num_chunks: int) -> None: ...
 

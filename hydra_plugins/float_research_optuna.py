@@ -1,4 +1,4 @@
-"""The sweeper `optuna`, where Hydra looks for plugins. Every Hydra program imports this file, so it imports little."""
+"""The sweeper `optuna`, where Hydra finds plugins. Every Hydra program imports this file, so it imports little."""
 
 from collections.abc import Mapping, Sequence
 from importlib.util import find_spec
@@ -11,7 +11,7 @@ from omegaconf import DictConfig
 
 
 class OptunaSweeper(Sweeper):
-    """Hydra's side of `float_research.search`, which says what the settings mean.
+    """Adapts `float_research.search`, which documents the settings, to Hydra.
 
     Raises:
         UserError: Optuna is not installed.
@@ -52,4 +52,4 @@ class OptunaSweeper(Sweeper):
         except Exception as error:
             if cli.WANTS_TRACEBACK:
                 raise
-            cli.fail(*cli.sentence(error))  # here, for outside it would look like an error of the last run
+            cli.fail(*cli.sentence(error))  # here, since outside it would look like an error of the last run

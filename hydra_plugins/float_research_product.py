@@ -1,7 +1,7 @@
-"""The sweeper `product`, where Hydra looks for plugins. Every Hydra program imports this file, so it imports little.
+"""The sweeper `product`, where Hydra finds plugins. Every Hydra program imports this file, so it imports little.
 
-It composes all configs before the first run, so that a setting that is not there is refused at once, and Hydra's
-launchers compose them again. Where they run in this process, they get what was composed.
+It composes all configs before the first run, to reject unknown settings at once. Launchers that run in this process
+reuse the composed configs; others compose them again.
 """
 
 import copy
@@ -17,9 +17,9 @@ BASIC = "hydra._internal.core_plugins.basic_launcher.BasicLauncher"
 
 
 class Composed:
-    """A config loader that hands out each of the configs in `kept` once, and composes what else it is asked for.
+    """A config loader that returns each config in `kept` once, and composes all others.
 
-    What travels to another process is the loader alone.
+    Only the wrapped loader is pickled to other processes.
     """
 
     def __init__(self, loader: Any):
@@ -30,19 +30,19 @@ class Composed:
         return getattr(self.loader, name)
 
     def __reduce__(self) -> tuple[Any, ...]:
-        return _itself, (self.loader,)
+        return _identity, (self.loader,)
 
     def load_sweep_config(self, master_config: DictConfig, sweep_overrides: list[str]) -> DictConfig:
         kept = self.kept.pop(tuple(sweep_overrides), None)
         return self.loader.load_sweep_config(master_config, sweep_overrides) if kept is None else kept
 
 
-def _itself(loader: Any) -> Any:
+def _identity(loader: Any) -> Any:
     return loader
 
 
 class ProductSweeper(Sweeper):
-    """Hydra's side of `float_research.sweeping`, which says what the settings mean."""
+    """Adapts `float_research.sweeping`, which documents the settings, to Hydra."""
 
     def __init__(self, *, max_batch_size: int | None, params: Any, zip: Any) -> None:
         self.max_batch_size, self.params, self.zip = max_batch_size, params, zip
@@ -50,7 +50,7 @@ class ProductSweeper(Sweeper):
     def setup(self, *, hydra_context: HydraContext, task_function: TaskFunction, config: DictConfig) -> None:
         self.config, self.composed = config, Composed(hydra_context.config_loader)
         context = HydraContext(config_loader=cast(ConfigLoader, self.composed), callbacks=hydra_context.callbacks)
-        if OmegaConf.select(config, "dry_run"):  # in this process, for other launchers leave files behind
+        if OmegaConf.select(config, "dry_run"):  # in this process, since other launchers leave files behind
             config = copy.deepcopy(config)
             with open_dict(config):
                 config.hydra.launcher = {"_target_": BASIC}

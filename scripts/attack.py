@@ -1,4 +1,4 @@
-"""Attacks the product itself: `python scripts/attack.py`, from a source checkout; `--help` lists its classes."""
+"""Runs the fuzz and fault-injection suite: `python scripts/attack.py`, from a source checkout; see `--help`."""
 
 import importlib
 import sys

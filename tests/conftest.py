@@ -1,4 +1,4 @@
-"""What all tests share: a tiny model with seeded weights and short speech."""
+"""Shared fixtures: a tiny model with seeded weights, and short speech."""
 
 import functools
 import os
@@ -26,7 +26,7 @@ TINY = ["model=tiny", "checkpoint=random", "face=none"]
 
 
 def pytest_configure() -> None:
-    """Several test processes share the cores, and so do the processes that these start."""
+    """Divides the cores among test processes and the processes that they start."""
     if processes := os.environ.get("PYTEST_XDIST_WORKER_COUNT"):
         num_threads = max(1, torch.get_num_threads() // int(processes))
         torch.set_num_threads(num_threads)
@@ -42,7 +42,7 @@ def pytest_runtest_setup(item: pytest.Item) -> None:
 
 @functools.cache
 def slurm_is_missing() -> str | None:
-    """Why tests cannot use SLURM here. That of a cluster is left alone."""
+    """Returns why tests cannot use SLURM here. A real cluster's is not used."""
     remedy = "needs a SLURM of this machine alone, which .ci/slurm starts"
     try:
         said = subprocess.run(["sinfo", "--noheader", "--format=%n"], check=True, capture_output=True, timeout=30)
@@ -72,7 +72,7 @@ def model() -> FloatModel:
 
 @pytest.fixture(scope="session")
 def load() -> Callable[..., Pipeline]:
-    """`load("nfe=4", …)`: the tiny pipeline with overrides."""
+    """Returns `load("nfe=4", …)`, which loads the tiny pipeline with overrides."""
     return lambda *overrides: float_research.load([*TINY, *overrides])
 
 
@@ -83,7 +83,7 @@ def portrait() -> Path:
 
 @pytest.fixture(scope="session")
 def speech(tmp_path_factory: pytest.TempPathFactory) -> Callable[[float], Path]:
-    """`speech(seconds)`: a file with the beginning of the example recording, repeated if need be."""
+    """Returns `speech(seconds)`, which writes the start of the example recording, repeated if necessary."""
     samples, rate_hz = soundfile.read(example("speech"), dtype="float32")
 
     def write(seconds: float) -> Path:

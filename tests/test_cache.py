@@ -1,4 +1,4 @@
-"""A wrong reuse is worse than none, and a broken cache must cost no more than its speed."""
+"""The cache: no wrong reuse, and a broken cache only costs speed."""
 
 import logging
 import multiprocessing
@@ -40,7 +40,7 @@ def never() -> Entry:
 
 
 def get(kept: Cache, name: object = "a") -> bool:
-    """Whether the entry was there; it must be right in any case."""
+    """Returns whether the entry was cached, and checks its value."""
     entry, found = kept.get("crop", {"name": name}, make)
     assert torch.equal(entry.tensors["value"], VALUE)
     assert torch.equal(entry.tensors["half"], VALUE.bfloat16())
@@ -48,7 +48,7 @@ def get(kept: Cache, name: object = "a") -> bool:
     return found
 
 
-def test_an_entry_is_made_once_for_all_processes(kept: Cache) -> None:
+def test_an_entry_is_computed_once_for_all_processes(kept: Cache) -> None:
     assert not get(kept)
     assert kept.get("crop", {"name": "a"}, never)[1], "from memory"
     cache.forget()
@@ -71,12 +71,12 @@ def test_an_entry_is_made_once_for_all_processes(kept: Cache) -> None:
         {"x": torch.ones(1)},
     ],
 )
-def test_keys_tell_values_apart(other: dict[str, object]) -> None:
+def test_keys_distinguish_values(other: dict[str, object]) -> None:
     assert digest(other) != digest({"x": 1})
     assert digest(other) == digest(dict(reversed(other.items())))
 
 
-def test_keys_tell_arrays_apart() -> None:
+def test_keys_distinguish_arrays() -> None:
     a = torch.arange(4.0)
     others = [a.reshape(2, 2), a.double(), a.int(), a.flip(0), a + 1e-7, a.bfloat16()]
     assert len({digest(value) for value in [a, *others]}) == 1 + len(others)
@@ -86,7 +86,7 @@ def test_keys_tell_arrays_apart() -> None:
 
 
 @pytest.mark.parametrize("harm", ["flip", "cut", "empty", "text", "folder"])
-def test_a_damaged_file_is_told_and_made_anew(harm: str, kept: Cache, caplog: pytest.LogCaptureFixture) -> None:
+def test_a_damaged_entry_is_reported_and_replaced(harm: str, kept: Cache, caplog: pytest.LogCaptureFixture) -> None:
     get(kept)
     ((path, _, _),) = entry_files(kept.place)
     content = bytearray(path.read_bytes())
@@ -102,7 +102,7 @@ def test_a_damaged_file_is_told_and_made_anew(harm: str, kept: Cache, caplog: py
 
 
 @pytest.mark.parametrize("obstacle", ["a file in its place", "no space"])
-def test_where_no_file_can_be_written_memory_serves(obstacle: str, tmp_path: Path) -> None:
+def test_without_writable_files_memory_is_used(obstacle: str, tmp_path: Path) -> None:
     (tmp_path / "file").touch()
     full = obstacle == "no space"
     limit = "import resource; resource.setrlimit(resource.RLIMIT_FSIZE, (9, 9))" if full else ""
@@ -119,7 +119,7 @@ print(found)
     ended = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True)
     assert ended.stdout == "[False, True, False, True]\n"
     reason = "File too large" if full else "Not a directory"
-    assert ended.stderr == f"the cache {folder} cannot be used ({reason}); going on without its files\n"
+    assert ended.stderr == f"cache folder {folder} cannot be used ({reason}); continuing in memory only\n"
     assert not list(tmp_path.rglob("*.part"))
 
 
@@ -129,7 +129,7 @@ def _write(folder: str, barrier: object) -> None:
         get(Cache(folder=folder, memory_mb=0, disk_mb=1), name)
 
 
-def test_writers_at_once_do_no_harm(kept: Cache) -> None:
+def test_concurrent_writers_do_no_harm(kept: Cache) -> None:
     context = multiprocessing.get_context("fork")
     barrier = context.Barrier(4)
     writers = [context.Process(target=_write, args=(kept.folder, barrier)) for _ in range(4)]
@@ -143,7 +143,7 @@ def test_writers_at_once_do_no_harm(kept: Cache) -> None:
     assert not list(kept.place.rglob("*.part"))
 
 
-def test_the_longest_unused_files_go_first(tmp_path: Path) -> None:
+def test_the_least_recently_used_files_are_deleted_first(tmp_path: Path) -> None:
     kept = Cache(folder=str(tmp_path), memory_mb=0, disk_mb=1)
     entry = Entry(tensors={"x": torch.zeros(100_000)})
     for name in range(4):
@@ -160,20 +160,20 @@ def test_the_longest_unused_files_go_first(tmp_path: Path) -> None:
     assert not half.exists()
 
 
-def test_memory_keeps_to_its_bound() -> None:
+def test_memory_stays_within_its_limit() -> None:
     kept = Cache(folder="unused", memory_mb=1, disk_mb=0)
     entry = Entry(tensors={"x": torch.zeros(100_000)})
     for name in (0, 1, 0, 2):
         kept.get("crop", {"name": name}, lambda: entry)
     kept.get("crop", {"name": 0}, never)
-    assert not kept.get("crop", {"name": 1}, lambda: entry)[1], "the longest unused was let go"
+    assert not kept.get("crop", {"name": 1}, lambda: entry)[1], "the least recently used was dropped"
     large = Entry(tensors={"x": torch.zeros(1_000_000)})
     assert kept.get("crop", {"name": "large"}, lambda: large)[0].num_bytes == 4_000_000
     assert not kept.get("crop", {"name": "large"}, lambda: large)[1]
     assert not Path("unused").exists()
 
 
-def test_nothing_is_said_while_all_is_well(kept: Cache, caplog: pytest.LogCaptureFixture) -> None:
+def test_nothing_is_logged_without_problems(kept: Cache, caplog: pytest.LogCaptureFixture) -> None:
     with caplog.at_level(logging.DEBUG):
         get(kept)
         kept.trim()
@@ -181,7 +181,7 @@ def test_nothing_is_said_while_all_is_well(kept: Cache, caplog: pytest.LogCaptur
 
 
 def foreign(folder: Path) -> dict[str, bytes]:
-    """A folder of somebody's weights and notes, laid out much as a cache is."""
+    """Writes a folder of foreign files, laid out like a cache."""
     files = {
         "FLOAT/v1/weights.safetensors": b"weights",
         "FLOAT/notes.txt": b"notes",
@@ -195,7 +195,7 @@ def foreign(folder: Path) -> dict[str, bytes]:
     return files
 
 
-def test_files_of_others_are_never_deleted(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+def test_foreign_files_are_never_deleted(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
     files = foreign(tmp_path)
     kept = Cache(folder=str(tmp_path), memory_mb=0, disk_mb=1e-6)
     assert not get(kept)
@@ -210,7 +210,7 @@ def test_files_of_others_are_never_deleted(tmp_path: Path, caplog: pytest.LogCap
     assert {name: (tmp_path / name).read_bytes() for name in files} == files, "even under our marker"
 
 
-def test_clearing_takes_entries_alone(kept: Cache, tmp_path: Path) -> None:
+def test_clearing_only_deletes_entries(kept: Cache, tmp_path: Path) -> None:
     command = [sys.executable, "scripts/cache.py", "clear"]
     root = Path(__file__).parents[1]
     files = foreign(tmp_path / "models")
@@ -218,7 +218,7 @@ def test_clearing_takes_entries_alone(kept: Cache, tmp_path: Path) -> None:
         [*command, f"cache.folder={tmp_path / 'models'}"], capture_output=True, text=True, check=False, cwd=root
     )
     assert ended.returncode == 2
-    assert "is no cache; nothing was deleted" in ended.stderr
+    assert "is not a cache of float-research" in ended.stderr
     assert {name: (tmp_path / "models" / name).read_bytes() for name in files} == files
     get(kept)
     get(kept, "b")
@@ -245,7 +245,7 @@ def test_no_link_is_followed(kept: Cache, tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("folder", ["", " "])
-def test_an_empty_name_is_no_folder(folder: str) -> None:
+def test_an_empty_folder_name_is_refused(folder: str) -> None:
     with pytest.raises(UserError, match=r"cache\.folder is empty"):
         Cache(folder=folder, memory_mb=1, disk_mb=1)
 

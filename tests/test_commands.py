@@ -1,4 +1,4 @@
-"""The one entry point, `float-research COMMAND`."""
+"""The entry point, `float-research COMMAND`."""
 
 import subprocess
 import sys
@@ -23,7 +23,7 @@ def test_every_script_is_a_command() -> None:
         ]
 
 
-def test_the_list_of_commands_waits_for_no_package() -> None:
+def test_the_list_of_commands_imports_no_package() -> None:
     code = "import sys; from float_research.__main__ import main; main(); print({*sys.modules} & {'hydra', 'torch'})"
     command = [sys.executable, "-c", code]
     said = subprocess.run(command, check=True, capture_output=True, text=True, cwd=ROOT).stdout
@@ -35,7 +35,7 @@ def test_the_list_of_commands_waits_for_no_package() -> None:
 
 @pytest.mark.parametrize("by_script", [True, False])
 def test_further_processes_can_start_the_same_command(by_script: bool, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Lightning starts them by the name of what runs, and its arguments."""
+    """Lightning starts them by the module name and the arguments."""
     seen: list[object] = []
 
     def note(main: object, *, hydra: bool = False) -> None:

@@ -1,4 +1,4 @@
-"""Every YAML file composes, resolves, and says what its target's constructor asks for, no more and no less."""
+"""Every YAML file composes, resolves, and has exactly the arguments of its target's constructor."""
 
 import inspect
 import re
@@ -25,7 +25,7 @@ TRAINING = {
     or (group, option) in {("data", "toy"), ("data", "video_folder")}
     or (group == "experiment" and "override /stage:" in (CONF / group / f"{option}.yaml").read_text())
 }
-"""Options of scripts/train.py; the others are of scripts/infer.py."""
+"""Options of scripts/train.py; the others belong to scripts/infer.py."""
 EXPERIMENTS = [option for group, option in OPTIONS if group == "experiment" and (group, option) not in TRAINING]
 TRAININGS = [option for group, option in OPTIONS if group == "experiment" and (group, option) in TRAINING]
 REQUIRED = {
@@ -37,7 +37,7 @@ REQUIRED = {
     ("emotion", "keyframes"): ["emotion.keyframes={0: happy}"],
     ("time_grid", "explicit"): ["time_grid.points=[0, 1]"],
 }
-"""What a user must give besides the option's name."""
+"""Settings that a user must give besides the option's name."""
 
 
 def composed(group: str, option: str, config_name: str = "infer") -> DictConfig:
@@ -50,7 +50,7 @@ def composed(group: str, option: str, config_name: str = "infer") -> DictConfig:
 
 
 def targets(node: Any) -> Iterator[DictConfig]:
-    """All nodes with a `_target_`, whatever they stand under."""
+    """Yields all nodes with a `_target_`, at any depth."""
     if isinstance(node, DictConfig):
         if "_target_" in node:
             yield node
@@ -88,8 +88,8 @@ def test_keys_are_the_arguments_of_the_sweeper(path: Path) -> None:
 
 
 @pytest.mark.parametrize("path", sorted(CONF.rglob("*.yaml")), ids=lambda path: str(path.relative_to(CONF)))
-def test_every_file_is_reached(path: Path) -> None:
-    """No file lies about unused: each is an option, a main config, Hydra's, or lines that another file includes."""
+def test_every_file_is_used(path: Path) -> None:
+    """Each file is an option, a main config, one of Hydra's, or included by another file."""
     folder = path.parent.relative_to(CONF)
     if folder.parts == ("shared",):
         including = (f"- /shared/{path.stem}@_here_\n", f"- shared/{path.stem}\n")
@@ -116,7 +116,7 @@ def test_the_help_lists_every_option() -> None:
     assert "mtcnn" in options.parts(["face"])
 
 
-def test_what_options_share_is_none_of_them() -> None:
+def test_shared_files_are_no_options() -> None:
     assert not [option for _, option in OPTIONS if option.startswith("_")]
     with pytest.raises(MissingConfigException):
         compose.compose_config(["solver=_tolerances"])
@@ -124,14 +124,14 @@ def test_what_options_share_is_none_of_them() -> None:
     assert (config.solver.atol, config.face.margin) == (1e-5, 1.6)
 
 
-def test_what_launchers_of_submitit_share_acts_in_both() -> None:
+def test_the_shared_settings_of_submitit_apply_to_both_launchers() -> None:
     for option, timeout_min in ("submitit_local", 7 * 24 * 60), ("submitit_slurm", 240):
         launcher = options.composed([f"hydra/launcher={option}"]).hydra.launcher
         assert (launcher.cpus_per_task, launcher.mem_gb, launcher.timeout_min) == (4, 16, timeout_min)
 
 
 @pytest.mark.parametrize("option", EXPERIMENTS)
-def test_every_experiment_says_its_question_and_runs(option: str, tmp_path: Path) -> None:
+def test_every_experiment_states_its_question_and_runs(option: str, tmp_path: Path) -> None:
     assert "?" in (CONF / "experiment" / f"{option}.yaml").read_text().split("defaults:")[0]
     small = ["model=tiny", "checkpoint=random", "face=none", "trainer.accelerator=cpu"]
     cfg = compose.compose_config([f"experiment={option}", *small, f"output_dir={tmp_path}"])
@@ -141,10 +141,10 @@ def test_every_experiment_says_its_question_and_runs(option: str, tmp_path: Path
 
 
 @pytest.mark.parametrize("option", [option for option in EXPERIMENTS if option.endswith("_ablation")])
-def test_every_ablation_sweeps_over_what_exists(option: str) -> None:
+def test_every_ablation_sweeps_over_existing_settings(option: str) -> None:
     hydra = yaml.safe_load((CONF / "experiment" / f"{option}.yaml").read_text())["hydra"]
     params = hydra["sweeper"]["params"]
-    assert hydra["mode"] == "MULTIRUN", "so that it needs no -m"
+    assert hydra["mode"] == "MULTIRUN", "it needs no -m"
     for name, values in params.items():
         choices = values.split(",")
         assert len(choices) > 1
@@ -154,12 +154,12 @@ def test_every_ablation_sweeps_over_what_exists(option: str) -> None:
 
 
 @pytest.mark.parametrize("option", TRAININGS)
-def test_every_training_experiment_says_its_question_and_is_built(option: str) -> None:
+def test_every_training_experiment_states_its_question_and_is_built(option: str) -> None:
     assert "?" in (CONF / "experiment" / f"{option}.yaml").read_text().split("defaults:")[0]
     cfg = compose.compose_config([f"experiment={option}"], "train")
     job = compose.build_training(cfg)
     assert job.output_dir == Path("outputs/train") / option.removeprefix("demo_")
-    assert cfg.trainer.max_steps < 20000, "as many as it says"
+    assert cfg.trainer.max_steps < 20000, "as its header says"
 
 
 def test_the_official_experiment_is_the_official_script() -> None:

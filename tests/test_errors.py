@@ -1,4 +1,4 @@
-"""The boundary of readers: a library's errors are sentences, our own mistakes are not."""
+"""Readers turn a library's errors into sentences, but not our own bugs."""
 
 import json
 import struct
@@ -12,7 +12,7 @@ from float_research.texts import parse_yaml
 @pytest.mark.parametrize(
     "error", [KeyError("x"), IndexError(), struct.error("no"), RecursionError(), MemoryError(), OSError(28, "full")]
 )
-def test_what_a_library_raises_names_the_file(error: Exception) -> None:
+def test_a_library_error_names_the_file(error: Exception) -> None:
     with (
         pytest.raises(UserError, match=r"^image a\.png cannot be read \(.+\); convert it$") as raised,
         reading("image a.png", "convert it"),
@@ -21,12 +21,12 @@ def test_what_a_library_raises_names_the_file(error: Exception) -> None:
     assert raised.value.__cause__ is error
 
 
-def test_an_error_of_ours_stands_for_itself() -> None:
+def test_a_user_error_is_raised_unchanged() -> None:
     with pytest.raises(UserError, match=r"^it is red$"), reading("a", "b"):
         raise UserError("it is red")
 
 
-def test_our_own_mistakes_come_through() -> None:
+def test_our_own_bugs_are_raised_unchanged() -> None:
     with pytest.raises((AttributeError, TypeError)), reading("a", "b"):
         parse_yaml(None)  # type: ignore[arg-type]
     with pytest.raises(TypeError) as raised:
@@ -34,6 +34,6 @@ def test_our_own_mistakes_come_through() -> None:
     assert not is_our_mistake(raised.value), "raised by a line of the library"
 
 
-def test_foreign_texts_are_short_and_harmless() -> None:
+def test_foreign_texts_are_cut_and_escaped() -> None:
     assert printable("a\x1b[31m\n\ud800é") == "a\\x1b[31m\\n\\ud800é"
     assert printable("x" * 999) == "x" * 300 + "…"

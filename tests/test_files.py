@@ -1,4 +1,4 @@
-"""Files that appear whole, and places for one at a time."""
+"""Atomic writes and file locks."""
 
 import os
 import threading
@@ -9,7 +9,7 @@ import pytest
 from float_research.files import alone, whole
 
 
-def test_nobody_enters_before_the_other_has_left(tmp_path: Path) -> None:
+def test_a_file_lock_is_exclusive(tmp_path: Path) -> None:
     place = tmp_path / "new" / ".lock"
     said, entered = [], threading.Event()
 
@@ -29,7 +29,7 @@ def test_nobody_enters_before_the_other_has_left(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(("mask", "mode"), [(0o022, 0o644), (0o077, 0o600), (0o002, 0o664)])
-def test_what_is_written_whole_has_the_modes_of_the_umask(mask: int, mode: int, tmp_path: Path) -> None:
+def test_atomically_written_files_have_the_modes_of_the_umask(mask: int, mode: int, tmp_path: Path) -> None:
     before = os.umask(mask)
     try:
         with whole(tmp_path / "a.safetensors") as part:

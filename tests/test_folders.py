@@ -1,4 +1,4 @@
-"""What is not ours is not touched: folders of runs, names in records, parts of other processes."""
+"""Foreign files are not touched: folders, names in records, partial files of other processes."""
 
 import fcntl
 import os
@@ -40,7 +40,7 @@ FOREIGN = {
 
 
 @pytest.mark.parametrize("name", FOREIGN)
-def test_a_run_takes_no_folder_of_others(name: str, run: Callable[..., None], tmp_path: Path) -> None:
+def test_a_run_refuses_a_foreign_folder(name: str, run: Callable[..., None], tmp_path: Path) -> None:
     file = tmp_path / "run" / name
     file.parent.mkdir(parents=True)
     file.write_text(FOREIGN[name])
@@ -52,7 +52,7 @@ def test_a_run_takes_no_folder_of_others(name: str, run: Callable[..., None], tm
     assert contents(tmp_path) == before
 
 
-def test_a_run_takes_its_own_folder_again(run: Callable[..., None], tmp_path: Path) -> None:
+def test_a_run_reuses_its_own_folder(run: Callable[..., None], tmp_path: Path) -> None:
     folder, config = tmp_path / "run", tmp_path / "run" / "config.yaml"
     folder.mkdir()
     (folder / "failure.json").write_text('{"overrides": "", "error": "no"}')
@@ -62,11 +62,11 @@ def test_a_run_takes_its_own_folder_again(run: Callable[..., None], tmp_path: Pa
     run("nfe=3")
     config.write_text("output_dir: run\n" + config.read_text().removeprefix(MARK))
     run("nfe=2")
-    assert config.read_text().startswith(MARK), "a folder of version 0.1 is known by its settings"
+    assert config.read_text().startswith(MARK), "a folder of version 0.1 is identified by its settings"
     assert (folder / "notes.txt").read_text() == "mine"
 
 
-def test_a_sweep_takes_no_folder_of_others(tmp_path: Path) -> None:
+def test_a_sweep_refuses_a_foreign_folder(tmp_path: Path) -> None:
     (tmp_path / "paper.tex").write_text("mine")
     with pytest.raises(UserError, match=r"hydra\.sweep\.dir=.* holds other files \(paper\.tex\)"):
         claim(tmp_path, {})
@@ -81,18 +81,18 @@ def test_a_name_in_a_record_stays_inside(name: object, tmp_path: Path) -> None:
     folder.mkdir()
     (folder / "link").symlink_to(tmp_path)
     (folder / "loop").symlink_to(folder / "loop")
-    with pytest.raises(UserError, match="is no file inside"):
+    with pytest.raises(UserError, match="is not a file inside"):
         inside(folder, name)
 
 
-def test_names_inside_are_taken(tmp_path: Path) -> None:
+def test_names_inside_are_accepted(tmp_path: Path) -> None:
     (tmp_path / "run").symlink_to(tmp_path / "place")
     (tmp_path / "place" / "videos").mkdir(parents=True)
     assert inside(tmp_path / "run", "videos/a.mp4") == tmp_path / "run" / "videos" / "a.mp4"
     assert inside(tmp_path / "place", "videos/../b") == tmp_path / "place" / "videos/../b"
 
 
-def test_parts_of_the_dead_go_and_those_of_the_living_stay(tmp_path: Path) -> None:
+def test_partial_files_are_removed_only_if_their_process_is_gone(tmp_path: Path) -> None:
     dead = tmp_path / ".a.mp4.0123.part"
     dead.touch()
     os.mkfifo(tmp_path / ".pipe.part")
@@ -116,7 +116,7 @@ def test_a_part_is_locked_while_it_is_written(tmp_path: Path) -> None:
     assert not list(tmp_path.iterdir())
 
 
-def test_long_names_are_cut_and_stay_apart(tmp_path: Path) -> None:
+def test_long_names_are_cut_and_stay_unique(tmp_path: Path) -> None:
     names = ["ж" * 200 + end for end in ("a", "b")]
     cut = [short_name(name, 100) for name in names]
     assert all(len(name.encode()) <= 100 for name in cut)

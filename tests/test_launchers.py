@@ -1,8 +1,9 @@
-"""The same sweep through every launcher, and what stops it."""
+"""The same sweep through every launcher, and interruptions."""
 
 import csv
 import json
 import os
+import re
 import signal
 import subprocess
 import sys
@@ -29,7 +30,7 @@ TINY = ["model=tiny", "checkpoint=random", "face=none", "trainer.accelerator=cpu
 SWEEP = ["solver=euler,midpoint,rk4", "budget=evaluations", "nfe=2"]
 """RK4 needs four evaluations, so its run fails."""
 LOSSLESS = "video.crf=0"
-"""x264 does not code tiny frames alike every time, unless it must keep them as they are."""
+"""x264 only encodes tiny frames reproducibly if lossless."""
 COSTS = ["run", "solver", "frames", "declared_evaluations", "measured_evaluations", "measured_rows", "signature"]
 SAME = [*COSTS, "motion_amplitude", "motion_jerk", "sharpness", "flicker"]
 SLURM = ["hydra/launcher=submitit_slurm"] + [
@@ -45,9 +46,9 @@ LAUNCHERS = [
 
 
 def started(folder: Path, *overrides: str) -> "subprocess.Popen[str]":
-    """A sweep under way."""
+    """Starts a sweep."""
     command = [sys.executable, str(ROOT / "scripts" / "infer.py"), "-m", *TINY, LOSSLESS]
-    threads = {"OMP_NUM_THREADS": "1"}  # joblib shares processors out, and sums depend on the number of threads
+    threads = {"OMP_NUM_THREADS": "1"}  # joblib divides processors, and sums depend on the number of threads
     return subprocess.Popen(
         [*command, f"hydra.sweep.dir={folder}", *overrides],
         stdout=subprocess.PIPE,
@@ -58,24 +59,24 @@ def started(folder: Path, *overrides: str) -> "subprocess.Popen[str]":
 
 
 def ended(process: "subprocess.Popen[str]") -> tuple[int, str, str]:
-    """How it ended, and what it said."""
+    """Waits for a process; returns its exit code and output."""
     output, error = process.communicate(timeout=300)
     return process.returncode, output, error
 
 
 def await_part(process: "subprocess.Popen[str]", folder: Path, video: str) -> Path:
-    """Waits until a video is half-written."""
+    """Waits until a video is partially written."""
     deadline = time.monotonic() + 200
     while not (parts := list(folder.rglob(f".{video}.mp4.*.part"))):
         assert process.poll() is None, process.communicate()
-        assert time.monotonic() < deadline, "nothing begins"
+        assert time.monotonic() < deadline, "nothing starts"
         time.sleep(0.05)
     return parts[0]
 
 
 @pytest.fixture(scope="module")
 def basic(tmp_path_factory: pytest.TempPathFactory, speech: Callable[[float], Path]) -> tuple[Path, Path]:
-    """The sweep of the basic launcher, and its speech."""
+    """Runs the sweep by the basic launcher; returns its folder and its speech."""
     folder, audio = tmp_path_factory.mktemp("basic"), speech(0.5)
     code, output, error = ended(started(folder, f"data.audio={audio}", *SWEEP))
     assert code == 1, error
@@ -84,7 +85,7 @@ def basic(tmp_path_factory: pytest.TempPathFactory, speech: Callable[[float], Pa
 
 
 @pytest.mark.parametrize("launcher", LAUNCHERS)
-def test_every_launcher_makes_the_same(launcher: list[str], basic: tuple[Path, Path], tmp_path: Path) -> None:
+def test_every_launcher_gives_the_same_results(launcher: list[str], basic: tuple[Path, Path], tmp_path: Path) -> None:
     folder, audio = basic
     code, output, error = ended(started(tmp_path, f"data.audio={audio}", *SWEEP, *launcher))
     assert code == 1, error
@@ -109,7 +110,7 @@ def test_a_launcher_that_is_not_installed_names_its_extra(tmp_path: Path) -> Non
 
 
 @pytest.mark.parametrize("launcher", ["joblib", "ray"])
-def test_workers_of_a_sweep_that_is_stopped_leave_nothing_half_written(
+def test_workers_of_a_stopped_sweep_leave_no_partial_files(
     launcher: str, speech: Callable[[float], Path], tmp_path: Path
 ) -> None:
     process = started(tmp_path, f"data.audio={speech(900)}", "nfe=2,3", f"hydra/launcher={launcher}")
@@ -117,17 +118,17 @@ def test_workers_of_a_sweep_that_is_stopped_leave_nothing_half_written(
     process.send_signal(signal.SIGTERM)
     code, _, error = ended(process)
     assert code == 128 + signal.SIGTERM
-    assert error == "error: stopped by SIGTERM; nothing half-written was left behind\n"
+    assert error == "error: stopped by SIGTERM; no partial files were left\n"
     assert not list(tmp_path.rglob("*.part"))
     assert not list(tmp_path.rglob("*.mp4"))
 
 
-def test_workers_of_a_sweep_that_is_killed_end_too(speech: Callable[[float], Path], tmp_path: Path) -> None:
+def test_workers_of_a_killed_sweep_end_too(speech: Callable[[float], Path], tmp_path: Path) -> None:
     process = started(tmp_path, f"data.audio={speech(900)}", "nfe=2,3", "hydra/launcher=joblib")
     await_part(process, tmp_path, "*")
     started_by_it = psutil.Process(process.pid).children(recursive=True)
     process.kill()
-    ended(process)  # waits for whoever holds its streams
+    ended(process)  # waits for all processes that hold its streams
     _, left = psutil.wait_procs(started_by_it, timeout=20)
     for worker in left:
         worker.kill()
@@ -137,7 +138,7 @@ def test_workers_of_a_sweep_that_is_killed_end_too(speech: Callable[[float], Pat
 
 
 def two_clips(tmp_path: Path, portrait: Path, *audios: Path) -> list[str]:
-    """Overrides that name clips `0` and `1`."""
+    """Returns overrides for clips `0` and `1`."""
     with (tmp_path / "clips.csv").open("w", newline="") as file:
         rows = [(portrait, audio, id) for id, audio in enumerate(audios)]
         csv.writer(file).writerows([("image", "audio", "id"), *rows])
@@ -149,7 +150,7 @@ def slurm(command: str, *arguments: str) -> str:
 
 
 @pytest.mark.slurm
-def test_a_run_that_slurm_requeues_goes_on_after_its_last_clip(
+def test_a_run_requeued_by_slurm_resumes_after_its_last_clip(
     portrait: Path, speech: Callable[[float], Path], tmp_path: Path
 ) -> None:
     clips, out = two_clips(tmp_path, portrait, speech(0.3), speech(90)), tmp_path / "out"
@@ -157,7 +158,7 @@ def test_a_run_that_slurm_requeues_goes_on_after_its_last_clip(
     part = await_part(process, out, "1")
     first = (out / "0" / "videos" / "0.mp4").stat().st_mtime_ns
     (job,) = set(slurm("squeue", "--noheader", "--format=%A", "--name=infer").split())
-    slurm("scancel", "--signal=USR2", job)  # as SLURM does before a run's time is up
+    slurm("scancel", "--signal=USR2", job)  # as SLURM does before a run's time limit
     code, _, error = ended(process)
     assert code == 0, error
     content = json.loads((out / "0" / "record.json").read_text())
@@ -169,19 +170,19 @@ def test_a_run_that_slurm_requeues_goes_on_after_its_last_clip(
 
 
 @pytest.mark.slurm
-def test_a_run_that_slurm_cancels_leaves_nothing_half_written(speech: Callable[[float], Path], tmp_path: Path) -> None:
+def test_a_run_cancelled_by_slurm_leaves_no_partial_files(speech: Callable[[float], Path], tmp_path: Path) -> None:
     process = started(tmp_path, f"data.audio={speech(900)}", "nfe=2", *SLURM)
     part = await_part(process, tmp_path, "*")
     (job,) = set(slurm("squeue", "--noheader", "--format=%A", "--name=infer").split())
     slurm("scancel", job)
     code, _, error = ended(process)
     assert code == 1
-    assert error.startswith("error: a run was cut off; resume=true with the same hydra.sweep.dir goes on")
+    assert re.match(r"error: a worker process died \(.*\); resume=true with the same hydra\.sweep\.dir resumes$", error)
     assert not part.exists()
 
 
 @pytest.mark.slurm
-def test_slurm_shares_the_clips_of_a_run_out_to_its_tasks(
+def test_slurm_divides_the_clips_of_a_run_among_its_tasks(
     portrait: Path, speech: Callable[[float], Path], tmp_path: Path
 ) -> None:
     clips, out = two_clips(tmp_path, portrait, speech(0.3), speech(0.4)), tmp_path / "out"
@@ -193,7 +194,7 @@ def test_slurm_shares_the_clips_of_a_run_out_to_its_tasks(
     assert [clip["num_frames"] for clip in content["clips"]] == [8, 10]
 
 
-def test_tasks_that_would_make_each_video_twice_are_refused(tmp_path: Path) -> None:
+def test_tasks_that_would_render_each_video_twice_are_refused(tmp_path: Path) -> None:
     twice = ["hydra/launcher=submitit_local", "hydra.launcher.tasks_per_node=2", "hydra.mode=MULTIRUN"]
     with initialize_config_dir(str(compose.config_folder()), version_base="1.3"):
         HydraConfig.instance().set_config(hydra_compose("infer", twice, return_hydra_config=True))

@@ -1,4 +1,4 @@
-"""The files that an install with hashes takes."""
+"""The lock files of an install with hashes."""
 
 import re
 from pathlib import Path
@@ -10,7 +10,7 @@ LINE = re.compile(r"(?P<name>[\w.-]+)==(?P<version>[\w.!]+)(\+\w+)? --hash=sha25
 
 
 def versions(text: str, pattern: str) -> dict[str, str]:
-    """Package names, as pip compares them, and versions."""
+    """Returns normalised package name → version."""
     found = [re.fullmatch(pattern, line) for line in text.splitlines() if not line.startswith("#")]
     assert all(found)
     return {re.sub(r"[-_.]+", "-", line["name"].lower()): line["version"] for line in found if line}
@@ -29,10 +29,10 @@ def test_all_versions_are_those_of_the_constraints() -> None:
         unlike = {
             package: version for package, version in lock(name).items() if pinned.get(package, version) != version
         }
-        assert unlike == {}, "write them anew with .ci/lock"
+        assert unlike == {}, "write them again with .ci/lock"
     assert lock("run").items() <= lock("dev").items()
 
 
 @pytest.mark.parametrize(("name", "needed"), [("build", "hatchling"), ("run", "torch"), ("dev", "pytest")])
-def test_a_lock_holds_what_it_is_for(name: str, needed: str) -> None:
+def test_a_lock_holds_its_packages(name: str, needed: str) -> None:
     assert needed in lock(name)

@@ -1,4 +1,4 @@
-"""Sound, images and videos as hostile data: each ends in one sentence that names the file, and soon."""
+"""Sound, images and videos as hostile data: each quickly ends in one sentence that names the file."""
 
 import io
 import json
@@ -54,7 +54,7 @@ PLAYLISTS = {
 def wav(
     *, rate_hz: int, channels: int, promised: int | None = None, content: bytes = SPEECH.read_bytes()[44:]
 ) -> bytes:
-    """A WAV file whose header says what it likes."""
+    """Returns a WAV file with any header."""
     size, frame = promised if promised is not None else len(content), channels * 2 & 0xFFFF
     form = struct.pack("<IHHIIHH", 16, 1, channels, rate_hz, rate_hz * frame & 0xFFFFFFFF, frame, 16)
     return (
@@ -69,7 +69,7 @@ def wav(
 
 
 def film(path: Path, times: list[int], size: tuple[int, int] = (64, 48)) -> Path:
-    """A video that shows frames at these times, in frames of 1/25 s."""
+    """Writes a video with frames at these times, in units of 1/25 s."""
     with av.open(str(path), "w") as container:
         stream = container.add_stream("mpeg4", rate=25)
         stream.width, stream.height = size
@@ -83,7 +83,7 @@ def film(path: Path, times: list[int], size: tuple[int, int] = (64, 48)) -> Path
 
 @pytest.fixture(scope="module")
 def samples(tmp_path_factory: pytest.TempPathFactory) -> dict[str, bytes]:
-    """A file of each kind."""
+    """Returns a file of each kind."""
     folder = tmp_path_factory.mktemp("samples")
     sound, rate_hz = soundfile.read(SPEECH)
     for ending in ("wav", "flac", "mp3", "ogg"):
@@ -116,7 +116,7 @@ def test_damaged_files_are_read_or_named(read: str, samples: dict[str, bytes], t
 
 @pytest.mark.parametrize("read", READERS)
 @pytest.mark.parametrize("kind", ["empty", "directory", "pipe", "missing", "noise", "wrong", "link in a circle"])
-def test_what_is_no_media_is_named_at_once(kind: str, read: str, samples: dict[str, bytes], tmp_path: Path) -> None:
+def test_files_that_are_not_media_are_named(kind: str, read: str, samples: dict[str, bytes], tmp_path: Path) -> None:
     path = tmp_path / "x.wav"
     if kind == "directory":
         path.mkdir()
@@ -134,7 +134,7 @@ def test_what_is_no_media_is_named_at_once(kind: str, read: str, samples: dict[s
 @pytest.mark.parametrize("read", READERS)
 @pytest.mark.parametrize("ending", ["wav", "mp4", "m3u8", "png"])
 @pytest.mark.parametrize("kind", PLAYLISTS)
-def test_no_list_of_other_files_is_followed(kind: str, ending: str, read: str, tmp_path: Path) -> None:
+def test_playlists_are_not_followed(kind: str, ending: str, read: str, tmp_path: Path) -> None:
     (tmp_path / "speech.wav").write_bytes(SPEECH.read_bytes())
     path = tmp_path / f"x.{ending}"
     path.write_text(PLAYLISTS[kind].format(speech="speech.wav"))
@@ -142,7 +142,7 @@ def test_no_list_of_other_files_is_followed(kind: str, ending: str, read: str, t
         READERS[read](path)
 
 
-def test_a_list_is_told_as_a_format_that_is_not_read(tmp_path: Path) -> None:
+def test_a_playlist_is_refused_as_an_unknown_format(tmp_path: Path) -> None:
     (tmp_path / "x.m3u8").write_text(PLAYLISTS["live"].format(speech=SPEECH))
     with pytest.raises(UserError, match=r"or its format is none of aac, aiff, .*wav"):
         listen(tmp_path / "x.m3u8", 16000)
@@ -152,7 +152,7 @@ def test_a_list_is_told_as_a_format_that_is_not_read(tmp_path: Path) -> None:
     "name",
     ["file:x.wav", "12:30:05.wav", "http:x.wav", "concat:a|b.wav", "-.wav", "%03d.wav", "a\nb.wav", "\udcff.wav"],
 )
-def test_a_name_is_never_an_address(name: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_name_is_never_a_url(name: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
     Path(name).write_bytes(SPEECH.read_bytes())
     expected = listen(SPEECH, 16000).waveform
@@ -178,7 +178,7 @@ def test_a_name_is_never_an_address(name: str, tmp_path: Path, monkeypatch: pyte
         (16000, 65535, "channels|cannot be read"),
     ],
 )
-def test_a_header_may_claim_what_it_likes(rate_hz: int, channels: int, message: str, tmp_path: Path) -> None:
+def test_absurd_headers_are_refused(rate_hz: int, channels: int, message: str, tmp_path: Path) -> None:
     (tmp_path / "a.wav").write_bytes(wav(rate_hz=rate_hz, channels=channels))
     with pytest.raises(UserError, match=message) as told:
         listen(tmp_path / "a.wav", 16000, LIMITS)
@@ -186,13 +186,13 @@ def test_a_header_may_claim_what_it_likes(rate_hz: int, channels: int, message: 
 
 
 @pytest.mark.parametrize("promised", [2**31 - 64, 2**32 - 1])
-def test_a_promised_length_is_not_believed(promised: int, tmp_path: Path) -> None:
+def test_a_declared_length_is_not_trusted(promised: int, tmp_path: Path) -> None:
     (tmp_path / "a.wav").write_bytes(wav(rate_hz=16000, channels=1, promised=promised))
     assert np.array_equal(listen(tmp_path / "a.wav", 16000, LIMITS).waveform, listen(SPEECH, 16000).waveform)
 
 
 def test_a_short_read_is_the_end(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Some headers promise more frames than libsndfile then finds."""
+    """Some headers declare more frames than libsndfile then finds."""
     monkeypatch.setattr(soundfile.SoundFile, "frames", property(lambda self: 2**40))
     assert len(listen(SPEECH, 16000).waveform) == 64000
 
@@ -213,7 +213,7 @@ def test_a_duration_is_counted_while_decoding(ending: str, tmp_path: Path) -> No
 
 
 def webp(width: int, height: int) -> bytes:
-    """The smallest WebP that claims a size."""
+    """Returns the smallest WebP that declares a size."""
     body = b"\x2f" + struct.pack("<I", width - 1 | height - 1 << 14) + bytes(9)
     chunk = b"WEBPVP8L" + struct.pack("<I", len(body)) + body
     return b"RIFF" + struct.pack("<I", len(chunk)) + chunk
@@ -240,14 +240,14 @@ def png(width: int, height: int) -> bytes:
         ("a.png", b"BLP2" + bytes(200), "none of PNG"),
     ],
 )
-def test_an_image_is_judged_by_its_header(name: str, content: bytes, message: str, tmp_path: Path) -> None:
+def test_an_image_is_checked_by_its_header(name: str, content: bytes, message: str, tmp_path: Path) -> None:
     (tmp_path / name).write_bytes(content)
     with pytest.raises(UserError, match=message) as told:
         read_image(tmp_path / name, "black", LIMITS)
     assert name in str(told.value)
 
 
-def test_any_file_name_makes_a_video_and_all_beside_it(
+def test_any_file_name_gives_a_video_and_its_side_files(
     tmp_path: Path, portrait: Path, speech: Callable[[float], Path]
 ) -> None:
     stems = ["a" * 250, "語" * 83, "line\nbreak", os.fsdecode(b"latin\xe9")]
@@ -279,21 +279,21 @@ def test_arrays_have_the_same_limits(load: Callable[..., Pipeline]) -> None:
 
 
 @pytest.mark.parametrize("times", [[0, 1, 25 * 10**4], [0, 1, 25 * 100, 25 * 101]])
-def test_a_leap_in_time_is_not_filled_with_frames(times: list[int], tmp_path: Path) -> None:
+def test_a_jump_in_time_is_not_filled_with_frames(times: list[int], tmp_path: Path) -> None:
     path = film(tmp_path / "a.mkv", times)
     with pytest.raises(UserError, match=r"a\.mkv (shows one frame for|lasts longer)"):
         for _ in read_frames_at(path, 25.0, LIMITS):
             pass
 
 
-def test_a_video_may_not_last_for_ever(tmp_path: Path) -> None:
+def test_the_duration_of_a_video_is_limited(tmp_path: Path) -> None:
     path = film(tmp_path / "a.mp4", list(range(0, 500, 50)))
     assert len(list(read_frames_at(path, 25.0))) == pytest.approx(452, abs=50)
     with pytest.raises(UserError, match=r"a\.mp4 lasts longer than limits\.hours=0\.001"):
         list(read_frames_at(path, 25.0, Limits(**{**vars(LIMITS), "hours": 0.001})))
 
 
-def test_what_a_video_does_not_say_is_done_without(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_missing_video_metadata_is_optional(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     path = film(tmp_path / "a.mkv", list(range(10)))
     with open_media(path, "video", "") as container:
         assert container.streams.video[0].duration is None
@@ -304,7 +304,7 @@ def test_what_a_video_does_not_say_is_done_without(tmp_path: Path, monkeypatch: 
     assert len(list(read_frames_at(path, 25.0))) == 10
 
 
-def test_frames_have_limits_too(tmp_path: Path) -> None:
+def test_frames_are_limited_too(tmp_path: Path) -> None:
     small = Limits(**{**vars(LIMITS), "megapixels": 0.001})
     path = film(tmp_path / "a.mp4", list(range(3)))
     with pytest.raises(UserError, match=r"a\.mp4 has 64 × 48 pixels, over limits\.megapixels=0\.001"):
@@ -314,10 +314,10 @@ def test_frames_have_limits_too(tmp_path: Path) -> None:
     with reader.opened(film(path, [0, 1]), LIMITS) as (container, stream):
         stream.codec_context.options = {"max_pixels": "1000"}
         with pytest.raises(av.FFmpegError):
-            list(container.decode(stream))  # before it takes the memory of a frame that is larger than its header says
+            list(container.decode(stream))  # before it allocates a frame larger than its header says
 
 
-def test_counting_is_what_reading_gives(tmp_path: Path) -> None:
+def test_counted_frames_equal_read_frames(tmp_path: Path) -> None:
     path = film(tmp_path / "a.mp4", list(range(7)))
     assert count_frames(path) == len(list(read_frames(path))) == probe(path).num_frames == 7
 
@@ -330,8 +330,8 @@ def test_limits_are_positive_settings(name: str) -> None:
     assert getattr(compose.build_loader(cfg).limits, name) == 5
 
 
-def test_limits_are_nothing_that_a_run_computes() -> None:
-    """Runs of 0.1, which have none, keep their signature, and are measured within the default ones."""
+def test_limits_do_not_change_the_signature() -> None:
+    """Runs of version 0.1, which have none, keep their signature and are measured within the default limits."""
     cfg = compose.compose_config(["output_dir=out"])
     config = compose.resolved(cfg)
     former = {group: settings for group, settings in config.items() if group != "limits"}

@@ -1,4 +1,4 @@
-"""Files by the names that people give them, paths that are long, and accents in either form."""
+"""Unusual file names, long paths, and accents in either normal form."""
 
 import json
 import os
@@ -27,7 +27,7 @@ NFC, NFD = "café", unicodedata.normalize("NFD", "café")
 
 @pytest.fixture
 def place(speech: Callable[[float], Path], tmp_path: Path) -> Callable[[str], tuple[Path, Path]]:
-    """`place(name)`: a portrait and a recording by that name, in a folder with blanks and parentheses."""
+    """Returns `place(name)`, which writes a portrait and a recording to a folder with spaces and parentheses."""
     folder = tmp_path / "my files (1)"
     folder.mkdir()
 
@@ -42,7 +42,7 @@ def place(speech: Callable[[float], Path], tmp_path: Path) -> Callable[[str], tu
 
 
 def planned(*overrides: str) -> list[Path]:
-    """The videos that a run would make."""
+    """Returns the videos that a run would write."""
     job = compose.build_job(compose.compose_config([*TINY, *overrides]))
     listed, failures = job.source.clips(), Failures(num_clips=1, skip=False)
     clips = plan_clips(
@@ -52,9 +52,7 @@ def planned(*overrides: str) -> list[Path]:
 
 
 @pytest.mark.parametrize("name", NAMES.values(), ids=NAMES)
-def test_a_clip_is_made_of_files_by_any_name(
-    name: str, place: Callable[[str], tuple[Path, Path]], tmp_path: Path
-) -> None:
+def test_a_clip_takes_files_of_any_name(name: str, place: Callable[[str], tuple[Path, Path]], tmp_path: Path) -> None:
     image, audio = place(name)
     (video,) = planned(f"data.image={image}", f"data.audio={audio}", f"output_dir={tmp_path}/out {name} x")
     assert len(os.fsencode(video.name)) < 255
@@ -63,13 +61,13 @@ def test_a_clip_is_made_of_files_by_any_name(
 
 
 @pytest.mark.parametrize("name", QUOTED.values(), ids=QUOTED)
-def test_other_names_stand_in_quotes(name: str, place: Callable[[str], tuple[Path, Path]], tmp_path: Path) -> None:
+def test_other_names_need_quotes(name: str, place: Callable[[str], tuple[Path, Path]], tmp_path: Path) -> None:
     folder = place(name.replace("\\", ""))[0].parent
     assert planned(f'data.image="{folder}/{name}.png"', f'data.audio="{folder}/{name}.wav"', f"output_dir={tmp_path}")
 
 
 @pytest.mark.parametrize("kind", ["parentheses", "newline", "dollar and brace", "no UTF-8", "long, of wide letters"])
-def test_the_script_takes_such_names(kind: str, place: Callable[[str], tuple[Path, Path]], tmp_path: Path) -> None:
+def test_the_script_accepts_such_names(kind: str, place: Callable[[str], tuple[Path, Path]], tmp_path: Path) -> None:
     image, audio = place(NAMES[kind])
     out = tmp_path / "out (1)"
     places = [f"data.image={image}", f"data.audio={audio}", f"hydra.run.dir={out}"]
@@ -79,13 +77,13 @@ def test_the_script_takes_such_names(kind: str, place: Callable[[str], tuple[Pat
     assert (out / clip["video"]).is_file()
 
 
-def test_names_that_hold_an_interpolation_are_told_when_measured_again(
+def test_names_with_an_interpolation_are_refused_when_measured_again(
     place: Callable[[str], tuple[Path, Path]], tmp_path: Path
 ) -> None:
     image, audio = place("a (${x})")
     overrides = [*TINY, f"data.image={image}", f"data.audio={audio}", f"output_dir={tmp_path / 'out'}"]
     compose.build_job(compose.compose_config(overrides)).run(Console(quiet=True))
-    with pytest.raises(UserError, match=r"data\.image=.* holds \$\{, which would be read as an interpolation"):
+    with pytest.raises(UserError, match=r"data\.image=.* contains \$\{, which would be read as an interpolation"):
         recorded.build_remeasuring(tmp_path / "out", recorded.choose_metrics([]))
 
 
@@ -113,23 +111,23 @@ def test_accents_are_found_in_either_form(
     pipeline = float_research.load([*TINY, f"data.image={told[0]}"])
     assert len(pipeline(told[0], told[1], id=written).motion) > 0
     cfg = compose.compose_config(["checkpoint=unified", f"checkpoint.file={folder}/{written}.csv"])
-    assert cfg.checkpoint.file == str(table), "the same holds of any setting"
+    assert cfg.checkpoint.file == str(table), "the same holds for any setting"
 
 
-def test_names_that_differ_in_their_accents_form_alone_are_one(place: Callable[[str], tuple[Path, Path]]) -> None:
+def test_names_that_differ_only_in_normal_form_are_equal(place: Callable[[str], tuple[Path, Path]]) -> None:
     image, _ = place(NFC)
     place(NFD)
-    assert present(str(image)) == str(image), "where both are, each is itself"
+    assert present(str(image)) == str(image), "if both exist, each is itself"
     with pytest.raises(UserError, match="clip id 'café-café' occurs more than once"):
         Grid(track=None, channel=None, images=str(image.parent), audios=str(image.parent)).clips()
 
 
-def test_what_is_not_there_keeps_its_name(tmp_path: Path) -> None:
+def test_a_missing_file_keeps_its_name(tmp_path: Path) -> None:
     for path in ("é", "é/", "/é/è/", str(tmp_path / "é" / "è"), "", "/", "a", "é" * 300):
         assert present(path) == path
 
 
-def test_names_are_cut_to_what_the_file_system_takes(
+def test_names_are_cut_to_the_file_systems_limit(
     place: Callable[[str], tuple[Path, Path]], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     image, audio = place(NAMES["long"])
@@ -144,7 +142,7 @@ def test_names_are_cut_to_what_the_file_system_takes(
         assert len(part.name) <= 143
 
 
-def test_a_path_that_is_too_long_is_refused_before_anything_is_made(
+def test_a_path_that_is_too_long_is_refused_before_anything_is_written(
     place: Callable[[str], tuple[Path, Path]], tmp_path: Path
 ) -> None:
     image, audio = place("me")
@@ -157,7 +155,7 @@ def test_a_path_that_is_too_long_is_refused_before_anything_is_made(
     assert not (tmp_path / "x").exists()
 
 
-def test_file_systems_that_tell_no_limit_have_the_usual_ones(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_file_systems_that_report_no_limit_have_the_usual_ones(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     for limit in (-1, 0, 1020):
         monkeypatch.setattr(os, "pathconf", lambda path, kind, limit=limit: limit)
         assert name_bytes(tmp_path) == 255

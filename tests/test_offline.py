@@ -1,4 +1,4 @@
-"""A run without a network asks for none: the kernel counts what any of its processes would have sent."""
+"""Runs send nothing over the network: the kernel counts what any of their processes tries to send."""
 
 import shutil
 import subprocess
@@ -10,13 +10,13 @@ import pytest
 
 ROOT = Path(__file__).parents[1]
 ALONE = ["unshare", "--map-root-user", "--net"]
-"""Within a network of nobody else, which has no way out."""
+"""Runs a program in an isolated network namespace without routes."""
 COUNTING = '"$@" >&2; code=$?; grep ^Ip: /proc/net/snmp; exit $code'
-"""The table counts what found no way out, queries for names among them."""
+"""The table counts packets without a route, DNS queries included."""
 
 
 def attempts(*command: str) -> int:
-    """How often a program and all that it starts tried to reach a network. Linux alone."""
+    """Returns how often a program and its children tried to reach a network. Linux only."""
     if shutil.which("unshare") is None or subprocess.run([*ALONE, "true"], check=False).returncode:
         pytest.skip("this machine makes no network for a process alone")
     counting = [*ALONE, "bash", "-c", COUNTING, "bash", *command]
@@ -32,10 +32,10 @@ def test_attempts_are_counted(address: str) -> None:
     assert attempts(sys.executable, "-c", reaching)
 
 
-def test_a_sweep_told_to_weights_and_biases_offline_opens_no_socket(
+def test_a_sweep_logged_to_weights_and_biases_offline_sends_nothing(
     portrait: Path, speech: Callable[[float], Path], tmp_path: Path
 ) -> None:
     infer = [sys.executable, str(ROOT / "scripts" / "infer.py"), "-m", "model=tiny", "checkpoint=random", "nfe=2"]
     clip = [f"data.image={portrait}", f"data.audio={speech(0.5)}", f"hydra.sweep.dir={tmp_path}"]
     assert attempts(*infer, *clip, "logger=wandb", "logger.wandb.mode=offline") == 0
-    assert len(list(tmp_path.rglob("run-*.wandb"))) == 2, "of the run and of the sweep"
+    assert len(list(tmp_path.rglob("run-*.wandb"))) == 2, "one of the run and one of the sweep"

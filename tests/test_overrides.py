@@ -1,4 +1,4 @@
-"""Overrides: what Hydra's grammar reads stays, anything else is a text that stands for itself."""
+"""Overrides: what Hydra's grammar parses is unchanged, anything else is a literal string."""
 
 import json
 import random
@@ -20,7 +20,7 @@ ALPHABET = "ab'\"\\,[](){}=#%$ \t\n:@~!&|;<>*?+^`1.-/\x07é\u0301—😀\u200fش
 
 
 def meant(override: str) -> object:
-    """The value that a setting gets by an override that was made literal."""
+    """Returns the value that a setting gets from a literal override."""
     (said,) = literal([override])
     known = read(said)
     assert known is not None
@@ -52,12 +52,12 @@ def meant(override: str) -> object:
         "data.image=null",
     ],
 )
-def test_what_the_grammar_reads_stays(override: str) -> None:
+def test_what_the_grammar_parses_is_unchanged(override: str) -> None:
     assert literal([override]) == literal([override], sweep=True) == [override]
 
 
 @pytest.mark.parametrize("seed", range(8))
-def test_any_text_comes_through(seed: int) -> None:
+def test_any_string_is_preserved(seed: int) -> None:
     draw = random.Random(seed)
     for _ in range(150):
         text = "".join(draw.choice(ALPHABET) for _ in range(draw.randint(0, 14))).replace("$", draw.choice(["$", "${"]))
@@ -66,7 +66,7 @@ def test_any_text_comes_through(seed: int) -> None:
             assert meant(f"a={text}") == text or text.startswith("~")
 
 
-def test_a_text_reaches_nothing_by_interpolation(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_string_is_not_interpolated(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("SECRET", "password")
     for text in ("(${oc.env:SECRET})", r"(\${oc.env:SECRET})", r"(\\${oc.env:SECRET})", "(${seed})", "(${"):
         cfg = compose.compose_config([f"data.image={text}", "checkpoint=stages", f"checkpoint.weights=[{text},b]"])
@@ -97,7 +97,7 @@ def test_commas_separate_in_a_sweep(value: str, runs: list[object]) -> None:
         assert meant(f"a={value}") == value, "but not in a single run"
 
 
-def test_elements_of_lists_are_texts_too() -> None:
+def test_elements_of_lists_are_strings_too() -> None:
     assert meant("a=[a (1).ckpt,b.ckpt, ~/c]") == ["a (1).ckpt", "b.ckpt", str(Path.home() / "c")]
     assert meant("a=[a (1),[b (2),3]]") == ["a (1)", ["b (2)", 3]]
     assert meant("a=[1] me.png") == "[1] me.png"
@@ -111,7 +111,7 @@ def test_the_home_folder_is_where_a_shell_finds_it(monkeypatch: pytest.MonkeyPat
         assert meant(f"data.image={other}") == other.strip("'")
 
 
-def test_a_file_keeps_the_blanks_of_its_name(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_file_keeps_the_spaces_of_its_name(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
     for name in (" a ", r"a\(1\)", "4"):
         (tmp_path / name).touch()
@@ -119,11 +119,11 @@ def test_a_file_keeps_the_blanks_of_its_name(tmp_path: Path, monkeypatch: pytest
 
 
 @pytest.mark.parametrize("argument", ["data.image", "photo.png", "(1).png", "~/x.png", "my setting=3", "=x", "+=x", ""])
-def test_what_is_no_setting_is_told_with_the_quoting_that_works(argument: str) -> None:
+def test_an_invalid_override_is_refused_with_the_right_quoting(argument: str) -> None:
     with pytest.raises(UserError) as caught:
         literal([argument])
     assert str(caught.value) == (
-        f"{argument} is no NAME=VALUE; put quotes around an argument that has blanks or signs of the shell: "
+        f"{argument} is not NAME=VALUE; quote an argument with spaces or special characters for the shell: "
         "'data.image=my photo (1).png'"
     )
 
@@ -131,27 +131,27 @@ def test_what_is_no_setting_is_told_with_the_quoting_that_works(argument: str) -
 @pytest.mark.parametrize(
     ("override", "said"),
     [
-        ("nfe=(1", "nfe=(1 must be a whole number"),
-        ("nfe=range(1,2,3,4)", "nfe=range(1,2,3,4) must be a whole number"),
-        ("data.image=10", "data.image=10 must be a text, as in 'data.image=\"TEXT\"'"),
-        ("name=[x]", "name=['x'] must be a text, as in 'name=\"TEXT\"'"),
+        ("nfe=(1", "nfe=(1 must be an integer"),
+        ("nfe=range(1,2,3,4)", "nfe=range(1,2,3,4) must be an integer"),
+        ("data.image=10", "data.image=10 must be a string, as in 'data.image=\"TEXT\"'"),
+        ("name=[x]", "name=['x'] must be a string, as in 'name=\"TEXT\"'"),
         ("decoding.memory_mb=(x", "decoding.memory_mb=(x must be a number"),
         ("dry_run=yes (please)", "dry_run=yes (please) must be true or false"),
         ("time_grid=explicit time_grid.points=(0", "time_grid.points=(0 must be a list, as in 'time_grid"),
         ("emotion=blend emotion.blend={a", "emotion.blend={a must be a mapping, as in 'emotion.blend={A: 1}'"),
-        ("data.image=a,b", "data.image=a,b is several values, which takes -m; one text is 'data.image=\"a,b\"'"),
-        ("data.image=${x}", "data.image: Interpolation key 'x' not found; write \\${ for a ${ that"),
+        ("data.image=a,b", "data.image=a,b has several values; add -m, or quote one string: 'data.image=\"a,b\"'"),
+        ("data.image=${x}", "data.image: Interpolation key 'x' not found; write \\${ for a literal ${"),
         ("solver=eul (er", "solver=eul (er is unknown (did you mean euler?); choose one of "),
     ],
 )  # fmt: skip
-def test_a_text_where_something_else_belongs_is_told(override: str, said: str, tmp_path: Path) -> None:
+def test_a_string_of_the_wrong_type_is_refused(override: str, said: str, tmp_path: Path) -> None:
     given = [override] if "(please)" in override or "eul (" in override else override.split(" ")
     with pytest.raises(Exception) as caught:  # noqa: PT011
         compose.build_job(compose.compose_config([*given, f"output_dir={tmp_path}"]))
     assert sentence(caught.value)[0].startswith(said)
 
 
-def test_lists_of_trainings_and_evaluations_are_no_texts() -> None:
+def test_lists_of_trainings_and_evaluations_are_not_strings() -> None:
     for override in ("init_from=(a", "frozen=x"):
         with pytest.raises(UserError, match="must be a list, as in"):
             compose.build_training(compose.compose_config([override, "output_dir=."], "train"))
@@ -172,17 +172,17 @@ def test_options_of_hydra_keep_their_values() -> None:
     assert overrides.arguments(["hydra.mode=MULTIRUN", "a=(1),b"]) == ["hydra.mode=MULTIRUN", "a='(1)',b"]
 
 
-def test_overrides_may_stand_between_options_and_look_like_some() -> None:
+def test_overrides_may_be_between_options_and_look_like_options() -> None:
     given = ["--nfe=5", "--config-dir", "conf", "solver=rk4", "--cfg=job", "--data.image=a (1)", "-m", "+b=1,2"]
     assert overrides.arguments(given) == [
         *["nfe=5", "solver=rk4", "data.image='a (1)'", "+b=1,2"],
         *["--config-dir", "conf", "--cfg=job", "-m"],
     ]
     unknown = ["--resolve", "--bogus"]
-    assert overrides.arguments(unknown) == unknown, "Hydra's own parser says what is wrong"
+    assert overrides.arguments(unknown) == unknown, "Hydra's own parser reports the error"
 
 
-def test_a_sweep_takes_names_apart_at_commas(speech: Callable[[float], Path], tmp_path: Path) -> None:
+def test_a_sweep_splits_names_at_commas(speech: Callable[[float], Path], tmp_path: Path) -> None:
     names = ["a (1).wav", "Mom's.wav"]
     for name in names:
         (tmp_path / name).write_bytes(speech(0.3).read_bytes())
@@ -203,7 +203,7 @@ def test_a_sweep_takes_names_apart_at_commas(speech: Callable[[float], Path], tm
         ("measure", ["my run (1)", "metrics=(x"], "metrics=(x is unknown"),
     ],
 )  # fmt: skip
-def test_other_scripts_take_such_values_too(name: str, arguments: list[str], said: str, tmp_path: Path) -> None:
+def test_other_scripts_accept_such_values_too(name: str, arguments: list[str], said: str, tmp_path: Path) -> None:
     ended = script(name, arguments, tmp_path)
     assert said in ended.output + ended.error
     assert "Exception" not in ended.error

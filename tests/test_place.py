@@ -1,4 +1,4 @@
-"""A folder is one run's: several that begin in the same second, or in the same place."""
+"""Each run has its own folder, even if several start in the same second or name the same one."""
 
 import json
 import multiprocessing
@@ -19,7 +19,7 @@ TINY = ["model=tiny", "checkpoint=random", "face=none", "trainer.accelerator=cpu
 ONCE = "defaults: [infer, _self_]\nhydra: {run: {dir: runs/now}}\n"
 
 
-def test_a_fresh_folder_is_given_once(tmp_path: Path) -> None:
+def test_a_fresh_folder_is_returned_once(tmp_path: Path) -> None:
     with ThreadPoolExecutor(40) as pool:
         made = list(pool.map(fresh, [tmp_path / "a" / "now"] * 40))
     names = sorted(["now", *(f"now-{number}" for number in range(2, 41))])
@@ -29,13 +29,13 @@ def test_a_fresh_folder_is_given_once(tmp_path: Path) -> None:
 
 @pytest.fixture
 def once(tmp_path: Path, speech: Callable[[float], Path]) -> list[str]:
-    """Arguments of runs whose default folder has always the same name."""
+    """Returns arguments of runs whose default folder always has the same name."""
     (tmp_path / "conf").mkdir()
     (tmp_path / "conf" / "once.yaml").write_text(ONCE)
     return ["--config-dir", "conf", "--config-name", "once", *TINY, f"data.audio={speech(0.3)}"]
 
 
-def test_runs_of_one_moment_have_folders_of_their_own(once: list[str], tmp_path: Path) -> None:
+def test_simultaneous_runs_have_their_own_folders(once: list[str], tmp_path: Path) -> None:
     ended = [running.finish() for running in [Running("infer", once, tmp_path) for _ in range(3)]]
     assert [one.code for one in ended] == [0, 0, 0], [one.error for one in ended]
     records = sorted((tmp_path / "runs").glob("*/record.json"))
@@ -60,7 +60,7 @@ def hold(folder: str, held: object, free: object) -> None:
 
 @pytest.fixture
 def at_work(tmp_path: Path) -> Iterator[Callable[[], None]]:
-    """Another process that keeps the folder; to be called once it shall leave."""
+    """Reserves the folder in another process; yields a function that releases it."""
     context = multiprocessing.get_context("spawn")
     held, free = context.Event(), context.Event()
     process = context.Process(target=hold, args=(str(tmp_path / "run"), held, free))
@@ -75,12 +75,12 @@ def at_work(tmp_path: Path) -> Iterator[Callable[[], None]]:
     leave()
 
 
-def test_a_folder_where_a_run_is_at_work_is_refused(
+def test_a_folder_with_a_running_run_is_refused(
     at_work: Callable[[], None], speech: Callable[[float], Path], tmp_path: Path
 ) -> None:
     settings = [*TINY, f"data.audio={speech(0.3)}", f"output_dir={tmp_path / 'run'}"]
     job = compose.build_job(compose.compose_config(settings))
-    with pytest.raises(UserError, match=r"another run is at work in output_dir=.*; wait for its end, or choose"):
+    with pytest.raises(UserError, match=r"another run is running in output_dir=.*; wait for it, or choose"):
         job.run(Console(quiet=True))
     assert [path.name for path in (tmp_path / "run").iterdir()] == [LOCK]
     at_work()

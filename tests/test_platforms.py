@@ -1,4 +1,4 @@
-"""What is not there on every platform: modules and signals of Unix, locks, streams and 64 bits of a device."""
+"""Features that some platforms lack: modules and signals of Unix, locks, streams and 64 bits of a device."""
 
 import os
 import subprocess
@@ -49,7 +49,7 @@ runpy.run_path(sys.argv[0], run_name="__main__")
 """
 
 
-def test_runs_and_sweeps_need_nothing_of_unix_alone(speech: Callable[[float], Path], tmp_path: Path) -> None:
+def test_runs_and_sweeps_need_no_unix_features(speech: Callable[[float], Path], tmp_path: Path) -> None:
     tiny = ["model=tiny", "checkpoint=random", "face=none", "metrics=none", "trainer.accelerator=cpu", "nfe=2"]
     script = [sys.executable, "-c", BARE, str(ROOT / "scripts" / "infer.py")]
     ended = subprocess.run(
@@ -65,13 +65,13 @@ def test_runs_and_sweeps_need_nothing_of_unix_alone(speech: Callable[[float], Pa
     assert not list((tmp_path / "out").rglob(PARTS))
 
 
-def test_where_nothing_locks_nobody_waits_and_parts_stay(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_without_locks_nothing_waits_and_partial_files_stay(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(locks, "FCNTL", None)
     for name in ("O_NOFOLLOW", "O_NONBLOCK"):
         monkeypatch.delattr(os, name)
     (tmp_path / ".a.part").touch()
     sweep_parts(tmp_path)
-    assert (tmp_path / ".a.part").exists(), "somebody may be at work there"
+    assert (tmp_path / ".a.part").exists(), "it may still be being written"
     with alone(tmp_path / "lock"), alone(tmp_path / "lock"):
         pass
     with whole(tmp_path / "b") as part:
@@ -90,7 +90,7 @@ def test_a_file_system_without_locks_does_not_fail(tmp_path: Path, monkeypatch: 
 
 
 class Msvcrt:
-    """The locks of Windows, of one file."""
+    """Windows' lock of one file."""
 
     LK_NBLCK = 2
 
@@ -103,7 +103,7 @@ class Msvcrt:
         self.held.append(descriptor)
 
 
-def test_the_locks_of_windows_do_the_same(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_locks_of_windows_work_alike(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     system = Msvcrt()
     monkeypatch.setattr(locks, "FCNTL", None)
     monkeypatch.setattr(locks, "MSVCRT", system)
@@ -115,7 +115,7 @@ def test_the_locks_of_windows_do_the_same(tmp_path: Path, monkeypatch: pytest.Mo
         assert lock(other.fileno(), wait=True)
 
 
-def test_windows_closes_a_part_before_it_moves_or_goes(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_windows_closes_a_part_before_renaming_or_removing_it(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     opened: set[int] = set()
     real_open, real_close, real_replace, real_unlink = os.open, os.close, os.replace, Path.unlink
 
@@ -144,7 +144,7 @@ def test_windows_closes_a_part_before_it_moves_or_goes(tmp_path: Path, monkeypat
     with whole(tmp_path / "a") as part:
         part.write_text("whole")
         sweep_parts(tmp_path)
-        assert part.exists(), "it is open, and so cannot be removed"
+        assert part.exists(), "an open file cannot be removed"
     Part(tmp_path / "b").discard()
     (tmp_path / ".c.part").touch()
     sweep_parts(tmp_path)
@@ -152,7 +152,7 @@ def test_windows_closes_a_part_before_it_moves_or_goes(tmp_path: Path, monkeypat
 
 
 class Device:
-    """A module of PyTorch's for a device with streams, such as `torch.xpu`."""
+    """A PyTorch module for a device with streams, such as `torch.xpu`."""
 
     def __init__(self) -> None:
         self.waited: list[object] = []
@@ -173,7 +173,7 @@ class Device:
         return 3_000_000
 
 
-def test_a_device_with_streams_is_used_by_them_whatever_its_name(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_streams_are_used_on_any_device_that_has_them(monkeypatch: pytest.MonkeyPatch) -> None:
     device, xpu = torch.device("xpu"), Device()
     monkeypatch.setattr(torch, "get_device_module", lambda device: xpu)
     assert devices.has_streams(device)
@@ -201,7 +201,7 @@ def test_mps_has_no_streams_no_name_and_no_64_bits(monkeypatch: pytest.MonkeyPat
     assert dopri5.options(torch.device("cpu")) == adams.options(device) == {}
 
 
-def test_the_cpu_is_the_device_of_a_machine_without_others(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_cpu_is_the_device_without_an_accelerator(monkeypatch: pytest.MonkeyPatch) -> None:
     device = torch.device("cpu")
     monkeypatch.setattr(torch.accelerator, "is_available", lambda: False)
     assert devices.best() == device
@@ -212,15 +212,15 @@ def test_the_cpu_is_the_device_of_a_machine_without_others(monkeypatch: pytest.M
     assert devices.best() == torch.device("xpu")
 
 
-def test_64_bits_are_refused_where_there_are_none(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_64_bits_are_refused_on_devices_without_them(monkeypatch: pytest.MonkeyPatch) -> None:
     cfg = compose.compose_config(["trainer.precision=64-true", "trainer.accelerator=cpu"])
     assert compose.build_trainer(cfg).precision == "64-true"
     monkeypatch.setattr(devices, "widest", lambda device: torch.float32)
-    with pytest.raises(UserError, match=r"trainer\.precision=64-true is more than cpu knows; take 32-true, or trainer"):
+    with pytest.raises(UserError, match=r"trainer\.precision=64-true is not supported on cpu; use 32-true, or trainer"):
         compose.build_trainer(cfg)
 
 
-def test_statistics_of_speech_are_as_good_in_32_bits(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_statistics_of_speech_are_accurate_in_32_bits(monkeypatch: pytest.MonkeyPatch) -> None:
     torch.manual_seed(0)
     conv, audio = nn.Conv1d(1, 8, 10, stride=5), torch.randn(1, 160_000)
     mean, variance = wav2vec2._statistics(conv, audio, 160_000, 16_000)

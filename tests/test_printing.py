@@ -1,4 +1,4 @@
-"""What a script prints to may be closed, full, left by its reader, or know no letters but ASCII."""
+"""Output streams that are closed, full, unread or ASCII only, and output as plain text."""
 
 import ast
 import io
@@ -19,7 +19,7 @@ from rich.text import Text
 
 from float_research.errors import printable
 from float_research.inference.progress import ProgressBars
-from float_research.printing import Table, cut, say, stdout
+from float_research.printing import Table, elide, say, stdout
 
 ROOT = Path(__file__).parents[1]
 INFER = [
@@ -43,7 +43,7 @@ BREAKS = {
 
 
 def shell(redirection: str, *command: str, **environment: str) -> "subprocess.CompletedProcess[str]":
-    """How a command ends whose streams bash redirects."""
+    """Runs a command with streams redirected by bash."""
     text = f'set -o pipefail; "$@" {redirection}'
     env = {name: value for name, value in os.environ.items() if not name.startswith(("LC_", "LANG", "PYTHONUNB"))}
     return subprocess.run(
@@ -52,7 +52,7 @@ def shell(redirection: str, *command: str, **environment: str) -> "subprocess.Co
 
 
 def program(tmp_path: Path, body: str) -> tuple[str, str]:
-    """A script of ours that does what `body` says."""
+    """Returns a command that runs `body` in a script of ours."""
     lines = f"import sys, threading\nfrom float_research import cli\ndef main():\n    {body}\ncli.run(main)\n"
     (tmp_path / "script.py").write_text(lines, encoding="utf-8")
     return sys.executable, str(tmp_path / "script.py")
@@ -66,7 +66,7 @@ def test_closed_streams_do_not_end_a_run(portrait: Path, speech: Callable[[float
 
 
 @pytest.mark.parametrize("closed", [">&-", "2>&-"])
-def test_a_closed_stream_is_not_taken_by_the_next_file(closed: str, tmp_path: Path) -> None:
+def test_a_closed_stream_is_not_replaced_by_the_next_file(closed: str, tmp_path: Path) -> None:
     opened = f"file = open({str(tmp_path / 'file')!r}, 'w'); print('Über'); print('Über', file=sys.stderr)"
     ended = shell(closed, *program(tmp_path, f"{opened}; sys.exit(file.fileno() < 3)"))
     assert ended.returncode == 0
@@ -74,7 +74,7 @@ def test_a_closed_stream_is_not_taken_by_the_next_file(closed: str, tmp_path: Pa
 
 
 @pytest.mark.parametrize("body", BREAKS.values(), ids=BREAKS)
-def test_a_reader_that_left_is_told_nothing(body: str, tmp_path: Path) -> None:
+def test_a_lost_reader_ends_the_program_silently(body: str, tmp_path: Path) -> None:
     left = tmp_path / "left"
     waiting = f"import pathlib, time\n    while not pathlib.Path({str(left)!r}).exists(): time.sleep(0.01)\n    {body}"
     ended = shell(f"| (exec <&-; touch {left})", *program(tmp_path, waiting))
@@ -86,21 +86,21 @@ def test_a_reader_that_left_is_told_nothing(body: str, tmp_path: Path) -> None:
 def test_a_full_disk_under_the_output_is_one_sentence(body: str, tmp_path: Path) -> None:
     ended = shell("> /dev/full", *program(tmp_path, body))
     assert ended.returncode == 2
-    assert ended.stderr == "error: cannot print (No space left on device); print to another place\n"
+    assert ended.stderr == "error: cannot print (No space left on device); redirect the output elsewhere\n"
 
 
-def test_a_full_disk_under_the_complaints_ends_nothing(tmp_path: Path) -> None:
+def test_a_full_disk_under_standard_error_is_ignored(tmp_path: Path) -> None:
     ended = shell("2> /dev/full", *program(tmp_path, "print('Über', file=sys.stderr); print('heard')"))
     assert (ended.returncode, ended.stdout) == (0, "heard\n")
 
 
-def test_letters_that_the_output_does_not_know_are_escaped(tmp_path: Path) -> None:
+def test_characters_that_the_output_cannot_encode_are_escaped(tmp_path: Path) -> None:
     twice = program(tmp_path, "print('Über 漢'); print('Über 漢', file=sys.stderr)")
     ended = shell("", *twice, PYTHONIOENCODING="ascii")
     assert (ended.returncode, ended.stdout, ended.stderr) == (0, *2 * ["\\xdcber \\u6f22\n"])
 
 
-def test_a_locale_of_few_letters_does_not_limit_file_names(tmp_path: Path) -> None:
+def test_an_ascii_locale_does_not_limit_file_names(tmp_path: Path) -> None:
     writes = program(tmp_path, f"open({str(tmp_path)!r} + '/' + sys.argv[1] + 'ber 漢', 'w').close(); print('漢')")
     ended = shell("", *writes, "Ü", LC_ALL="C", PYTHONUTF8="0")
     assert (ended.returncode, ended.stdout, ended.stderr) == (0, "\\u6f22\n", "")
@@ -114,7 +114,7 @@ def test_control_characters_of_foreign_names_do_not_reach_the_terminal(tmp_path:
     assert ended.stderr == "error: image \\x1b[2Jü\\r.png does not exist; choose another\n"
 
 
-def test_a_user_without_name_and_home_goes_on_without_a_cache(
+def test_a_user_without_name_and_home_runs_without_a_disk_cache(
     portrait: Path, speech: Callable[[float], Path], tmp_path: Path
 ) -> None:
     nobody = ["unshare", "--user", "--map-user=54321", "--map-group=54321"]
@@ -127,13 +127,13 @@ def test_a_user_without_name_and_home_goes_on_without_a_cache(
     environment = [f"{name}={os.environ[name]}" for name in ("PATH", "PYTHONPATH") if name in os.environ]
     ended = shell("", *nobody, "env", "-i", *environment, *INFER, *clip, f"hydra.run.dir={tmp_path}")
     assert ended.returncode == 0, ended.stderr
-    assert ended.stderr.count("cannot be used (nobody knows where the home is); going on without its files") == 1
+    assert ended.stderr.count("cannot be used (the home folder is unknown); continuing in memory only") == 1
     assert (tmp_path / "record.json").is_file()
     assert not (Path.cwd() / "~").exists()
 
 
 def calls() -> Iterator[tuple[Path, str, ast.Call]]:
-    """All calls in the product, with the last name of what they call."""
+    """Yields all calls in the package, with the last name of the callee."""
     for folder in ("float_research", "scripts", "hydra_plugins"):
         for path in (ROOT / folder).rglob("*.py"):
             for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
@@ -141,7 +141,7 @@ def calls() -> Iterator[tuple[Path, str, ast.Call]]:
                     yield path, ast.unparse(node.func).rpartition(".")[2], node
 
 
-def test_one_module_makes_consoles_and_tables() -> None:
+def test_one_module_creates_consoles_and_tables() -> None:
     makers = {(path.name, name) for path, name, _ in calls() if name in ("Console", "RichTable")}
     assert makers == {("printing.py", "Console"), ("printing.py", "RichTable")}
     sources = {path: path.read_text(encoding="utf-8") for path, _, _ in calls()}
@@ -149,8 +149,8 @@ def test_one_module_makes_consoles_and_tables() -> None:
         assert {path.name for path, text in sources.items() if f"from {module}" in text} <= {"printing.py"}, module
 
 
-def test_no_markup_is_left() -> None:
-    """Neither in our own texts nor read from others'."""
+def test_no_markup_is_used() -> None:
+    """Neither written in our own texts nor parsed from others'."""
     tag = re.compile(r"\[/?(bold|italic|red|green|yellow|blue|dim|link)[^\]\n]*\]")
     for path, name, call in calls():
         given = {word.arg: ast.unparse(word.value) for word in call.keywords}
@@ -158,7 +158,7 @@ def test_no_markup_is_left() -> None:
         if name in ("TextColumn", "Console"):
             assert given.get("markup") == "False", f"{path}, line {call.lineno}"
         if name == "print" and ast.unparse(call.func) == "console.print":
-            assert not call.args or not isinstance(call.args[0], (ast.JoinedStr, ast.Constant)), f"{path}: say() it"
+            assert not call.args or not isinstance(call.args[0], (ast.JoinedStr, ast.Constant)), f"{path}: use say()"
         for argument in call.args:
             if isinstance(argument, ast.Constant) and isinstance(argument.value, str):
                 assert not tag.search(argument.value), path
@@ -169,7 +169,7 @@ WORDS = ["[/x]", "[flicker]", "[bold]a[/bold]", "a:smile:b", r"\[b]", r"a\\[/]",
 
 @pytest.mark.parametrize("word", WORDS)
 @pytest.mark.parametrize("console", [stdout, Console])
-def test_words_of_users_are_printed_as_they_are(word: str, console: Callable[[], Console]) -> None:
+def test_user_input_is_printed_unchanged(word: str, console: Callable[[], Console]) -> None:
     to = console()
     to.file, to.width, to.record = io.StringIO(), 100, True
     say(to, word)
@@ -186,7 +186,7 @@ def test_words_of_users_are_printed_as_they_are(word: str, console: Callable[[],
     assert [cell.strip() for cell in row.split("│")[1:3]] == [expected] * 2
 
 
-def test_names_in_a_bar_are_no_markup() -> None:
+def test_names_in_a_progress_bar_are_not_markup() -> None:
     console = Console(force_terminal=True, width=100, file=io.StringIO(), record=True)
     with ProgressBars(1, console) as bars:
         bars.clip_started("a[/x][red]b", 3, 1)
@@ -208,16 +208,16 @@ def test_names_in_a_bar_are_no_markup() -> None:
 )
 def test_long_names_lose_their_middle(text: str, width: int, said: str) -> None:
     if "写" in text:
-        said = cut(text, width)
+        said = elide(text, width)
         assert said.startswith("写")
         assert "…" in said
-    assert cut(text, width) == said
+    assert elide(text, width) == said
     assert cell_len(said) <= width
 
 
 @pytest.mark.parametrize("width", [30, 40, 60, 80, 120, 300])
-def test_a_table_is_as_wide_as_the_terminal_at_most(width: int) -> None:
-    """No word is folded, no number is cut, and nothing is left out."""
+def test_a_table_is_at_most_as_wide_as_the_terminal(width: int) -> None:
+    """No word is folded, no number is cut, and nothing is missing."""
     names = ["run", "metrics", "frames", "evaluations", "rows", "sample_s", "video"]
     path = "videos/portrait-arctic_a0007-and-so-on.mp4"
     told = "its file is damaged"
@@ -231,7 +231,7 @@ def test_a_table_is_as_wide_as_the_terminal_at_most(width: int) -> None:
     assert whole <= words
     (shown,) = words - whole
     assert shown == path if width == 300 else shown.startswith("vide") and shown.endswith(".mp4")
-    assert sum("run" in line for line in lines) >= (2 if width < 60 else 1), "the first column stands beside the rest"
+    assert sum("run" in line for line in lines) >= (2 if width < 60 else 1), "the first column is next to the rest"
 
 
 def test_a_style_is_kept_and_a_table_may_be_empty() -> None:
@@ -242,7 +242,7 @@ def test_a_style_is_kept_and_a_table_may_be_empty() -> None:
     assert "a" in console.export_text()
 
 
-def test_what_all_runs_of_a_sweep_say_is_said_once() -> None:
+def test_a_line_of_all_runs_of_a_sweep_is_printed_once() -> None:
     console = Console(width=40, file=io.StringIO(), record=True)
     for sweep in ("test_once one", "test_once two", None):
         for _ in range(2):

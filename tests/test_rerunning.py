@@ -1,4 +1,4 @@
-"""A finished run is made again somewhere else; what differs is said, and nothing in its record is more than data."""
+"""Repeats of finished runs: differences are reported, and records are only data."""
 
 import json
 from collections.abc import Callable
@@ -20,12 +20,12 @@ QUIET = Console(quiet=True)
 
 @pytest.fixture
 def first(tmp_path: Path, speech: Callable[[float], Path]) -> Path:
-    """A finished run."""
+    """Returns the folder of a finished run."""
     told = [*TINY, f"data.audio={speech(0.4)}", "nfe=3", "guidance.audio.scale=1.5"]
     job = compose.build_job(compose.compose_config([*told, f"output_dir={tmp_path / 'first'}"]))
     content = job.run(QUIET)
     assert content is not None
-    content["overrides"] = told  # as a script's record has them
+    content["overrides"] = told  # as in a script's record
     (tmp_path / "first" / "record.json").write_text(json.dumps(content))
     return tmp_path / "first"
 
@@ -42,11 +42,11 @@ def test_the_same_run_elsewhere(first: Path, tmp_path: Path) -> None:
     content = compose.build_job(again.config).run(QUIET)
     assert content is not None
     assert settings(tmp_path / "second") == settings(first) | {"time": settings(tmp_path / "second")["time"]}
-    [line] = rerunning.compared(again.record, content)
-    assert line.endswith(": the same motion, bit by bit")
+    [line] = rerunning.compare(again.record, content)
+    assert line.endswith(": the same motion, bit for bit")
 
 
-def test_other_settings_code_and_versions_are_told(first: Path, tmp_path: Path) -> None:
+def test_other_settings_code_and_versions_are_reported(first: Path, tmp_path: Path) -> None:
     content = json.loads((first / "record.json").read_text())
     changed = {"sources": "other", "git": {"commit": "abc", "changed": True}, "versions": {"torch": "1.0"}}
     (first / "record.json").write_text(json.dumps(content | changed))
@@ -56,17 +56,17 @@ def test_other_settings_code_and_versions_are_told(first: Path, tmp_path: Path) 
         "solver._target_: float_research.sampling.solver.Euler → float_research.sampling.solver.Midpoint",
     ]
     code, *versions = rerunning.other_code(again)
-    assert code.startswith("code: other than that of the run, of commit abc")
+    assert code.startswith("code: differs from the run's, at commit abc")
     assert any(line.startswith("torch: 1.0 → ") for line in versions)
     made = compose.build_job(again.config).run(QUIET)
     assert made is not None
-    [line] = rerunning.compared(again.record, made)
+    [line] = rerunning.compare(again.record, made)
     assert line.endswith(": other motion")
 
 
-def test_defaults_that_changed_meanwhile_are_as_they_were(first: Path, tmp_path: Path) -> None:
+def test_defaults_that_changed_since_keep_their_recorded_values(first: Path, tmp_path: Path) -> None:
     then = settings(first)
-    then["guidance"]["emotion"]["scale"], then["seed"] = 0.25, 99  # other defaults of another day
+    then["guidance"]["emotion"]["scale"], then["seed"] = 0.25, 99  # the defaults of an older version
     write_config(first, then)
     again = rerunning.again(first, ["seed=4"], tmp_path / "second")
     assert again.config.guidance.emotion.scale == 0.25
@@ -78,12 +78,12 @@ def test_defaults_that_changed_meanwhile_are_as_they_were(first: Path, tmp_path:
 @pytest.mark.parametrize(
     ("override", "said"),
     [
-        ("name='${oc.env:HOME}'", "is no setting of a run"),
-        ("hydra.searchpath=[file:///tmp]", "is no setting of a run"),
-        ("solver._target_=os.system", "is no part of this framework"),
+        ("name='${oc.env:HOME}'", "is not a setting of a run"),
+        ("hydra.searchpath=[file:///tmp]", "is not a setting of a run"),
+        ("solver._target_=os.system", "is not a part of float-research"),
     ],
 )
-def test_a_record_that_does_more_than_choose_is_refused(first: Path, tmp_path: Path, override: str, said: str) -> None:
+def test_a_record_that_is_more_than_data_is_refused(first: Path, tmp_path: Path, override: str, said: str) -> None:
     content = json.loads((first / "record.json").read_text())
     content["overrides"].append(override)
     (first / "record.json").write_text(json.dumps(content))
@@ -96,7 +96,7 @@ def rerun(*arguments: str, folder: Path) -> Ended:
     return script("rerun", arguments, folder)
 
 
-def test_the_command_says_what_differs_and_leaves_the_first_alone(first: Path, tmp_path: Path) -> None:
+def test_the_command_reports_differences_and_keeps_the_first_run(first: Path, tmp_path: Path) -> None:
     before = {path: path.read_bytes() for path in first.rglob("*") if path.is_file()}
     ended = rerun(str(first), "nfe=4", folder=tmp_path)
     assert ended.code == 0, ended.error
@@ -112,4 +112,4 @@ def test_the_command_says_what_differs_and_leaves_the_first_alone(first: Path, t
     nowhere = rerun(str(tmp_path / "nothing"), folder=tmp_path)
     assert nowhere.code == 2
     assert "nothing/record.json" in nowhere.error
-    assert len(list((tmp_path / "outputs" / "infer").iterdir())) == 1, "nothing was begun"
+    assert len(list((tmp_path / "outputs" / "infer").iterdir())) == 1, "nothing was started"

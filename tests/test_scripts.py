@@ -1,4 +1,4 @@
-"""The scripts as people call them: what they print, how they end, what they leave."""
+"""The scripts as users call them: output, exit codes, files."""
 
 import csv
 import json
@@ -31,7 +31,7 @@ Script = Callable[..., "Ended"]
 
 @dataclass
 class Ended:
-    """How a script ended."""
+    """The exit code and output of a script."""
 
     code: int
     output: str
@@ -40,7 +40,7 @@ class Ended:
 
 @pytest.fixture
 def script(monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]) -> Script:
-    """`script("infer", …)` runs scripts/infer.py in this process."""
+    """Returns `script("infer", …)`, which runs scripts/infer.py in this process."""
     monkeypatch.setenv("HYDRA_FULL_ERROR", "0")
     monkeypatch.setenv("COLUMNS", "200")
 
@@ -58,13 +58,13 @@ def script(monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]) -
 
 
 def files(folder: Path) -> set[str]:
-    """What a run left, Hydra's own notes aside."""
+    """Returns the files of a run, except Hydra's own."""
     found = (path.relative_to(folder) for path in folder.rglob("*") if path.is_file())
     return {path.as_posix() for path in found if ".hydra" not in path.parts}
 
 
 def refused(script: Script, tmp_path: Path, *overrides: str) -> str:
-    """The one sentence with which a run ends that leaves nothing behind."""
+    """Returns the only sentence of a run that is refused, and checks that it leaves nothing behind."""
     ended = script("infer", *TINY, f"hydra.run.dir={tmp_path / 'out'}", *overrides)
     assert ended.code == 2, ended.error
     assert ended.error.startswith("error: ")
@@ -75,7 +75,7 @@ def refused(script: Script, tmp_path: Path, *overrides: str) -> str:
     return ended.error
 
 
-def test_the_sweep_of_the_readme_measures_what_it_declares(
+def test_the_sweep_of_the_readme_measures_its_declared_costs(
     script: Script, speech: Callable[[float], Path], tmp_path: Path
 ) -> None:
     sweep = ["-m", "solver=euler,midpoint,rk4", "budget=evaluations", "nfe=8,16"]
@@ -93,12 +93,10 @@ def test_the_sweep_of_the_readme_measures_what_it_declares(
     summary = (tmp_path / "summary.csv").read_bytes()
     (tmp_path / "summary.csv").unlink()
     assert "6 runs" in script("summary", str(tmp_path)).output
-    assert (tmp_path / "summary.csv").read_bytes() == summary, "the records alone say it all"
+    assert (tmp_path / "summary.csv").read_bytes() == summary, "the records are sufficient"
 
 
-def test_a_run_ends_with_a_summary_that_says_untrained(
-    script: Script, speech: Callable[[float], Path], tmp_path: Path
-) -> None:
+def test_the_summary_of_a_run_says_untrained(script: Script, speech: Callable[[float], Path], tmp_path: Path) -> None:
     ended = script("infer", *TINY, f"hydra.run.dir={tmp_path}", f"data.audio={speech(0.5)}", "nfe=3")
     assert ended.code == 0
     assert ended.error == ""
@@ -119,7 +117,7 @@ def test_help_names_every_group(script: Script) -> None:
 
 
 @pytest.mark.parametrize("buffered", ["", "1"])
-def test_a_reader_that_leaves_ends_a_script_in_silence(buffered: str) -> None:
+def test_a_lost_reader_ends_a_script_silently(buffered: str) -> None:
     command = [sys.executable, str(ROOT / "scripts" / "infer.py"), "--help"]
     reads, writes = os.pipe()
     os.close(reads)
@@ -130,9 +128,9 @@ def test_a_reader_that_leaves_ends_a_script_in_silence(buffered: str) -> None:
     assert ended.stderr == b""
 
 
-def test_a_page_is_made_of_what_there_is(script: Script, tmp_path: Path) -> None:
+def test_a_page_is_written_for_existing_runs(script: Script, tmp_path: Path) -> None:
     assert script("report", str(tmp_path)).error == (
-        f"error: {tmp_path} holds no record.json; name the folder of a run or of a sweep\n"
+        f"error: {tmp_path} holds no record.json; give the folder of a run or of a sweep\n"
     )
     for number, nfe in enumerate((4, 8, 16)):
         (tmp_path / str(number)).mkdir()
@@ -147,7 +145,7 @@ def test_a_page_is_made_of_what_there_is(script: Script, tmp_path: Path) -> None
     assert script("report", str(tmp_path), "--output", str(tmp_path)).code == 2
 
 
-def test_speech_is_not_made_twice(script: Script, tmp_path: Path) -> None:
+def test_speech_is_not_generated_twice(script: Script, tmp_path: Path) -> None:
     ended = script("make_speech", f"output={tmp_path}")
     assert ended.code == 2
     assert ended.error == f"error: output={tmp_path} exists; remove it or give another folder\n"
@@ -159,15 +157,15 @@ BAD_SETTINGS = {
     "solver=eulr": "did you mean euler?",
     "emotion=angri": "choose one of audio, blend, keyframes",
     "metrics=[motoin]": "metrics=motoin is unknown (did you mean motion?)",
-    "nfee=3": "nfee is no setting (did you mean nfe?)",
+    "nfee=3": "unknown setting nfee (did you mean nfe?)",
     "guidance.audoi.scale=3": "did you mean guidance.audio",
     "nfe=1": "nfe=1",
     "nfe=0": "nfe=0",
     "nfe=-3": "nfe=-3",
-    "nfe=2.5": "nfe=2.5 must be a whole number",
+    "nfe=2.5": "nfe=2.5 must be an integer",
     "guidance_reuse=0": "guidance_reuse=0 must be at least 1",
-    "guidance_reuse=1.5": "guidance_reuse=1.5 must be a whole number",
-    "nfe=ten": "nfe=ten must be a whole number",
+    "guidance_reuse=1.5": "guidance_reuse=1.5 must be an integer",
+    "nfe=ten": "nfe=ten must be an integer",
     "chunking.previous_frames=60": "previous_frames=60",
     "chunking.previous_frames=-1": "previous_frames=-1",
     "batch_clips=0": "batch_clips=0",
@@ -186,7 +184,7 @@ def test_a_bad_setting_is_one_sentence(override: str, message: str, script: Scri
     assert message in refused(script, tmp_path, override)
 
 
-def test_combinations_that_cannot_work_are_one_sentence(script: Script, tmp_path: Path) -> None:
+def test_impossible_combinations_are_one_sentence(script: Script, tmp_path: Path) -> None:
     assert "'dread'" in refused(script, tmp_path, "emotion=label", "emotion.label=dread")
     assert "nfe=3" in refused(script, tmp_path, "solver=rk4", "budget=evaluations", "nfe=3")
 
@@ -285,10 +283,10 @@ def test_a_failing_run_does_not_stop_the_others(
     assert (tmp_path / "1" / "record.json").is_file()
     ended = script("infer", *TINY, f"hydra.run.dir={tmp_path / '0'}", f"data.audio={speech(0.5)}", "nfe=2")
     assert ended.code == 0
-    assert not (tmp_path / "0" / "failure.json").exists(), "a run that ends well takes back what it said"
+    assert not (tmp_path / "0" / "failure.json").exists(), "a successful run removes the failure"
 
 
-def test_a_sweep_is_measured_again_as_far_as_its_runs_allow(
+def test_a_sweep_is_measured_again_as_far_as_possible(
     script: Script, speech: Callable[[float], Path], tmp_path: Path
 ) -> None:
     where = [f"hydra.sweep.dir={tmp_path}", f"data.audio={speech(0.5)}", "metrics=none"]
@@ -297,7 +295,7 @@ def test_a_sweep_is_measured_again_as_far_as_its_runs_allow(
     ended = script("measure", str(tmp_path), "metrics=[motion,csim]")
     assert ended.code == 0
     assert "not measured: seam_jump: the clip is one chunk" in ended.output
-    assert "not measured: csim: needs weights; name their file with metrics.csim.network=FILE" in ended.output
+    assert "not measured: csim: needs weights; give their file with metrics.csim.network=FILE" in ended.output
     with (tmp_path / "summary.csv").open() as file:
         assert all(float(row["motion_jerk"]) > 0 for row in csv.DictReader(file))
     (tmp_path / "0" / "config.yaml").unlink()
@@ -307,7 +305,7 @@ def test_a_sweep_is_measured_again_as_far_as_its_runs_allow(
     assert "2 runs" in ended.output
     ended = script("measure", str(tmp_path), "nfe=3")
     assert ended.code == 2
-    assert ended.error == "error: nfe=3 cannot be changed in a finished run; give settings of metrics alone\n"
+    assert ended.error == "error: nfe=3 cannot be changed in a finished run; give settings of metrics, cache, limits\n"
     assert "choose one of csim, e_fid" in script("measure", str(tmp_path), "metrics=[sharp]").error
 
 
@@ -325,7 +323,7 @@ def test_parity_ends_with_1_when_a_tensor_is_wrong(script: Script, tmp_path: Pat
 
 
 def half_written(folder: Path) -> list[Path]:
-    """Videos in the making, with frames in them."""
+    """Returns partially written videos."""
     return [path for path in folder.rglob("*.mp4.*.part") if path.stat().st_size]
 
 
@@ -339,7 +337,7 @@ def half_written(folder: Path) -> list[Path]:
         (signal.SIGUSR2, "false"),
     ],
 )
-def test_an_interrupted_run_leaves_no_half_written_video(
+def test_an_interrupted_run_leaves_no_partial_video(
     kind: signal.Signals, overlap: str, speech: Callable[[float], Path], tmp_path: Path
 ) -> None:
     out = tmp_path / "out"
@@ -352,14 +350,14 @@ def test_an_interrupted_run_leaves_no_half_written_video(
         deadline = time.monotonic() + 120
         while not half_written(out) and run.wait(0.1) is None:
             assert time.monotonic() < deadline
-        assert half_written(out), "under way"
+        assert half_written(out), "it is running"
         run.kill(kind)
         ended = run.wait(120)
     finally:
         run.kill(signal.SIGKILL)
     assert ended is not None
     assert ended.code == 128 + kind
-    assert ended.error == f"error: stopped by {kind.name}; nothing half-written was left behind\n"
+    assert ended.error == f"error: stopped by {kind.name}; no partial files were left\n"
     assert files(out) == {"config.yaml"}
 
 

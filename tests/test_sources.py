@@ -1,4 +1,4 @@
-"""What a result is known by of its code: every part's module, and all that it imports, ours and a user's."""
+"""The code that identifies a result: every part's module and all its imports, ours and a user's."""
 
 import importlib
 import random
@@ -22,7 +22,7 @@ NUM_EDITS = 60
 
 @pytest.fixture
 def package(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Callable[..., None]]:
-    """`package(name="text", …)` writes modules of a user's package `own_parts`."""
+    """Yields `package(name="text", …)`, which writes modules of a user's package `own_parts`."""
     folder = tmp_path / "own_parts"
     folder.mkdir()
     monkeypatch.syspath_prepend(tmp_path)
@@ -64,7 +64,7 @@ def test_classes_are_traced_to_their_modules() -> None:
         ("", "__init__"),
     ],
 )
-def test_an_edit_of_a_users_module_makes_other_code(package: Callable[..., None], importing: str, edited: str) -> None:
+def test_editing_a_users_module_changes_the_code(package: Callable[..., None], importing: str, edited: str) -> None:
     modules = {"guidance": f"{importing}\nclass Guidance: ...\n", "helper": "SCALE = 1\n", "__init__": ""}
     package(**modules, between="from own_parts.helper import SCALE\n", apart="X = 1\n")
     before = code("own_parts.guidance")
@@ -74,18 +74,18 @@ def test_an_edit_of_a_users_module_makes_other_code(package: Callable[..., None]
     assert code("own_parts.guidance") != before
 
 
-def test_code_is_that_which_was_loaded(package: Callable[..., None]) -> None:
+def test_code_counts_as_loaded(package: Callable[..., None]) -> None:
     package(guidance="SCALE = 1\n")
     loaded = importlib.import_module("own_parts.guidance")
     before = code("own_parts.guidance")
     package(guidance="SCALE = 20\n")
-    assert code("own_parts.guidance") == before, "the process still runs what it loaded"
+    assert code("own_parts.guidance") == before, "the process still runs the loaded code"
     importlib.reload(loaded)
     assert loaded.SCALE == 20
     assert code("own_parts.guidance") != before
 
 
-def test_types_alone_are_no_code_and_packages_count_by_version(
+def test_imports_for_types_do_not_count_and_packages_count_by_version(
     package: Callable[..., None], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     package(
@@ -100,7 +100,7 @@ def test_types_alone_are_no_code_and_packages_count_by_version(
     assert code("own_parts.guidance") != before
 
 
-def test_a_module_without_a_file_is_known_by_nobody_else(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_module_without_a_file_is_unique_to_the_process(monkeypatch: pytest.MonkeyPatch) -> None:
     before = code("__notebook__")
     assert code("__notebook__") == before
     monkeypatch.setattr(sources, "UNKNOWN", "another process")
@@ -108,7 +108,7 @@ def test_a_module_without_a_file_is_known_by_nobody_else(monkeypatch: pytest.Mon
 
 
 def choices() -> list[tuple[str, Mapping[str, Any]]]:
-    """Every file of every group whose parts compute something: the group, and what it says."""
+    """Returns group and settings of every file of every group whose parts compute something."""
     found = []
     for path in sorted(CONF.glob("*/*.yaml")):
         settings = yaml.safe_load(path.read_text())
@@ -119,13 +119,13 @@ def choices() -> list[tuple[str, Mapping[str, Any]]]:
 
 
 def key(group: str, settings: Mapping[str, Any]) -> str:
-    """What a run with this part is known by; of a metric, each of its numbers."""
+    """Returns the identity of a run with this part, or of a metric's numbers."""
     if group == "metrics":
         return str([measured_by({"metrics": {name: part}}, [Motion()]) for name, part in settings.items() if part])
     return str(identity({group: settings}, "weights"))
 
 
-def test_no_edit_of_a_part_reuses_what_other_code_made(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_editing_a_part_prevents_reuse(monkeypatch: pytest.MonkeyPatch) -> None:
     chance, digest, found = random.Random(0), sources._digest, choices()
     assert len({group for group, _ in found}) >= 15
     tried = [*found, *chance.choices(found, k=max(0, NUM_EDITS - len(found)))]

@@ -1,4 +1,4 @@
-"""Signals that ask a run to end."""
+"""Termination signals."""
 
 import os
 import signal
@@ -24,12 +24,12 @@ from float_research.video.reader import count_frames, probe, read_frames
 from float_research.video.writer import H264, Recording
 
 CALLED = ("read", "seek", "tell")
-"""What PyAV calls of a file."""
+"""The methods of a file that PyAV calls."""
 
 
 @pytest.fixture(autouse=True)
 def _handlers() -> Iterator[None]:
-    before = {number: signal.signal(number, signal.SIG_DFL) for number in STOP_SIGNALS}  # else ignored in a background
+    before = {number: signal.signal(number, signal.SIG_DFL) for number in STOP_SIGNALS}  # background jobs ignore some
     yield
     for number, handler in before.items():
         signal.signal(number, handler)
@@ -52,8 +52,8 @@ def test_a_signal_stops(number: signal.Signals) -> None:
     assert signal.getsignal(number) == before
 
 
-def test_a_signal_that_is_ignored_stays_so() -> None:
-    signal.signal(signal.SIGHUP, signal.SIG_IGN)  # as by nohup
+def test_an_ignored_signal_stays_ignored() -> None:
+    signal.signal(signal.SIGHUP, signal.SIG_IGN)  # as under nohup
     with stoppable():
         send(signal.SIGHUP)
         assert signal.getsignal(signal.SIGHUP) == signal.SIG_IGN
@@ -62,7 +62,7 @@ def test_a_signal_that_is_ignored_stays_so() -> None:
     assert signal.getsignal(signal.SIGHUP) == signal.SIG_IGN
 
 
-def test_held_puts_a_signal_off_until_its_end() -> None:
+def test_held_defers_a_signal_until_its_end() -> None:
     done = []
     with pytest.raises(Stopped), stoppable():
         with held():
@@ -74,7 +74,7 @@ def test_held_puts_a_signal_off_until_its_end() -> None:
     assert done == ["inner", "outer"]
 
 
-def test_held_lets_an_error_through_and_the_signal_after_it() -> None:
+def test_held_passes_an_error_and_then_the_signal() -> None:
     def broken() -> None:
         with held():
             send(signal.SIGTERM)
@@ -84,7 +84,7 @@ def test_held_lets_an_error_through_and_the_signal_after_it() -> None:
         broken()
 
 
-def test_held_raises_no_signal_of_before() -> None:
+def test_held_raises_no_earlier_signal() -> None:
     with pytest.raises(Stopped), stoppable():
         try:
             send(signal.SIGTERM)
@@ -105,13 +105,13 @@ time.sleep(60)
 PARENT = f"import subprocess, sys; subprocess.Popen([sys.executable, '-c', {WORKER!r}]).wait()"
 
 
-def test_a_worker_ends_with_who_started_it() -> None:
+def test_a_worker_ends_with_its_parent() -> None:
     with subprocess.Popen([sys.executable, "-c", PARENT], stdout=subprocess.PIPE, text=True) as parent:
         assert parent.stdout is not None
         worker = psutil.Process(int(parent.stdout.readline()))
         parent.kill()
     started = time.monotonic()
-    while worker.is_running() and worker.status() != psutil.STATUS_ZOMBIE:  # nobody may be there to wait for it
+    while worker.is_running() and worker.status() != psutil.STATUS_ZOMBIE:  # no process may wait for it
         assert time.monotonic() - started < 20
         time.sleep(0.05)
 
@@ -132,7 +132,7 @@ def test_no_signal_is_raised_where_an_extension_calls_from_c() -> None:
 
 
 @pytest.mark.parametrize("read", [probe, count_frames, read_frames, lambda path: read_sound(path, WHOLE)])
-def test_a_signal_that_looks_like_the_end_of_a_file_is_none(read: Callable[[Path], Any], tmp_path: Path) -> None:
+def test_a_signal_is_not_taken_for_the_end_of_a_file(read: Callable[[Path], Any], tmp_path: Path) -> None:
     video, sound = tmp_path / "a.mp4", Recording(np.zeros(4000, dtype=np.float32), 16000)
     settings = H264(fps=None, crf=30, preset="ultrafast", audio_rate_hz=48000, audio_bitrate_bps=64000)
     with settings.open(video, fps=25, size_px=16, recording=sound) as writer:

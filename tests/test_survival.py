@@ -1,4 +1,4 @@
-"""A sweep that is killed again and again ends as one that was left alone, and computes nothing twice."""
+"""A repeatedly killed sweep ends like an undisturbed one, and computes nothing twice."""
 
 import random
 import signal
@@ -19,17 +19,17 @@ SWEEP = [
 ]
 NUM_RUNS, NUM_KILLS = 8, 10
 VOLATILE = r"_s$|^peak_memory|^started$"
-"""Columns that differ between two runs of the same."""
+"""Columns that differ between two identical runs."""
 
 
 def start(folder: Path, audio: Path) -> Running:
-    """The sweep under way, its imports behind it."""
+    """Starts the sweep and waits until its imports are done."""
     more = [f"data.audio={audio}", f"hydra.sweep.dir={folder}", "resume=true"]
     return Running("infer", ["-m", *SWEEP, *more], folder.with_suffix(".process"))
 
 
 def finished(folder: Path) -> dict[str, int]:
-    """When each run's record was written."""
+    """Returns when each run's record was written."""
     return {path.parent.name: path.stat().st_mtime_ns for path in folder.glob("*/record.json")}
 
 
@@ -48,7 +48,7 @@ def test_a_sweep_survives_being_killed_ten_times(speech: Callable[[float], Path]
             sweep.kill(signal.SIGKILL, group=True)
             sweep.wait()
             kills += 1
-        else:  # there is little left to do
+        else:  # little is left to do
             whole_s = time.monotonic() - began
         after = finished(killed)
         assert after | before == after, "a finished run was computed again"
@@ -60,4 +60,4 @@ def test_a_sweep_survives_being_killed_ten_times(speech: Callable[[float], Path]
     summaries = [pd.read_csv(folder / "summary.csv") for folder in (left_alone, killed)]
     stable = [table.drop(columns=table.filter(regex=VOLATILE).columns) for table in summaries]
     pd.testing.assert_frame_equal(*stable)
-    assert not list((killed).glob("*/**/.*.part")), "what was half-written is gone"
+    assert not list((killed).glob("*/**/.*.part")), "partial files are removed"

@@ -18,7 +18,7 @@ EULER = {"nfe": "5,10", "solver": "euler"}
 
 @pytest.fixture
 def folder(tmp_path: Path) -> Path:
-    """Of a sweep that has ended."""
+    """Returns the folder of a sweep that has ended."""
     sweep.claim(tmp_path, EULER)
     sweep.release(tmp_path)
     return tmp_path
@@ -30,7 +30,7 @@ def config(*overrides: str, params: dict[str, str] | None = None, **sweeper: obj
     )
 
 
-def test_a_sweep_is_known_by_what_it_sweeps_over_not_by_places() -> None:
+def test_a_sweep_is_identified_by_its_settings_not_by_places() -> None:
     same = sweep.identity(config("solver=euler", "nfe=5,10", "resume=true", "logger=wandb", "logger.wandb.project=x"))
     assert same == EULER
     assert sweep.identity(config("solver=euler", params={"nfe": "5,10"})) == EULER
@@ -38,7 +38,7 @@ def test_a_sweep_is_known_by_what_it_sweeps_over_not_by_places() -> None:
     assert sweep.identity(config("~emotion")) == {"~emotion": ""}
 
 
-def test_a_search_is_known_by_its_objective_too_and_may_grow() -> None:
+def test_a_search_is_identified_by_its_objective_too_and_may_grow() -> None:
     params = {"nfe": "5,10"}
     aims = {"objective": ["wall_s"], "direction": "minimize"}
     search = sweep.identity(config("solver=euler", params=params, **aims, n_trials=8))
@@ -47,7 +47,7 @@ def test_a_search_is_known_by_its_objective_too_and_may_grow() -> None:
     assert search != EULER
 
 
-def test_the_same_sweep_goes_on_and_another_is_refused(folder: Path) -> None:
+def test_the_same_sweep_resumes_and_another_is_refused(folder: Path) -> None:
     with pytest.raises(UserError, match=r"holds the sweep nfe=5,10 solver=euler; choose another hydra\.sweep\.dir"):
         sweep.claim(folder, EULER | {"nfe": "5,20"})
     sweep.claim(folder, EULER)
@@ -65,7 +65,7 @@ def test_a_sweep_may_grow_and_its_runs_keep_their_numbers(tmp_path: Path) -> Non
     assert sweep.claim(tmp_path, EULER, [A, B]) == [A, B]
     sweep.release(tmp_path)
     elsewhere = ("logger=wandb", *reversed(B))
-    assert sweep.ordered(tmp_path, grown, [C, elsewhere, A]) == [A, elsewhere, C], "a dry run says so, too"
+    assert sweep.order_runs(tmp_path, grown, [C, elsewhere, A]) == [A, elsewhere, C], "a dry run says so too"
     assert sweep.claim(tmp_path, grown, [C, B, A]) == [A, B, C]
     sweep.release(tmp_path)
     assert json.loads((tmp_path / sweep.SWEEP).read_text()) == {
@@ -83,31 +83,31 @@ def test_a_sweep_may_grow_and_its_runs_keep_their_numbers(tmp_path: Path) -> Non
         sweep.claim(tmp_path, EULER | {"hydra.sweeper.objective": "['wall_s']"})
 
 
-def test_equal_runs_have_numbers_of_their_own(tmp_path: Path) -> None:
+def test_equal_runs_have_their_own_numbers(tmp_path: Path) -> None:
     sweep.claim(tmp_path, EULER, [A, A])
     sweep.release(tmp_path)
     with pytest.raises(UserError, match="holds the sweep"):
-        sweep.ordered(tmp_path, EULER, [A, B])
-    assert sweep.ordered(tmp_path, EULER, [A, B, A]) == [A, A, B]
+        sweep.order_runs(tmp_path, EULER, [A, B])
+    assert sweep.order_runs(tmp_path, EULER, [A, B, A]) == [A, A, B]
 
 
-def test_the_file_of_an_older_sweep_is_known(tmp_path: Path) -> None:
+def test_the_file_of_an_older_sweep_is_read(tmp_path: Path) -> None:
     (tmp_path / sweep.SWEEP).write_text(json.dumps(EULER))
     with pytest.raises(UserError, match=r"holds the sweep nfe=5,10 solver=euler; choose another hydra\.sweep\.dir$"):
-        sweep.ordered(tmp_path, EULER | {"nfe": "5,10,20"}, [A, B, C])
+        sweep.order_runs(tmp_path, EULER | {"nfe": "5,10,20"}, [A, B, C])
     assert sweep.claim(tmp_path, EULER, [A, B]) == [A, B]
     sweep.release(tmp_path)
-    assert sweep.ordered(tmp_path, EULER, [C, B, A]) == [A, B, C]
+    assert sweep.order_runs(tmp_path, EULER, [C, B, A]) == [A, B, C]
 
 
 @pytest.mark.parametrize("damaged", ['{"settings": [], "runs": []}', '{"settings": {}, "runs": [[1]]}', '{"runs": {}}'])
 def test_a_damaged_file_is_one_sentence(damaged: str, tmp_path: Path) -> None:
     (tmp_path / sweep.SWEEP).write_text(damaged)
     with pytest.raises(UserError, match=r"sweep\.json cannot be read .* delete it"):
-        sweep.ordered(tmp_path, EULER, [A])
+        sweep.order_runs(tmp_path, EULER, [A])
 
 
-def test_two_at_once_are_refused_until_the_first_is_gone(folder: Path) -> None:
+def test_a_second_sweep_is_refused_until_the_first_ends(folder: Path) -> None:
     holding = f"from float_research.sweep import claim; from pathlib import Path; claim(Path({str(folder)!r}), {EULER})"
     first = subprocess.Popen(
         [sys.executable, "-c", f"{holding}; print('held', flush=True); input()"],
@@ -117,7 +117,7 @@ def test_two_at_once_are_refused_until_the_first_is_gone(folder: Path) -> None:
     )
     assert first.stdout is not None
     assert first.stdout.readline() == "held\n"
-    with pytest.raises(UserError, match="a sweep is at work in"):
+    with pytest.raises(UserError, match="a sweep is running in"):
         sweep.claim(folder, EULER)
     first.kill()
     first.wait()
@@ -126,7 +126,7 @@ def test_two_at_once_are_refused_until_the_first_is_gone(folder: Path) -> None:
 
 
 class Loader:
-    """Composes what it is asked for, and counts."""
+    """Composes configs and counts them."""
 
     def __init__(self) -> None:
         self.asked: list[list[str]] = []
@@ -139,7 +139,7 @@ class Loader:
 
 
 def swept(runs: list[list[str]]) -> tuple[Loader, list[DictConfig]]:
-    """What was composed for a sweep that launches these runs, and what the launcher got."""
+    """Returns what was composed for a sweep of these runs, and what the launcher got."""
     sweeper, loader = ProductSweeper(max_batch_size=None, params=None, zip=None), Loader()
     sweeper.config, sweeper.composed = OmegaConf.create(), Composed(loader)
     sweeping.check(sweeper, [tuple(run) for run in runs])
@@ -156,18 +156,18 @@ def test_a_run_is_composed_once(monkeypatch: pytest.MonkeyPatch) -> None:
     assert loader.asked == [*runs, *runs[1:]]
 
 
-def test_equal_runs_have_configs_of_their_own() -> None:
+def test_equal_runs_have_their_own_configs() -> None:
     _, (first, second) = swept([["nfe=1"], ["nfe=1"]])
     assert first == second
     assert first is not second
 
 
-def test_what_cannot_be_composed_is_told_before_the_first_run() -> None:
+def test_composition_errors_are_raised_before_the_first_run() -> None:
     with pytest.raises(ValueError, match="no such setting"):
         swept([["nfe=1"], ["nfee=3"]])
 
 
-def test_other_processes_get_the_loader_alone() -> None:
+def test_other_processes_only_get_the_loader() -> None:
     composed = Composed(Loader())
     composed.kept[("nfe=1",)] = OmegaConf.create()
     assert isinstance(pickle.loads(pickle.dumps(composed)), Loader)

@@ -1,4 +1,4 @@
-"""What a sweep runs, and what it says where it cannot."""
+"""The runs of a sweep, and refused sweeps."""
 
 import json
 import subprocess
@@ -28,7 +28,7 @@ def union(params: Any = None, zipped: Any = None, *given: str) -> list[str]:
     return [" ".join(run) for run in sweeping.union(params, zipped, sweeping.choices(given))]
 
 
-def test_a_mapping_is_one_product_and_the_command_line_goes_first() -> None:
+def test_a_mapping_is_one_product_and_the_command_line_takes_precedence() -> None:
     assert union({"solver": "a,b", "nfe": "1,2"}) == [
         "solver=a nfe=1",
         "solver=a nfe=2",
@@ -60,7 +60,7 @@ def test_blocks_are_a_union_and_multiply_with_the_command_line() -> None:
         "guidance=reference",
     ]
     assert union([{"nfe": "1,2"}, {"nfe": "2,3"}]) == ["nfe=1", "nfe=2", "nfe=3"], "each run once"
-    assert union({"nfe": "1,1"}) == ["nfe=1", "nfe=1"], "but for those that are asked for twice"
+    assert union({"nfe": "1,1"}) == ["nfe=1", "nfe=1"], "except for repeated values"
 
 
 def test_settings_are_paired_and_multiply_with_the_rest() -> None:
@@ -81,21 +81,26 @@ def test_settings_are_paired_and_multiply_with_the_rest() -> None:
     [
         ("{nfe:3,4}", None, [], r"hydra\.sweeper\.params=\{nfe:3,4\} must be a mapping, or a list of mappings, as in"),
         ([{"nfe": 1}, 2], None, [], "must be a mapping, or a list of mappings"),
-        (None, {"nfe": [1, 2], "seed": [3]}, [], "as many values each, but nfe has 2, seed has 1"),
-        ({"nfe": 1}, {"nfe": [1, 2]}, [], r"nfe stands in hydra\.sweeper\.params and in hydra\.sweeper\.zip"),
-        ({"experiment": "a,b"}, None, [], "is for the command line: -m experiment=A,B"),
-        (None, None, ["nfe=interval(1,3)"], r"interval\(1,3\) has no end of values"),
-        (None, None, ["solver=glob(_*)"], r"solver=glob\(_\*\) fits none of ab2, "),
+        (
+            None,
+            {"nfe": [1, 2], "seed": [3]},
+            [],
+            "the same number of values for each setting, but nfe has 2, seed has 1",
+        ),
+        ({"nfe": 1}, {"nfe": [1, 2]}, [], r"nfe is in both hydra\.sweeper\.params and hydra\.sweeper\.zip"),
+        ({"experiment": "a,b"}, None, [], "give them on the command line: -m experiment=A,B"),
+        (None, None, ["nfe=interval(1,3)"], r"interval\(1,3\) is a continuous interval; list values"),
+        (None, None, ["solver=glob(_*)"], r"solver=glob\(_\*\) matches none of ab2, "),
     ],
 )
-def test_what_makes_no_sweep_is_one_sentence(params: Any, zipped: Any, given: list[str], said: str) -> None:
+def test_an_invalid_sweep_is_one_sentence(params: Any, zipped: Any, given: list[str], said: str) -> None:
     with pytest.raises(UserError, match=said):
         union(params, zipped, *given)
 
 
 @pytest.fixture
 def mine(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """A config folder of the user's, which the command line names."""
+    """Returns a user's config folder."""
     for name, text in {
         "experiment/mine": "# @package _global_\nhydra: {mode: MULTIRUN, sweeper: {params: {seed: '1,2'}}}\n",
         "solver/fancy": "_target_: float_research.sampling.solver.Euler\n",
@@ -107,7 +112,7 @@ def mine(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
 
 def sweeper(*told: str) -> SimpleNamespace:
-    """What a sweeper holds once Hydra has set it up."""
+    """Returns a sweeper as set up by Hydra."""
     Plugins.instance()
     config = options.composed([*told, "hydra.mode=MULTIRUN"])
     loader = ConfigLoaderImpl(config_search_path=options.search_path())
@@ -126,12 +131,14 @@ def test_experiments_bring_their_own_sweeps(mine: Path) -> None:
     assert runs == [f"{run} nfe={nfe}" for run in own for nfe in (4, 8)]
 
 
-def test_a_search_goes_with_no_other_sweep(capsys: pytest.CaptureFixture[str]) -> None:
+def test_a_search_cannot_be_combined_with_a_sweep(capsys: pytest.CaptureFixture[str]) -> None:
     with pytest.raises(UserError, match="experiment=pareto_search is a search"):
         sweeping.all_runs(sweeper(), ["experiment=official,pareto_search"])
     given = ["experiment=glob([pareto_search,scale_ablation,official,demo_flow])"]
     assert len(sweeping.all_runs(sweeper(*given), given)) == 5
-    assert capsys.readouterr().err == "left out, for they are no such sweeps: experiment=demo_flow, pareto_search\n"
+    assert (
+        capsys.readouterr().err == "left out, since they are not product sweeps: experiment=demo_flow, pareto_search\n"
+    )
 
 
 def test_the_option_that_lacks_a_setting_is_named() -> None:
@@ -143,18 +150,17 @@ def test_the_option_that_lacks_a_setting_is_named() -> None:
     having = [path.stem for path in files if "\naudio:\n" in path.read_text()]
     assert {"incremental", "zero_star"} < set(having)
     assert str(refused.value).split("; ") == [
-        "guidance.audio.scale is no setting of guidance=none",
-        f"guidance={', '.join(having)} have it",
-        "sweep them in blocks: "
+        "guidance=none has no setting guidance.audio.scale",
+        f"choose guidance={', '.join(having)}, or sweep in blocks: "
         f"hydra.sweeper.params=[{{guidance: {having[0]}, guidance.audio.scale: …}}, {{guidance: none}}]",
     ]
     named, schedule = cli.unknown_key("guidance.audio.t_hi", []), "schedule@guidance.audio"
-    assert named == f"guidance.audio.t_hi is no setting of {schedule}=constant; {schedule}=interval has it"
-    assert cli.unknown_key("nfee", ["nfee=3"]).startswith("nfee is no setting (did you mean nfe?)")
+    assert named == f"{schedule}=constant has no setting guidance.audio.t_hi; choose {schedule}=interval"
+    assert cli.unknown_key("nfee", ["nfee=3"]).startswith("unknown setting nfee (did you mean nfe?)")
 
 
 @pytest.mark.parametrize("told", ["--config-dir {}", "hydra.searchpath=[{}]", "--config-dir {0} --config-name main"])
-def test_options_of_the_users_own_are_known(told: str, mine: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_users_own_options_are_known(told: str, mine: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(overrides, "COMMAND_LINE", told.format(mine).split())
     (mine / "main.yaml").write_text("defaults: [infer, _self_]\n")
     assert "fancy" in options.parts(["solver"])
@@ -177,7 +183,7 @@ def infer(folder: Path, *given: str) -> Ended:
 
 
 def plans(ended: Ended) -> list[str]:
-    """What each run of a dry sweep was given beyond `TINY`."""
+    """Returns the overrides of each run of a dry sweep besides `TINY`."""
     lines = [line.split(": ", 1)[1] for line in ended.error.splitlines() if line.startswith("\t#")]
     return [" ".join(word for word in line.split() if word not in {*TINY, "dry_run=True"}) for line in lines]
 
@@ -207,20 +213,20 @@ def test_an_experiment_with_a_sweep_needs_no_m(tmp_path: Path) -> None:
     [
         (['hydra.sweeper.params={nfe: "3,4"}'], "hydra.sweeper.params asks for a sweep; add -m"),
         (["-m", "hydra.sweeper.params={nfe:3,4}"], "as in 'hydra.sweeper.params={nfe: \"5,10\"}'"),
-        (["-m", "hydra/sweeper=basic", "nfe=3,4"], "hydra/sweeper=basic is Hydra's own; product does the same"),
+        (["-m", "hydra/sweeper=basic", "nfe=3,4"], "hydra/sweeper=basic is not supported; use hydra/sweeper=product"),
         (["-m", "hydra.sweeper.max_batch_size=0"], "hydra.sweeper.max_batch_size=0 must be at least 1"),
         (["-m", "--cfg", "job"], "Only one of --run, --multirun, --cfg, --info"),
-        (["submit=true"], "submit=true is for sweeps; add -m"),
-        (["-m", "submit=true", "nfe=3,4"], "submit=true is for hydra/launcher=submitit_slurm or submitit_local"),
-        (["-m", "experiment=pareto_search", "submit=true"], "a search waits for its runs"),
-        (["hydra.job.chdir=true"], "hydra.job.chdir=true would lead relative paths astray"),
-        (["-m", "hydra.job.chdir=true", "nfe=3,4"], "hydra.job.chdir=true would lead relative paths astray"),
+        (["submit=true"], "submit=true only applies to sweeps; add -m"),
+        (["-m", "submit=true", "nfe=3,4"], "submit=true needs hydra/launcher=submitit_slurm or submitit_local"),
+        (["-m", "experiment=pareto_search", "submit=true"], "a search must wait for its runs"),
+        (["hydra.job.chdir=true"], "hydra.job.chdir=true would break relative paths"),
+        (["-m", "hydra.job.chdir=true", "nfe=3,4"], "hydra.job.chdir=true would break relative paths"),
         (["-m", "hydra/launcher=submitit_local", f"hydra.launcher._target_={NOWHERE}", "nfe=3,4"], "is not installed"),
         (["solver=_tolerances"], "solver=_tolerances is unknown; choose one of ab2, ab3, abm2"),
-        (["guidance=none", "guidance.audio.scale=2"], "guidance.audio.scale is no setting of guidance=none; "),
+        (["guidance=none", "guidance.audio.scale=2"], "guidance=none has no setting guidance.audio.scale; "),
     ],
 )
-def test_what_is_refused_is_one_sentence_and_leaves_nothing(given: list[str], said: str, tmp_path: Path) -> None:
+def test_a_refused_sweep_is_one_sentence_and_leaves_nothing(given: list[str], said: str, tmp_path: Path) -> None:
     ended = infer(tmp_path, *given)
     assert ended.code == 2
     assert said in ended.error
@@ -229,24 +235,24 @@ def test_what_is_refused_is_one_sentence_and_leaves_nothing(given: list[str], sa
     assert {path.name for path in tmp_path.iterdir()} <= {"cache", "tmp"}
 
 
-def test_a_training_stays_where_its_command_was_given(tmp_path: Path) -> None:
+def test_a_training_stays_in_its_working_directory(tmp_path: Path) -> None:
     ended = script("train", ["hydra.job.chdir=true", "model=tiny"], tmp_path)
     assert (ended.code, ended.error.partition(" would")[0]) == (2, "error: hydra.job.chdir=true")
 
 
-def test_a_queue_that_takes_no_run_is_one_sentence() -> None:
+def test_a_queue_that_rejects_runs_is_one_sentence() -> None:
     error = FailedJobError("sbatch: error: Unknown host\nsbatch: fatal: no configuration")
-    said = "SLURM took no run (sbatch: error: Unknown host sbatch: fatal: no configuration); start the sweep where"
+    said = (
+        "SLURM rejected the runs (sbatch: error: Unknown host sbatch: fatal: no configuration); start the sweep where"
+    )
     assert cli.sentence(error) == (f"{said} sbatch works", cli.EXIT_USER_ERROR)
 
 
-def test_an_accelerator_that_is_not_there_names_its_setting(tmp_path: Path) -> None:
+def test_a_missing_accelerator_names_its_setting(tmp_path: Path) -> None:
     for name in "tpu", "nonsense":
         given = [f"trainer.accelerator={name}", f"output_dir={tmp_path}"]
         cfg = compose.compose_config(given)
-        with pytest.raises(
-            UserError, match=rf"trainer\.accelerator={name} cannot be used here \(.*take trainer\.accel"
-        ):
+        with pytest.raises(UserError, match=rf"trainer\.accelerator={name} cannot be used here \(.*use trainer\.accel"):
             compose.build_trainer(cfg)
         with pytest.raises(UserError, match=rf"trainer\.accelerator={name} cannot be used here"):
             compose.build_training(compose.compose_config([*given, "stage=autoencoder"], "train")).build_trainer()
@@ -267,15 +273,15 @@ def test_a_finished_sweep_is_extended(speech: Callable[[float], Path], tmp_path:
     assert "nfe=4,3,2 trainer.accelerator=cpu; choose another hydra.sweep.dir" in ended.error
 
 
-def test_submitted_runs_go_on_and_are_collected(speech: Callable[[float], Path], tmp_path: Path) -> None:
+def test_submitted_runs_continue_and_are_collected(speech: Callable[[float], Path], tmp_path: Path) -> None:
     launcher = ["hydra/launcher=submitit_local", "submit=true", "hydra.sweep.dir=out"]
     command = [sys.executable, str(ROOT / "scripts" / "infer.py"), "-m", *TINY, *launcher, f"data.audio={speech(5)}"]
     ended = subprocess.run([*command, "nfe=2,3"], cwd=tmp_path, capture_output=True, text=True, check=False)
-    assert not find(tmp_path / "out").complete(), "runs hold the streams of what submitted them"
+    assert not find(tmp_path / "out").complete(), "runs hold the streams of the submitting process"
     assert ended.returncode == 0, ended.stderr
     first, look, collect = ended.stdout.splitlines()
-    assert first == "submitted 2 runs, which go on without this program"
-    assert look.startswith("look:    ps -p ")
+    assert first == "submitted 2 runs, which continue without this program"
+    assert look.startswith("monitor: ps -p ")
     assert collect == "collect: python scripts/summary.py out"
     assert len(json.loads((tmp_path / "out" / "sweep.json").read_text())["runs"]) == 2
     while not find(tmp_path / "out").complete():
@@ -285,7 +291,7 @@ def test_submitted_runs_go_on_and_are_collected(speech: Callable[[float], Path],
     assert "2 runs: out/summary.csv" in collected.output
 
 
-def test_what_has_not_ended_is_said(speech: Callable[[float], Path], tmp_path: Path) -> None:
+def test_unfinished_runs_are_reported(speech: Callable[[float], Path], tmp_path: Path) -> None:
     where = ["hydra.sweep.dir=out", f"data.audio={speech(0.3)}"]
     assert infer(tmp_path, "-m", *where, "nfe=2,3").code == 0
     (tmp_path / "out" / "1" / "record.json").unlink()
@@ -293,4 +299,4 @@ def test_what_has_not_ended_is_said(speech: Callable[[float], Path], tmp_path: P
     assert "the sweep has not ended: 1 of its 2 runs are finished" in ended.output
     assert not find(tmp_path / "out").ended
     (tmp_path / "out" / "0" / "record.json").unlink()
-    assert "none of the 2 runs of out has ended; wait for them" in script("summary", ["out"], tmp_path).error
+    assert "none of the 2 runs of out has ended; wait, or resume" in script("summary", ["out"], tmp_path).error

@@ -1,4 +1,4 @@
-"""Text files cost no more than their size, whatever stands in them."""
+"""Hostile text files cost no more than their size."""
 
 import os
 from collections.abc import Callable
@@ -35,23 +35,23 @@ HOSTILE: dict[str, tuple[Callable[[Path], Any], bytes]] = {
 
 
 @pytest.mark.parametrize("name", HOSTILE)
-def test_what_is_hostile_is_one_sentence_with_the_file(name: str, tmp_path: Path) -> None:
+def test_a_hostile_file_is_one_sentence_that_names_it(name: str, tmp_path: Path) -> None:
     read, content = HOSTILE[name]
     path = tmp_path / "some.file"
     path.write_bytes(content)
-    with pytest.raises(UserError, match=r"^file .*some\.file cannot be read \(.+\); make it again") as raised:
+    with pytest.raises(UserError, match=r"^file .*some\.file cannot be read \(.+\); create it again") as raised:
         read(path)
     assert len(str(raised.value)) < 1000
     assert str(raised.value).isprintable()
 
 
-def test_what_is_no_file_is_told(tmp_path: Path) -> None:
+def test_anything_but_a_file_is_refused(tmp_path: Path) -> None:
     os.mkfifo(tmp_path / "pipe")
     for path, said in {
         tmp_path: "is a folder",
-        tmp_path / "pipe": "is no regular file",
+        tmp_path / "pipe": "is not a regular file",
         tmp_path / "nothing": "does not exist",
-        Path("/dev/zero"): "is no regular file",
+        Path("/dev/zero"): "is not a regular file",
         tmp_path / ("x" * 300): "cannot be used",
         tmp_path / "a\0b": "cannot be used",
     }.items():

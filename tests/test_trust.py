@@ -1,4 +1,4 @@
-"""Settings in a record choose and set parts of ours; they run nothing else."""
+"""Settings in a record choose and configure our parts, and run nothing else."""
 
 import shutil
 import subprocess
@@ -13,7 +13,7 @@ from rich.console import Console
 
 from float_research import compose, recorded
 from float_research.errors import UserError
-from float_research.trust import allowed, check_record
+from float_research.trust import check_record, is_allowed
 
 CONF, SOURCE = compose.config_folder(), Path("config.yaml")
 HOSTILE: Mapping[str, Mapping[str, Any]] = {
@@ -58,7 +58,7 @@ def filled(node: Any, mark: str) -> Any:
 
 @pytest.mark.parametrize("group", ["checkpoint", "face", "solver", "trainer", "video"])
 @pytest.mark.parametrize("name", HOSTILE)
-def test_nothing_that_a_record_names_is_run(name: str, group: str, made: Path, tmp_path: Path) -> None:
+def test_nothing_else_that_a_record_names_is_run(name: str, group: str, made: Path, tmp_path: Path) -> None:
     mark = tmp_path / "mark"
     config = yaml.safe_load((made / "config.yaml").read_text())
     config[group] = filled(HOSTILE[name], str(mark))
@@ -77,25 +77,25 @@ def test_every_setting_of_ours_is_allowed(file: Path) -> None:
 
 
 def plain(node: Any) -> Any:
-    """Settings without the interpolations that a record has no more."""
+    """Returns settings without interpolations, as in a record."""
     if isinstance(node, dict):
         return {key: plain(value) for key, value in node.items() if key != "defaults"}
     return None if isinstance(node, str) and "$" in node else node
 
 
-def test_a_class_of_ones_own_wants_its_module_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_users_class_needs_its_module_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     (tmp_path / "mine.py").write_text("import os\nclass Part: ...\ndef part(): ...\n")
     monkeypatch.syspath_prepend(tmp_path)
     config = {"noise": {"_target_": "mine.Part"}}
-    with pytest.raises(UserError, match=r"noise\._target_=mine\.Part is no part .* trust=MODULE"):
+    with pytest.raises(UserError, match=r"noise\._target_=mine\.Part is not a part .* trust=MODULE"):
         check_record(config, SOURCE, CONF, [])
-    assert "mine" not in sys.modules, "a module that nobody trusts is not even imported"
+    assert "mine" not in sys.modules, "an untrusted module is not even imported"
     check_record(config, SOURCE, CONF, ["mine"])
     for other in ("mine.part", "mine.os.system", "mine.Nothing", "mine2.Part"):
-        with pytest.raises(UserError, match="is no part of this framework"):
+        with pytest.raises(UserError, match="is not a part of float-research"):
             check_record({"noise": {"_target_": other}}, SOURCE, CONF, ["mine"])
     assert recorded.choose_metrics(["trust=mine", "metrics=none"]).trusted == ["mine"]
-    with pytest.raises(UserError, match="is no name of a module"):
+    with pytest.raises(UserError, match="is not a module name"):
         recorded.choose_metrics(["trust=../mine"])
 
 
@@ -111,7 +111,7 @@ def test_no_model_of_a_record_has_absurd_sizes(setting: str, made: Path, tmp_pat
         recorded.build_remeasuring(tmp_path, recorded.choose_metrics([]))
 
 
-def test_one_run_that_cannot_be_measured_costs_no_other(made: Path, tmp_path: Path) -> None:
+def test_a_run_that_cannot_be_measured_does_not_affect_others(made: Path, tmp_path: Path) -> None:
     for number in range(3):
         shutil.copytree(made, tmp_path / str(number))
     config = yaml.safe_load((made / "config.yaml").read_text())
@@ -122,14 +122,14 @@ def test_one_run_that_cannot_be_measured_costs_no_other(made: Path, tmp_path: Pa
     ended = subprocess.run(command, capture_output=True, text=True, check=False, cwd=CONF.parent)
     assert ended.returncode == 1
     assert "model.fps=0 must be" in ended.stdout.replace("\n", " ")
-    assert "solver._target_=psutil.Popen is no part" in ended.stdout.replace("\n", " ")
+    assert "solver._target_=psutil.Popen is not a part" in ended.stdout.replace("\n", " ")
     assert f"{tmp_path / '2'}: measured" in ended.stdout
 
 
 def test_a_class_belongs_to_its_group() -> None:
     solver = "float_research.sampling.solver.Euler"
-    assert allowed(("solver", "_target_"), solver, CONF, [])
-    assert not allowed(("noise", "_target_"), solver, CONF, [])
-    assert not allowed(("../solver", "_target_"), solver, CONF, [])
-    assert allowed(("guidance", "audio", "_target_"), "float_research.sampling.schedule.Linear", CONF, [])
-    assert allowed(("trainer", "_target_"), "lightning.Trainer", CONF, [])
+    assert is_allowed(("solver", "_target_"), solver, CONF, [])
+    assert not is_allowed(("noise", "_target_"), solver, CONF, [])
+    assert not is_allowed(("../solver", "_target_"), solver, CONF, [])
+    assert is_allowed(("guidance", "audio", "_target_"), "float_research.sampling.schedule.Linear", CONF, [])
+    assert is_allowed(("trainer", "_target_"), "lightning.Trainer", CONF, [])

@@ -1,4 +1,4 @@
-"""The installed package: a wheel in an environment of its own, used from a folder that knows no source tree."""
+"""The installed package: a wheel in its own environment, used outside the source tree."""
 
 import json
 import os
@@ -40,7 +40,7 @@ pytestmark = pytest.mark.skipif(bool(MISSING), reason=f"building a wheel needs {
 
 @pytest.fixture(scope="module")
 def environment(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Programs of an environment with the wheel, and with the packages it needs, but not with this source tree."""
+    """Returns the programs of an environment with the wheel and its dependencies, but not this source tree."""
     place = tmp_path_factory.mktemp("wheel")
     offline = ["--no-deps", "--no-index", "--quiet", "--disable-pip-version-check"]
     wheel = ["wheel", *offline, "--no-build-isolation", "--wheel-dir", str(place), str(ROOT)]
@@ -58,7 +58,7 @@ def environment(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture(scope="module")
 def call(environment: Path, tmp_path_factory: pytest.TempPathFactory) -> Call:
-    """`call("infer", …)`: what `float-research infer …` prints, from a folder that held nothing but parts of a user."""
+    """Returns `call("infer", …)`, the output of `float-research infer …` in a folder with only a user's parts."""
     work = tmp_path_factory.mktemp("work")
     for name, text in {
         "code/mine.py": SOLVER,
@@ -97,13 +97,13 @@ def record(place: Path) -> dict[str, object]:
     return content
 
 
-def test_all_of_it_comes_from_the_wheel(environment: Path, call: Call) -> None:
+def test_everything_comes_from_the_wheel(environment: Path, call: Call) -> None:
     origins = call("-c", ORIGINS, program="python").splitlines()
     assert len(origins) == 4
     assert all(Path(origin).is_relative_to(environment.parent) for origin in origins)
 
 
-def test_a_run_is_made_measured_and_shown(call: Call, tmp_path: Path) -> None:
+def test_a_run_is_generated_measured_and_reported(call: Call, tmp_path: Path) -> None:
     call("infer", *TINY, "nfe=2", f"hydra.run.dir={tmp_path / 'run'}")
     assert len(list(tmp_path.glob("run/videos/*.mp4"))) == 1
     assert "motion_jerk" in record(tmp_path / "run")["clips"][0]["metrics"]  # type: ignore[index]
@@ -113,7 +113,7 @@ def test_a_run_is_made_measured_and_shown(call: Call, tmp_path: Path) -> None:
     assert (tmp_path / "run" / "report" / "index.html").is_file()
 
 
-def test_a_sweep_by_joblib_takes_a_part_of_ones_own(call: Call, tmp_path: Path) -> None:
+def test_a_joblib_sweep_takes_a_users_part(call: Call, tmp_path: Path) -> None:
     settings = ["--config-dir", "conf", "hydra/launcher=joblib", "hydra.launcher.n_jobs=2", "nfe=3"]
     assert "2 runs" in call("infer", "-m", *TINY, *settings, "solver=midpoint,mine", f"hydra.sweep.dir={tmp_path}")
     table = pd.read_csv(tmp_path / "summary.csv")
@@ -123,18 +123,18 @@ def test_a_sweep_by_joblib_takes_a_part_of_ones_own(call: Call, tmp_path: Path) 
     assert "2 runs" in call("summary", str(tmp_path))
 
 
-def test_a_config_of_ones_own_is_made_of_ours(call: Call) -> None:
+def test_a_users_config_includes_ours(call: Call) -> None:
     shown = call("infer", "--config-path", "conf", "--config-name", "study", "--cfg", "job")
     assert "_target_: mine.Mine" in shown
     assert "nfe: 7" in shown
 
 
-def test_help_and_errors_name_the_command_that_was_used(call: Call) -> None:
+def test_help_and_errors_name_the_used_command(call: Call) -> None:
     assert "float-research train stage=phones" in call("train", "--help")
-    assert "float-research infer --cfg job lists them all" in call("infer", "nfee=3", code=2)
+    assert "float-research infer --cfg job lists all settings" in call("infer", "nfee=3", code=2)
     assert (
         call("infr", code=2)
-        == "error: infr is no command (did you mean infer?); float-research --help lists them all\n"
+        == "error: unknown command infr (did you mean infer?); float-research --help lists all commands\n"
     )
     listed = call("--help")
     assert all(f"\n  {name} " in listed for name in ("infer", "train", "measure", "report", "summary"))

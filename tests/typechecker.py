@@ -1,4 +1,4 @@
-"""Run-time checks of annotations and shapes, under pytest only. An int is a float, as for type checkers."""
+"""Run-time checks of annotations and shapes, under pytest only. An int counts as a float, as for type checkers."""
 
 from beartype import BeartypeConf, beartype
 

@@ -1,1 +1,1 @@
-"""Logged runs as data frames, plots, and a page that compares them."""
+"""Data frames, plots and the comparison page of logged runs."""

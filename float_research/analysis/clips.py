@@ -1,4 +1,4 @@
-"""Figures of clips over time: traces, seams, frames."""
+"""Plots of clips over time: traces, seams, frames."""
 
 from collections.abc import Iterable, Sequence
 from pathlib import Path
@@ -18,9 +18,9 @@ MAX_LINES = 8
 
 
 def seams(traces: pd.DataFrame, *, trace: str = VELOCITY, around_frames: int = 10) -> Figure:
-    """A trace over time, a row a clip, with the beginnings of its windows; and beside it the mean around a beginning.
+    """Plots a trace over time, one row per clip, with window starts marked, and beside it the mean around a start.
 
-    A seam that does not show leaves no peak at 0.
+    An invisible seam leaves no peak at 0.
     """
     clips = _clips(traces, trace, CHUNK)
     figure = Figure(figsize=(9, 0.8 + 1.1 * len(clips)), layout="constrained")
@@ -33,23 +33,23 @@ def seams(traces: pd.DataFrame, *, trace: str = VELOCITY, around_frames: int = 1
         around.plot(offsets, mean, color=colour)
         around.axvline(0, color=FAINT, linestyle=":")
     grid[-1, 0].set(xlabel="seconds")
-    grid[-1, 1].set(xlabel="frames from a window's first")
-    figure.suptitle(f"{trace}: dotted where a window begins", fontsize="medium")
+    grid[-1, 1].set(xlabel="frames from a window's start")
+    figure.suptitle(f"{trace} (dotted: window starts)", fontsize="medium")
     return figure
 
 
 def coordinates(traces: pd.DataFrame, *, directions: Sequence[int] | None = None) -> Figure:
-    """The motion coordinates of one clip over time, one line each, with windows' beginnings and a band of its emotions.
+    """Plots the motion coordinates of one clip over time, with window starts and its emotion probabilities.
 
-    Without `directions` the eight that move most.
+    The default `directions` are the eight that move most.
     """
     clips = _clips(traces, CHUNK)
     if len(clips) > 1:
-        raise UserError("coordinates are drawn of one clip; choose it, as by traces[traces.run == '0']")
+        raise UserError("coordinates plots a single clip; choose it, for example traces[traces.run == '0']")
     name, clip = clips[0]
     known = [column for column in clip if str(column).startswith(DIRECTION) and clip[column].notna().any()]
     if not known:
-        raise UserError("the clip has no traces of its motion coordinates; measure the motion first")
+        raise UserError("the clip has no traces of motion coordinates; measure it with metrics=[motion]")
     moving = clip[known].std().sort_values(ascending=False).index[:MAX_LINES]
     wanted = sorted(moving) if directions is None else [f"{DIRECTION}{number:02d}" for number in directions]
     need(clip, *wanted)
@@ -75,7 +75,7 @@ def coordinates(traces: pd.DataFrame, *, directions: Sequence[int] | None = None
 
 
 def over_time(traces: pd.DataFrame, columns: Sequence[str]) -> Figure:
-    """Traces of several clips over each other, a row a trace."""
+    """Overlays traces of several clips, one row per trace."""
     shown = [name for name in columns if name in traces and traces[name].notna().any()]
     if not shown:
         raise UserError(f"no clip has a trace of {', '.join(columns)}; measure them first")
@@ -93,7 +93,7 @@ def over_time(traces: pd.DataFrame, columns: Sequence[str]) -> Figure:
 
 
 def strips(clips: pd.DataFrame, *, num_frames: int = 8) -> Figure:
-    """Frames at the same moments side by side, a row a clip. Clips whose video is missing have an empty row."""
+    """Shows frames at equal times side by side, one row per clip. A clip without its video has an empty row."""
     if clips.empty:
         raise UserError("there is no clip to show")
     figure = Figure(figsize=(1.1 * num_frames + 1.5, 1.15 * len(clips)), layout="constrained")
@@ -105,9 +105,9 @@ def strips(clips: pd.DataFrame, *, num_frames: int = 8) -> Figure:
 
 
 def sheet(clips: pd.DataFrame, *, rows: int = 3, columns: int = 6) -> Figure:
-    """A contact sheet of one clip: frames at even distances, in reading order."""
+    """Shows a contact sheet of one clip: evenly spaced frames, in reading order."""
     if len(clips) != 1:
-        raise UserError(f"a contact sheet shows one clip, and these are {len(clips)}; choose it, as by clips.head(1)")
+        raise UserError(f"a contact sheet shows one clip, not {len(clips)}; choose it, for example clips.head(1)")
     figure = Figure(figsize=(1.3 * columns, 1.3 * rows + 0.4), layout="constrained")
     grid = np.ravel(figure.subplots(rows, columns))
     figure.suptitle(names(clips)[0], fontsize="medium")
@@ -123,8 +123,8 @@ def _show(grid: Iterable[Axes], video: object, num_frames: int) -> None:
     except UserError:
         pictures = []
     if not pictures:
-        told = "video damaged" if found else "video missing"
-        places[0].text(0, 0.5, told, transform=places[0].transAxes, color=FAINT)
+        problem = "video damaged" if found else "video missing"
+        places[0].text(0, 0.5, problem, transform=places[0].transAxes, color=FAINT)
     for axes in places:
         axes.set(xticks=[], yticks=[])
         axes.spines[:].set_visible(False)
@@ -133,7 +133,7 @@ def _show(grid: Iterable[Axes], video: object, num_frames: int) -> None:
 
 
 def _clips(traces: pd.DataFrame, *columns: str) -> list[tuple[str, pd.DataFrame]]:
-    """The traces of each clip by its name."""
+    """Returns name and traces of each clip."""
     if traces.empty:
         raise UserError("no clip has traces; measure the runs first")
     need(traces, *columns)
@@ -143,7 +143,7 @@ def _clips(traces: pd.DataFrame, *columns: str) -> list[tuple[str, pd.DataFrame]
 
 
 def _starts(clip: pd.DataFrame) -> list[int]:
-    """Places of the first frames of all windows but the first."""
+    """Returns the first frames of all windows but the first."""
     chunk = clip[CHUNK].to_numpy()
     return [int(place) + 1 for place in np.flatnonzero(np.diff(chunk))]
 
@@ -154,7 +154,7 @@ def _boundaries(axes: Axes, clip: pd.DataFrame) -> None:
 
 
 def _around(values: np.ndarray, starts: Sequence[int], width: int) -> tuple[np.ndarray, np.ndarray]:
-    """Offsets and the mean of the values at them from each start; NaN where no clip reaches."""
+    """Returns offsets from the window starts and the mean value at each; NaN outside the clip."""
     offsets = np.arange(-width, width + 1)
     places = np.add.outer(np.array(starts, dtype=int), offsets)
     inside = (places >= 0) & (places < len(values))

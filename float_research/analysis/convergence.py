@@ -1,4 +1,4 @@
-"""How fast sampling errors fall with evaluations: measured orders of convergence beside declared ones."""
+"""Measured orders of convergence of solvers, next to the declared ones."""
 
 import math
 
@@ -11,12 +11,13 @@ NOT_GROUPS = frozenset({"solver", "nfe", "budget", "seed"})
 
 
 def slopes(runs: pd.DataFrame, error: str = ERROR, evaluations: str = EVALUATIONS) -> pd.DataFrame:
-    """Measured slope of each solver: -d log(error) / d log(evaluations) between its two finest step sizes.
+    """Measures the slope of each solver: -d log(error) / d log(evaluations) between its two finest step sizes.
 
-    An order is a limit, so coarser steps say little of it.
+    An order is a limit, which coarser steps do not show.
 
-    One row for each solver and each combination of the other settings that vary, seeds averaged. Points from where the
-    error no longer falls are left out: there rounding speaks. `slope` is NaN with fewer than two points.
+    Returns one row for each solver and combination of the other settings that vary, averaged over seeds. Points from
+    where the error stops falling are excluded, since rounding dominates there. `slope` is NaN with fewer than two
+    points.
     """
     if error not in runs or "solver" not in runs:
         return pd.DataFrame(columns=["solver", "order", "slope", "from", "to"])
@@ -39,14 +40,14 @@ def slopes(runs: pd.DataFrame, error: str = ERROR, evaluations: str = EVALUATION
 
 
 def declared_order(runs: pd.DataFrame) -> float | None:
-    """The order that the solver of these runs declared; None where their records are too old to say."""
+    """Returns the declared order of these runs' solver; None if their records are too old to hold it."""
     if ORDER not in runs or runs[ORDER].isna().all():
         return None
     return float(runs[ORDER].dropna().iloc[0])
 
 
 def falling(errors: "pd.Series[float]") -> "pd.Series[float]":
-    """Errors by evaluations up to where they no longer fall."""
+    """Returns the errors by evaluations up to where they stop falling."""
     kept: dict[float, float] = {}
     for count, value in errors.sort_index().items():
         if not (math.isfinite(value) and value > 0) or (kept and value >= min(kept.values())):

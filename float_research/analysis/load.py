@@ -1,4 +1,4 @@
-"""Finished runs as data frames: one row a run, a clip or a frame, wherever the runs were told of."""
+"""Finished runs as data frames with one row per run, clip or frame, read from disk or W&B."""
 
 import json
 import warnings
@@ -12,14 +12,14 @@ from float_research.errors import UserError
 from float_research.files import inside
 from float_research.tables import read_table
 from float_research.tracking.record import UNITS
-from float_research.tracking.runs import Found, Run, find, numbered, refuse_empty, settings_of, word
+from float_research.tracking.runs import Found, Run, as_numbers, find, refuse_empty, settings_of, word
 from float_research.tracking.summary import facts
 from float_research.tracking.tracker import mean_metrics
 from float_research.tracking.weights_and_biases import find_offline, find_project
 
 WANDB = "wandb:"
 SETTINGS, METRICS, NOTES = "settings", "metrics", "notes"
-"""Keys of a frame's `attrs`: the names of its columns that hold settings or metrics, and what is to be told."""
+"""Keys of a frame's `attrs`: its columns of settings, its columns of metrics, and notes for the user."""
 Row = tuple[Mapping[str, Any], Mapping[str, Any], Mapping[str, Any]]
 """Settings, facts and metrics of a run or clip."""
 CODE_FACTS = ("signature", "sources", "commit", "changed", "other_code")
@@ -27,10 +27,10 @@ RUN_FACTS = ("solver_order", "load_s", "wall_s", "device", "trained", "started",
 
 
 def find_runs(source: str | Path) -> Found:
-    """What there is in a folder of runs, in a folder of offline W&B runs alone, or in `wandb:ENTITY/PROJECT`.
+    """Finds runs in a folder, or in a folder that only has offline W&B runs, or in `wandb:ENTITY/PROJECT`.
 
     Raises:
-        UserError: there is no run that can be read.
+        UserError: there is no readable run.
     """
     if str(source).startswith(WANDB):
         found = find_project(str(source).removeprefix(WANDB))
@@ -40,7 +40,7 @@ def find_runs(source: str | Path) -> Found:
     folder = Path(source)
     if not folder.is_dir():
         raise UserError(
-            f"{folder} is no folder; name that of a run or of a sweep, or a W&B project as {WANDB}ENTITY/NAME"
+            f"{folder} is not a folder; give that of a run or of a sweep, or a W&B project as {WANDB}ENTITY/NAME"
         )
     found = find(folder)
     if not (found.runs or found.damaged or found.failed or found.unfinished):
@@ -51,24 +51,24 @@ def find_runs(source: str | Path) -> Found:
 
 
 def load_runs(source: str | Path) -> pd.DataFrame:
-    """One row a run: `run`, all its settings, costs, metrics (means over its clips), and places.
+    """Returns one row per run: `run`, all its settings, costs, metrics (means over its clips), and places.
 
-    Inputs, such as `data.image`, are settings where runs differ in them. `run` is a number where all are.
-    `attrs` names the columns of settings and metrics. What was left out is warned of, and in `attrs["notes"]`.
+    Inputs, such as `data.image`, are settings if runs differ in them. `run` is an integer if all are. `attrs` names the
+    columns of settings and metrics. Runs that were left out are listed in a warning and in `attrs["notes"]`.
     """
-    return _told(run_table(find_runs(source)))
+    return _warn(run_table(find_runs(source)))
 
 
 def load_clips(source: str | Path) -> pd.DataFrame:
-    """One row a clip: `run`, `clip`, settings, costs, metrics, the reasons of `absent` ones, and places.
+    """Returns one row per clip: `run`, `clip`, settings, costs, metrics, the reasons of `absent` ones, and places.
 
-    `video_path` and `traces_path` begin at the root; None where a clip has none. Notes as in `load_runs`.
+    `video_path` and `traces_path` include the run's folder; None if a clip has none. Notes as in `load_runs`.
     """
-    return _told(clip_table(find_runs(source)))
+    return _warn(clip_table(find_runs(source)))
 
 
 def run_table(found: Found) -> pd.DataFrame:
-    """The frame of `load_runs`, without a warning."""
+    """Returns the frame of `load_runs`, without a warning."""
     rows = [
         (settings, {**facts(run), "notice": notice(run), "folder": run.folder}, mean_metrics(run.record))
         for run, settings in zip(found.runs, settings_of(found.runs), strict=True)
@@ -77,13 +77,13 @@ def run_table(found: Found) -> pd.DataFrame:
 
 
 def clip_table(found: Found) -> pd.DataFrame:
-    """The frame of `load_clips`, without a warning."""
+    """Returns the frame of `load_clips`, without a warning."""
     of_runs = zip(found.runs, settings_of(found.runs), strict=True)
     return _frame(found, [row for run, settings in of_runs for row in _clip_rows(run, settings)])
 
 
 def load_traces(clips: pd.DataFrame) -> pd.DataFrame:
-    """One row a frame of clips from `load_clips`: `run`, `clip`, `frame`, `time_s`, and all that was traced.
+    """Returns one row per frame of clips from `load_clips`: `run`, `clip`, `frame`, `time_s`, and all traces.
 
     Clips without traces are left out with a warning.
     """
@@ -108,36 +108,36 @@ def load_traces(clips: pd.DataFrame) -> pd.DataFrame:
 
 
 def varying(frame: pd.DataFrame) -> list[str]:
-    """The settings in which rows differ. One that only some options have differs where those rows do."""
+    """Returns the settings in which rows differ, ignoring rows without the setting."""
     return [name for name in frame.attrs[SETTINGS] if frame[name].dropna().astype(str).nunique() > 1]
 
 
 def notice(run: Run) -> str | None:
-    """What must be said of a run's frames; told by the weights' word where an older record does not say it."""
+    """Returns the notice to show with a run's frames; older records imply it by their checkpoint option."""
     checkpoint = run.record.get("checkpoint") or {}
     if "notice" in checkpoint:
         return checkpoint["notice"]
     from float_research.models import checkpoint as kinds
 
-    told = {word(kind.__name__): kind.notice for kind in (kinds.Demo, kinds.Random)}
-    return told.get(str(run.settings().get("checkpoint")))
+    notices = {word(kind.__name__): kind.notice for kind in (kinds.Demo, kinds.Random)}
+    return notices.get(str(run.settings().get("checkpoint")))
 
 
 def _frame(found: Found, rows: Sequence[Row]) -> pd.DataFrame:
-    """Identifiers, settings, facts and metrics, these and settings by name, with a column for whatever some row has."""
-    told, known, metrics = (list(dict.fromkeys(name for row in rows for name in row[part])) for part in range(3))
+    """Builds a frame with the union of columns: identifiers, settings by name, facts, metrics by name."""
+    named, known, metrics = (list(dict.fromkeys(name for row in rows for name in row[part])) for part in range(3))
     metrics = sorted(set(metrics) - set(known))
-    settings = sorted(set(told) - set(known) - set(metrics))
+    settings = sorted(set(named) - set(known) - set(metrics))
     table = pd.DataFrame([{**row[0], **row[2], **row[1]} for row in rows])
     table = table[[*(name for name in ("run", "clip") if name in known), *settings, *known, *metrics]]
     table = table.loc[:, ~table.columns.duplicated()].copy()
-    table["run"] = numbered(table["run"])
+    table["run"] = as_numbers(table["run"])
     notes = [*found.notes(), *_missing_videos(found.runs)]
     table.attrs = {SETTINGS: settings, METRICS: metrics, NOTES: notes}
     return table
 
 
-def _told(table: pd.DataFrame) -> pd.DataFrame:
+def _warn(table: pd.DataFrame) -> pd.DataFrame:
     if table.attrs[NOTES]:
         warnings.warn("; ".join(table.attrs[NOTES]), stacklevel=3)
     return table
@@ -172,7 +172,7 @@ def _clip_rows(run: Run, settings: Mapping[str, Any]) -> list[Row]:
 
 
 def _place(folder: str, name: object) -> str | None:
-    """The path of a file of a run; None where it has none, or the record leads elsewhere."""
+    """Returns the path of a run's file; None if it has none, or the record points outside the run."""
     if not isinstance(name, str):
         return None
     if "://" in folder:
@@ -184,7 +184,7 @@ def _place(folder: str, name: object) -> str | None:
 
 
 def _missing_videos(runs: Sequence[Run]) -> list[str]:
-    """Counts videos that are not where their records say; those at W&B are not looked for."""
+    """Returns a note with the number of missing videos, not counting those at W&B."""
     here = [run for run in runs if "://" not in run.folder]
     places = [_place(run.folder, clip.get("video")) for run in here for clip in run.record["clips"]]
     missing = sum(place is None or not Path(place).is_file() for place in places)

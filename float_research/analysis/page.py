@@ -1,4 +1,4 @@
-"""The comparison page of a sweep: one static folder that a browser opens from disk, its videos and traces beside it."""
+"""The comparison page of a sweep: a static folder with videos and traces that a browser opens from disk."""
 
 import html
 import json
@@ -26,12 +26,12 @@ from float_research.tracking.record import write_text
 PAGE, MARK = "index.html", '<meta name="generator" content="float-research">'
 VIDEOS, TRACES = "videos", "traces"
 OWN = re.compile(r"[0-9]{4,}(-.*\..*|\.js)$", re.DOTALL)
-"""Names of a page's files in these folders."""
+"""Names of a page's own files in these folders."""
 STYLE, SCRIPTS = "page.css", ("data.js", "table.js", "plot.js", "traces.js", "player.js", "grid.js", "main.js")
 COSTS = ("frames", "chunks", "measured_evaluations", "measured_rows", "declared_evaluations")
 HIGHER_IS_BETTER = re.compile(r"psnr|ssim|correlation|cosine|csim|lse_c|frames_per_s")
 LOWER_IS_BETTER = re.compile(r"error|jump|repetition|distance|_l2|fid|fvd|lse_d|flicker|_s$|evaluations|rows|memory")
-"""By their names. Of other metrics, such as an amplitude, neither end is the better one."""
+"""Name patterns. For other metrics, such as an amplitude, neither direction is better."""
 HEADLINES = (
     "sampling_error",
     "lip_correlation",
@@ -42,14 +42,14 @@ HEADLINES = (
     "repetition",
     "motion_amplitude",
 )
-"""Metrics that stand before others."""
+"""Metrics that are listed first."""
 SHOWN_COSTS = frozenset({"measured_evaluations", "sample_s", "wall_s"})
 FALLBACK_FPS = 25.0
 
 
 @dataclass(frozen=True, kw_only=True)
 class Page:
-    """What was written, and what it lacks."""
+    """The written page, its counts, and notes on what is missing."""
 
     path: Path
     num_runs: int
@@ -60,16 +60,16 @@ class Page:
 
 
 def write_page(source: str | Path, output: Path, title: str) -> Page:
-    """Writes the page of all runs that `source` holds into the folder `output`, over an earlier page if there is one.
+    """Writes the page of all runs in `source` to the folder `output`, replacing an earlier page.
 
-    Videos are linked where the file system allows it, copied elsewhere.
+    Videos are hard-linked where the file system allows it, else copied.
 
     Raises:
         UserError: there is no run, or `output` holds other files.
     """
     clips = clip_table(find_runs(source))
     _claim(output)
-    write_text(output / PAGE, MARK)  # first, so that a page that was cut off is known as ours
+    write_text(output / PAGE, MARK)  # first, to identify an interrupted page as ours
     videos = [_place_video(clip, index, output / VIDEOS) for index, clip in enumerate(_records(clips))]
     traced, extent, damaged = _write_traces(clips, output / TRACES)
     measured, notes = slopes(clips), [*clips.attrs[NOTES], *damaged, *_elsewhere(clips)]
@@ -98,8 +98,8 @@ def write_page(source: str | Path, output: Path, title: str) -> Page:
     )
 
 
-def embedded(content: Any) -> str:
-    """JSON that is safe inside an HTML element, whatever its texts hold."""
+def embed_json(content: Any) -> str:
+    """Serialises to JSON that is safe inside an HTML element."""
     text = json.dumps(content, ensure_ascii=False, separators=(",", ":"), allow_nan=False)
     for sign in "<>&\u2028\u2029":
         text = text.replace(sign, f"\\u{ord(sign):04x}")
@@ -107,13 +107,13 @@ def embedded(content: Any) -> str:
 
 
 def _fill(title: str, content: Mapping[str, Any]) -> str:
-    """The page from its parts. The data come last, so that nothing in them is taken for a placeholder."""
+    """Fills the page's template in one pass, so that placeholders within the data are not replaced."""
     parts = {
         "title": html.escape(title),
         "mark": MARK,
         "style": _asset(STYLE),
         "script": "\n".join(_asset(name) for name in SCRIPTS),
-        "data": embedded(content),
+        "data": embed_json(content),
     }
     return re.sub(r"\{\{(\w+)\}\}", lambda found: parts[found[1]], _asset("page.html"))
 
@@ -123,11 +123,11 @@ def _asset(name: str) -> str:
 
 
 def _claim(output: Path) -> None:
-    """Makes the folder, and clears it of an earlier page."""
+    """Creates the folder, and clears it of an earlier page."""
     if output.is_dir() and any(output.iterdir()):
         earlier = output / PAGE
         if not (earlier.is_file() and MARK in earlier.read_text(encoding="utf-8", errors="replace")[:2000]):
-            raise UserError(f"--output {output} holds other files; name a new folder")
+            raise UserError(f"--output {output} holds other files; choose a new folder")
         sweep_parts(output)
         for name in (VIDEOS, TRACES):
             for path in (output / name).glob("*") if not (output / name).is_symlink() else ():
@@ -137,7 +137,7 @@ def _claim(output: Path) -> None:
 
 
 def _here(path: object, folder: str) -> Path | None:
-    """A file of a run, if it is on this machine."""
+    """Returns the path of a run's file, if it is on this machine."""
     return Path(path) if isinstance(path, str) and "://" not in folder and Path(path).is_file() else None
 
 
@@ -157,8 +157,9 @@ def _place_video(clip: Mapping[str, Any], index: int, folder: Path) -> str | Non
 
 
 def _write_traces(clips: pd.DataFrame, folder: Path) -> tuple[list[bool], dict[str, list[float]], list[str]]:
-    """One script a clip, which the page loads when the clip comes into view; the extent of each trace in all; and what
-    could not be read.
+    """Writes one script per clip, which the page loads when the clip comes into view.
+
+    Returns which clips have traces, the range of each trace over all clips, and errors of unreadable files.
     """
     extent: dict[str, list[float]] = {}
     written, damaged = [], list[str]()
@@ -172,7 +173,7 @@ def _write_traces(clips: pd.DataFrame, folder: Path) -> tuple[list[bool], dict[s
             if known:
                 low, high = extent.setdefault(name, [known[0], known[0]])
                 extent[name] = [min(low, *known), max(high, *known)]
-        write_text(folder / f"{index:04d}.js", f"addTraces({index},{embedded(columns)});\n")
+        write_text(folder / f"{index:04d}.js", f"addTraces({index},{embed_json(columns)});\n")
     return written, extent, damaged
 
 
@@ -190,7 +191,7 @@ def _traces(path: Path | None, damaged: list[str]) -> dict[str, list[float | Non
 
 
 def _table(clips: pd.DataFrame) -> dict[str, Any]:
-    """Columns and rows of what differs between the clips, and the settings that are the same for all."""
+    """Returns columns and rows of what differs between the clips, and the settings that are the same for all."""
     settings, known = varying(clips), clips.attrs[METRICS]
     metrics = [*(name for name in HEADLINES if name in known), *(name for name in known if name not in HEADLINES)]
     costs = [
@@ -225,7 +226,7 @@ def _records(table: pd.DataFrame) -> list[dict[str, Any]]:
 
 
 def _plain(value: Any) -> Any:
-    """A value as JSON has it: missing ones are null, and infinity is the text ∞."""
+    """Converts a value for JSON: missing ones become null, and infinity the text ∞."""
     if isinstance(value, bool | str):
         return value
     if value is None or pd.isna(value):
@@ -243,13 +244,13 @@ def _fps(clips: pd.DataFrame) -> Iterator[float]:
 
 
 def _reasons(clips: pd.DataFrame) -> list[str]:
-    """All reasons of absent metrics, each once."""
-    return list(dict.fromkeys(reason for told in clips["absent"] for reason in map(str, json.loads(told).values())))
+    """Returns the distinct reasons of absent metrics."""
+    return list(dict.fromkeys(reason for absent in clips["absent"] for reason in map(str, json.loads(absent).values())))
 
 
 def _absent(clips: pd.DataFrame) -> list[dict[str, int]]:
     number = {reason: index for index, reason in enumerate(_reasons(clips))}
-    return [{name: number[str(reason)] for name, reason in json.loads(told).items()} for told in clips["absent"]]
+    return [{name: number[str(reason)] for name, reason in json.loads(absent).items()} for absent in clips["absent"]]
 
 
 def _elsewhere(clips: pd.DataFrame) -> list[str]:
@@ -258,6 +259,6 @@ def _elsewhere(clips: pd.DataFrame) -> list[str]:
 
 
 def _notices(clips: pd.DataFrame) -> list[dict[str, Any]]:
-    """What must be said of the frames, and of how many of the clips."""
+    """Returns the notices to show with the frames, and the number of clips of each."""
     counts = clips["notice"].dropna().value_counts(sort=False)
     return [{"text": str(text), "clips": int(count)} for text, count in counts.items()]

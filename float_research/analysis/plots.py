@@ -1,5 +1,6 @@
-"""Figures of sweeps, from the frames that `load` gives. All return matplotlib figures and draw nowhere else."""
+"""Plots of sweeps, from the data frames of `load`. All return matplotlib figures without showing them."""
 
+import math
 from collections.abc import Callable, Iterable, Sequence
 from typing import Any
 
@@ -7,6 +8,7 @@ import numpy as np
 import pandas as pd
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
+from matplotlib.ticker import LogLocator, NullFormatter
 
 from float_research.analysis.convergence import ERROR, EVALUATIONS, slopes
 from float_research.analysis.load import varying
@@ -17,13 +19,15 @@ COLOURS = (
     *("#1f4e79", "#8c4a10", "#145c45", "#6e2450"),
 )
 FAINT = "#9aa4ad"
+NAME_HEIGHT = 0.055
+"""Of a name beside a line, as a share of the height of the axes."""
 AUDIO_SCALE, EMOTION_SCALE = "guidance.audio.scale", "guidance.emotion.scale"
 STAGES = ("load", "read", "crop", "encode_image", "encode_audio", "emotion", "sample", "decode", "write", "metrics")
-"""In the order in which a run goes through them."""
+"""In the order in which a run executes them."""
 
 
 def attempt(plot: Callable[..., Figure], *arguments: Any, **settings: Any) -> Figure | None:
-    """The figure, or one printed sentence on why these runs give none."""
+    """Returns the figure, or prints why these runs have none."""
     try:
         return plot(*arguments, **settings)
     except UserError as error:
@@ -34,34 +38,43 @@ def attempt(plot: Callable[..., Figure], *arguments: Any, **settings: Any) -> Fi
 def pareto(
     runs: pd.DataFrame, *, error: str = ERROR, cost: str = EVALUATIONS, by: str = "solver", title: str | None = None
 ) -> Figure:
-    """Error against cost on logarithmic axes, a line for each value of `by`, with measured slopes and declared orders.
+    """Plots error against cost on logarithmic axes, one line per value of `by`, with its name at its end.
 
-    Grey steps: the least error for at most that cost. Where several runs share a cost the line goes through their mean.
+    Solvers show measured slopes and declared orders if the cost is counted in evaluations. Grey steps: the least error
+    for at most that cost. Lines go through the mean of runs with equal cost.
     """
     need(runs, error, cost, by)
     known = runs[(runs[error] > 0) & (runs[cost] > 0)]
     if known.empty:
         raise UserError(f"no run has a positive {error} and {cost}")
     figure, axes = _figure(6.4, 4.2)
-    told = slopes(runs, error, cost) if by == "solver" else None
+    measured = slopes(runs, error, cost) if by == "solver" and "evaluations" in cost else None
+    ends = []
     for colour, (value, group) in zip(_endless(), known.groupby(by, sort=False), strict=False):
         line = group.groupby(cost)[error].mean().sort_index()
         axes.plot(line.index, line, "-", color=colour, alpha=0.7)
-        axes.plot(group[cost], group[error], "o", color=colour, label=f"{value}{_slope_of(told, value)}")
+        axes.plot(group[cost], group[error], "o", color=colour, markersize=4)
+        ends.append((line.iloc[-1], f"{value}{_slope_of(measured, value)}", colour))
     best = known.sort_values([cost, error])
     best = best[best[error] == best[error].cummin()]
     axes.step(best[cost], best[error], where="post", color=FAINT, linestyle=":", label="best so far", zorder=0)
     axes.set(xscale="log", yscale="log", xlabel=cost, ylabel=error, title=title or f"{error} against {cost}")
+    for axis, values in (axes.xaxis, known[cost]), (axes.yaxis, known[error]):
+        if values.max() < 100 * values.min():  # whole powers of ten would be too few
+            axis.set_major_locator(LogLocator(subs=(1, 1.5, 2, 3, 5, 7)))
+            axis.set_major_formatter("{x:g}")
+            axis.set_minor_formatter(NullFormatter())
     ticks = sorted(known[cost].unique())
     if len(ticks) <= 12:
         axes.set_xticks(ticks, [f"{tick:g}" for tick in ticks], minor=False)
         axes.set_xticks([], minor=True)
-    axes.legend(title=by, frameon=False, fontsize="small")
+    _name_lines(axes, ends)
+    axes.legend(frameon=False, fontsize="small", loc="lower left")
     return figure
 
 
 def guidance_map(runs: pd.DataFrame, metric: str, *, rows: str = EMOTION_SCALE, columns: str = AUDIO_SCALE) -> Figure:
-    """A metric over two settings, such as both guidance scales, as colour and number; means where runs share both."""
+    """Plots a metric over two settings, such as both guidance scales, as a heat map of means over runs."""
     need(runs, metric, rows, columns)
     table = runs.pivot_table(index=rows, columns=columns, values=metric, aggfunc="mean").sort_index(ascending=False)
     if table.size < 2:
@@ -81,7 +94,7 @@ def guidance_map(runs: pd.DataFrame, metric: str, *, rows: str = EMOTION_SCALE, 
 
 
 def by_setting(runs: pd.DataFrame, metrics: Sequence[str], setting: str) -> Figure:
-    """Metrics by the values of one setting: a dot a run, a line through means. Metrics that no run has are left out."""
+    """Plots metrics by the values of one setting: a dot per run, a line through means. Unmeasured ones are left out."""
     need(runs, setting)
     shown = [name for name in metrics if name in runs and runs[name].notna().any()]
     if not shown:
@@ -93,17 +106,18 @@ def by_setting(runs: pd.DataFrame, metrics: Sequence[str], setting: str) -> Figu
         axes.plot(place, runs[name], "o", color=colour, alpha=0.5)
         means = runs.groupby(setting)[name].mean().reindex(levels)
         axes.plot(range(len(levels)), means, "-", color=colour)
-        axes.set_xticks(range(len(levels)), [_short(value) for value in levels], rotation=30 if len(levels) > 4 else 0)
+        slanted = {"rotation": 30, "ha": "right", "rotation_mode": "anchor"} if len(levels) > 4 else {}
+        axes.set_xticks(range(len(levels)), [_short(value) for value in levels], **slanted)
         axes.set(xlabel=setting, title=name)
         _plain(axes)
     return figure
 
 
 def timing(runs: pd.DataFrame) -> Figure:
-    """Seconds of each stage of each run, stacked; what the wall clock saw beyond them is grey."""
+    """Plots the seconds of each run's stages, stacked, with the rest of the wall time in grey."""
     stages = [stage for stage in STAGES if f"{stage}_s" in runs and runs[f"{stage}_s"].notna().any()]
     if not stages:
-        raise UserError("the runs have no seconds of stages, which older records lack; run them again")
+        raise UserError("the runs have no stage times, which older records lack; run them again")
     figure, axes = _figure(7.5, 1.4 + 0.28 * len(runs))
     start = np.zeros(len(runs))
     labels = names(runs)
@@ -123,7 +137,7 @@ def timing(runs: pd.DataFrame) -> Figure:
 
 
 def names(runs: pd.DataFrame) -> list[str]:
-    """A short label for each row: the run, and the settings in which rows differ."""
+    """Returns a short label for each row: the run, and the settings in which rows differ."""
     settings = varying(runs)
     return [
         f"{row['run']}: {' '.join(_short(row[name]) for name in settings)}" if settings else f"run {row['run']}"
@@ -132,7 +146,7 @@ def names(runs: pd.DataFrame) -> list[str]:
 
 
 def need(frame: pd.DataFrame, *columns: str) -> None:
-    """Raises a UserError for a column that no row has."""
+    """Raises a UserError for a column without values."""
     for name in columns:
         if name not in frame or frame[name].isna().all():
             raise UserError(f"no run has {name}; it was not set, or not measured")
@@ -149,15 +163,25 @@ def _plain(axes: Axes) -> None:
     axes.spines[["top", "right"]].set_visible(False)
 
 
-def _slope_of(told: pd.DataFrame | None, solver: object) -> str:
-    """`, slope 1.02 (order 1)` of a solver whose slope is known once."""
-    if told is None:
+def _name_lines(axes: Axes, ends: Iterable[tuple[float, str, str]]) -> None:
+    """Writes names right of the axes, at the heights where lines end, stacked where they would overlap."""
+    axes.get_ylim()  # settles the limits
+    height = -math.inf
+    for end, name, colour in sorted(ends):
+        _, fraction = (axes.transScale + axes.transLimits).transform((1, end))
+        height = max(fraction, height + NAME_HEIGHT)
+        axes.text(1.02, height, name, color=colour, fontsize="small", va="center", transform=axes.transAxes)
+
+
+def _slope_of(measured: pd.DataFrame | None, solver: object) -> str:
+    """Returns `, slope 1.02 (order 1)` for a solver with exactly one measured slope."""
+    if measured is None:
         return ""
-    rows = told[(told["solver"] == solver) & told["slope"].notna()]
+    rows = measured[(measured["solver"] == solver) & measured["slope"].notna()]
     if len(rows) != 1:
         return ""
     order = rows["order"].iloc[0]
-    return f", slope {rows['slope'].iloc[0]:.2f}" + ("" if pd.isna(order) else f" (order {order:.0f})")
+    return f", slope {rows['slope'].iloc[0]:.2f}" + (f" (order {order:.0f})" if order > 0 else "")
 
 
 def _short(value: object) -> str:

@@ -1,1 +1,1 @@
-"""What `float-research NAME` does: a module for each command, whose docstring is its help."""
+"""The commands of `float-research NAME`: one module each, whose docstring is its help."""

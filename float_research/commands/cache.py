@@ -1,4 +1,4 @@
-"""Shows or clears what runs keep on disk for later runs."""
+"""Shows or clears the disk cache that runs share."""
 
 import argparse
 from pathlib import Path
@@ -12,7 +12,7 @@ from float_research.program import command
 
 
 def show(folder: Path, limit_mb: float) -> None:
-    """How many entries of each kind, their size, and when one was last used."""
+    """Prints the number, size and last use of the entries of each kind."""
     rows = []
     entries = pd.DataFrame(
         [(path.parent.parent.name, size / 1e6, used) for path, size, used in cache.entry_files(folder)],
@@ -29,7 +29,9 @@ def show(folder: Path, limit_mb: float) -> None:
 def clear(folder: Path, limit_mb: float) -> None:
     """Deletes all entries, and nothing else."""
     if folder.exists() and not cache.is_marked(folder):
-        raise UserError(f"{folder} has no {cache.MARKER} of ours and is no cache; nothing was deleted")
+        raise UserError(
+            f"{folder} is not a cache of float-research (it has no {cache.MARKER} of ours); nothing was deleted"
+        )
     entries = cache.entry_files(folder)
     for path, _, _ in entries:
         path.unlink(missing_ok=True)

@@ -1,4 +1,4 @@
-"""Prints the figures of the demo model, or of one trained alike."""
+"""Evaluates the demo model, or one trained the same way."""
 
 import sys
 

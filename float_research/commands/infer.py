@@ -1,4 +1,4 @@
-"""Makes talking-portrait videos of portraits and speech, or sweeps of them."""
+"""Generates talking-portrait videos from portraits and speech, or runs sweeps."""
 
 from omegaconf import DictConfig
 

@@ -13,7 +13,7 @@ from float_research.toyface.portraits import save_portraits
 def main(cfg: DictConfig) -> None:
     with cli.errors():
         files = save_portraits(Path(cfg.output), num=cfg.num, size_px=cfg.size_px, seed=cfg.seed)
-        print(f"{len(files)} portraits: {printable(files[0], 1000)} and on")
+        print(f"{len(files)} portraits: {printable(files[0], 1000)}, …")
 
 
 if __name__ == "__main__":

@@ -1,4 +1,4 @@
-"""Makes a corpus of synthetic speech with its phones."""
+"""Generates a corpus of synthetic speech with phone labels."""
 
 from omegaconf import DictConfig
 

@@ -1,6 +1,6 @@
 """Measures finished runs again, without sampling.
 
-Settings are read from each run's record as data. Classes of your own are used only if you name their module by
+Settings are read from each run's record as data. Your own classes are only used if you name their module with
 trust=MODULE.
 """
 
@@ -17,13 +17,11 @@ from float_research.tracking.summary import report
 
 def main() -> None:
     parser = argparse.ArgumentParser(prog=command("measure"), description=__doc__, epilog=options.parts(["metrics"]))
-    parser.add_argument(
-        "folder", type=Path, help="of a run or a sweep; every record.json under it is brought up to date"
-    )
+    parser.add_argument("folder", type=Path, help="folder of a run or a sweep; every record.json under it is updated")
     parser.add_argument(
         "overrides",
         nargs="*",
-        help="metrics=[…] and their settings; those of conf/infer.yaml if not given; trust=MODULE for a class of yours",
+        help="metrics=[…] and their settings, by default those of conf/infer.yaml; trust=MODULE for your own classes",
     )
     arguments = parser.parse_args()
     from float_research.inference.measuring import told_absent
@@ -34,17 +32,15 @@ def main() -> None:
         run = path.parent
         try:
             content = recorded.build_remeasuring(run, chosen).run()
-        except Exception as error:  # one run costs no other
+        except Exception as error:  # the other runs are still measured
             if cli.WANTS_TRACEBACK:
                 raise
             num_failed += 1
-            told = f"{run}: {cli.sentence(error)[0]}"
-            say(console, told, style="bold yellow")
+            say(console, f"{run}: {cli.sentence(error)[0]}", style="bold yellow")
             continue
         say(console, f"{run}: measured")
         if compressed := sorted({name for clip in content["clips"] for name in clip["from_video"]}):
-            told = f"  of the encoded video, and not of the frames as they were made: {', '.join(compressed)}"
-            say(console, told)
+            say(console, f"  measured on the encoded video, not on the original frames: {', '.join(compressed)}")
         for line in told_absent(content):
             say(console, f"  {line}")
     report(arguments.folder, console)

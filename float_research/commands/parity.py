@@ -15,7 +15,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(prog=command("parity"), description=__doc__)
     parser.add_argument("folder", type=Path, help="NAME.json, NAME.safetensors and NAME.keys.json of each case")
     parser.add_argument(
-        "--tolerance", type=float, help="relative error allowed; 1e-4 if not given, 1e-3 for cases stored in float16"
+        "--tolerance", type=float, help="allowed relative error; default 1e-4, or 1e-3 for cases stored in float16"
     )
     arguments = parser.parse_args()
     from float_research.inference.parity import compare_folder

@@ -1,4 +1,4 @@
-"""Makes pictures of a video, for pages that play none."""
+"""Renders a contact sheet and an animation of a video, for pages that cannot play it."""
 
 import argparse
 from pathlib import Path
@@ -12,12 +12,12 @@ from float_research.video.preview import animation, contact_sheet, require_free
 def main() -> None:
     parser = argparse.ArgumentParser(prog=command("preview"), description=__doc__)
     parser.add_argument("video", type=Path)
-    parser.add_argument("--output", type=Path, help="folder of the pictures; the video's own if not given")
-    parser.add_argument("--rows", type=int, default=3, help="of the sheet")
-    parser.add_argument("--columns", type=int, default=6, help="of the sheet")
+    parser.add_argument("--output", type=Path, help="output folder; default: the video's folder")
+    parser.add_argument("--rows", type=int, default=3, help="rows of the contact sheet")
+    parser.add_argument("--columns", type=int, default=6, help="columns of the contact sheet")
     parser.add_argument("--every", type=int, default=2, help="the animation shows every n-th frame")
-    parser.add_argument("--quality", type=int, default=80, help="of the animation, 0 to 100")
-    parser.add_argument("--overwrite", action="store_true", help="replace pictures of that name, which else are kept")
+    parser.add_argument("--quality", type=int, default=80, help="quality of the animation, 0 to 100")
+    parser.add_argument("--overwrite", action="store_true", help="replace existing pictures")
     arguments = parser.parse_args()
     if min(arguments.rows, arguments.columns, arguments.every) < 1:
         parser.error("--rows, --columns and --every must be positive")

@@ -1,4 +1,4 @@
-"""Makes the comparison page of a sweep, to be opened in a browser."""
+"""Writes the comparison page of a sweep, to open in a browser."""
 
 import argparse
 from pathlib import Path
@@ -6,13 +6,13 @@ from pathlib import Path
 from float_research import cli
 from float_research.printing import Table, say, stdout
 from float_research.program import command
-from float_research.tracking.summary import shown
+from float_research.tracking.summary import format_value
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(prog=command("report"), description=__doc__)
-    parser.add_argument("sweep", help="folder of runs, or of offline W&B runs; wandb:ENTITY/PROJECT for its numbers")
-    parser.add_argument("--output", type=Path, help="folder of the page; SWEEP/report if not given")
+    parser.add_argument("sweep", help="folder of runs or of offline W&B runs; wandb:ENTITY/PROJECT for numbers only")
+    parser.add_argument("--output", type=Path, help="folder of the page; default: SWEEP/report")
     arguments = parser.parse_args()
     from float_research.analysis.load import WANDB
     from float_research.analysis.page import write_page
@@ -28,7 +28,7 @@ def main() -> None:
     measured = page.slopes.dropna(subset=["slope"])
     if not measured.empty:
         rows = [
-            [f"{value:.4g}" if isinstance(value, float) else shown(value) for value in row]
+            [f"{value:.4g}" if isinstance(value, float) else format_value(value) for value in row]
             for row in measured.itertuples(index=False)
         ]
         console.print(Table(list(measured.columns), rows, "measured convergence"))

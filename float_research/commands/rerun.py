@@ -1,4 +1,4 @@
-"""Makes a finished run again somewhere else, with other settings or not, and says what differs."""
+"""Repeats a finished run in another folder, optionally with other settings, and reports what differs."""
 
 import argparse
 import sys
@@ -15,12 +15,12 @@ PLACE, TRUST = "output_dir=", "trust="
 
 def main() -> None:
     parser = argparse.ArgumentParser(prog=command("rerun"), description=__doc__)
-    parser.add_argument("folder", type=Path, help="of the run")
+    parser.add_argument("folder", type=Path, help="folder of the run")
     parser.add_argument(
         "overrides",
         nargs="*",
-        help="settings that shall be others, such as nfe=20; output_dir=FOLDER for the new run, which is "
-        "outputs/infer/TIME if not given; trust=MODULE for a class of yours",
+        help="settings to change, such as nfe=20; output_dir=FOLDER of the new run, by default outputs/infer/TIME; "
+        "trust=MODULE for your own classes",
     )
     arguments = parser.parse_args()
     from float_research import compose, rerunning
@@ -36,12 +36,12 @@ def main() -> None:
     if not places and not again.config.dry_run:
         again.config.output_dir = str(fresh(Path(again.config.output_dir)))
     console = stdout()
-    for line in [*again.differs, *rerunning.other_code(again)] or ["settings, code and versions are those of the run"]:
+    for line in [*again.differs, *rerunning.other_code(again)] or ["settings, code and versions are the same"]:
         say(console, line)
     content = compose.build_job(again.config).run(console)
     if content is None or again.config.dry_run:
         return
-    for line in rerunning.compared(again.record, content):
+    for line in rerunning.compare(again.record, content):
         say(console, line)
     if content.get("failed"):
         sys.exit(cli.EXIT_INCOMPLETE)

@@ -1,4 +1,4 @@
-"""Sums up a sweep, one row for each run, from the records on disk."""
+"""Summarises a sweep from the records on disk, one row per run."""
 
 import argparse
 from pathlib import Path
@@ -11,9 +11,9 @@ from float_research.tracking.summary import report
 
 def main() -> None:
     parser = argparse.ArgumentParser(
-        prog=command("summary"), description=__doc__, epilog="Writes summary.csv and summary.parquet beside them."
+        prog=command("summary"), description=__doc__, epilog="Writes summary.csv and summary.parquet to the folder."
     )
-    parser.add_argument("folder", type=Path, help="of a sweep or a run; every record.json under it counts")
+    parser.add_argument("folder", type=Path, help="folder of a sweep or a run; every record.json under it is included")
     report(parser.parse_args().folder, stdout())
 
 

@@ -1,6 +1,6 @@
-"""Tells trackers, such as W&B, of finished runs.
+"""Logs finished runs to trackers such as W&B.
 
-What was told before is updated, and not told twice.
+Runs that were logged before are updated, not duplicated.
 """
 
 import argparse
@@ -23,39 +23,39 @@ from float_research.tracking.tracker import TrackedRun, Tracker
 
 def main() -> None:
     parser = argparse.ArgumentParser(prog=command("track"), description=__doc__, epilog=options.parts(["logger"]))
-    parser.add_argument("folder", type=Path, help="of a run or a sweep; every finished run under it is told of")
+    parser.add_argument("folder", type=Path, help="folder of a run or a sweep; every finished run under it is logged")
     parser.add_argument(
         "overrides", nargs="+", help="logger=wandb, or logger=[…], and settings such as logger.wandb.project=NAME"
     )
     arguments = parser.parse_args()
-    trackers = chosen(arguments.overrides)
+    trackers = choose(arguments.overrides)
     found = find(arguments.folder)
     refuse_empty(found, arguments.folder)
     console, failures = stdout(), 0
     for note in found.notes():
         say(console, note, style="bold yellow")
     for run in found.runs:
-        failures += told(trackers, methodcaller("run", tracked(run)), run.folder, console)
+        failures += log(trackers, methodcaller("run", to_tracked(run)), run.folder, console)
     if (arguments.folder / SWEEP).is_file():
         summed = methodcaller("sweep", arguments.folder, summarise(found))
-        failures += told(trackers, summed, str(arguments.folder), console)
+        failures += log(trackers, summed, str(arguments.folder), console)
     if failures:
         sys.exit(1)
 
 
-def chosen(overrides: Sequence[str]) -> list[Tracker]:
-    """The trackers of the command line."""
+def choose(overrides: Sequence[str]) -> list[Tracker]:
+    """Builds the trackers of the command line."""
     for override in overrides:
         if override.lstrip("+~").split("=")[0].split(".")[0] != "logger":
-            raise UserError(f"{override} cannot be changed in a finished run; give logger=… and its settings alone")
+            raise UserError(f"{override} cannot be changed in a finished run; give only logger=… and its settings")
     trackers = compose.build_trackers(compose.compose_config([*overrides, "output_dir=."]))
     if not trackers:
-        raise UserError("logger=none tells nobody; choose another, such as logger=wandb")
+        raise UserError("logger=none logs nothing; choose another, such as logger=wandb")
     return trackers
 
 
-def tracked(run: Run) -> TrackedRun:
-    """A run on disk as it was told of, or would have been, when it ended."""
+def to_tracked(run: Run) -> TrackedRun:
+    """Converts a run on disk to what trackers get when a run ends."""
     from float_research.inference.sheets import sheet
 
     folder = Path(run.folder)
@@ -70,19 +70,19 @@ def tracked(run: Run) -> TrackedRun:
     )
 
 
-def told(trackers: Sequence[Tracker], tell: Callable[[Tracker], str | None], what: str, console: Console) -> int:
-    """Tells all trackers, prints what they say, and returns how many could not."""
+def log(trackers: Sequence[Tracker], report: Callable[[Tracker], str | None], what: str, console: Console) -> int:
+    """Calls `report` for all trackers, prints what they return, and returns how many failed."""
     failures = 0
     for tracker in trackers:
         try:
-            said = tell(tracker) or f"{what}: told"
-        except Exception as error:  # one run costs no other
+            line = report(tracker) or f"{what}: logged"
+        except Exception as error:  # the other runs are still logged
             if cli.WANTS_TRACEBACK:
                 raise
             failures += 1
-            cli.complain(f"{what}: not told ({cli.sentence(error)[0]})")
+            cli.complain(f"{what}: not logged ({cli.sentence(error)[0]})")
             continue
-        say(console, said)
+        say(console, line)
     return failures
 
 

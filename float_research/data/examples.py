@@ -5,7 +5,8 @@ from pathlib import Path
 
 from float_research.errors import UserError
 
-ASSETS = Path(__file__).parents[1] / "assets"
+PACKAGE = Path(__file__).parents[1]
+ASSETS = PACKAGE / "assets"
 
 
 def asset(name: str) -> str:
@@ -14,11 +15,15 @@ def asset(name: str) -> str:
 
 
 def example(name: str) -> str:
-    """Path of an example: `portrait` (of the toy world), `photo` (NASA's Eileen Collins, inside scikit-image) or
-    `speech` (arctic_a0007, 4 s).
+    """Path of an example: `portrait` (of the toy world), `photo` (NASA's Eileen Collins, inside scikit-image),
+    `speech` (arctic_a0007, 4 s) or `long_speech` (librivox_0870, 7 s).
     """
     skimage = find_spec("skimage")
-    examples = {"speech": ASSETS / "arctic_a0007.wav", "portrait": ASSETS / "demo" / "portrait.png"}
+    examples = {
+        "portrait": ASSETS / "demo" / "portrait.png",
+        "speech": ASSETS / "arctic_a0007.wav",
+        "long_speech": PACKAGE / "toyface" / "recordings" / "librivox_0870.flac",
+    }
     if skimage is not None and skimage.origin:
         examples["photo"] = Path(skimage.origin).parent / "data" / "astronaut.png"
     if name not in examples:

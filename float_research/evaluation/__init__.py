@@ -1,1 +1,1 @@
-"""Figures of the demo model, on people and sentences that no training saw."""
+"""Evaluation of the demo model on held-out people and sentences."""

@@ -1,4 +1,4 @@
-"""Whether sampling converges as its solver promises: only then has a vector field been learned."""
+"""Measured convergence orders of solvers: they only match the declared ones if the learned vector field is smooth."""
 
 import math
 from collections.abc import Callable, Iterator, Sequence
@@ -11,7 +11,7 @@ from float_research.types import Image, Waveform
 
 REFERENCE = ("solver=dopri5", "solver.rtol=1e-9", "solver.atol=1e-9")
 ORDERS = {"euler": (1, (64, 128, 256)), "midpoint": (2, (256, 512, 1024)), "rk4": (4, (512, 1024, 2048))}
-"""Order, and the evaluations at which it is measured: an order is a limit, and few of them show the field's bends."""
+"""Order, and the evaluations at which it is measured: an order is a limit, which coarse steps do not show."""
 FLOAT64 = "trainer.precision=64-true"
 SHARE_OF_ORDER = 0.8
 
@@ -19,7 +19,7 @@ SHARE_OF_ORDER = 0.8
 def solvers(
     load: Callable[[Sequence[str]], Pipeline], portrait: Image, waveform: Waveform, rate_hz: int
 ) -> Iterator[Figure]:
-    """Relative error of the motion of one clip against a converged solution with the same noise, in 64 bits."""
+    """Yields relative errors of one clip's motion against a converged solution with the same noise, in 64 bits."""
 
     def motion(*overrides: str) -> Tensor:
         result = load([FLOAT64, *overrides])(portrait, waveform, sampling_rate_hz=rate_hz, id="clip")

@@ -1,4 +1,4 @@
-"""All figures of a demo model in one go."""
+"""The complete evaluation of a demo model."""
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -25,7 +25,7 @@ SUBJECTS = ("portraits", "speaking", "solvers")
 
 @dataclass(frozen=True, kw_only=True)
 class Evaluation:
-    """Figures of a model on held-out people, sentences and real recordings. `load` loads it with further overrides."""
+    """Evaluates a model on held-out people, sentences and real recordings. `load` loads it with further overrides."""
 
     load: Callable[[Sequence[str]], Pipeline]
     subjects: Sequence[str]

@@ -1,4 +1,4 @@
-"""What an evaluation says: figures with the values they should reach."""
+"""The figures of an evaluation, and the goals they should reach."""
 
 import math
 import operator
@@ -16,7 +16,7 @@ MEETS = {"≥": operator.ge, "≤": operator.le}
 
 @dataclass(frozen=True, kw_only=True)
 class Figure:
-    """A number, or why there is none. `goal` is what the demo model should reach, if anything was set."""
+    """A number, or the reason why it is absent. `goal`: what the demo model should reach, if set."""
 
     name: str
     value: float | None
@@ -26,7 +26,7 @@ class Figure:
 
     @property
     def reached(self) -> bool | None:
-        """Whether the goal is reached; None without a goal or a value."""
+        """Whether the goal is reached, or None without a goal or a value."""
         if self.goal is None or self.value is None:
             return None
         return math.isfinite(self.value) and bool(MEETS[self.goal[0]](self.value, self.goal[1]))
@@ -36,7 +36,7 @@ class Figure:
 
 
 def table(title: str, figures: Sequence[Figure]) -> Table:
-    """Name, value, goal, and whether it is reached."""
+    """Returns a table of name, value, goal, and whether it is reached."""
     rows: list[list[str | Text]] = []
     marks: dict[bool | None, str | Text] = {True: "✓", False: Text("✗", style="red"), None: ""}
     for figure in figures:

@@ -1,4 +1,4 @@
-"""How well the motion auto-encoder carries a person into a motion, and how well motion is read from frames."""
+"""Quality of the motion auto-encoder's reconstructions, and accuracy of the motion reader."""
 
 from collections import defaultdict
 from collections.abc import Iterator
@@ -25,7 +25,7 @@ CPU = torch.device("cpu")
 
 
 def reconstruction(model: MotionAutoencoder, num_pairs: int) -> Iterator[Figure]:
-    """Held-out people in the motion of a driving frame: of themselves and, half of them, of somebody else as well."""
+    """Evaluates held-out people driven by a frame of themselves and, for half of them, of another person too."""
     portraits = ToyPortraits(
         size_px=model.image_size,
         batch_size=BATCH_SIZE,
@@ -60,14 +60,14 @@ def reconstruction(model: MotionAutoencoder, num_pairs: int) -> Iterator[Figure]
 
 
 def ssim(a: Float[Tensor, "b 3 h w"], b: Float[Tensor, "b 3 h w"]) -> Float[Tensor, " b"]:
-    """Structural similarity of each pair of images in [-1, 1], as intensities in [0, 1]."""
+    """Returns the structural similarity of each pair of images in [-1, 1], computed in [0, 1]."""
     value = structural_similarity_index_measure((a + 1) / 2, (b + 1) / 2, data_range=1.0, reduction="none")
     assert isinstance(value, Tensor)
     return value
 
 
 def reading(reader: MotionReader, num_renders: int) -> Iterator[Figure]:
-    """R² of the motion reader on renders of held-out people: what all the figures on videos rest on."""
+    """Yields R² of the motion reader on renders of held-out people. All figures on videos depend on this reader."""
     read, true = [], []
     for number in range(-(-num_renders // BATCH_SIZE)):
         generator = BatchKey(HELD_OUT, number).generator(SEED, 1)

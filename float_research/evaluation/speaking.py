@@ -1,6 +1,6 @@
-"""Whether lips follow speech, whether guidance and emotion act, and what differs between seeds.
+"""Lip sync, effects of guidance and emotion, and differences between seeds.
 
-All of it is read from generated frames, by the motion reader.
+All are read from generated frames by the motion reader.
 """
 
 import itertools
@@ -26,17 +26,17 @@ from float_research.types import Image
 
 JAW, YAW, LIDS = (MOTION.index(name) for name in ("jaw", "yaw", "lids"))
 EXPRESSION = [MOTION.index(name) for name in ("pitch", "width", "smile", "raise", "furrow", "lids")]
-"""The numbers that emotions change."""
+"""The motion parameters that emotions change."""
 MAX_LAG = 5
 NUM_SYNTHETIC = 24
 FRAMES_A_BATCH = 64
 NUM_TAKES = 16
-"""True performances of each emotion, to average over."""
-NO_SPEECH = f"needs corpus=FOLDER, which {command('make_speech')} makes"
+"""Simulated performances of each emotion, to average over."""
+NO_SPEECH = f"needs corpus=FOLDER, created by {command('make_speech')}"
 
 
 def correlation(a: Float[Tensor, " t"], b: Float[Tensor, " u"], lag: int = 0) -> float:
-    """Pearson correlation of the frames that both have, `a` coming `lag` frames late; 0 where one stands still."""
+    """Returns the Pearson correlation of the common frames, with `a` late by `lag` frames; 0 if one is constant."""
     a, b = a[max(lag, 0) :], b[max(-lag, 0) :]
     length = min(len(a), len(b))
     value = torch.corrcoef(torch.stack([a[:length], b[:length]]).cpu().double())[0, 1]
@@ -48,12 +48,12 @@ def mean_correlation(pairs: Sequence[tuple[Tensor, Tensor]]) -> float:
 
 
 def least_gain(values: Sequence[float]) -> float:
-    """The smallest step from one value to the next: positive where all of them rise."""
+    """Returns the smallest step from one value to the next: positive if the values increase."""
     return min(b - a for a, b in itertools.pairwise(values))
 
 
 def best_lag(pairs: Sequence[tuple[Tensor, Tensor]]) -> int:
-    """The lag, in frames, of the highest mean correlation."""
+    """Returns the lag, in frames, of the highest mean correlation."""
 
     def mean(lag: int) -> float:
         return statistics.mean(correlation(a, b, lag) for a, b in pairs)
@@ -62,22 +62,22 @@ def best_lag(pairs: Sequence[tuple[Tensor, Tensor]]) -> int:
 
 
 def expected_jaw(speech: Utterance, num_frames: int, fps: float) -> Float[Tensor, " t"]:
-    """How far the phones and the loudness of a recording ask the jaw to open."""
+    """Returns the jaw opening that the phones and the loudness of a recording imply."""
     mouth = lips(speech.phones, loudness(torch.from_numpy(speech.waveform), num_frames), fps=fps)
     return mouth[:, 0] * (1 - mouth[:, 3].clamp_max(1))
 
 
 def seam_ratio(motion: Float[Tensor, "t d"], window_frames: int) -> float:
-    """Mean jump of the motion into each new window, over the median step between frames."""
+    """Returns the mean step of the motion into each new window over the median step between frames."""
     steps = motion.diff(dim=0).norm(dim=1)
     return float(steps[window_frames - 1 :: window_frames].mean() / steps.median())
 
 
 @dataclass(frozen=True, kw_only=True)
 class Speaking:
-    """Lets a neutral portrait speak with the settings of `load`, and reads its frames.
+    """Animates a neutral portrait with the pipeline from `load`, and reads motion from its frames.
 
-    `load` gets further overrides.
+    `load` takes further overrides.
     """
 
     load: Callable[[Sequence[str]], Pipeline]
@@ -102,7 +102,7 @@ class Speaking:
         )
 
     def read(self, speech: Utterance, *overrides: str, emotion: str | None = None) -> Float[Tensor, "t m"]:
-        """Motion numbers of each generated frame."""
+        """Returns the motion parameters of each generated frame."""
         frames = np.stack(list(self.speak(speech, *overrides, emotion=emotion).frames()))
         with torch.inference_mode():
             batches = torch.from_numpy(frames).permute(0, 3, 1, 2).split(FRAMES_A_BATCH)
@@ -110,7 +110,7 @@ class Speaking:
             return torch.cat([self.reader(batch / 127.5 - 1, neutral) for batch in batches])
 
     def lip_sync(self) -> Iterator[Figure]:
-        """Jaws against what the phones ask for, of the same sentence and of another."""
+        """Correlates the jaw with the expected opening of the same sentence and of another."""
         jaws = [self.read(speech)[:, JAW] for speech in self.recordings]
         wanted = [self._wanted(speech, len(jaw)) for speech, jaw in zip(self.recordings, jaws, strict=True)]
         own, others = list(zip(jaws, wanted, strict=True)), list(zip(jaws, wanted[1:] + wanted[:1], strict=True))
@@ -120,7 +120,7 @@ class Speaking:
         yield from self._synthetic_lip_sync()
 
     def guidance(self) -> Iterator[Figure]:
-        """Audio guidance widens the lips' movement; without audio they follow nothing."""
+        """Measures lip amplitude over the audio guidance scale, and correlation without audio."""
         amplitudes = []
         for scale in (1, 2, 3):
             jaws = [self.read(speech, f"guidance.audio.scale={scale}")[:, JAW] for speech in self.recordings]
@@ -132,7 +132,7 @@ class Speaking:
         yield Figure(name="jaw without audio, correlation", value=mean_correlation(pairs), goal=("≤", 0.2))
 
     def emotion(self) -> Iterator[Figure]:
-        """The mean expression under each label against the mean of true performances, and how the scale drives it."""
+        """Compares the mean expression of each label with true performances, and measures it over guidance scales."""
         true = {label: self._true_expression(label) for label in MOODS}
         strengths = []
         for scale in (1, 2, 3):
@@ -157,7 +157,7 @@ class Speaking:
         yield Figure(name="least gain in expression", value=least_gain(strengths), goal=("≥", 0))
 
     def emotion_heard(self) -> Iterator[Figure]:
-        """Accuracy of the emotion encoder on held-out prosody."""
+        """Measures the accuracy of the emotion encoder on held-out prosody."""
         name, goal = "emotion heard in synthetic speech, accuracy", ("≥", 0.8)
         if not self.synthetic:
             yield Figure(name=name, value=None, goal=goal, absent=NO_SPEECH)
@@ -171,7 +171,7 @@ class Speaking:
         yield Figure(name=name, value=statistics.mean(right), goal=goal)
 
     def seeds(self) -> Iterator[Figure]:
-        """Two seeds: the same lips, other head motion and blinks. And no jump where windows meet."""
+        """Compares two seeds, which should share lips but not head motion and blinks, and measures window seams."""
         first, second = ([self.read(s, f"seed={seed}") for s in self.recordings] for seed in (15, 16))
         goals: list[tuple[str, int, Goal]] = [
             ("jaw", JAW, ("≥", 0.8)),
@@ -203,7 +203,7 @@ class Speaking:
         return expected_jaw(speech, num_frames, self._pipeline().loader.fps)
 
     def _true_expression(self, label: str) -> Float[Tensor, " k"]:
-        """Mean of many performances of the recordings under one label."""
+        """Averages many simulated performances of the recordings under one label."""
         takes = []
         for seed in range(NUM_TAKES):
             speech = self.recordings[seed % len(self.recordings)]

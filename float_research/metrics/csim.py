@@ -1,4 +1,4 @@
-"""CSIM: likeness to the portrait in the eyes of ArcFace."""
+"""CSIM: cosine similarity of ArcFace embeddings of frames and portrait."""
 
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
@@ -19,7 +19,7 @@ from float_research.types import Image
 
 SIZE_PX = 112
 PLACES = np.array([(38.2946, 51.6963), (73.5318, 51.5014), (56.0252, 71.7366), (41.5493, 92.3655), (70.7299, 92.2041)])
-"""Where ArcFace wants eyes, tip of the nose and corners of the mouth (InsightFace's template)."""
+"""ArcFace's alignment template: eyes, tip of the nose, corners of the mouth (InsightFace)."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -57,10 +57,10 @@ class Csim(FrameMetric):
         return Findings(metrics={"csim": float(np.nanmean(cosine))}, traces={"csim": cosine})
 
     def _embeddings(self, frames: Frames) -> Float[Tensor, "n k"]:
-        """One row a frame, NaN without a face."""
+        """Returns one row per frame, NaN without a face."""
         points = landmarks(frames)
         seen = np.isfinite(points).all((1, 2))
-        faces = [aligned(image, face) for image, face in zip(frames.images[seen], points[seen], strict=True)]
+        faces = [align(image, face) for image, face in zip(frames.images[seen], points[seen], strict=True)]
         if not faces:
             return torch.full((len(points), 1), torch.nan)
         pixels = torch.from_numpy(np.stack(faces)).permute(0, 3, 1, 2) / 127.5 - 1
@@ -71,12 +71,12 @@ class Csim(FrameMetric):
 
 
 def five_points(points: Landmarks) -> Float[np.ndarray, "n 5 2"]:
-    """Centres of the eyes, tip of the nose, corners of the mouth."""
+    """Returns the centres of the eyes, the tip of the nose and the corners of the mouth."""
     eyes = [points[:, LEFT_EYE].mean(1), points[:, RIGHT_EYE].mean(1)]
     return np.stack([*eyes, points[:, 30], points[:, 48], points[:, 54]], axis=1)
 
 
-def aligned(image: Image, points: Float[np.ndarray, "68 2"]) -> Image:
-    """The face turned, scaled and moved to where ArcFace wants it."""
+def align(image: Image, points: Float[np.ndarray, "68 2"]) -> Image:
+    """Rotates, scales and shifts a face to ArcFace's template."""
     to_template, _ = cv2.estimateAffinePartial2D(five_points(points[None])[0], PLACES, method=cv2.LMEDS)
     return cv2.warpAffine(image, to_template, (SIZE_PX, SIZE_PX))

@@ -1,6 +1,6 @@
-"""Fréchet distances: how alike the videos of a run and those of a folder are as sets, in the eyes of a network.
+"""Fréchet distances between the feature distributions of a run's videos and of a folder of real videos.
 
-The networks are files of the user's, TorchScript (torch.jit.save): none comes with any package.
+The networks are the user's TorchScript files (torch.jit.save), since no package ships them.
 """
 
 import itertools
@@ -35,9 +35,9 @@ Read = Callable[[Path], Iterator[Image]]
 class FrechetDistance(RunMetric):
     """`‖μ - μ'‖² + tr(Σ + Σ' - 2 (Σ Σ')^½)` of a network's features of the run's videos and of those in `real`.
 
-    The network of the file `network` is called with RGB from `low` to `high`, of `size_px` or, if null, as it is, and
-    with `arguments`; its output's columns from `columns[0]` to `columns[1]`, or all, are the features. The folder's are
-    summed up once, and kept in the cache.
+    The network is called with RGB in [`low`, `high`], resized to `size_px` unless null, and with `arguments`. Columns
+    `columns[0]` to `columns[1]` of its output, or all, are the features. The statistics of `real` are computed once and
+    cached.
     """
 
     real: str | None
@@ -51,33 +51,33 @@ class FrechetDistance(RunMetric):
 
     needs = frozenset({Need.FRAMES})
     key: ClassVar[str]
-    """How the settings call it."""
+    """Its name in the settings and in the cache."""
 
     def files(self) -> Iterable[tuple[str, str | None]]:
         return [(f"metrics.{self.key}.network", self.network)]
 
     def lacks(self) -> str | None:
         if self.real is None:
-            return f"needs real videos; name their folder with metrics.{self.key}.real=FOLDER"
+            return f"needs real videos; give their folder with metrics.{self.key}.real=FOLDER"
         return super().lacks()
 
     @abstractmethod
     def samples(self, frames: Iterator[Image]) -> Iterator[list[Image]]:
-        """What the network sees at once."""
+        """Yields the frames of each sample."""
 
     @abstractmethod
-    def arranged(self, pixels: Float[Tensor, "n t 3 h w"]) -> Tensor:
-        """Samples as the network wants them."""
+    def arrange(self, pixels: Float[Tensor, "n t 3 h w"]) -> Tensor:
+        """Reshapes a batch of samples to the network's input."""
 
     def compare(self, videos: Sequence[Path], read: Read) -> Findings:
         true, _ = self.cache.get(self.key, self._depends(), lambda: self._real(read))
-        distance = fed(self._features(videos, read), real=False, state=true.tensors)
+        distance = accumulate(self._features(videos, read), real=False, state=true.tensors)
         if min(distance.real_features_num_samples, distance.fake_features_num_samples) < 2:
-            raise UserError("needs two samples or more, of the run and of the real videos")
+            raise UserError("needs at least two samples of the run and of the real videos")
         return Findings(metrics={self.names[0]: max(0.0, float(distance.compute()))})
 
     def _real(self, read: Read) -> Entry:
-        return Entry(tensors=fed(self._features(self._videos(), read), real=True, state={}).state_dict())
+        return Entry(tensors=accumulate(self._features(self._videos(), read), real=True, state={}).state_dict())
 
     def _videos(self) -> list[Path]:
         folder = Path(self.real or "")
@@ -101,29 +101,29 @@ class FrechetDistance(RunMetric):
         network = self._network
         samples = (sample for video in videos for sample in self.samples(read(video)))
         while batch := list(itertools.islice(samples, BATCH)):
-            pixels = torch.from_numpy(np.stack([np.stack([self._sized(image) for image in s]) for s in batch]))
+            pixels = torch.from_numpy(np.stack([np.stack([self._resize(image) for image in s]) for s in batch]))
             scaled = pixels.permute(0, 1, 4, 2, 3).float() * ((self.high - self.low) / 255) + self.low
-            made = network(self.arranged(scaled).to(device()), **self.arguments)
-            yield made.flatten(1)[:, slice(*self.columns) if self.columns else slice(None)].cpu()
+            features = network(self.arrange(scaled).to(device()), **self.arguments)
+            yield features.flatten(1)[:, slice(*self.columns) if self.columns else slice(None)].cpu()
 
-    def _sized(self, image: Image) -> Image:
+    def _resize(self, image: Image) -> Image:
         if self.size_px is None or image.shape[:2] == (self.size_px, self.size_px):
             return image
         method = cv2.INTER_AREA if image.shape[0] > self.size_px else cv2.INTER_LINEAR
         return cv2.resize(image, (self.size_px, self.size_px), interpolation=method)
 
 
-def fed(
+def accumulate(
     features: Iterator[Float[Tensor, "n k"]], *, real: bool, state: Mapping[str, Tensor]
 ) -> FrechetInceptionDistance:
-    """Torchmetrics' distance after features that are computed already, and what it held before. It keeps sums alone.
+    """Updates torchmetrics' distance, restored from `state`, with computed features. It only keeps sums.
 
     Raises:
         UserError: there are no features.
     """
     first = next(features, None)
     if first is None:
-        raise UserError("needs two samples or more, and there is none")
+        raise UserError("needs at least two samples, and there are none")
     identity = nn.Identity()
     identity.register_buffer("num_features", torch.tensor(first.shape[1]), persistent=False)
     distance = FrechetInceptionDistance(feature=identity)
@@ -136,41 +136,41 @@ def fed(
 
 
 class FrameDistance(FrechetDistance):
-    """Each frame is a sample: the network sees `(n, 3, h, w)`."""
+    """A Fréchet distance with single frames as samples: the network's input is `(n, 3, h, w)`."""
 
     def samples(self, frames: Iterator[Image]) -> Iterator[list[Image]]:
         return ([frame] for frame in frames)
 
-    def arranged(self, pixels: Float[Tensor, "n t 3 h w"]) -> Tensor:
+    def arrange(self, pixels: Float[Tensor, "n t 3 h w"]) -> Tensor:
         return pixels[:, 0]
 
 
 @dataclass(frozen=True, kw_only=True)
 class Fid(FrameDistance):
-    """Inception's features (arXiv 1706.08500), such as NVIDIA's inception-2015-12-05.pt gives them."""
+    """FID on Inception's features (arXiv 1706.08500), for example from NVIDIA's inception-2015-12-05.pt."""
 
     names, key = ("fid",), "fid"
 
 
 @dataclass(frozen=True, kw_only=True)
 class EFid(FrameDistance):
-    """Expression coefficients of a 3D face model, as EMO (arXiv 2402.17485) and FLOAT compare them."""
+    """E-FID on the expression coefficients of a 3D face model, as in EMO (arXiv 2402.17485) and FLOAT."""
 
     names, key = ("e_fid",), "e_fid"
 
 
 @dataclass(frozen=True, kw_only=True)
 class PFid(FrameDistance):
-    """Head pose coefficients of a 3D face model, as FLOAT compares them."""
+    """P-FID on the head pose coefficients of a 3D face model, as in FLOAT."""
 
     names, key = ("p_fid",), "p_fid"
 
 
 @dataclass(frozen=True, kw_only=True)
 class Fvd(FrechetDistance):
-    """Stretches of `clip_frames` frames are samples (arXiv 1812.01717): the network, I3D, sees `(n, 3, t, h, w)`.
+    """FVD on clips of `clip_frames` frames (arXiv 1812.01717): the input of the network, I3D, is `(n, 3, t, h, w)`.
 
-    What is left over at the end of a video is no sample.
+    Remaining frames at the end of a video are dropped.
     """
 
     clip_frames: int
@@ -179,11 +179,11 @@ class Fvd(FrechetDistance):
 
     def __post_init__(self) -> None:
         if self.clip_frames < 1:
-            raise UserError(f"metrics.fvd.clip_frames={self.clip_frames} must be a positive number, such as 16")
+            raise UserError(f"metrics.fvd.clip_frames={self.clip_frames} must be positive, such as 16")
 
     def samples(self, frames: Iterator[Image]) -> Iterator[list[Image]]:
         while len(sample := list(itertools.islice(frames, self.clip_frames))) == self.clip_frames:
             yield sample
 
-    def arranged(self, pixels: Float[Tensor, "n t 3 h w"]) -> Tensor:
+    def arrange(self, pixels: Float[Tensor, "n t 3 h w"]) -> Tensor:
         return pixels.transpose(1, 2)

@@ -1,4 +1,4 @@
-"""How far apart the motions of several runs lie, such as those of several seeds."""
+"""Diversity of the motions of several runs, such as several seeds."""
 
 import itertools
 from collections.abc import Sequence
@@ -11,16 +11,16 @@ from float_research.errors import UserError
 
 
 def diversity(motions: Sequence[Float[Tensor, "t d"]]) -> float:
-    """Mean pairwise distance `‖r_i - r_j‖` over the mean norm about their mean frame: 0 for equal motions, about √2
-    for unrelated ones.
+    """Returns the mean pairwise distance `‖r_i - r_j‖` over the mean norm about their mean frame: 0 for equal motions,
+    about √2 for unrelated ones.
 
     Raises:
-        UserError: fewer than two motions, or of different shapes.
+        UserError: there are fewer than two motions, or their shapes differ.
     """
     shapes = {tuple(motion.shape) for motion in motions}
     if len(motions) < 2 or len(shapes) > 1:
-        said = f"of shapes {', '.join(map(str, sorted(shapes)))}" if shapes else ""
-        raise UserError(f"diversity compares two or more motions of one shape, not {len(motions)} {said}".strip())
+        found = f"of shapes {', '.join(map(str, sorted(shapes)))}" if shapes else ""
+        raise UserError(f"diversity needs at least two motions of one shape, not {len(motions)} {found}".strip())
     exact = [motion.cpu().double() for motion in motions]
     apart = torch.stack([(a - b).norm() for a, b in itertools.combinations(exact, 2)]).mean()
     size = torch.stack([(motion - motion.mean(0)).norm() for motion in exact]).mean()

@@ -1,4 +1,4 @@
-"""What a face does: mouth, eyes, head, by landmarks."""
+"""Motion of mouth, eyes and head, from landmarks."""
 
 from dataclasses import dataclass
 
@@ -12,14 +12,16 @@ from float_research.metrics.metric import Findings, FrameMetric, Need, Subject, 
 
 ANGLES = ("yaw", "pitch", "roll")
 RANGE = (5, 95)
-"""Percentiles: a landmark that slips once does not turn a head."""
+"""Percentiles, robust to a few wrong landmarks."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class Face(FrameMetric):
-    """`mouth_aspect_mean`, `mouth_aspect_std`: gap between the inner lips over their width. `blinks_per_min`: how often
-    the eyes' aspect ratio (Soukupová and Čech, 2016) falls below `closed` of its median. `yaw_range_deg` and so on:
-    between the 5th and the 95th percentile. `face_share`: of the frames that show a face.
+    """Measures mouth opening, blinks and head rotation.
+
+    `mouth_aspect_mean`, `mouth_aspect_std`: gap between the inner lips over their width. `blinks_per_min`: how often
+    the eyes' aspect ratio (Soukupová and Čech, 2016) falls below `closed` times its median. `yaw_range_deg`, …: between
+    the 5th and the 95th percentile. `face_share`: share of frames in which a face was found.
     """
 
     closed: float
@@ -32,7 +34,7 @@ class Face(FrameMetric):
 
     def __post_init__(self) -> None:
         if not 0 < self.closed < 1:
-            raise UserError(f"metrics.face.closed={self.closed} must lie between 0 and 1, such as 0.6")
+            raise UserError(f"metrics.face.closed={self.closed} must be between 0 and 1, such as 0.6")
 
     def watch(self, clip: Subject) -> Watching:
         parts, angles = [], []
@@ -63,12 +65,12 @@ def _distance(points: Landmarks, a: int, b: int) -> Float[np.ndarray, " n"]:
 
 
 def mouth_aspect(points: Landmarks) -> Float[np.ndarray, " n"]:
-    """Mean gap between the inner lips over the distance of their corners."""
+    """Returns the mean gap between the inner lips over the distance of their corners."""
     return np.mean([_distance(points, *pair) for pair in INNER_LIPS], axis=0) / _distance(points, 60, 64)
 
 
 def eye_aspect(points: Landmarks) -> Float[np.ndarray, " n"]:
-    """Height over width of the eyes, mean of both."""
+    """Returns the height over the width of the eyes, averaged over both."""
     ratios = []
     for eye in (LEFT_EYE, RIGHT_EYE):
         height = (_distance(points, eye[1], eye[5]) + _distance(points, eye[2], eye[4])) / 2
@@ -77,7 +79,7 @@ def eye_aspect(points: Landmarks) -> Float[np.ndarray, " n"]:
 
 
 def blinks(eyes: Trace, closed: float) -> int:
-    """How often eyes close; a frame without a face ends nothing and begins nothing."""
+    """Counts how often eyes close, ignoring frames without a face."""
     seen = eyes[np.isfinite(eyes)]
     shut = np.concatenate([[False], seen < closed * np.median(seen)])
     return int((shut[1:] & ~shut[:-1]).sum())

@@ -1,4 +1,4 @@
-"""How much frames change from one to the next."""
+"""Frame-to-frame change of brightness."""
 
 from dataclasses import dataclass
 

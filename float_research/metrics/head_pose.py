@@ -1,4 +1,4 @@
-"""Which way a head points, from landmarks."""
+"""Head pose from landmarks."""
 
 import cv2
 import numpy as np
@@ -16,14 +16,14 @@ RIGID = {
     31: (-2.006, -1.410, -6.166),
     35: (2.006, -1.410, -6.166),
 }
-"""Landmarks that speech does not move, of a mean head: brows, eyes' corners, nostrils. x right, y down, z away."""
+"""3D landmarks of a mean head that speech does not move: brows, eye corners, nostrils. x right, y down, z away."""
 
 
 def head_pose_deg(points: Float[np.ndarray, "68 2"], width_px: int) -> Float[np.ndarray, "3"]:
-    """Yaw, pitch, roll by `solvePnP`, for a focal length of one image width; NaN without landmarks.
+    """Returns yaw, pitch and roll by `solvePnP`, for a focal length of one image width; NaN without landmarks.
 
-    Yaw and roll are positive to the right of the image, pitch downwards. A mean head is nobody's: differences hold,
-    angles do not.
+    Yaw and roll are positive to the right of the image, pitch downwards. Because it uses a mean head, differences of
+    angles are meaningful, absolute angles are not.
     """
     if not np.isfinite(points).all():
         return np.full(3, np.nan)

@@ -1,4 +1,4 @@
-"""Whether the video shows the person of the portrait."""
+"""Preservation of the portrait's identity."""
 
 from dataclasses import dataclass
 from functools import lru_cache
@@ -15,10 +15,10 @@ from float_research.types import Image
 
 @dataclass(frozen=True, kw_only=True)
 class Identity(FrameMetric):
-    """Likeness of dlib's 128 numbers of a face to those of the portrait, mean over every `every_frames`-th frame.
+    """Compares dlib's 128-dimensional face embeddings of every `every_frames`-th frame and of the portrait; means.
 
-    `identity_cosine` is compressed: 0.97 or more for one person, up to 0.91 for two. `identity_l2` tells persons apart
-    better: up to 0.4 for one, 0.6 or more for two.
+    `identity_cosine` has a narrow range: 0.97 or more for one person, up to 0.91 for two. `identity_l2` separates
+    people better: up to 0.4 for one, 0.6 or more for two.
     """
 
     every_frames: int
@@ -29,7 +29,7 @@ class Identity(FrameMetric):
 
     def __post_init__(self) -> None:
         if self.every_frames < 1:
-            raise UserError(f"metrics.identity.every_frames={self.every_frames} must be a positive number")
+            raise UserError(f"metrics.identity.every_frames={self.every_frames} must be positive, such as 5")
 
     def watch(self, clip: Subject) -> Watching:
         assert clip.portrait is not None
@@ -54,14 +54,14 @@ class Identity(FrameMetric):
 
 @lru_cache(maxsize=1)
 def recogniser() -> Any:
-    """Dlib's ResNet, loaded once a process."""
+    """Returns dlib's ResNet, loaded once per process."""
     import dlib
 
     return dlib.face_recognition_model_v1(str(model_file("dlib_face_recognition_resnet_model_v1")))
 
 
 def embedding(image: Image) -> Float[np.ndarray, "128"]:
-    """The numbers of the surest face; NaN where there is none."""
+    """Returns the embedding of the face with the highest score; NaN if there is none."""
     box = detect(image)
     if box is None:
         return np.full(128, np.nan)

@@ -1,4 +1,4 @@
-"""How far a face's landmarks lie from those of another video."""
+"""Landmark distance to another video."""
 
 import itertools
 from dataclasses import dataclass
@@ -14,10 +14,10 @@ from float_research.metrics.reference import not_given, reference_frames
 
 @dataclass(frozen=True, kw_only=True)
 class LandmarkDistance(FrameMetric):
-    """Mean distance of landmarks to those of `reference`, in distances between the eyes (LMD, arXiv 1803.10404).
+    """Mean landmark distance to `reference`, in units of the distance between the eyes (LMD, arXiv 1803.10404).
 
-    `landmark_distance`: of all 68, both faces centred. `mouth_landmark_distance`: of the mouth's, both mouths centred.
-    Frames are compared in order as far as both videos last.
+    `landmark_distance`: all 68 landmarks, with both faces centred. `mouth_landmark_distance`: landmarks of the mouth,
+    with both mouths centred. Frames are compared in order up to the end of the shorter video.
     """
 
     reference: str | None
@@ -37,8 +37,8 @@ class LandmarkDistance(FrameMetric):
             true = list(itertools.islice(others, len(frames.images)))
             if true:
                 made, wanted = landmarks(frames)[: len(true)], landmarks(Frames(np.stack(true)))
-                parts["landmark_distance"].append(apart(made, wanted, range(68)))
-                parts["mouth_landmark_distance"].append(apart(made, wanted, MOUTH))
+                parts["landmark_distance"].append(mean_distance(made, wanted, range(68)))
+                parts["mouth_landmark_distance"].append(mean_distance(made, wanted, MOUTH))
         found = Findings()
         for name, values in parts.items():
             distance = np.concatenate([*values, np.zeros(0)])
@@ -49,8 +49,8 @@ class LandmarkDistance(FrameMetric):
         return found
 
 
-def apart(made: Landmarks, true: Landmarks, part: range) -> Float[np.ndarray, " n"]:
-    """Mean distance of some landmarks, each face in its own units and centred on those landmarks."""
+def mean_distance(made: Landmarks, true: Landmarks, part: range) -> Float[np.ndarray, " n"]:
+    """Returns the mean distance of some landmarks, with each face scaled by its eye distance and centred on them."""
     own, other = (
         (points[:, part] - points[:, part].mean(1, keepdims=True)) / face_size(points)[:, None, None]
         for points in (made, true)

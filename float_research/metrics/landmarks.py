@@ -1,6 +1,6 @@
-"""Faces in frames: the 68 landmarks of 300-W by dlib (extra `faces`), computed once for all metrics that ask.
+"""The 68 landmarks of 300-W by dlib (extra `faces`), computed once per frame for all metrics.
 
-The landmark model was trained on 300-W, which forbids commercial products.
+The landmark model was trained on 300-W, whose licence excludes commercial products.
 """
 
 from functools import lru_cache
@@ -17,9 +17,9 @@ from float_research.types import Image
 
 PACKAGES = {"dlib": "faces", "face_recognition_models": "faces"}
 DETECTION_PX = 256
-"""Height at which faces are sought. HOG knows none below 80 pixels."""
+"""Image height for face detection. HOG finds no faces below 80 pixels."""
 MIN_SHARE = 0.5
-"""Of all frames: where fewer show a face, their numbers would not speak for the clip."""
+"""The least share of frames with a face for which a metric is reported."""
 
 LEFT_EYE, RIGHT_EYE, MOUTH = range(36, 42), range(42, 48), range(48, 68)
 INNER_LIPS = ((61, 67), (62, 66), (63, 65))
@@ -28,7 +28,7 @@ Landmarks = Float[np.ndarray, "n 68 2"]
 
 
 def model_file(name: str) -> Path:
-    """A file in face_recognition_models, whose own code needs a package that Python no longer has."""
+    """Returns a file of face_recognition_models without importing it, since that needs pkg_resources."""
     spec = find_spec("face_recognition_models")
     assert spec is not None
     assert spec.origin is not None
@@ -37,14 +37,14 @@ def model_file(name: str) -> Path:
 
 @lru_cache(maxsize=1)
 def networks() -> tuple[Any, Any]:
-    """Face detector and landmark predictor, loaded once a process."""
+    """Returns face detector and landmark predictor, loaded once per process."""
     import dlib
 
     return dlib.get_frontal_face_detector(), dlib.shape_predictor(str(model_file("shape_predictor_68_face_landmarks")))
 
 
 def landmarks(frames: Frames) -> Landmarks:
-    """Pixel positions x, y of the surest face of each frame; NaN where there is none."""
+    """Returns the landmarks, in pixels x, y, of the highest-scoring face of each frame; NaN if there is none."""
     return frames.shared("landmarks", _landmarks)
 
 
@@ -53,7 +53,7 @@ def _landmarks(images: UInt8[np.ndarray, "n h w 3"]) -> Landmarks:
 
 
 def points(image: Image) -> Float[np.ndarray, "68 2"]:
-    """The landmarks of one image; NaN where no face is found."""
+    """Returns the landmarks of one image; NaN if no face is found."""
     box = detect(image)
     if box is None:
         return np.full((68, 2), np.nan)
@@ -62,7 +62,7 @@ def points(image: Image) -> Float[np.ndarray, "68 2"]:
 
 
 def detect(image: Image) -> Any | None:
-    """The surest face as dlib's rectangle, in pixels of the image."""
+    """Returns the highest-scoring face as dlib's rectangle, in pixels of the image."""
     import dlib
 
     scale = DETECTION_PX / image.shape[0]
@@ -76,18 +76,18 @@ def detect(image: Image) -> Any | None:
 
 
 def face_size(points: Landmarks) -> Float[np.ndarray, " n"]:
-    """Distance between the centres of the eyes, in pixels: the unit of distances in faces."""
+    """Returns the distance between the centres of the eyes, in pixels: the unit of distances within faces."""
     return np.linalg.norm(points[:, LEFT_EYE].mean(1) - points[:, RIGHT_EYE].mean(1), axis=-1)
 
 
 def mouth_opening(points: Landmarks) -> Float[np.ndarray, " n"]:
-    """Mean gap between the inner lips, in units of the distance between the eyes."""
+    """Returns the mean gap between the inner lips, in units of the distance between the eyes."""
     gaps = [np.linalg.norm(points[:, upper] - points[:, lower], axis=-1) for upper, lower in INNER_LIPS]
     return np.mean(gaps, axis=0) / face_size(points)
 
 
 def few_faces(seen: Float[np.ndarray, " n"]) -> str | None:
-    """Why values that are NaN without a face say too little."""
+    """Returns why too few values are finite (they are NaN without a face), or None if there are enough."""
     share = np.isfinite(seen).mean() if len(seen) else 0.0
     if share < MIN_SHARE:
         return f"a face was found in {np.isfinite(seen).sum()} of {len(seen)} frames"

@@ -1,4 +1,4 @@
-"""Whether the mouth follows the sound."""
+"""Correlation of mouth opening and loudness."""
 
 import itertools
 from dataclasses import dataclass
@@ -15,18 +15,18 @@ from float_research.types import Image, Waveform
 
 @runtime_checkable
 class MouthReader(Protocol):
-    """Reads how far the mouth is open in frames of the person whose neutral portrait is given."""
+    """Reads the mouth opening from frames of a person, given their neutral portrait."""
 
     def __call__(self, images: UInt8[np.ndarray, "n h w 3"], portrait: Image, /) -> Float[np.ndarray, " n"]: ...
 
 
 @dataclass(frozen=True, kw_only=True)
 class LipSync(FrameMetric):
-    """Pearson correlation of the mouth's opening with the loudness of the recording.
+    """Pearson correlation of the mouth opening with the loudness of the recording.
 
-    `lip_correlation`: frame by frame. `lip_lag_frames`: by how many frames, up to `max_lag_frames`, the mouth is late
-    where they correlate best; negative where it is early. `lip_correlation_at_lag`: that correlation. `toy_mouth` reads
-    toy faces, landmarks all others.
+    `lip_correlation`: at lag 0. `lip_lag_frames`: the lag of the best correlation, up to `max_lag_frames`; positive if
+    the mouth is late. `lip_correlation_at_lag`: that correlation. Toy faces are read by `toy_mouth`, all others by
+    landmarks.
     """
 
     toy_mouth: MouthReader
@@ -39,7 +39,7 @@ class LipSync(FrameMetric):
         return super().obstacle(clip) or (None if clip.toy else lacking(PACKAGES))
 
     def watch(self, clip: Subject) -> Watching:
-        seen: list[float] = []  # and no small arrays, each of which would keep freed memory beside it from the next
+        seen: list[float] = []  # not small arrays, which would fragment freed memory
         while (frames := (yield)) is not None:
             seen += self._opening(frames, clip).tolist()
         opening = np.array(seen)
@@ -64,17 +64,17 @@ class LipSync(FrameMetric):
 
 
 def audio_level(waveform: Waveform, num_frames: int, fps: float, sampling_rate_hz: int) -> Trace:
-    """Root mean square of the samples that belong to each frame; 0 past the recording's end."""
+    """Returns the root mean square of the samples of each frame; 0 past the end of the recording."""
     edges = np.round(np.arange(num_frames + 1) * sampling_rate_hz / fps).astype(int)
     power = [np.square(waveform[start:end], dtype=np.float64).sum() for start, end in itertools.pairwise(edges)]
     return np.sqrt(np.array(power) / np.diff(edges))
 
 
 def correlations(opening: Trace, level: Trace, max_lag_frames: int) -> dict[int, float]:
-    """Correlation by lag, of the frames in which a mouth is seen and there is sound.
+    """Returns lag → correlation, over the frames with a visible mouth and sound.
 
     Raises:
-        UserError: too few frames show a mouth, or it stands still, or the sound does.
+        UserError: too few frames show a mouth, or mouth or sound is constant.
     """
     if reason := few_faces(opening):
         raise UserError(reason)
@@ -91,5 +91,5 @@ def _correlation(opening: Trace, level: Trace, lag: int) -> float:
     pair = pair[:, np.isfinite(pair[0])]
     for name, values in zip(("mouth", "sound"), pair, strict=True):
         if len(values) < 2 or np.ptp(values) == 0:
-            raise UserError(f"the {name} stands still")
+            raise UserError(f"the {name} is constant")
     return float(np.corrcoef(pair)[0, 1])

@@ -1,7 +1,7 @@
-"""The metrics' common words.
+"""The interface of metrics.
 
-A metric says what it `needs` and the `names` of all that it may find. It finds numbers, traces over the frames, or a
-reason why there is no number; never a zero in place of one.
+A metric declares what it `needs` and the `names` of its results. It returns numbers, traces over the frames, or the
+reason why a number is absent; never a zero in place of a missing one.
 """
 
 from abc import ABC, abstractmethod
@@ -28,7 +28,7 @@ Columns = Mapping[str, Float[np.ndarray, " n"]]
 
 
 class Need(StrEnum):
-    """What a metric works on."""
+    """The inputs of metrics."""
 
     MOTION = "motion latents"
     FRAMES = "video frames"
@@ -39,7 +39,7 @@ class Need(StrEnum):
 
 @dataclass(frozen=True, kw_only=True)
 class Findings:
-    """Numbers by name; why others are absent; traces, one value a frame, NaN where there is none; other tables."""
+    """Results: numbers, reasons for absent ones, traces with one value per frame (NaN if missing), other tables."""
 
     metrics: dict[str, float] = field(default_factory=dict)
     absent: dict[str, str] = field(default_factory=dict)
@@ -47,7 +47,7 @@ class Findings:
     tables: dict[str, Columns] = field(default_factory=dict)
 
     def add(self, found: "Findings") -> None:
-        """Takes in more findings; a number that is not finite counts as absent."""
+        """Adds more findings; a number that is not finite becomes absent."""
         for name, value in found.metrics.items():
             if np.isfinite(value):
                 self.metrics[name] = float(value)
@@ -60,21 +60,21 @@ class Findings:
 
 @runtime_checkable
 class Solution(Protocol):
-    """The motion of a clip, solved until nothing changes, with the same noise."""
+    """Solves the motion of a clip to convergence, with the same noise."""
 
     def motion(self, *, atol: float, rtol: float) -> Float[Tensor, "t d"]:
-        """The converged motion."""
+        """Returns the converged motion."""
 
     def flow_errors(self, *, atol: float, rtol: float) -> Columns:
-        """`chunk`, `step`, `flow_time`, `error`: the relative error of the run's solver at its grid points."""
+        """Returns `chunk`, `step`, `flow_time`, `error`: the relative error of the run's solver at its grid points."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class Subject:
-    """What is known of a clip before its first frame. `missing` says why something is not there.
+    """A clip as known before its first frame. `missing`: need → why it is not available.
 
-    `portrait`: the crop that the model saw. `toy`: it shows a face of the toy world. `read`: the frames of another
-    video at this clip's rate.
+    `portrait`: the model's input crop. `toy`: whether it shows a face of the toy world. `read`: yields the frames of
+    another video at this clip's frame rate.
     """
 
     id: str
@@ -91,42 +91,42 @@ class Subject:
 
 
 class Frames:
-    """Consecutive frames of a clip, and what several metrics want to know of them, computed once."""
+    """Consecutive frames of a clip, and results that several metrics share, computed once."""
 
     def __init__(self, images: UInt8[np.ndarray, "n h w 3"]) -> None:
         self.images = images
-        self._made: dict[Any, Any] = {}
+        self._shared: dict[Any, Any] = {}
 
     @cached_property
     def grey(self) -> UInt8[np.ndarray, "n h w"]:
-        """Luma after ITU-R BT.601."""
+        """Luma by ITU-R BT.601."""
         return np.stack([cv2.cvtColor(image, cv2.COLOR_RGB2GRAY) for image in self.images])
 
     def shared(self, key: Any, make: Callable[[UInt8[np.ndarray, "n h w 3"]], T]) -> T:
-        """What `make` made of the images for the first that asked under this key."""
-        if key not in self._made:
-            self._made[key] = make(self.images)
-        return self._made[key]
+        """Returns `make(images)`, computed once for each key."""
+        if key not in self._shared:
+            self._shared[key] = make(self.images)
+        return self._shared[key]
 
 
 class Metric(ABC):
-    """Something to measure. `packages`: what it imports, by the extra that brings it."""
+    """The base of all metrics. `packages`: required package → the extra that installs it."""
 
     names: ClassVar[tuple[str, ...]]
     needs: ClassVar[frozenset[Need]]
     packages: ClassVar[Mapping[str, str]] = {}
 
     def files(self) -> Iterable[tuple[str, str | None]]:
-        """Settings that name weights, and the files they name."""
+        """Returns settings that name files of weights, and their values."""
         return ()
 
     def lacks(self) -> str | None:
-        """Why it cannot work on this machine: a package or a file is not there."""
+        """Returns why it cannot run on this machine: a missing package or file."""
         if reason := lacking(self.packages):
             return reason
         for setting, file in self.files():
             if file is None:
-                return f"needs weights; name their file with {setting}=FILE"
+                return f"needs weights; give their file with {setting}=FILE"
             if not Path(file).is_file():
                 return f"needs weights, and {setting}={file} does not exist"
         return None
@@ -136,7 +136,7 @@ class ClipMetric(Metric):
     """A metric of a single clip."""
 
     def obstacle(self, clip: Subject) -> str | None:
-        """Why it cannot measure this clip."""
+        """Returns why it cannot measure this clip."""
         missing = [f"needs {need}, and {clip.missing[need]}" for need in sorted(self.needs) if need in clip.missing]
         return missing[0] if missing else self.lacks()
 
@@ -146,19 +146,19 @@ class MotionMetric(ClipMetric):
 
     @abstractmethod
     def measure(self, clip: Subject, track: MotionTrack) -> Findings:
-        """What it finds. A UserError says why it finds nothing."""
+        """Measures a clip. A UserError becomes the reason why its numbers are absent."""
 
 
 Watching = Generator[None, Frames | None, Findings]
-"""A metric at work: it is sent frames as they are written, then None, and returns what it found."""
+"""A running metric: it is sent frames as they are written, then None, and returns its findings."""
 
 
 class FrameMetric(ClipMetric):
-    """Measures frames as they come by."""
+    """Measures frames as they are written."""
 
     @abstractmethod
     def watch(self, clip: Subject) -> Watching:
-        """Begins to watch a clip: `while (frames := (yield)) is not None: …`, then `return Findings(…)`."""
+        """Starts measuring a clip: `while (frames := (yield)) is not None: …`, then `return Findings(…)`."""
 
 
 class RunMetric(Metric):
@@ -166,18 +166,18 @@ class RunMetric(Metric):
 
     @abstractmethod
     def compare(self, videos: Sequence[Path], read: Callable[[Path], Iterator[Image]]) -> Findings:
-        """What it finds in the run's videos."""
+        """Measures the run's videos."""
 
 
 def lacking(packages: Mapping[str, str]) -> str | None:
-    """Which of some packages is not installed, and the extra that brings it."""
+    """Returns which package is not installed and the extra that installs it, or None."""
     absent = [package for package in packages if find_spec(package) is None]
     return f"needs {absent[0]}; pip install 'float-research[{packages[absent[0]]}]'" if absent else None
 
 
 def check_names(metrics: Sequence[Metric]) -> None:
-    """Raises a UserError where two metrics go by one name."""
+    """Raises a UserError if two metrics share a name."""
     names = [name for metric in metrics for name in metric.names]
     twice = [name for name in names if names.count(name) > 1]
     if twice:
-        raise UserError(f"two metrics are called {twice[0]}; give each of them once")
+        raise UserError(f"two metrics are named {twice[0]}; list each of them once")

@@ -1,4 +1,4 @@
-"""Mel-frequency cepstral coefficients as python_speech_features computes them, which SyncNet was trained on."""
+"""Mel-frequency cepstral coefficients as computed by python_speech_features, on which SyncNet was trained."""
 
 import numpy as np
 from jaxtyping import Float
@@ -11,7 +11,7 @@ NUM_FFT, NUM_FILTERS, NUM_CEPSTRA, LIFTER, PREEMPHASIS = 512, 26, 13, 22, 0.97
 
 
 def mfcc(waveform: Waveform, sampling_rate_hz: int) -> Float[np.ndarray, "t 13"]:
-    """100 rows a second of a waveform in [-1, 1], taken for 16-bit samples; the first column is the log energy."""
+    """Returns 100 rows per second of a waveform in [-1, 1], scaled to 16 bits; the first column is the log energy."""
     samples = np.append(waveform[:1], waveform[1:] - PREEMPHASIS * waveform[:-1]) * 32768.0
     length, step = round(WINDOW_S * sampling_rate_hz), round(STEP_S * sampling_rate_hz)
     num_rows = 1 + max(0, -(-(len(samples) - length) // step))
@@ -27,7 +27,7 @@ def mfcc(waveform: Waveform, sampling_rate_hz: int) -> Float[np.ndarray, "t 13"]
 
 
 def filters(sampling_rate_hz: int) -> Float[np.ndarray, "26 257"]:
-    """Triangles at equal distances in `mel = 2595 log10(1 + Hz / 700)`, their corners on bins of the spectrum."""
+    """Returns triangular filters, equally spaced in `mel = 2595 log10(1 + Hz / 700)`, with corners on spectrum bins."""
     mel = np.linspace(0, 2595 * np.log10(1 + sampling_rate_hz / 2 / 700), NUM_FILTERS + 2)
     corners = np.floor((NUM_FFT + 1) * 700 * (10 ** (mel / 2595) - 1) / sampling_rate_hz)
     bins = np.arange(NUM_FFT // 2 + 1)

@@ -1,4 +1,4 @@
-"""How the motion latents move."""
+"""Statistics of the motion latents."""
 
 from dataclasses import dataclass
 
@@ -11,9 +11,9 @@ from float_research.metrics.metric import Findings, MotionMetric, Need, Subject
 from float_research.metrics.track import MotionTrack
 
 DERIVATIVES = ("motion_velocity", "motion_acceleration", "motion_jerk")
-STILL = "the motion stands still"
+STILL = "the motion is constant"
 NEGLIGIBLE = 1e-3
-"""Share of the motion's energy below which a direction is left out of `repetition`."""
+"""The share of the motion's energy below which a direction is left out of `repetition`."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -21,10 +21,10 @@ class Motion(MotionMetric):
     """Amplitude, derivatives, and jumps between chunks, in units of the latent and seconds.
 
     `motion_amplitude`: `sqrt(mean_τ ‖r_τ - mean r‖²)`. Velocity, acceleration, jerk: mean norms of the first to third
-    difference times fps, fps², fps³. `seam_jump`: mean step into a new chunk over the median step, 1 where seams do not
-    show. `repetition`: the largest autocorrelation `Σ c_τ c_(τ+l) / Σ c_τ²` of a coordinate less its mean, over
-    directions and over lags l of a window and more; near 1 where a motion is looped. `off_directions`:
-    `‖r - r Q Qᵀ‖ / ‖r‖`, the share of the motion that the decoder's directions do not span.
+    difference times fps, fps², fps³. `seam_jump`: mean step into a new chunk over the median step, 1 if seams are
+    invisible. `repetition`: the largest autocorrelation `Σ c_τ c_(τ+l) / Σ c_τ²` of a coordinate minus its mean, over
+    directions and over lags l of at least a window; near 1 for looped motion. `off_directions`: `‖r - r Q Qᵀ‖ / ‖r‖`,
+    the share of the motion outside the span of the decoder's directions.
     """
 
     names = ("motion_amplitude", *DERIVATIVES, "seam_jump", "repetition", "off_directions")
@@ -78,7 +78,7 @@ def _repetition(found: Findings, coordinates: Float[Tensor, "t m"], chunk_starts
 
 
 def _traces(clip: Subject, track: MotionTrack, coordinates: Float[Tensor, "t m"]) -> dict[str, Float[np.ndarray, " t"]]:
-    """Velocity into each frame, its chunk, its coordinates along the directions, its emotion."""
+    """Returns for each frame the velocity into it, its chunk, its coordinates along the directions, and its emotion."""
     num_frames = len(track.motion)
     velocity = np.full(num_frames, np.nan)
     velocity[1:] = track.motion.double().diff(dim=0).norm(dim=1).numpy() * clip.fps

@@ -1,4 +1,4 @@
-"""Networks that a metric gets from the user's files: weights, which are data, and TorchScript, which is a program."""
+"""Networks loaded from the user's files: weights, which are data, and TorchScript, which is executable code."""
 
 from pathlib import Path
 
@@ -12,22 +12,22 @@ from float_research.tensors import read_tensors, refuse_cut_pickles, refuse_dama
 
 
 def device() -> torch.device:
-    """Where networks of metrics compute."""
+    """Returns the device of the metrics' networks."""
     return best()
 
 
 def fill(network: nn.Module, path: Path) -> nn.Module:
-    """A network with the weights of a file, safetensors or PyTorch's, for evaluation. A file's code is never run.
+    """Loads weights from a safetensors or PyTorch file into a network, in evaluation mode. The file runs no code.
 
     Raises:
-        UserError: the file cannot be read, or holds other weights.
+        UserError: the file cannot be read, or its weights do not match.
     """
     network.load_state_dict(_matching(read_tensors(path, what="weights"), network, path))
     return network.to(device()).eval().requires_grad_(False)
 
 
 def _matching(tensors: dict[str, Tensor], network: nn.Module, path: Path) -> dict[str, Tensor]:
-    """Raises a UserError for weights that are missing, of another shape, or complex. Counters of batches may miss."""
+    """Raises a UserError for missing, wrongly shaped or complex weights. Only `num_batches_tracked` may be missing."""
     wanted = network.state_dict()
     found = {name: tensors.get(name, value) for name, value in wanted.items() if name.endswith("num_batches_tracked")}
     for name, value in wanted.items():
@@ -40,12 +40,12 @@ def _matching(tensors: dict[str, Tensor], network: nn.Module, path: Path) -> dic
 
 
 def scripted(path: Path) -> torch.jit.ScriptModule:
-    """A TorchScript network, for evaluation.
+    """Loads a TorchScript network in evaluation mode.
 
-    By its nature such a file is a program, which runs: give one that you made or trust.
+    Such a file is a program that is executed: only give one that you trust.
 
     Raises:
-        UserError: it is another file, or damaged.
+        UserError: the file is damaged, or not TorchScript.
     """
     what, remedy = "TorchScript network", "save one with torch.jit.save"
     require_file(path, what, remedy)

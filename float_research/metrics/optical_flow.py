@@ -1,4 +1,4 @@
-"""How smoothly what is seen moves."""
+"""Smoothness of visible motion, by optical flow."""
 
 from dataclasses import dataclass
 
@@ -9,15 +9,15 @@ from jaxtyping import Float, UInt8
 from float_research.metrics.metric import Findings, FrameMetric, Need, Subject, Watching
 
 SETTINGS = (0.5, 3, 15, 3, 5, 1.2, 0)
-"""Scale of pyramid levels, their number, window, iterations, neighbourhood and its sigma, flags: OpenCV's example's."""
+"""Pyramid scale, levels, window, iterations, neighbourhood, its sigma, and flags, as in OpenCV's example."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class OpticalFlow(FrameMetric):
     """Farnebäck's dense flow (SCIA 2003) between neighbouring frames.
 
-    `flow_px`: mean length, in pixels a frame. `flow_change_px`: mean length of the change of the flow from one pair of
-    frames to the next; small where everything moves smoothly.
+    `flow_px`: mean length, in pixels per frame. `flow_change_px`: mean length of the change of the flow from one pair
+    of frames to the next; small for smooth motion.
     """
 
     names = ("flow_px", "flow_change_px")
@@ -47,5 +47,5 @@ def _flow(before: UInt8[np.ndarray, "h w"], after: UInt8[np.ndarray, "h w"]) -> 
 
 
 def _length(flow: np.ndarray | None) -> float:
-    """Mean length of a field's vectors."""
+    """Returns the mean length of a field's vectors."""
     return float("nan") if flow is None else float(np.linalg.norm(flow, axis=-1).mean())

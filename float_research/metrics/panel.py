@@ -1,4 +1,4 @@
-"""All metrics of one clip at work. One that fails is reported and costs nothing else."""
+"""Runs all metrics of one clip. One that fails is reported, and the others continue."""
 
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
@@ -23,7 +23,7 @@ from float_research.metrics.track import MotionTrack
 
 
 class Panel:
-    """Hands a clip's frames and motion to its metrics."""
+    """Passes a clip's frames and motion to its metrics."""
 
     def __init__(self, metrics: Sequence[ClipMetric], clip: Subject) -> None:
         self.clip, self.found = clip, Findings()
@@ -45,7 +45,7 @@ class Panel:
         return bool(self._watching)
 
     def see(self, images: UInt8[np.ndarray, "n h w 3"]) -> None:
-        """Shows the next frames to the metrics that watch."""
+        """Passes the next frames to the frame metrics."""
         frames = Frames(images)
         for number, (metric, watching) in list(self._watching.items()):
             del self._watching[number]
@@ -54,7 +54,7 @@ class Panel:
                 self._watching[number] = metric, watching
 
     def finish(self, track: MotionTrack | None) -> Findings:
-        """What all metrics found. `track` may be missing only where the clip says so."""
+        """Returns the findings of all metrics. `track` may only be None if the clip lists it as missing."""
         for metric, watching in self._watching.values():
             with reported(self.found, metric):
                 try:
@@ -71,9 +71,9 @@ class Panel:
 
 @contextmanager
 def reported(found: Findings, metric: Metric) -> Iterator[None]:
-    """Lets a metric compute in 32 bits, and turns an exception into the reason why it found nothing.
+    """Runs a metric in 32 bits, and records an exception as the reason why its numbers are absent.
 
-    Our own errors stand for themselves.
+    A UserError is recorded by its message only.
     """
     try:
         with computing_in(torch.float32):

@@ -1,4 +1,4 @@
-"""Computing in a precision of one's own, whatever a trainer has set."""
+"""Computation in a fixed precision, independent of the trainer's."""
 
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
@@ -10,7 +10,7 @@ from float_research.devices import best
 
 @contextmanager
 def computing_in(dtype: torch.dtype) -> Iterator[None]:
-    """New tensors are of this type, nothing is cast on the way, and no gradients are kept."""
+    """Sets the default type of new tensors, without autocast and gradients."""
     before = torch.get_default_dtype()
     torch.set_default_dtype(dtype)
     try:

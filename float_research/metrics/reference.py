@@ -1,4 +1,4 @@
-"""The video that a clip is compared with."""
+"""The reference video of a clip."""
 
 from collections.abc import Iterator
 from pathlib import Path
@@ -13,14 +13,14 @@ GIVE = "give a video, the folder of a run, or a folder of videos named after cli
 
 
 def not_given(reference: str | None, setting: str) -> str | None:
-    """Why nothing can be compared."""
+    """Returns why nothing can be compared, if no reference is given."""
     return f"needs a video to compare with: {setting}=PATH; {GIVE}" if reference is None else None
 
 
 def reference_frames(reference: str, setting: str, clip: Subject) -> Iterator[Image]:
-    """The frames of the clip's counterpart: `reference` itself, if it is a file.
+    """Yields the frames of the clip's reference video: `reference` itself, if it is a file.
 
-    In the folder of a run it is the video of the clip of the same id, in another folder the MP4 file named after it.
+    In the folder of a run it is the video of the clip with the same id, in any other folder `ID.mp4`.
 
     Raises:
         UserError: there is none.
@@ -30,10 +30,10 @@ def reference_frames(reference: str, setting: str, clip: Subject) -> Iterator[Im
     if record.is_file():
         content = read_mapping(record, what="record", remedy=GIVE)
         with reading(f"record {record}", GIVE):
-            videos = {str(told["id"]): told["video"] for told in content["clips"]}
+            videos = {str(other["id"]): other["video"] for other in content["clips"]}
         found = inside(place, videos[clip.id]) if clip.id in videos else place
     else:
         found = Path(present(str(place / f"{clip.id}.mp4"))) if place.is_dir() else place
     if not found.is_file():
-        raise UserError(f"{setting}={reference} holds no video of clip {clip.id}; {GIVE}")
+        raise UserError(f"{setting}={reference} has no video for clip {clip.id}; {GIVE}")
     return clip.read(found)

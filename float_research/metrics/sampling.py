@@ -1,4 +1,4 @@
-"""How far sampling is from what it approximates."""
+"""The error of sampling against the exact solution of its ODE."""
 
 from dataclasses import dataclass
 
@@ -13,10 +13,10 @@ from float_research.metrics.track import MotionTrack
 
 @dataclass(frozen=True, kw_only=True)
 class Sampling(MotionMetric):
-    """`sampling_error`: `‖r - r*‖ / ‖r*‖` over the clip, r* being solved by dopri5 with `atol` and `rtol` in 64 bits.
+    """`sampling_error`: `‖r - r*‖ / ‖r*‖` over the clip, with r* solved by dopri5 with `atol` and `rtol` in 64 bits.
 
-    r* has the run's noise, conditions and chunks. It is kept in the cache under all that it depends on, so that a sweep
-    over solvers, evaluations and time grids solves it once. `flow`: also the error at each step of flow time.
+    r* has the run's noise, conditions and chunks. It is cached by everything that it depends on, so that a sweep over
+    solvers, evaluations and time grids solves it once. `flow`: also the error at each step of flow time.
     """
 
     atol: float
@@ -38,7 +38,7 @@ class Sampling(MotionMetric):
             raise UserError(f"the converged motion has the shape {tuple(exact.shape)}, not {tuple(track.motion.shape)}")
         error, size = (track.motion.double() - exact).norm(dim=1), exact.norm(dim=1)
         if not size.norm() > 0:
-            raise UserError("the converged motion is zero, and errors relative to it mean nothing")
+            raise UserError("the converged motion is zero, so the relative error is undefined")
         return Findings(
             metrics={"sampling_error": float(error.norm() / size.norm())},
             traces={"sampling_error": relative(error, size)},
@@ -47,5 +47,5 @@ class Sampling(MotionMetric):
 
 
 def relative(error: Float[Tensor, " t"], size: Float[Tensor, " t"]) -> Float[np.ndarray, " t"]:
-    """Each frame's error over the root mean square of all frames' sizes."""
+    """Returns each frame's error over the root mean square of all frames' norms."""
     return (error / size.square().mean().sqrt()).numpy()

@@ -1,4 +1,4 @@
-"""How sharp frames are."""
+"""Sharpness of frames."""
 
 from dataclasses import dataclass
 

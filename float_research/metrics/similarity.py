@@ -1,4 +1,4 @@
-"""How like another video a clip is, pixel by pixel."""
+"""Pixel-wise similarity to another video."""
 
 import math
 from collections.abc import Callable, Iterator
@@ -20,15 +20,15 @@ from float_research.types import Image
 
 LEVELS = 255.0
 MS_SSIM_PX = 160
-"""Five scales, each half of the last, of windows of 11 pixels."""
+"""The least frame size: five scales, each half of the last, with windows of 11 pixels."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class Similarity(FrameMetric):
     """PSNR, SSIM (Wang et al., 2004) and MS-SSIM (2003) against `reference`: a video, a run, or a folder of videos.
 
-    Frames are compared in order as far as both videos last, the other's resized to the clip's. `psnr_db` is that of the
-    mean squared error of all frames; it is absent where every pixel is equal.
+    Frames are compared in order up to the end of the shorter video, the reference's resized to the clip's size.
+    `psnr_db` is computed from the mean squared error of all frames; it is absent if all pixels are equal.
     """
 
     reference: str | None
@@ -46,14 +46,14 @@ class Similarity(FrameMetric):
         structure: list[float] = []
         scales: list[float] = []
         while (frames := (yield)) is not None:
-            made, true = paired(frames.images, others)
+            made, true = pair(frames.images, others)
             if len(made):
                 errors += (made - true).square().mean((1, 2, 3)).tolist()
-                structure += similar(ssim, made, true)
+                structure += per_frame(ssim, made, true)
             if len(made) and min(made.shape[-2:]) > MS_SSIM_PX:
-                scales += similar(ms_ssim, made, true)
+                scales += per_frame(ms_ssim, made, true)
         if not errors:
-            raise UserError(f"metrics.similarity.reference={self.reference} holds no frames")
+            raise UserError(f"metrics.similarity.reference={self.reference} has no frames; give another video")
         found = Findings(metrics={"ssim": float(np.mean(structure))})
         if mean := float(np.mean(errors)):
             found.metrics["psnr_db"] = decibels(mean)
@@ -68,20 +68,22 @@ class Similarity(FrameMetric):
         return found
 
 
-def similar(measure: Callable[..., Any], made: Float[Tensor, "n 3 h w"], true: Float[Tensor, "n 3 h w"]) -> list[float]:
-    """One of torchmetrics' similarities, of each frame."""
+def per_frame(
+    measure: Callable[..., Any], made: Float[Tensor, "n 3 h w"], true: Float[Tensor, "n 3 h w"]
+) -> list[float]:
+    """Returns one of torchmetrics' similarities for each frame."""
     return measure(made, true, data_range=LEVELS, reduction="none").reshape(-1).tolist()
 
 
 def decibels(error: float) -> float:
-    """Peak signal-to-noise ratio of a mean squared error."""
+    """Returns the peak signal-to-noise ratio of a mean squared error."""
     return 10 * math.log10(LEVELS**2 / error)
 
 
-def paired(
+def pair(
     images: UInt8[np.ndarray, "n h w 3"], others: Iterator[Image]
 ) -> tuple[Float[Tensor, "m 3 h w"], Float[Tensor, "m 3 h w"]]:
-    """Frames and their counterparts, as many as there are of both, 0 to 255."""
+    """Returns frames and their counterparts, up to the shorter of both, 0 to 255."""
     height, width = images.shape[1:3]
     pairs = [
         (image, cv2.resize(other, (width, height), interpolation=cv2.INTER_AREA))

@@ -1,4 +1,4 @@
-"""LSE-C and LSE-D: how well SyncNet finds that lips and sound belong together (Wav2Lip, arXiv 2008.10010)."""
+"""LSE-C and LSE-D: SyncNet's confidence and distance of lips and sound (Wav2Lip, arXiv 2008.10010)."""
 
 from collections import deque
 from collections.abc import Iterable, Iterator
@@ -31,15 +31,16 @@ FPS, RATE_HZ = 25, 16000
 MAX_SHIFT = 15
 BATCH = 20
 CROP_SCALE, BORDER, REACH = 0.4, 110, 6
-"""Of the published pipeline: margin of the crop, grey outside the frame, frames on either side that smooth the crop."""
+"""As in the published pipeline: crop margin, grey level outside the frame, frames on either side for smoothing."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class SyncNet(FrameMetric):
-    """SyncNet's judgement by joonson's protocol (github.com/joonson/syncnet_python), faces found by dlib for S3FD.
+    """SyncNet's scores by joonson's protocol (github.com/joonson/syncnet_python), with dlib's detector instead of S3FD.
 
-    `lse_d`: the least mean distance over shifts of up to 15 frames. `lse_c`: the median over shifts less that. It is
-    found at `sync_offset_frames`, positive where lips are late. `weights`: syncnet_v2.model, or its safetensors.
+    `lse_d`: the least mean distance over shifts of up to 15 frames. `lse_c`: the median over shifts minus `lse_d`.
+    `sync_offset_frames`: the shift of `lse_d`, positive if lips are late. `weights`: syncnet_v2.model, or its
+    safetensors.
     """
 
     weights: str | None
@@ -72,7 +73,7 @@ class SyncNet(FrameMetric):
         lips += [self._network.lips(batch) for batch in windows.add(track.end(), last=True)]
         if not lips:
             raise UserError(f"needs more than {WINDOW_FRAMES} frames, and the clip has {clip.num_frames}")
-        sound = torch.cat([self._network.sound(batch) for batch in heard(clip.waveform, sum(map(len, lips)))])
+        sound = torch.cat([self._network.sound(batch) for batch in sound_windows(clip.waveform, sum(map(len, lips)))])
         found = distances(torch.cat(lips)[: len(sound)], sound, MAX_SHIFT).cpu()
         mean = found.mean(0)
         least, best = mean.min(0)
@@ -88,8 +89,8 @@ class SyncNet(FrameMetric):
         )
 
 
-def heard(waveform: Waveform, num_windows: int) -> Iterator[Float[Tensor, "b 1 13 20"]]:
-    """The windows of sound that belong to the first windows of lips, as far as the recording lasts."""
+def sound_windows(waveform: Waveform, num_windows: int) -> Iterator[Float[Tensor, "b 1 13 20"]]:
+    """Yields batches of the sound windows that match the lip windows, up to the end of the recording."""
     rows = torch.from_numpy(mfcc(waveform, RATE_HZ).T.astype(np.float32))
     windows = rows.unfold(1, WINDOW_ROWS, HOP_ROWS).permute(1, 0, 2)[:num_windows, None]
     if not len(windows):
@@ -99,7 +100,7 @@ def heard(waveform: Waveform, num_windows: int) -> Iterator[Float[Tensor, "b 1 1
 
 
 class Windows:
-    """Faces to batches of windows of five, one window a frame. The last frames begin none, as in the published code."""
+    """Batches faces into windows of five, one per frame except for the last frames, as in the published code."""
 
     def __init__(self) -> None:
         self.faces: list[Image] = []
@@ -115,7 +116,7 @@ class Windows:
 
 
 class FaceTrack:
-    """Frames to faces of 224 pixels: squares around dlib's box, its size and place each the median of 13 frames."""
+    """Crops faces of 224 pixels around dlib's box, with size and position smoothed by a median of 13 frames."""
 
     def __init__(self) -> None:
         self.boxes: list[Float[np.ndarray, 3]] = []
@@ -123,7 +124,7 @@ class FaceTrack:
 
     def add(self, images: Iterable[Image]) -> Iterator[Image]:
         for image in images:
-            self.boxes.append(measured(image))
+            self.boxes.append(locate(image))
             self.waiting.append(image)
             if len(self.waiting) > REACH:
                 yield self._next()
@@ -137,11 +138,11 @@ class FaceTrack:
         near = np.stack(self.boxes[max(0, number - REACH) : number + REACH + 1])
         if not np.isfinite(near).any():
             raise UserError(f"no face was found around frame {number}")
-        return cut(self.waiting.popleft(), *np.nanmedian(near, axis=0))
+        return crop(self.waiting.popleft(), *np.nanmedian(near, axis=0))
 
 
-def measured(image: Image) -> Float[np.ndarray, "3"]:
-    """Centre x, centre y and half side of a face; NaN where there is none."""
+def locate(image: Image) -> Float[np.ndarray, "3"]:
+    """Returns centre x, centre y and half side of a face; NaN if there is none."""
     box = detect(image)
     if box is None:
         return np.full(3, np.nan)
@@ -149,8 +150,8 @@ def measured(image: Image) -> Float[np.ndarray, "3"]:
     return np.array([(box.left() + box.right()) / 2, (box.top() + box.bottom()) / 2, half])
 
 
-def cut(image: Image, x: float, y: float, half: float) -> Image:
-    """From one half side above the centre to 1.8 below it, and 1.4 to the left and to the right."""
+def crop(image: Image, x: float, y: float, half: float) -> Image:
+    """Crops a face: from 1 half side above the centre to 1.8 below it, and 1.4 to the left and right."""
     border = int(half * (1 + 2 * CROP_SCALE))
     padded = np.pad(image, ((border, border), (border, border), (0, 0)), constant_values=BORDER)
     x, y, wide = x + border, y + border, half * (1 + CROP_SCALE)

@@ -7,7 +7,7 @@ from jaxtyping import Float
 from torch import Tensor, nn
 
 WINDOW_FRAMES, SIZE_PX, HOP_ROWS, WINDOW_ROWS = 5, 224, 4, 20
-"""A window of lips is 5 frames at 25 frames/s, one of sound the 20 rows of coefficients at 100 Hz that belong to it."""
+"""A lip window is 5 frames at 25 frames/s, its sound window 20 rows of coefficients at 100 Hz."""
 
 
 def _conv2d(c_in: int, c: int, kernel: tuple[int, int], padding: int = 1) -> list[nn.Module]:
@@ -24,7 +24,7 @@ def _head() -> nn.Sequential:
 
 
 class SyncNetwork(nn.Module):
-    """Sound and lips to vectors that are near each other where they belong together."""
+    """Embeds sound and lips in a common space, close to each other if they are in sync."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -51,18 +51,18 @@ class SyncNetwork(nn.Module):
         )
 
     def sound(self, rows: Float[Tensor, "b 1 13 20"]) -> Float[Tensor, "b 1024"]:
-        """Cepstral coefficients, one row each, over time."""
+        """Embeds cepstral coefficients (one row each) over time."""
         return self.netfcaud(self.netcnnaud(rows).flatten(1))
 
     def lips(self, frames: Float[Tensor, "b 3 5 224 224"]) -> Float[Tensor, "b 1024"]:
-        """Faces as blue, green, red from 0 to 255."""
+        """Embeds faces in BGR from 0 to 255."""
         return self.netfclip(self.netcnnlip(frames).flatten(1))
 
 
 def distances(lips: Float[Tensor, "t c"], sound: Float[Tensor, "t c"], max_shift: int) -> Float[Tensor, "t s"]:
-    """Distance of each window of lips to the windows of sound from `max_shift` frames before it to as many after.
+    """Returns the distances of each lip window to the sound windows within `max_shift` frames before and after it.
 
-    Past both ends of the sound there are zeros, as in the published evaluation.
+    The sound is padded with zeros, as in the published evaluation.
     """
     padded = nn.functional.pad(sound, (0, 0, max_shift, max_shift))
     shifted = [padded[shift : shift + len(lips)] for shift in range(2 * max_shift + 1)]

@@ -1,4 +1,4 @@
-"""The motion of a clip as its file holds it, from which metrics can be computed again."""
+"""The motion of a clip as stored in its file, from which metrics can be computed again."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass, fields
@@ -16,8 +16,10 @@ SUFFIX = ".motion.safetensors"
 
 @dataclass(frozen=True, kw_only=True)
 class MotionTrack:
-    """`motion`: the sampled latents. `directions`: the columns of Q, orthonormal. `emotion`: what each frame was
-    conditioned on. `chunk_starts`: first frames of the chunks.
+    """The motion of a clip.
+
+    `motion`: the sampled latents. `directions`: the orthonormal columns of Q. `emotion`: the condition of each frame.
+    `chunk_starts`: first frames of the chunks.
     """
 
     motion: Float[Tensor, "t d"]
@@ -31,7 +33,7 @@ class MotionTrack:
 
 
 def load_track(path: Path) -> MotionTrack:
-    """Raises a UserError for a file that is missing, damaged, or holds no motion."""
+    """Reads a motion file. Raises a UserError for one that is missing, damaged, or without motion."""
     what, remedy = "motion file", "run the clip again"
     tensors, _ = read_safetensors(path, what=what, remedy=remedy)
     with reading(f"{what} {path}", remedy):
@@ -40,18 +42,18 @@ def load_track(path: Path) -> MotionTrack:
 
 
 def check(tensors: Mapping[str, Tensor]) -> None:
-    """Raises a ValueError for tensors that are not those of a track, or do not belong together."""
+    """Raises a ValueError for tensors that are not those of a track, or whose shapes do not match."""
     names = {field.name for field in fields(MotionTrack)}
     if set(tensors) != names:
         raise ValueError(f"it holds {', '.join(sorted(tensors)) or 'nothing'} instead of {', '.join(sorted(names))}")
     motion, directions, emotion, starts = (tensors[field.name] for field in fields(MotionTrack))
     if not all(value.is_floating_point() and value.ndim == 2 for value in (motion, directions, emotion)):
-        raise ValueError("its motion, directions and emotion are no tables of numbers")
+        raise ValueError("its motion, directions and emotion are not matrices of floats")
     if not len(motion) == len(emotion) > 0 or motion.shape[1] != len(directions):
         raise ValueError(
             f"its motion {list(motion.shape)}, directions {list(directions.shape)} and emotion {list(emotion.shape)} "
-            "do not belong together"
+            "do not match"
         )
     whole_numbers = starts.ndim == 1 and not starts.is_floating_point() and not starts.is_complex()
     if not whole_numbers or not all(0 <= start < len(motion) for start in starts.tolist()):
-        raise ValueError(f"its chunks do not begin within its {len(motion)} frames")
+        raise ValueError(f"its chunks do not start within its {len(motion)} frames")

@@ -86,22 +86,29 @@ class FieldEngine:
             embedded = fmt.c_embedder(torch.cat([reference, audio, conditions.emotion], dim=-1).to(like.dtype)).float()
         previous = conditions.previous_motion
         positions = position_table(num_rows, len(like), like.device, torch.float32)
-        mask = attention_mask(num_rows, fmt.attention_window, like.device)
+        blocks, reach = fmt.computed(conditions.weakness)
+        mask = attention_mask(num_rows, reach, like.device)
 
         def field(t: Tensor, x: Float[Tensor, "b l d"]) -> Float[Tensor, "b l d"]:
             with torch.autocast(like.device.type, enabled=False):
                 condition = embedded + fmt.t_embedder(t.reshape(-1), like.dtype)[:, None]
                 rows = torch.cat([previous.to(x.dtype), x], dim=1)
-                return self._run(rows, F.silu(condition), positions, mask)[:, -x.shape[1] :].to(x.dtype)
+                velocities = self._run(rows, F.silu(condition), positions, mask, blocks)
+                return velocities[:, -x.shape[1] :].to(x.dtype, copy=True)  # a replayed graph overwrites its results
 
         return field
 
     def _velocities(
-        self, rows: Float[Tensor, "b n d"], condition: Float[Tensor, "b n h"], positions: Tensor, mask: Tensor
+        self,
+        rows: Float[Tensor, "b n d"],
+        condition: Float[Tensor, "b n h"],
+        positions: Tensor,
+        mask: Tensor,
+        blocks: tuple[int, ...],
     ) -> Float[Tensor, "b n d"]:
         hidden = self.first(rows).float() + positions
         condition = condition.to(self.dtype)
-        for block in self.blocks:
+        for block in [self.blocks[i] for i in blocks]:
             shift_a, scale_a, gate_a, shift_m, scale_m, gate_m = block.modulation(condition).chunk(6, dim=-1)
             attended = self._attended(block, modulated(hidden, shift_a, scale_a), mask)
             hidden = torch.addcmul(hidden, gate_a.float(), attended.float())

@@ -8,7 +8,7 @@ import torch.nn.functional as F
 from jaxtyping import Bool, Float
 from torch import Tensor, nn
 
-from float_research.types import Conditions, VectorField
+from float_research.types import Conditions, VectorField, Weakness
 
 TIME_FREQUENCIES = 128
 
@@ -156,10 +156,16 @@ class FlowMatchingTransformer(nn.Module):
         condition = self.c_embedder(torch.cat([reference, audio, conditions.emotion], dim=-1).to(weight.dtype))
         condition = condition + self.t_embedder(t.reshape(-1), weight.dtype)[:, None]
         hidden = self.x_embedder(rows) + position_table(n, weight.shape[0], rows.device, rows.dtype)
-        mask = attention_mask(n, self.attention_window, rows.device)
-        for block in self.blocks:
-            hidden = block(hidden, condition, mask)
+        blocks, reach = self.computed(conditions.weakness)
+        mask = attention_mask(n, reach, rows.device)
+        for i in blocks:
+            hidden = self.blocks[i](hidden, condition, mask)
         return self.decoder(hidden, condition).to(x.dtype)
+
+    def computed(self, weakness: Weakness) -> tuple[tuple[int, ...], int]:
+        """Indices of the blocks that are computed, and the attention window of each."""
+        blocks = tuple(i for i in range(len(self.blocks)) if i not in weakness.skip_blocks)
+        return blocks, self.attention_window if weakness.attention_window is None else weakness.attention_window
 
     def vector_field(self, conditions: Conditions) -> VectorField:
         """Velocities of the window's frames under these conditions."""

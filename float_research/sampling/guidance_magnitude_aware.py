@@ -14,8 +14,9 @@ from float_research.sampling.rows import EVERYTHING, Kept
 class MagnitudeAware(Adjusted):
     """Magnitude-aware guidance (MAMBO-G, arXiv 2508.03442): the difference g that guidance makes is damped by its size.
 
-    `g' = exp(-alpha r) g` with `r = ‖c_ae - u‖ / ‖u‖` per clip, u being the computed row of fewest conditions. `alpha`
-    0 is incremental guidance.
+    `g' = exp(-alpha r) g` with `r = ‖c_ae - u‖ / ‖u‖` per clip, u being the computed row of fewest conditions. Where
+    audio and emotion have one scale w, this is the paper's `u + (1 + (w - 1) exp(-alpha r)) (c_ae - u)`. `alpha` 0 is
+    incremental guidance.
     """
 
     alpha: float
@@ -26,7 +27,7 @@ class MagnitudeAware(Adjusted):
 
     def adjuster(self) -> Adjust:
         def adjust(g: Tensor, t: Tensor, x: Tensor, fields: Mapping[Kept, Tensor]) -> Tensor:
-            u = fields[min(fields, key=sum)]
+            u = fields[min(fields, key=lambda row: row.num_conditions)]
             moved = fields[EVERYTHING] - u
             ratio = (dot(moved, moved) / dot(u, u).clamp_min(1e-12)).sqrt()
             return (-self.alpha * ratio).exp() * g

@@ -1,4 +1,4 @@
-"""Rows: the network's fields with some conditions kept and others zeroed, which a guidance combines."""
+"""Rows: the network's fields, with some conditions zeroed or the network weakened, which a guidance combines."""
 
 from collections.abc import Mapping, Sequence
 from typing import NamedTuple
@@ -6,16 +6,21 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
-from float_research.types import Conditions, Network, VectorField
+from float_research.types import FULL_STRENGTH, Conditions, Network, VectorField, Weakness
 
 
 class Kept(NamedTuple):
-    """Which conditions a row keeps. `previous`: motion and audio before the window."""
+    """Which conditions a row keeps, and how weak its network is. `previous`: motion and audio before the window."""
 
     reference: bool
     audio: bool
     emotion: bool
     previous: bool = True
+    weakness: Weakness = FULL_STRENGTH
+
+    @property
+    def num_conditions(self) -> int:
+        return self.reference + self.audio + self.emotion + self.previous
 
 
 NOTHING = Kept(False, False, False)
@@ -49,7 +54,7 @@ class Reuse:
             self.left -= 1
             if abs(sum(weights.values())) < ZERO:
                 return ()
-            return (max(rows, key=lambda row: (weights[row], sum(row))),)
+            return (max(rows, key=lambda row: (weights[row], row.num_conditions)),)
         self.kept, self.left = frozenset(rows), self.evaluations - 1
         return rows
 
@@ -77,14 +82,19 @@ class Rows:
         return fields
 
     def _computed(self, rows: tuple[Kept, ...], t: Tensor, x: Tensor) -> Mapping[Kept, Tensor]:
-        if rows not in self.conditioned:
-            self.conditioned[rows] = self.network(batch(self.conditions, rows))
-        fields = self.conditioned[rows](t, torch.cat([x] * len(rows))).chunk(len(rows))
-        return dict(zip(rows, fields, strict=True))
+        """The fields of these rows, those of the same network in one batch."""
+        fields: dict[Kept, Tensor] = {}
+        for weakness in dict.fromkeys(row.weakness for row in rows):
+            alike = tuple(row for row in rows if row.weakness == weakness)
+            if alike not in self.conditioned:
+                self.conditioned[alike] = self.network(batch(self.conditions, alike))
+            computed = self.conditioned[alike](t, torch.cat([x] * len(alike))).chunk(len(alike))
+            fields.update(zip(alike, computed, strict=True))
+        return fields
 
 
 def batch(conditions: Conditions, rows: Sequence[Kept]) -> Conditions:
-    """The conditions of each row, one after the other: kept, or zero."""
+    """The conditions of rows of the same network, one after the other: kept, or zero."""
 
     def stacked(condition: Tensor, kept: Sequence[bool]) -> Tensor:
         return torch.cat([condition if keep else torch.zeros_like(condition) for keep in kept])
@@ -95,6 +105,7 @@ def batch(conditions: Conditions, rows: Sequence[Kept]) -> Conditions:
         emotion=stacked(conditions.emotion, [row.emotion for row in rows]),
         previous_motion=stacked(conditions.previous_motion, [row.previous for row in rows]),
         previous_audio=stacked(conditions.previous_audio, [row.previous for row in rows]),
+        weakness=rows[0].weakness,
     )
 
 

@@ -106,7 +106,7 @@ class Sampler:
             raise UserError(f"guidance_reuse={self.guidance_reuse} must be at least 1, which keeps no difference")
         if self.guidance_reuse > 1 and self.solver.evaluation_times([0.0, 1.0]) is None:
             raise UserError(
-                f"guidance_reuse={self.guidance_reuse} needs a solver with fixed steps: {type(self.solver).__name__} "
+                f"guidance_reuse={self.guidance_reuse} needs a solver with fixed steps: {self.solver.name} "
                 "judges its steps by the field, which differences kept would falsify; use guidance_reuse=1"
             )
         if not 0 <= self.temperature < math.inf:
@@ -315,4 +315,6 @@ class _Track:
 
 def stack(windows: Sequence[Conditions]) -> Conditions:
     """One batch of several clips' conditions."""
-    return Conditions(**{name: torch.cat([getattr(w, name) for w in windows]) for name in Conditions.__annotations__})
+    tensors = [name for name, value in vars(windows[0]).items() if isinstance(value, Tensor)]
+    together: dict[str, Any] = {name: torch.cat([getattr(window, name) for window in windows]) for name in tensors}
+    return Conditions(**together)

@@ -1,4 +1,4 @@
-"""What a run's folder keeps of its code, so that it can be made again: commit, uncommitted changes, own modules."""
+"""The code kept in a run's folder to reproduce it: commit, uncommitted changes, the user's own modules."""
 
 import logging
 import os
@@ -15,20 +15,20 @@ from float_research.tracking.record import COMPUTING, computing
 
 log = logging.getLogger(__name__)
 PATCH, CODE = "changes.patch", "code"
-"""In a run's folder: what `git apply` adds to the commit, and the files of a user's own modules."""
+"""In a run's folder: the changes since the commit, for `git apply`, and the files of a user's own modules."""
 MAX_BYTES = 1_000_000
-"""Of either, beyond which nothing is kept."""
+"""The limit of either, beyond which it is not kept."""
 ROOT = Path(__file__).parents[2]
-"""Of the source tree, where the package is no installed one."""
+"""The source tree, unless the package is installed."""
 KINDS = ("*.py", "*.yaml", "*.toml")
-"""New files that are code."""
+"""Untracked files that count as code."""
 
 
 @cache
 def git_state() -> dict[str, Any] | None:
-    """Commit of the source tree, and whether code had changed since when the process first asked.
+    """Returns the commit of the source tree and whether it had changes at this process's first call.
 
-    None outside a repository.
+    Returns None outside a repository.
     """
     if not (ROOT / ".git").exists():
         return None
@@ -41,7 +41,7 @@ def git_state() -> dict[str, Any] | None:
 
 @cache
 def changes(root: Path) -> bytes:
-    """Code of a source tree that no commit has, new files too, as a patch. Nothing in the repository is written."""
+    """Returns uncommitted code of a source tree, untracked files included, as a patch. The repository is untouched."""
     with TemporaryDirectory() as folder:
         objects = _git(root, "rev-parse", "--git-path", "objects").decode().strip()
         apart = {
@@ -59,20 +59,20 @@ def changes(root: Path) -> bytes:
 
 
 def _git(root: Path, *command: str, given: bytes = b"", apart: Mapping[str, str] | None = None) -> bytes:
-    told = {**os.environ, **(apart or {})}
+    environment = {**os.environ, **(apart or {})}
     return subprocess.run(
-        ["git", "-C", str(root), *command], input=given, capture_output=True, check=True, env=told
+        ["git", "-C", str(root), *command], input=given, capture_output=True, check=True, env=environment
     ).stdout
 
 
 def uncommitted(config: Mapping[str, Any]) -> dict[str, bytes]:
-    """Files for a run's folder: what no commit of ours has of its code, where that is not too large."""
+    """Returns the run folder's files of uncommitted code and the user's modules, where they are not too large."""
     state, kept = git_state(), dict[str, bytes]()
     if state is not None and state["changed"]:
         try:
             kept |= {PATCH: changes(ROOT)} if 0 < len(changes(ROOT)) <= MAX_BYTES else {}
         except (OSError, subprocess.CalledProcessError) as error:
-            log.warning("%s is not kept, for git failed: %s", PATCH, error)
+            log.warning("%s is not kept, since git failed: %s", PATCH, error)
     files = own_files(*COMPUTING, *parts(computing(config)))
     own = {f"{CODE}/{name}{path.suffix}": path.read_bytes() for name, path in files.items()}
     return kept | own if sum(map(len, own.values())) <= MAX_BYTES else kept

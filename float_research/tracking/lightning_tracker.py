@@ -1,4 +1,4 @@
-"""Runs told to the loggers that Lightning has."""
+"""Reports runs to Lightning's loggers."""
 
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -17,9 +17,9 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, kw_only=True)
 class LightningTracker:
-    """Settings, the numbers of each clip as one step, and the run's sums at the last step.
+    """Logs the settings, the numbers of each clip as one step, and the run's totals at the last step.
 
-    `build` gets the run's folder as `save_dir`. `package` is what it needs, and the name of the extra that brings it.
+    `build` gets the run's folder as `save_dir`. `package` is the required package, and the extra that installs it.
 
     Raises:
         UserError: the package is not installed.
@@ -36,7 +36,7 @@ class LightningTracker:
             )
 
     def run(self, run: TrackedRun) -> str | None:
-        logger = self.opened(run)
+        logger = self.open(run)
         try:
             logger.log_hyperparams(dict(run.config))
             for step, clip in enumerate(run.clips()):
@@ -48,11 +48,11 @@ class LightningTracker:
             logger.finalize("failed" if run.error else "success")
         return None
 
-    def opened(self, run: TrackedRun) -> Any:
+    def open(self, run: TrackedRun) -> Any:
         return self.build(save_dir=str(run.folder))
 
     def media(self, logger: Any, run: TrackedRun) -> None:
-        """Tells of more than numbers, where the logger takes more."""
+        """Logs files, where the logger supports them."""
 
     def sweep(self, folder: Path, table: "pd.DataFrame") -> str | None:
         return None

@@ -1,4 +1,4 @@
-"""Runs told to MLflow, through Lightning."""
+"""Reports runs to MLflow, through Lightning."""
 
 import os
 from dataclasses import dataclass
@@ -12,7 +12,7 @@ from float_research.tracking.tracker import TrackedRun
 
 @dataclass(frozen=True, kw_only=True)
 class MlflowTracker(LightningTracker):
-    """As Lightning's other loggers, with the videos as artifacts. `folder` has the local store.
+    """Logs as to Lightning's other loggers, with the videos as artifacts. `folder` holds the local store.
 
     `build` gets the run's name as `run_name`.
     """
@@ -20,13 +20,13 @@ class MlflowTracker(LightningTracker):
     folder: str
 
     def run(self, run: TrackedRun) -> str | None:
-        """Tells of a run while no other process does: several at once that make a store leave it broken."""
+        """Logs a run under a file lock: processes that create the store at the same time would corrupt it."""
         os.environ.setdefault("MLFLOW_DISABLE_TELEMETRY", "true")  # before mlflow is imported
         with alone(Path(self.folder) / ".lock"):
             super().run(run)
         return f"MLflow: {self.folder}"
 
-    def opened(self, run: TrackedRun) -> Any:
+    def open(self, run: TrackedRun) -> Any:
         return self.build(run_name=run.name)
 
     def media(self, logger: Any, run: TrackedRun) -> None:

@@ -1,4 +1,4 @@
-"""Records of runs: what ran, on what, at what cost; `record.json` in the run's folder."""
+"""Records of runs: settings, environment, cost and results, in `record.json` of the run's folder."""
 
 import hashlib
 import json
@@ -19,15 +19,15 @@ from float_research.sources import code, parts
 from float_research.texts import read_json, read_mapping, read_text
 from float_research.tracking.schema import check_clip, check_run
 
-if TYPE_CHECKING:  # what shows help or refuses a setting reads this module, and waits for no torch
+if TYPE_CHECKING:  # --help and rejected settings import this module and need no torch
     import torch
 
     from float_research.types import ClipResult
 
 CONFIG, RECORD, FAILURE = "config.yaml", "record.json", "failure.json"
-"""In a run's folder: the first from its beginning, one of the others from its end."""
+"""In a run's folder: the first is written at its start, one of the others at its end."""
 MARK = "# A run of float-research. The next run in this folder replaces its files.\n"
-"""The first line of a run's settings, by which its folder is known."""
+"""The first line of a run's settings, which identifies its folder."""
 PACKAGES = ("float-research", "torch", "torchdiffeq", "transformers", "lightning", "hydra-core", "opencv-python", "av")
 PLACES = frozenset(
     {
@@ -53,9 +53,9 @@ PLACES_IN_GROUPS = {
     "search": frozenset({"at_once"}),
     "trainer": frozenset({"accelerator", "devices", "num_nodes", "strategy", "plugins"}),
 }
-"""Settings that say where, when, in what portions and under which eyes a run happens, and not what it computes."""
+"""Settings about place, time, batching and reporting of a run, which do not change what it computes."""
 CONTENTS = {"solver": frozenset({"file"}), "time_grid": frozenset({"file"})}
-"""Settings that name a file of which the contents count, wherever it is."""
+"""Settings that name a file, which counts by its contents instead of its path."""
 APPROXIMATION = frozenset(
     {
         "solver",
@@ -71,18 +71,18 @@ APPROXIMATION = frozenset(
         "data",
     }
 )
-"""Settings that the motion does not depend on which solvers approximate; clips are named beside it."""
+"""Settings on which the exact motion that solvers approximate does not depend; clips are identified separately."""
 
 
 UNITS = ("evaluations", "rows", "verified_frames")
 """What costs are counted in; records of older versions lack the last."""
 COMPUTING = ("float_research.inference.module", "float_research.inference.solution")
-"""The modules that put the parts of a run to work."""
+"""The modules that execute a run's parts."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class Identity:
-    """What a result is known by besides its inputs: digests of settings, of weights and of code."""
+    """The identity of a result besides its inputs: digests of settings, weights and code."""
 
     signature: str
     checkpoint: str
@@ -92,23 +92,23 @@ class Identity:
         return f"{self.signature} {self.checkpoint} {self.sources}"
 
     def but_for_code(self, run: str) -> bool:
-        """Whether a result has these settings and weights, whatever code made it."""
+        """Returns whether a result has these settings and weights, regardless of its code."""
         return run.split()[:2] == [self.signature, self.checkpoint]
 
 
 def identity(config: Mapping[str, Any], checkpoint: str, without: Collection[str] = ()) -> Identity:
-    """Of a run's resolved config and the hash of its weights; `without` some groups and the code of their parts."""
+    """Returns the identity of a resolved config and its weights, `without` some groups and the code of their parts."""
     kept = computing(config, without)
     return Identity(signature=signature(config, without), checkpoint=checkpoint, sources=code(*COMPUTING, *parts(kept)))
 
 
 def signature(config: Mapping[str, Any], without: Collection[str] = ()) -> str:
-    """SHA-256 of a resolved config without paths, times and devices: equal for runs that compute the same."""
+    """Returns the SHA-256 of a resolved config without paths, times and devices: equal for equal computations."""
     return hashlib.sha256(json.dumps(computing(config, without), sort_keys=True, default=str).encode()).hexdigest()
 
 
 def computing(config: Mapping[str, Any], without: Collection[str] = ()) -> dict[str, Any]:
-    """The settings of a resolved config that say what is computed."""
+    """Returns the settings of a resolved config that affect what is computed."""
     return {
         group: {
             key: contents(value) if key in CONTENTS.get(group, ()) else value
@@ -123,17 +123,17 @@ def computing(config: Mapping[str, Any], without: Collection[str] = ()) -> dict[
 
 
 def contents(file: str) -> str:
-    """SHA-256 of a file; its name where it is gone."""
+    """Returns the SHA-256 of a file, or its name if it does not exist."""
     return sha256(Path(file)) if Path(file).is_file() else file
 
 
 def versions() -> dict[str, str | None]:
-    """Versions of Python and of the packages that results depend on."""
+    """Returns the versions of Python and of the packages that results depend on."""
     return {"python": platform.python_version(), **package_versions(PACKAGES)}
 
 
 def peak_memory_mb(device: "torch.device") -> dict[str, float]:
-    """Peak resident memory of the process and peak allocated memory of a device, in MB, where the system tells."""
+    """Returns the peak resident memory of the process and the peak allocated memory of a device, in MB, if known."""
     from float_research.devices import peak_mb
 
     peaks = {"host": _peak_resident_mb(), "device": peak_mb(device)}
@@ -161,7 +161,7 @@ def clip_record(result: "ClipResult") -> dict[str, Any]:
 
 
 def totals(clips: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
-    """Sums over clip records. `declared` is None where a solver chose its own evaluations."""
+    """Sums clip records. `declared` is None if a solver chose its own evaluations."""
 
     def total(kind: str) -> dict[str, int] | None:
         costs = [clip[kind] for clip in clips]
@@ -181,7 +181,7 @@ def totals(clips: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
 
 
 def write_text(path: Path, text: str) -> None:
-    """Writes beside and renames, so that a reader never sees half a file."""
+    """Writes a text file atomically."""
     with whole(path) as part:
         part.write_text(text, encoding="utf-8", errors="backslashreplace")
 
@@ -196,14 +196,14 @@ def write_yaml(path: Path, content: Mapping[str, Any], *, mark: str = "") -> Non
 
 
 def write_config(folder: Path, config: Mapping[str, Any]) -> None:
-    """Writes the settings of a run under our mark. Its place is none of them: who reads them writes elsewhere."""
+    """Writes the settings of a run under our mark, without its folder: a rerun writes elsewhere."""
     write_yaml(folder / CONFIG, {name: value for name, value in config.items() if name != "output_dir"}, mark=MARK)
 
 
 def is_run(folder: Path) -> bool:
-    """Whether a folder is that of a run, by its mark; or, made by version 0.1, by its settings or its record.
+    """Returns whether a folder is a run's, by its mark or, from version 0.1, by its settings.
 
-    One whose run failed before it began holds the failure alone.
+    The folder of a run that failed before it started only holds the failure.
     """
     try:
         if visible(folder) == {FAILURE}:
@@ -216,26 +216,26 @@ def is_run(folder: Path) -> bool:
 
 
 def read_record(path: Path) -> dict[str, Any]:
-    """The record of a run. Raises a UserError for what is none; of older versions, only what they have is checked."""
-    content = read_json(path, what="record", remedy="make the run again")
-    with reading(f"record {path}", "make the run again"):
+    """Reads and checks the record of a run; entries that older versions lack are optional. Raises a UserError."""
+    content = read_json(path, what="record", remedy="repeat the run")
+    with reading(f"record {path}", "repeat the run"):
         check_run(content)
     return dict(content)
 
 
 def read_clip(path: Path) -> dict[str, Any]:
-    """The record of a clip. Raises a UserError for what is none."""
-    content = read_json(path, what="record", remedy="make the clip again")
-    with reading(f"record {path}", "make the clip again"):
+    """Reads and checks the record of a clip. Raises a UserError."""
+    content = read_json(path, what="record", remedy="repeat the clip")
+    with reading(f"record {path}", "repeat the clip"):
         check_clip(content)
     return dict(content)
 
 
 def write_failure(folder: Path, overrides: str, error: str) -> None:
-    """Says in a run's folder why there is no record."""
+    """Writes why a run's folder has no record."""
     write_json(folder / FAILURE, {"overrides": overrides, "error": error})
 
 
 def read_clips(paths: Sequence[Path]) -> list[dict[str, Any]]:
-    """The clip records among `paths` that exist."""
+    """Reads the clip records among `paths` that exist."""
     return [read_clip(path) for path in paths if path.is_file()]

@@ -1,4 +1,4 @@
-"""Runs as they are found on disk: records with their settings, and what is damaged, failed or not finished."""
+"""Runs found on disk: records with their settings, and damaged, failed or unfinished runs."""
 
 import json
 import os
@@ -16,23 +16,23 @@ from float_research.tracking.record import CONFIG, FAILURE, PLACES, PLACES_IN_GR
 from float_research.tracking.schema import LARGEST
 
 SWEEP, SUMMARY = "sweep.json", "summary.csv"
-"""In a sweep's folder from its beginning, and from its end."""
+"""In a sweep's folder: the first is written at its start, the second at its end."""
 NOT_RUNS = frozenset({".hydra", "wandb"})
 NO_SETTINGS = frozenset({*PLACES, "model", "metrics", "hydra"})
-"""Beyond places: a model's sizes are named by one word, and metrics and Hydra's settings change no result."""
+"""Besides places: one option names all of a model's sizes, and metrics and Hydra's settings change no result."""
 INPUTS = ("data", "checkpoint", "face")
-"""Groups whose places say what a run reads."""
+"""Groups whose places are a run's inputs."""
 QUOTES = "'\""
 LONG = 1000
-"""Characters past which an override's value is a text, whatever it looks like."""
+"""Characters beyond which an override's value is not parsed, and of a text in a message."""
 Value = bool | int | float | str | None
 
 
 @dataclass(frozen=True, kw_only=True)
 class Run:
-    """A run that ended well. `name` tells it from others found with it; its paths begin at `folder`.
+    """A finished run. `name` is unique among the runs found with it; its paths are relative to `folder`.
 
-    `config` is empty where only the record is left.
+    `config` is empty if only the record is left.
     """
 
     name: str
@@ -41,26 +41,28 @@ class Run:
     record: Mapping[str, Any]
 
     def settings(self) -> dict[str, Value]:
-        """Every setting by its name on the command line, parts by the word that chooses them; places left out."""
+        """Returns every setting by its command-line name, parts by their option, without places."""
         return {name: value for name, value in self._all().items() if _is_setting(name)}
 
     def inputs(self) -> dict[str, Value]:
-        """The places of what it read, by their names on the command line."""
+        """Returns the places of its inputs by their command-line names."""
         return {name: value for name, value in self._all().items() if _is_input(name)}
 
     def _all(self) -> dict[str, Value]:
         overrides = self.record.get("overrides")
-        told = {
-            name.split("@")[-1]: value for name, value in overridden(overrides if isinstance(overrides, list) else [])
+        chosen = {
+            name.split("@")[-1]: value
+            for name, value in parse_overrides(overrides if isinstance(overrides, list) else [])
         }
-        return {**dict(_leaves(self.config)), **told}
+        return {**dict(_leaves(self.config)), **chosen}
 
 
 @dataclass(frozen=True, kw_only=True)
 class Found:
-    """What is in a folder. `failed`: run, settings, error; `unfinished`: runs that began; `ended`: whether a sweep did.
+    """The runs found in a folder.
 
-    A sweep has `num_runs`, if it says so. `more` are notes of what else was seen.
+    `failed`: run, settings, error; `unfinished`: runs that started; `ended`: whether the sweep ended; `num_runs`: of
+    the sweep, if recorded; `more`: further notes.
     """
 
     runs: Sequence[Run] = ()
@@ -72,33 +74,33 @@ class Found:
     more: Sequence[str] = ()
 
     def complete(self) -> bool:
-        """Whether every run of a sweep has left something."""
+        """Returns whether every run of a sweep has a record or a failure."""
         return len(self.runs) + len(self.damaged) + len(self.failed) >= (self.num_runs or 0)
 
     def notes(self) -> list[str]:
-        """A sentence for each thing that a reader of the runs must know."""
-        said = [f"{printable(path, LONG)} is damaged and left out; run it again" for path in self.damaged]
-        said += [f"run {printable(run)} failed: {printable(error, LONG)}" for run, _, error in self.failed]
+        """Returns a sentence for each damaged, failed or unfinished run, and for a sweep that has not ended."""
+        notes = [f"{printable(path, LONG)} is damaged and left out; run it again" for path in self.damaged]
+        notes += [f"run {printable(run)} failed: {printable(error, LONG)}" for run, _, error in self.failed]
         if self.unfinished:
-            said.append(f"{len(self.unfinished)} not finished: run {printable(', '.join(self.unfinished), LONG)}")
+            notes.append(f"{len(self.unfinished)} not finished: run {printable(', '.join(self.unfinished), LONG)}")
         if not self.ended:
             count = "" if self.num_runs is None else f"{self.num_runs} "
-            said.append(f"the sweep has not ended: {len(self.runs)} of its {count}runs are finished")
-        return [*said, *self.more]
+            notes.append(f"the sweep has not ended: {len(self.runs)} of its {count}runs are finished")
+        return [*notes, *self.more]
 
 
 def read_sweep(folder: Path) -> tuple[dict[str, str], list[list[str]] | None]:
-    """What a sweep is over, by name, and the overrides of its runs by their numbers; None where it does not say.
+    """Returns a sweep's settings by name, and the overrides of its runs in order, or None if they are not recorded.
 
     Raises:
         UserError: `sweep.json` is damaged.
     """
-    remedy = "delete it if this is the sweep that was there"
+    remedy = "delete it if you continue the same sweep"
     held = read_mapping(folder / SWEEP, what="sweep", remedy=remedy)
-    settings, runs = held.get("settings", held), held.get("runs")  # older ones hold their settings alone
+    settings, runs = held.get("settings", held), held.get("runs")  # older files only hold the settings
     known = isinstance(runs, list) and all(isinstance(run, list) and all(map(is_text, run)) for run in runs)
     if not isinstance(settings, dict) or not (known or runs is None):
-        raise UserError(f"sweep {printable(folder / SWEEP, LONG)} cannot be read (its runs are no overrides); {remedy}")
+        raise UserError(f"sweep {printable(folder / SWEEP, LONG)} cannot be read (its runs are invalid); {remedy}")
     return {name: str(value) for name, value in settings.items()}, runs
 
 
@@ -107,7 +109,7 @@ def is_text(value: object) -> bool:
 
 
 def find(folder: Path) -> Found:
-    """All runs under a folder, run 10 after run 9. What is no record of a run is told as damaged."""
+    """Finds all runs under a folder in numeric order. A record that cannot be read is reported as damaged."""
     runs, damaged, failed, unfinished, more = [], [], [], [], []
     for place, files in _run_folders(folder):
         name = place.relative_to(folder).as_posix()
@@ -130,30 +132,28 @@ def find(folder: Path) -> Found:
         return found
     try:
         _, known = read_sweep(folder)
-    except UserError:  # what its runs say is all the same
+    except UserError:  # the runs are valid without it
         known = None
     found = replace(found, num_runs=None if known is None else len(known))
     return replace(found, ended=(folder / SUMMARY).is_file() and found.complete())
 
 
 def refuse_empty(found: Found, folder: Path) -> None:
-    """Raises a UserError where there is no run to show, which says what there is instead."""
+    """Raises a UserError if there is no finished run, which says what was found instead."""
     if found.runs:
         return
     if found.damaged:
         raise UserError(f"no record under {folder} can be read; run the sweep again")
     if found.num_runs and not found.failed:
-        raise UserError(
-            f"none of the {found.num_runs} runs of {folder} has ended; wait for them, or go on with resume=true"
-        )
+        raise UserError(f"none of the {found.num_runs} runs of {folder} has ended; wait, or resume with resume=true")
     if found.failed or found.unfinished:
-        begun = f"{len(found.failed)} runs failed, {len(found.unfinished)} have not finished"
-        raise UserError(f"no run under {folder} has a {RECORD} ({begun}); go on with the sweep by resume=true")
-    raise UserError(f"{folder} holds no {RECORD}; name the folder of a run or of a sweep")
+        counts = f"{len(found.failed)} runs failed, {len(found.unfinished)} have not finished"
+        raise UserError(f"no run under {folder} has a {RECORD} ({counts}); resume the sweep with resume=true")
+    raise UserError(f"{folder} holds no {RECORD}; give the folder of a run or of a sweep")
 
 
-def overridden(overrides: Sequence[str]) -> Iterator[tuple[str, Value]]:
-    """`nfe=8` → ("nfe", 8), as YAML reads the value; a key that was added or forced keeps its bare name."""
+def parse_overrides(overrides: Sequence[str]) -> Iterator[tuple[str, Value]]:
+    """Yields names and values of overrides, parsed as YAML: `nfe=8` → ("nfe", 8). Prefixes + and ~ are dropped."""
     for override in overrides:
         name, _, value = str(override).partition("=")
         try:
@@ -164,54 +164,53 @@ def overridden(overrides: Sequence[str]) -> Iterator[tuple[str, Value]]:
 
 
 def settings_of(runs: Sequence[Run]) -> list[dict[str, Value]]:
-    """The settings of each run, and of its inputs those in which some differ."""
+    """Returns the settings of each run, and those of its inputs in which runs differ."""
     inputs = [run.inputs() for run in runs]
     values: dict[str, set[Value]] = {}
-    for told in inputs:
-        for name, value in told.items():
+    for own in inputs:
+        for name, value in own.items():
             values.setdefault(name, set()).update({value} - {None})
     vary = {name for name, found in values.items() if len(found) > 1}
     return [
-        {**run.settings(), **{name: value for name, value in told.items() if name in vary}}
-        for run, told in zip(runs, inputs, strict=True)
+        {**run.settings(), **{name: value for name, value in own.items() if name in vary}}
+        for run, own in zip(runs, inputs, strict=True)
     ]
 
 
-def numbered(names: Iterable[str]) -> list[int] | list[str]:
-    """Names of runs as numbers where all are, as they are read back from a file that has no types."""
-    told = list(names)
-    if all(re.fullmatch("0|[1-9][0-9]{0,14}", name) for name in told):
-        return [int(name) for name in told]
-    return told
+def as_numbers(names: Iterable[str]) -> list[int] | list[str]:
+    """Returns names of runs as integers if all are, as an untyped file such as CSV reads them back."""
+    found = list(names)
+    if all(re.fullmatch("0|[1-9][0-9]{0,14}", name) for name in found):
+        return [int(name) for name in found]
+    return found
 
 
 def sweep_of(folder: Path) -> Path | None:
-    """The folder of the sweep that a run is part of."""
+    """Returns the folder of the sweep that a run is part of."""
     return next((place for place in folder.resolve().parents if (place / SWEEP).is_file()), None)
 
 
 def varied(overrides: Sequence[str], sweep: Path | None) -> list[str]:
-    """The overrides of a run in which others of its sweep may differ, of files the names alone; places left out."""
+    """Returns the overrides that vary in a run's sweep, with paths cut to file names, without places."""
     try:
         swept = read_sweep(sweep)[0] if sweep else {}
     except UserError:
         swept = {}
-    told = [override.partition("=") for override in overrides]
     return [
         f"{name}={value.rpartition('/')[2].strip(QUOTES)}"
-        for name, _, value in told
+        for name, _, value in (override.partition("=") for override in overrides)
         if swept.get(name) != value and name.split(".")[0] not in PLACES
     ]
 
 
 def word(target: str) -> str:
-    """`…solver.AdaptiveHeun` → adaptive_heun and `…face.NoCrop` → none: the file in `conf/` that names the class."""
+    """Returns the option of a class: `…solver.AdaptiveHeun` → adaptive_heun, `…face.NoCrop` → none."""
     name = target.rsplit(".", 1)[-1]
     return "none" if re.match("No[A-Z]", name) else re.sub(r"(?<!^)(?=[A-Z])", "_", name).lower()
 
 
 def _leaves(node: Mapping[Any, Any], prefix: str = "") -> Iterator[tuple[str, Value]]:
-    """Leaves of a resolved config under dotted names. A part has its own name: the word of its class."""
+    """Yields dotted names and values of a resolved config. A part's value is the option of its class."""
     for key, value in node.items():
         name = f"{prefix}{key}"
         if key == "_target_":
@@ -225,7 +224,7 @@ def _leaves(node: Mapping[Any, Any], prefix: str = "") -> Iterator[tuple[str, Va
 
 
 def _plain(value: Value) -> Value:
-    """The value, or its digits where no table has room for it."""
+    """Returns the value, or an integer that overflows table columns as hexadecimal text."""
     return hex(value) if isinstance(value, int) and abs(value) > LARGEST else value
 
 
@@ -253,7 +252,7 @@ def _by_number(path: Path) -> list[tuple[bool, int, str]]:
 
 
 def read_config(folder: Path) -> dict[str, Any] | None:
-    """The settings of a run, as data; None where they cannot be read."""
+    """Reads the settings of a run as data. Returns None if they cannot be read."""
     try:
         config = read_yaml(folder / CONFIG)
     except UserError:
@@ -263,10 +262,10 @@ def read_config(folder: Path) -> dict[str, Any] | None:
 
 def _read_failure(path: Path) -> tuple[str, str]:
     try:
-        said = read_mapping(path)
+        content = read_mapping(path)
     except UserError:
         return "", f"{path.name} is damaged"
-    overrides, error = said.get("overrides"), said.get("error")
+    overrides, error = content.get("overrides"), content.get("error")
     if not isinstance(overrides, str) or not isinstance(error, str):
         return "", f"{path.name} is damaged"
     return overrides, error

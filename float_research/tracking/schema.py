@@ -1,28 +1,28 @@
-"""What a record may say: the types of its entries. None must be there, since older records lack some."""
+"""The schema of records: the types of their entries. All are optional, since older records lack some."""
 
 from collections.abc import Callable, Mapping
 from typing import Any
 
 Check = Callable[[Any, str], None]
-"""Raises a ValueError for a value, told under its name, that is something else."""
+"""Raises a ValueError with the name of a value that has the wrong type."""
 MAX_NAMES, MAX_CLIPS, MAX_TEXT = 1000, 50_000, 100_000
 MAX_FRAMES = 10_000_000
-"""Four days at 25 a second."""
+"""Four days at 25 frames per second."""
 LARGEST = 2**53
-"""Whole numbers up to here are the same in every file that the summary is written to."""
+"""Integers up to here are exact in every file format of the summary."""
 
 
 def _require(ok: bool, name: str, wanted: str) -> None:
     if not ok:
-        raise ValueError(f"{name} is no {wanted}")
+        raise ValueError(f"{name} is not a {wanted}")
 
 
 def text(value: Any, name: str) -> None:
-    _require(isinstance(value, str) and len(value) <= MAX_TEXT and encodable(value), name, "text")
+    _require(isinstance(value, str) and len(value) <= MAX_TEXT and encodable(value), name, "string")
 
 
 def path(value: Any, name: str) -> None:
-    """A text in which Python's half characters may stand for bytes of a file name that are no UTF-8."""
+    """Accepts a text with surrogate escapes, which stand for bytes of a file name that are not UTF-8."""
     whole = value.encode(errors="surrogateescape").decode(errors="replace") if isinstance(value, str) else value
     text(whole, name)
 
@@ -42,29 +42,29 @@ def frames(value: Any, name: str) -> None:
 
 
 def flag(value: Any, name: str) -> None:
-    _require(isinstance(value, bool), name, "truth value")
+    _require(isinstance(value, bool), name, "boolean")
 
 
 def simple(value: Any, name: str) -> None:
-    """A text, a number or a truth value."""
+    """Accepts a text, a number or a boolean."""
     if isinstance(value, bool):
         return
     (text if isinstance(value, str) else number)(value, name)
 
 
 def maybe(check: Check) -> Check:
-    """What `check` takes, or nothing."""
+    """Accepts what `check` accepts, or null."""
     return lambda value, name: None if value is None else check(value, name)
 
 
 def box(value: Any, name: str) -> None:
-    """Left, top, right, bottom."""
+    """Accepts left, top, right, bottom."""
     each(count)(value, name)
     _require(len(value) == 4, name, "list of 4")
 
 
 def each(check: Check, most: int = MAX_NAMES) -> Check:
-    """A list of what `check` takes."""
+    """Accepts a list of what `check` accepts."""
 
     def checked(value: Any, name: str) -> None:
         _require(isinstance(value, list) and len(value) <= most, name, f"list of at most {most}")
@@ -75,7 +75,7 @@ def each(check: Check, most: int = MAX_NAMES) -> Check:
 
 
 def named(check: Check) -> Check:
-    """A mapping from texts to what `check` takes."""
+    """Accepts a mapping from texts to what `check` accepts."""
 
     def checked(value: Any, name: str) -> None:
         _require(isinstance(value, dict) and len(value) <= MAX_NAMES, name, f"mapping of at most {MAX_NAMES} names")
@@ -87,7 +87,7 @@ def named(check: Check) -> Check:
 
 
 def having(checks: Mapping[str, Check]) -> Check:
-    """A mapping whose entries of these names, where they are there, are as they should be."""
+    """Accepts a mapping whose entries, where present, pass the check of their name."""
 
     def checked(value: Any, name: str) -> None:
         _require(isinstance(value, dict), name, "mapping")
@@ -99,7 +99,7 @@ def having(checks: Mapping[str, Check]) -> Check:
 
 
 def encodable(value: str) -> bool:
-    """Whether a text can be written: JSON may hold half characters."""
+    """Returns whether a text can be encoded: JSON may hold lone surrogates."""
     return not any("\ud800" <= sign <= "\udfff" for sign in value)
 
 
@@ -186,11 +186,11 @@ RUN = having(
 
 
 def check_run(record: Any) -> None:
-    """Raises a ValueError for what is no record of a run."""
+    """Raises a ValueError for an invalid record of a run."""
     RUN(record, "the record")
     _require("clips" in record, "the record", "record with clips")
 
 
 def check_clip(record: Any) -> None:
-    """Raises a ValueError for what is no record of a clip."""
+    """Raises a ValueError for an invalid record of a clip."""
     CLIP(record, "the clip")

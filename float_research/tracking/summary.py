@@ -1,4 +1,4 @@
-"""What the runs of a folder came to: one row a run, from their records alone."""
+"""The summary of a folder of runs: one row per run, computed from their records."""
 
 import json
 from dataclasses import replace
@@ -12,7 +12,7 @@ from float_research.errors import UserError, reading, writable
 from float_research.files import whole
 from float_research.printing import Table, say
 from float_research.tracking.record import UNITS
-from float_research.tracking.runs import SUMMARY, Found, Run, find, numbered, overridden, refuse_empty
+from float_research.tracking.runs import SUMMARY, Found, Run, as_numbers, find, parse_overrides, refuse_empty
 from float_research.tracking.tracker import mean_metrics
 
 PARQUET = "summary.parquet"
@@ -29,34 +29,34 @@ PRINTED = {
     "decode_s": "decode_s",
     "wall_s": "wall_s",
 }
-"""Columns of printed tables, and their names there."""
+"""Columns of the printed table and their headings."""
 OCCASIONAL = {"failed", "measured_verified_frames", "verify_s"}
 """Columns that are printed only where they say something."""
 
 
 def summarise(found: Found) -> pd.DataFrame:
-    """One row for each run.
+    """Returns one row per run.
 
-    Columns: `run`, the folder, a number where all are; every setting that some run overrode, by its name on the command
-    line; costs, seconds of each stage, places, and metrics by names that nothing else has. A run that did not override
-    a setting has none there.
+    Columns: `run`, the folder, as integers if all are; every setting that some run overrode, by its command-line name;
+    costs, seconds of each stage, places, and metrics whose names are not taken. A setting that a run did not override
+    is empty.
     """
     rows = [
-        (dict(overridden(run.record.get("overrides") or [])), facts(run), mean_metrics(run.record))
+        (dict(parse_overrides(run.record.get("overrides") or [])), facts(run), mean_metrics(run.record))
         for run in found.runs
     ]
-    settings = list(dict.fromkeys(name for told, _, _ in rows for name in told))
+    settings = list(dict.fromkeys(name for own, _, _ in rows for name in own))
     table = pd.DataFrame(
-        [{**{name: told.get(name) for name in settings}, **known, **(metrics | known)} for told, known, metrics in rows]
+        [{**{name: own.get(name) for name in settings}, **known, **(metrics | known)} for own, known, metrics in rows]
     )
     if not table.empty:
         table.pop("run")
-        table.insert(0, "run", numbered(run.name for run in found.runs))
+        table.insert(0, "run", as_numbers(run.name for run in found.runs))
     return table
 
 
 def facts(run: Run) -> dict[str, Any]:
-    """What a run's record says under flat names, but for metrics. A record of an older version lacks some."""
+    """Flattens a run's record, except for metrics. Records of older versions lack some entries."""
     record = run.record
     totals, checkpoint = record.get("totals") or {}, record.get("checkpoint") or {}
     costs = {
@@ -85,9 +85,9 @@ def facts(run: Run) -> dict[str, Any]:
 
 
 def write(table: pd.DataFrame, folder: Path) -> list[Path]:
-    """`summary.csv` and `summary.parquet` in `folder`; each appears whole or not at all.
+    """Writes `summary.csv` and `summary.parquet` to `folder`, atomically.
 
-    Parquet wants one type a column, so settings of several types are written as texts there.
+    Parquet needs one type per column, so settings of several types are written as strings there.
 
     Raises:
         UserError: there is a `summary.csv` or `summary.parquet` that is not ours.
@@ -107,7 +107,7 @@ def write(table: pd.DataFrame, folder: Path) -> list[Path]:
 
 
 def is_ours(path: Path) -> bool:
-    """Whether a summary is one of ours: its first column is `run`."""
+    """Returns whether a summary is ours: its first column is `run`."""
     try:
         with reading(path, "move it elsewhere"), path.open("rb") as file:
             if path.name == SUMMARY:
@@ -119,27 +119,27 @@ def is_ours(path: Path) -> bool:
         return False
 
 
-def shown(value: object) -> str:
-    """A value for a terminal."""
+def format_value(value: object) -> str:
+    """Formats a value for a terminal."""
     return f"{value:.3g}" if isinstance(value, float) else str(value)
 
 
-def printed(table: pd.DataFrame) -> Table:
-    """Run, the settings in which runs differ, and the main costs."""
+def console_table(table: pd.DataFrame) -> Table:
+    """Returns the console table: run, the settings in which runs differ, and the main costs."""
     settings = list(table.columns[1 : table.columns.get_loc("clips")])
     columns = ["run", *(name for name in settings if table[name].astype(str).nunique() > 1)]
     columns += [name for name in PRINTED if name in table and (name not in OCCASIONAL or table[name].any())]
-    rows = [[shown(value) for value in values] for values in table[columns].itertuples(index=False)]
+    rows = [[format_value(value) for value in values] for values in table[columns].itertuples(index=False)]
     return Table([PRINTED.get(name, name) for name in columns], rows, "summary")
 
 
 def report(folder: Path, console: Console) -> tuple[pd.DataFrame, int]:
-    """Writes and prints the summary of a folder and names records that are damaged.
+    """Writes and prints the summary of a folder and reports damaged records.
 
-    Returns the summary, which is empty where all runs failed, and how many runs failed.
+    Returns the summary, which is empty if all runs failed, and the number of failed runs.
 
     Raises:
-        UserError: there is no record, or none that can be read.
+        UserError: there is no readable record.
     """
     found = find(folder)
     if found.failed:
@@ -149,12 +149,12 @@ def report(folder: Path, console: Console) -> tuple[pd.DataFrame, int]:
         if not found.runs and not found.damaged:
             say(console, f"all {len(found.failed)} runs failed")
             return pd.DataFrame(), len(found.failed)
-    for told in replace(found, failed=(), ended=found.complete() or not found.runs).notes():
-        say(console, told, style="bold yellow")
+    for note in replace(found, failed=(), ended=found.complete() or not found.runs).notes():
+        say(console, note, style="bold yellow")
     refuse_empty(found, folder)
     table = summarise(found)
     files = write(table, folder)
-    console.print(printed(table))
+    console.print(console_table(table))
     count = f"{len(table)} runs" + (f", {len(found.failed)} failed" if found.failed else "")
     say(console, f"{count}: {', '.join(map(str, files))}")
     return table, len(found.failed)

@@ -1,4 +1,4 @@
-"""Where runs are told of beyond their records: the trackers' common words."""
+"""The interface of experiment trackers, and the flat names under which they get records."""
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
@@ -14,14 +14,14 @@ if TYPE_CHECKING:
 
 
 NAME_BYTES = 128
-"""Of the names that W&B takes."""
+"""The limit of W&B's names."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class TrackedRun:
-    """A run that has ended: with its record, or with an `error`. `sweep` names the sweep it belongs to.
+    """A run that has ended, with its record or an `error`. `sweep` names its sweep.
 
-    `sheet` makes a picture of the frames of a clip, by its record.
+    `sheet` renders a contact sheet of a clip, given its record.
     """
 
     folder: Path
@@ -34,9 +34,9 @@ class TrackedRun:
 
     @property
     def name(self) -> str:
-        """Its settings, which tell it from others: in a sweep, those that vary."""
-        told = varied(self.overrides, sweep_of(self.folder) if self.sweep else None)
-        return short_name(" ".join(told) or self.folder.name, NAME_BYTES)
+        """Its overrides, in a sweep those that vary."""
+        settings = varied(self.overrides, sweep_of(self.folder) if self.sweep else None)
+        return short_name(" ".join(settings) or self.folder.name, NAME_BYTES)
 
     def clips(self) -> Sequence[Mapping[str, Any]]:
         return self.record["clips"] if self.record else []
@@ -44,17 +44,17 @@ class TrackedRun:
 
 @runtime_checkable
 class Tracker(Protocol):
-    """Tells one service of runs and sweeps. May fail: results are complete before it is called."""
+    """Reports runs and sweeps to one service. It may fail: results are complete on disk before it is called."""
 
     def run(self, run: TrackedRun) -> str | None:
-        """Tells of a run; returns a sentence on where to see it."""
+        """Reports a run; returns a sentence that says where to see it."""
 
     def sweep(self, folder: Path, table: "pd.DataFrame") -> str | None:
-        """Tells of a finished sweep with one row a run, their `videos` below `folder`."""
+        """Reports a finished sweep with one row per run, whose `videos` are relative to the run's folder."""
 
 
 def tell(trackers: Sequence[Tracker], say: Callable[[Tracker], str | None]) -> Iterator[str]:
-    """Lets each tracker speak, and yields what it says, or why it could not."""
+    """Calls `say` for each tracker, and yields the sentence it returns, or why it failed."""
     for tracker in trackers:
         try:
             said = say(tracker)
@@ -66,13 +66,13 @@ def tell(trackers: Sequence[Tracker], say: Callable[[Tracker], str | None]) -> I
 
 
 def clip_numbers(clip: Mapping[str, Any]) -> dict[str, float]:
-    """The numbers of a clip's record under flat names: `measured/evaluations`, `seconds/decode`, `metrics/NAME`, …"""
+    """Flattens the numbers of a clip's record: `measured/evaluations`, `seconds/decode`, `metrics/NAME`, …"""
     shown = ("num_frames", "num_chunks", "declared", "measured", "emotion", "seconds", "metrics")
     return dict(_flat({name: clip.get(name) for name in shown}))
 
 
 def run_numbers(record: Mapping[str, Any]) -> dict[str, float]:
-    """The sums of a run's record, the mean of each number over its clips, and its metrics as `metrics/NAME`."""
+    """Flattens a run's record: its totals, means over its clips as `mean/NAME`, and its metrics as `metrics/NAME`."""
     sums = dict(_flat({name: record[name] for name in ("totals", "load_s", "wall_s", "peak_memory_mb")}))
     clips = _means([clip_numbers({**clip, "metrics": {}}) for clip in record["clips"]])
     means = {f"mean/{name}": value for name, value in clips.items()}
@@ -80,32 +80,32 @@ def run_numbers(record: Mapping[str, Any]) -> dict[str, float]:
 
 
 def mean_metrics(record: Mapping[str, Any]) -> dict[str, float]:
-    """The mean of each metric over the clips that have it, and the metrics of the run as a whole."""
+    """Returns the mean of each metric over the clips that have it, and the metrics of the run as a whole."""
     return _means([clip.get("metrics") or {} for clip in record["clips"]]) | dict(record.get("metrics") or {})
 
 
 def _means(rows: Sequence[Mapping[str, float]]) -> dict[str, float]:
-    """The mean of each number over the rows that have it."""
+    """Returns the mean of each number over the rows that have it."""
     names = dict.fromkeys(name for row in rows for name in row)
     return {name: fmean(row[name] for row in rows if name in row) for name in names}
 
 
 def run_words(record: Mapping[str, Any]) -> dict[str, Any]:
-    """What a run's record says in words, under the flat names of its numbers."""
-    told = ("signature", "sources", "other_code", "solver_order", "overrides", "seed", "device", "started")
+    """Returns the other entries of a run's record by flat names."""
+    shown = ("signature", "sources", "other_code", "solver_order", "overrides", "seed", "device", "started")
     groups = {"checkpoint": record["checkpoint"], "git": record.get("git") or {}, "absent": record.get("absent", {})}
     words = {f"{group}/{name}": value for group, values in groups.items() for name, value in values.items()}
-    return {name: record[name] for name in told if name in record} | words
+    return {name: record[name] for name in shown if name in record} | words
 
 
 def clip_words(clip: Mapping[str, Any]) -> dict[str, Any]:
-    """What a clip's record says in words, under the flat names of its numbers."""
+    """Returns the other entries of a clip's record by flat names."""
     named = {name: clip[name] for name in ("id", "image", "audio")}
     return named | {f"absent/{name}": reason for name, reason in clip.get("absent", {}).items()}
 
 
 def nested(values: Mapping[str, Any]) -> dict[str, Any]:
-    """`{"seconds/decode": 1}` → `{"seconds": {"decode": 1}}`: a record from its flat names."""
+    """Rebuilds a record from flat names: `{"seconds/decode": 1}` → `{"seconds": {"decode": 1}}`."""
     tree: dict[str, Any] = {}
     for name, value in values.items():
         *groups, key = name.split("/")
@@ -113,7 +113,7 @@ def nested(values: Mapping[str, Any]) -> dict[str, Any]:
         for group in groups:
             node = node.setdefault(group, {})
             if not isinstance(node, dict):
-                raise ValueError(f"{name} lies in {group}, which is a value")
+                raise ValueError(f"{name} is inside {group}, which is a value")
         node[key] = value
     return tree
 

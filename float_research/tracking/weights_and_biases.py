@@ -1,4 +1,4 @@
-"""Runs and sweeps told to Weights & Biases, and read back from there. The one module that imports wandb."""
+"""Reports runs and sweeps to Weights & Biases, and reads them back. The only module that imports wandb."""
 
 import hashlib
 import json
@@ -32,23 +32,23 @@ if TYPE_CHECKING:
     import pandas as pd
 
 os.environ.setdefault("WANDB_ERROR_REPORTING", "false")
-"""Unless it is asked to, wandb tells its makers nothing of errors and usage, not even offline."""
+"""Keeps wandb from reporting errors and usage to its developers, unless the user sets it."""
 AUTO, ONLINE, DISABLED = "auto", "online", "disabled"
 MODES = (AUTO, ONLINE, "offline", DISABLED)
 AGENT = "WANDB_RUN_ID"
-"""What an agent of a W&B sweep sets for each run that it starts."""
+"""Set by the agent of a W&B sweep for each run that it starts."""
 SWEEP = "sweep"
 INSPECT_S = 60
-"""Longest time that W&B may take to read a run."""
+"""The longest time that W&B may take to read a run, in seconds."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class WeightsAndBiases:
-    """One W&B run a run, and one more for a sweep's summary. Told again, they are updated, and not made again.
+    """Logs one W&B run per run, and one more for a sweep's summary. Logging again updates them.
 
-    `mode` auto: online where this machine is logged in and W&B answers, offline elsewhere; disabled: nothing is told.
-    `group` null: the sweep's folder. `name` null: what varies in the sweep. `dir` null: the run's folder. No `tags`:
-    those of the environment.
+    `mode` auto: online if this machine is logged in and W&B answers, offline otherwise; disabled: nothing is logged.
+    `group` null: the sweep's folder. `name` null: what varies in the sweep. `dir` null: the run's folder. Without
+    `tags`, those of the environment.
 
     Raises:
         UserError: an unknown mode.
@@ -69,17 +69,17 @@ class WeightsAndBiases:
             raise UserError(f"logger.wandb.mode={self.mode} is unknown; choose one of {', '.join(MODES)}")
 
     def run(self, run: TrackedRun) -> str | None:
-        """Config; each clip's numbers, video, contact sheet, image and sound as one step; sums in the summary."""
+        """Logs the config, each clip's numbers, video, contact sheet and inputs as one step, and totals as summary."""
         if self.mode == DISABLED:
             return None
         by_agent = run.sweep is None and AGENT in os.environ
-        told_as = None if by_agent else run_id(run.folder, run.config)
+        id = None if by_agent else run_id(run.folder, run.config)
         name = self.name or run.name
         place: dict[str, Any] = {"folder": run.folder, "sweep": run.sweep, "job_type": self.job_type}
-        with self._opened(**place, id=told_as, name=name, config=dict(run.config)) as opened:
+        with self._open(**place, id=id, name=name, config=dict(run.config)) as opened:
             started = run.record["started"] if run.record else None
-            told_before = opened.resumed and opened.summary.get("started") == started
-            for clip in () if told_before else run.clips():
+            logged_before = opened.resumed and opened.summary.get("started") == started
+            for clip in () if logged_before else run.clips():
                 shown: dict[str, Any] = {f"clip/{name}": value for name, value in clip_numbers(clip).items()}
                 shown |= {f"clip/{name}": value for name, value in clip_words(clip).items()}
                 opened.log(shown | media(run, clip))
@@ -92,14 +92,14 @@ class WeightsAndBiases:
             return _where(opened)
 
     def sweep(self, folder: Path, table: "pd.DataFrame") -> str | None:
-        """A table of all runs with their first videos."""
+        """Logs a table of all runs with their first videos."""
         if self.mode == DISABLED:
             return None
         import wandb
 
         place: dict[str, Any] = {"folder": folder, "sweep": folder.name, "job_type": SWEEP}
         name = f"summary of {folder.name}"
-        with self._opened(**place, id=run_id(folder, {}), name=name, config={}) as opened:
+        with self._open(**place, id=run_id(folder, {}), name=name, config={}) as opened:
             shown = table.astype(object).where(table.notna(), None)
             rows = wandb.Table(columns=[*shown.columns, "video"])
             for values in shown.to_dict("records"):
@@ -109,7 +109,7 @@ class WeightsAndBiases:
             opened.log({"runs": rows})
             return _where(opened)
 
-    def _opened(
+    def _open(
         self, *, folder: Path, sweep: str | None, job_type: str, id: str | None, name: str, config: dict[str, Any]
     ) -> AbstractContextManager[Any]:
         import wandb
@@ -135,16 +135,16 @@ class WeightsAndBiases:
 
 
 def run_id(folder: Path, config: Mapping[str, Any]) -> str:
-    """The id of a run: that of its settings, its inputs and its place, each time it is told of."""
+    """Returns the W&B id of a run, a digest of settings, inputs and folder, the same each time it is logged."""
     inputs = {name: config.get(name) for name in ("data", "checkpoint")}
     known = [signature(config), inputs, str(folder.resolve())]
     return hashlib.sha256(json.dumps(known, sort_keys=True, default=str).encode()).hexdigest()[:16]
 
 
 def media(run: TrackedRun, clip: Mapping[str, Any]) -> dict[str, Any]:
-    """Video, contact sheet, image and sound of a clip, of these what is still as its record says.
+    """Returns video, contact sheet, image and sound of a clip, if their hashes still match its record.
 
-    A record may name any file, and what is told to W&B leaves the machine.
+    A record may name any file, and what is uploaded to W&B leaves the machine.
     """
     import wandb
 
@@ -161,7 +161,7 @@ def media(run: TrackedRun, clip: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def logged_in() -> bool:
-    """Whether this machine has a key that W&B accepts just now."""
+    """Returns whether this machine has a key that W&B accepts now."""
     import wandb
 
     try:
@@ -177,34 +177,34 @@ def _where(run: Any) -> str:
 
 
 def find_offline(folder: Path) -> Found:
-    """The runs that were told to W&B without a network, from its own files anywhere under a folder.
+    """Finds the runs that W&B logged offline, in its own files anywhere under a folder.
 
-    Of a run that was told several times, the last.
+    Of a run that was logged several times, only the last counts.
     """
-    told_at = sorted((path for path in folder.rglob("offline-run-*") if path.is_dir()), key=lambda path: path.name)
-    places = sorted({path.name.rpartition("-")[2]: path for path in told_at}.values())
+    folders = sorted((path for path in folder.rglob("offline-run-*") if path.is_dir()), key=lambda path: path.name)
+    places = sorted({path.name.rpartition("-")[2]: path for path in folders}.values())
     with ThreadPoolExecutor(os.cpu_count()) as pool:
         read = list(pool.map(inspect, places))
-    told = [
-        _Told(name=place.name, folder=str(place / "files"), **run)
+    logged = [
+        _LoggedRun(name=place.name, folder=str(place / "files"), **run)
         for place, run in zip(places, read, strict=True)
         if run
     ]
     damaged = [place for place, run in zip(places, read, strict=True) if not run]
-    return _found(told, damaged)
+    return _sort_out(logged, damaged)
 
 
 def find_project(project: str) -> Found:
-    """The runs of a W&B project, ENTITY/PROJECT. Their videos are at W&B.
+    """Finds the runs of a W&B project, ENTITY/PROJECT. Their videos are at W&B.
 
     Raises:
-        UserError: W&B does not answer, or knows no such project.
+        UserError: W&B does not answer, or has no such project.
     """
     import wandb
 
     try:
-        told = [
-            _Told(
+        logged = [
+            _LoggedRun(
                 name=run.id,
                 folder=f"{run.url}/files",
                 job_type=run.job_type or "",
@@ -216,13 +216,13 @@ def find_project(project: str) -> Found:
         ]
     except (wandb.errors.Error, ValueError, OSError) as error:
         reason = " ".join(str(error).split())
-        raise UserError(f"wandb:{project} cannot be read ({reason}); run wandb login, or name a folder") from error
-    return _found(told, [])
+        raise UserError(f"wandb:{project} cannot be read ({reason}); run wandb login, or give a folder") from error
+    return _sort_out(logged, [])
 
 
 @dataclass(frozen=True, kw_only=True)
-class _Told:
-    """What W&B knows of a run."""
+class _LoggedRun:
+    """A run as logged to W&B."""
 
     name: str
     folder: str
@@ -232,12 +232,12 @@ class _Told:
     history: Sequence[Mapping[str, Any]]
 
     def record(self) -> dict[str, Any]:
-        """As on disk, as far as it was told: of a run that was made again, its last clips."""
+        """Rebuilds the record as far as it was logged; of a repeated run, its last clips."""
         known: dict[Any, dict[str, Any]] = {}
         for step in self.history:
-            told = {name.removeprefix("clip/"): value for name, value in step.items() if name.startswith("clip/")}
+            clip = {name.removeprefix("clip/"): value for name, value in step.items() if name.startswith("clip/")}
             video = step.get("video.path") or (step.get("video") or {}).get("path")
-            known[told.get("id", len(known))] = {**nested(told), "video": video, "traces": None}
+            known[clip.get("id", len(known))] = {**nested(clip), "video": video, "traces": None}
         clips = list(known.values())
         record = nested({name: value for name, value in self.summary.items() if value is not None})
         of_clips = {name for clip in clips for name in clip.get("metrics", {})}
@@ -245,10 +245,10 @@ class _Told:
         return {**record, "metrics": metrics, "clips": clips}
 
 
-def _found(told: Iterable[_Told], damaged: Sequence[Path]) -> Found:
-    """The runs among what was told. What is no record of a run is damaged."""
+def _sort_out(logged: Iterable[_LoggedRun], damaged: Sequence[Path]) -> Found:
+    """Sorts logged runs into finished, failed and damaged ones, whose records are invalid."""
     runs, failed, broken = [], [], [*damaged]
-    for run in told:
+    for run in logged:
         if run.job_type == SWEEP:
             continue
         if run.summary.get("error"):
@@ -266,23 +266,23 @@ def _found(told: Iterable[_Told], damaged: Sequence[Path]) -> Found:
 
 
 def inspect(place: Path) -> dict[str, Any] | None:
-    """Config, summary and steps of an offline run; None where W&B cannot read it."""
+    """Reads config, summary and steps of an offline run. Returns None if W&B cannot read it."""
     command = [sys.executable, "-m", "wandb", "leet", "inspect", "--json", str(place.resolve())]
-    told: dict[str, Any] = {"job_type": "", "config": {}, "summary": {}, "history": []}
+    logged: dict[str, Any] = {"job_type": "", "config": {}, "summary": {}, "history": []}
     try:
         with reading(f"run {place}", "run it again"):
             ended = subprocess.run(command, capture_output=True, text=True, check=False, timeout=INSPECT_S)
             for kind, content in _entries(ended.stdout):
                 if kind == "run":
-                    told["job_type"] = str(content.get("job_type", ""))
-                    told["config"] |= dict(content["config"]["update"])
+                    logged["job_type"] = str(content.get("job_type", ""))
+                    logged["config"] |= dict(content["config"]["update"])
                 elif kind == "summary":
-                    told["summary"] |= dict(content.get("update", {}))
+                    logged["summary"] |= dict(content.get("update", {}))
                 elif kind == "history":
-                    told["history"].append(dict(content["item"]))
+                    logged["history"].append(dict(content["item"]))
     except UserError:
         return None
-    return told if told["config"] else None
+    return logged if logged["config"] else None
 
 
 def _entries(text: str) -> Iterator[tuple[str, dict[str, Any]]]:

@@ -1,4 +1,4 @@
-"""The small sweep, made once."""
+"""The small sweep, run once."""
 
 import shutil
 from collections.abc import Callable
@@ -11,7 +11,7 @@ from small_sweep import make_sweep
 
 @pytest.fixture(scope="session")
 def made(tmp_path_factory: pytest.TempPathFactory, speech: Callable[[float], Path]) -> Path:
-    """Not to be changed. One thread: small networks are no faster with more, and far slower where cores are shared."""
+    """Runs the sweep, read-only for tests. One thread: more do not help small networks, and hurt on shared cores."""
     threads = torch.get_num_threads()
     torch.set_num_threads(1)
     folder = make_sweep(tmp_path_factory.mktemp("sweep"), speech(2.2))
@@ -21,5 +21,5 @@ def made(tmp_path_factory: pytest.TempPathFactory, speech: Callable[[float], Pat
 
 @pytest.fixture
 def sweep(made: Path, tmp_path: Path) -> Path:
-    """A copy to spoil."""
+    """Returns a copy that tests may change."""
     return Path(shutil.copytree(made, tmp_path / "sweep"))

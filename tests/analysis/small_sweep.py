@@ -1,4 +1,4 @@
-"""A small sweep with metrics and traces as runs leave them."""
+"""A small sweep with metrics and traces like those of real runs."""
 
 import json
 from pathlib import Path
@@ -21,11 +21,11 @@ SETTINGS = [
     ["emotion=label", "emotion.label=happy"],
     ["chunking.previous_frames=0"],
 ]
-"""Two solvers at three budgets, two scales of each guidance, another emotion, another number of previous frames."""
+"""Two solvers with three budgets, two scales of each guidance, another emotion, another number of previous frames."""
 
 
 def make_sweep(folder: Path, audio: Path) -> Path:
-    """Runs all settings. Errors fall exactly as the solvers' orders say."""
+    """Runs all settings. Errors fall exactly by the solvers' orders."""
     for number, overrides in enumerate(SETTINGS):
         place = folder / str(number)
         told = [*TINY, "budget=evaluations", "nfe=4", f"data.audio={audio}", f"output_dir={place}", *overrides]
@@ -36,7 +36,7 @@ def make_sweep(folder: Path, audio: Path) -> Path:
 
 
 def lengthen(sweep: Path, audio: Path, num_frames: int) -> Path:
-    """Gives all runs of a sweep one longer video, whose frames grow brighter, and traces as long."""
+    """Gives all runs of a sweep one longer video with brightening frames, and traces of that length."""
     levels = torch.linspace(0, 255, num_frames).byte()
     settings = H264(fps=None, crf=20, preset="veryfast", audio_rate_hz=48000, audio_bitrate_bps=96000)
     video = sweep / "video.mp4"
@@ -88,7 +88,7 @@ def traced(num_frames: int) -> pd.DataFrame:
 
 
 def synthetic(template: Path, folder: Path, count: int) -> Path:
-    """Many runs from the record and config of one, without videos."""
+    """Writes many runs from the record and config of one, without videos."""
     record = json.loads((template / "record.json").read_text())
     config = (template / "config.yaml").read_text()
     for number in range(count):

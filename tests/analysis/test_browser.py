@@ -19,7 +19,7 @@ NAMES = ("chromium", "chromium-browser", "google-chrome", "google-chrome-stable"
 FRAME_S = 1 / 25
 PLAYED_S, EVERY_MS = 5, 100
 NUM_TRIES = 4
-"""Of five seconds that are mostly in step: a machine that does something else besides falls behind at times."""
+"""The share of five seconds that must be in step: a busy machine falls behind at times."""
 
 
 @pytest.fixture(scope="module")
@@ -35,7 +35,7 @@ def browser() -> Iterator[Browser]:
 
 @dataclass
 class Seen:
-    """An open page, and what it said and asked for."""
+    """An open page, its console messages and its requests."""
 
     page: Page
     said: list[str] = field(default_factory=list)
@@ -45,13 +45,13 @@ class Seen:
         return self.page.inner_text("#count")
 
     def column(self, name: str) -> list[str]:
-        """A column of the table as it is shown."""
+        """Returns a column of the displayed table."""
         heads = self.page.locator("#table thead th").all_inner_texts()
         place = next(number for number, head in enumerate(heads) if re.fullmatch(rf"{re.escape(name)}( [↑↓])?", head))
         return self.page.locator(f"#table tbody td:nth-child({place + 1})").all_inner_texts()
 
     def filtered(self, text: str) -> str:
-        """What the page counts once the filter has acted."""
+        """Applies a filter and returns the page's count."""
         before = self.page.evaluate("state.filter")
         self.page.fill("#filter", text)
         if before != text:
@@ -62,12 +62,12 @@ class Seen:
         return self.count()
 
     def spread(self) -> None:
-        """A cell for each run."""
+        """Arranges the grid with one cell per run."""
         for control in ("#grid-rows", "#grid-columns"):
             self.page.locator(control).select_option("")
 
     def wait_for_videos(self, at_least: int) -> None:
-        """Until so many videos can show a frame."""
+        """Waits until that many videos can show a frame."""
         ready = "[...document.querySelectorAll('video')].filter((video) => video.readyState >= 2).length"
         for _ in range(100):
             if self.page.evaluate(ready) >= at_least:
@@ -81,7 +81,7 @@ Open = Callable[..., Seen]
 
 @pytest.fixture
 def show(browser: Browser, tmp_path: Path) -> Iterator[Open]:
-    """`show(sweep, width=…)`: the page of a sweep in a window of its own. At the end nothing was said or fetched."""
+    """Yields `show(sweep, width=…)`, which opens the page of a sweep; checks at the end for messages and requests."""
     opened: list[Seen] = []
 
     def act(sweep: Path, *, title: str = "small", width: int = 1500, height: int = 1200, scheme: Any = "light") -> Seen:
@@ -103,12 +103,12 @@ def show(browser: Browser, tmp_path: Path) -> Iterator[Open]:
 
 
 def frame(time_s: float) -> int:
-    """The number of the frame that is seen at a time."""
+    """Returns the number of the frame shown at a time."""
     return int(time_s / FRAME_S + 1e-6)
 
 
 def watched(page: Page) -> list[list[float]]:
-    """Every now and then: how many videos there are, their first and last time, the player's, and that of the sound."""
+    """Samples the number of videos, their earliest and latest time, the player's time, and the sound's."""
     return page.evaluate(
         """async ([seconds, every]) => {
           const seen = [], end = performance.now() + 1000 * seconds;
@@ -133,25 +133,25 @@ def test_all_videos_play_in_step(sweep: Path, speech: Callable[[float], Path], s
     page.keyboard.press("m")
     page.keyboard.press("Space")
     page.wait_for_function("[...document.querySelectorAll('video')].every((video) => video.currentTime > 0)")
-    page.wait_for_timeout(600)  # in which they fall into step
+    page.wait_for_timeout(600)  # they synchronise meanwhile
     for left in reversed(range(NUM_TRIES)):
         times = watched(page)
         assert {count for count, *_ in times} == {12}
-        assert times[-1][1] > times[0][1], "all went on"
+        assert times[-1][1] > times[0][1], "all are playing"
         apart = median(frame(last) - frame(first) for _, first, last, _, _ in times)
         late = median(abs(clock - first) for _, first, _, clock, _ in times)
         unheard = median(abs(clock - sound) for *_, clock, sound in times)
         if apart <= 1 and late <= 2 * FRAME_S and unheard <= 3 * FRAME_S:
             break
         assert left, f"{apart} frames apart, {late} s behind the clock, {unheard} s from the sound"
-    assert page.evaluate("[...document.querySelectorAll('video')].every((video) => video.muted)"), "one sound alone"
+    assert page.evaluate("[...document.querySelectorAll('video')].every((video) => video.muted)"), "only one sound"
     page.evaluate("document.querySelector('video').currentTime += 0.2")
     for left in reversed(range(5 * NUM_TRIES)):
         page.wait_for_timeout(500)
         after = page.evaluate("[...document.querySelectorAll('video')].map((video) => video.currentTime)")
         if frame(max(after)) - frame(min(after)) <= 1:
             break
-        assert left, f"one that strays comes back: {after}"
+        assert left, f"a video out of step catches up: {after}"
     page.keyboard.press("Space")
     assert page.evaluate("[...document.querySelectorAll('video')].every((video) => video.paused)")
 
@@ -230,7 +230,7 @@ def test_selection_is_shared_by_table_plot_and_videos(made: Path, show: Open) ->
     assert "Run 3: sampling_error 0.04688 at measured_evaluations 8." in page.inner_text("#plot-said")
 
 
-def test_grid_has_any_two_settings_and_stacks_the_rest(made: Path, show: Open) -> None:
+def test_grid_arranges_any_two_settings_and_stacks_the_rest(made: Path, show: Open) -> None:
     seen = show(made)
     page = seen.page
     assert page.locator("#grid tbody th").all_inner_texts() == ["solver euler", "solver midpoint"]
@@ -250,7 +250,7 @@ def test_grid_has_any_two_settings_and_stacks_the_rest(made: Path, show: Open) -
     assert page.locator(".trace canvas").first.evaluate(drawn)
 
 
-def test_what_is_missing_is_said(sweep: Path, show: Open) -> None:
+def test_missing_data_is_reported(sweep: Path, show: Open) -> None:
     next((sweep / "0" / "videos").glob("*.mp4")).unlink()
     shutil.rmtree(sweep / "1" / "traces")
     (sweep / "3" / "record.json").write_text("{")
@@ -275,7 +275,7 @@ def test_what_is_missing_is_said(sweep: Path, show: Open) -> None:
 HOSTILE = '<img src=x onerror="window.hurt=1">\'&amp;</script><script>window.hurt=1</script>'
 
 
-def test_hostile_names_are_texts(sweep: Path, show: Open) -> None:
+def test_hostile_names_are_plain_text(sweep: Path, show: Open) -> None:
     run = (sweep / "0").rename(sweep / "<img src=x onerror=window.hurt=1>")
     clips = json.loads((run / "record.json").read_text())["clips"]
     change(
@@ -319,7 +319,7 @@ def test_it_fits_phones_and_walls_in_light_and_dark(made: Path, show: Open, widt
     assert page.evaluate(back) == "rgb(18, 21, 24)"
 
 
-def test_keys_work_and_leave_typing_alone(made: Path, show: Open) -> None:
+def test_keys_work_except_while_typing(made: Path, show: Open) -> None:
     seen = show(made, height=2400)
     page = seen.page
     seen.spread()
@@ -355,6 +355,6 @@ def test_a_thousand_runs_load_few_videos(made: Path, show: Open, tmp_path: Path)
         page.wait_for_timeout(200)
     assert page.locator(".cell").count() == 1000
     assert 0 < page.locator("video").count() <= 48
-    assert page.locator(".cell").first.locator("video").count() == 0, "out of view, so gone"
+    assert page.locator(".cell").first.locator("video").count() == 0, "removed when out of view"
     assert seen.filtered("nfe=7 euler") == "0 of 1000 shown"
     assert seen.filtered("nfe=7 midpoint") == "50 of 1000 shown"

@@ -1,4 +1,4 @@
-"""Runs come back as frames with the same columns, wherever they were told of, and what is missing is said."""
+"""Runs load as data frames with the same columns from every source, and missing data is reported."""
 
 import io
 import json
@@ -41,7 +41,7 @@ def test_a_row_has_settings_costs_metrics_and_places(made: Path) -> None:
         "chunking.previous_frames", "emotion", "guidance.audio.scale", "guidance.emotion.scale", "nfe",
         "solver",
     ]  # fmt: skip
-    assert not {"output_dir", "data.audio", "model.fps"} & set(runs.columns), "places and sizes are no settings"
+    assert not {"output_dir", "data.audio", "model.fps"} & set(runs.columns), "places and sizes are not settings"
     clips = load_clips(made)
     assert list(clips["clip"].unique()) == [Path(clips["video_path"][0]).stem]
     assert clips["frames"].unique() == [55]
@@ -61,7 +61,7 @@ def test_swept_inputs_are_settings_where_they_vary(sweep: Path) -> None:
         assert list(table["data.image"])[:3] == ["a.png", "a.png", "b.png"]
         assert list(table["checkpoint.file"])[:2] == ["x", "y"]
         assert not {"data.audio", "output_dir"} & set(table.columns)
-    assert Path(runs["data.image"][3]).is_file(), "as the run's settings say, where nothing was overridden"
+    assert Path(runs["data.image"][3]).is_file(), "from the run's settings if not overridden"
 
 
 def test_a_run_has_one_type_in_every_file(sweep: Path) -> None:
@@ -88,7 +88,7 @@ FOREIGN = [
 
 
 @pytest.mark.parametrize("content", FOREIGN, ids=lambda content: json.dumps(content)[:40])
-def test_a_record_of_another_program_costs_no_run(content: Any, sweep: Path) -> None:
+def test_a_foreign_record_does_not_affect_other_runs(content: Any, sweep: Path) -> None:
     before = load_runs(sweep)
     for place in (sweep, sweep / "other"):
         place.mkdir(exist_ok=True)
@@ -125,7 +125,7 @@ def test_slopes_are_the_orders(made: Path) -> None:
     assert declared_order(load_runs(made).drop(columns="solver_order")) is None, "as of older records"
 
 
-def test_rounding_is_no_convergence() -> None:
+def test_rounding_is_not_convergence() -> None:
     counts = [4, 8, 16, 32, 64]
     frame = pd.DataFrame(
         {"solver": "rk4", "measured_evaluations": counts, "sampling_error": [1, 0.1, 0.01, 2e-2, 0.03]}
@@ -138,7 +138,7 @@ def test_rounding_is_no_convergence() -> None:
     assert slopes(alone)["slope"].isna().all()
 
 
-def test_older_and_half_records_are_shown_and_the_rest_is_counted(sweep: Path) -> None:
+def test_older_and_partial_records_are_shown_and_the_rest_is_counted(sweep: Path) -> None:
     (sweep / "0" / "record.json").write_text('{"overrides": ["solver=euler", "nfe=4"], "clips": [{"id": "a"}]}')
     (sweep / "0" / "config.yaml").unlink()
     (sweep / "1" / "record.json").write_text('{"clips": ')
@@ -167,7 +167,7 @@ def test_older_and_half_records_are_shown_and_the_rest_is_counted(sweep: Path) -
 
 
 NOTHING = {
-    "nowhere": "is no folder",
+    "nowhere": "is not a folder",
     "empty": "holds no record",
     "foreign": "holds no record",
     "failed": "1 runs failed, 0 have not finished",
@@ -189,19 +189,19 @@ def test_nothing_to_read_is_one_sentence(name: str, said: str, tmp_path: Path) -
 
 @pytest.fixture
 def tracked(tmp_path: Path, speech: Callable[[float], Path]) -> Path:
-    """A sweep that was also told to W&B, offline."""
+    """Runs a sweep that is also logged to W&B, offline."""
     for number, solver in enumerate(("euler", "midpoint")):
         where = [f"data.audio={speech(0.5)}", f"output_dir={tmp_path / 'sweep' / str(number)}"]
         told = [*TINY, "logger=wandb", "logger.wandb.mode=offline", "nfe=3", f"solver={solver}", *where]
         console = Console(record=True, file=io.StringIO())
         compose.build_job(compose.compose_config(told)).run(console)
         assert "W&B, offline" in console.export_text()
-    wandb.teardown()  # a run's file is whole a moment after the run
+    wandb.teardown()  # a run's file is completed shortly after the run
     return tmp_path / "sweep"
 
 
 def same(runs: pd.DataFrame, others: pd.DataFrame) -> None:
-    """Equal but for names and places."""
+    """Asserts equality except for names and places."""
     places = ["run", "folder", "videos"]
     assert list(runs.columns) == list(others.columns)
     assert runs.attrs[SETTINGS] == others.attrs[SETTINGS]
@@ -224,7 +224,7 @@ def test_offline_runs_of_wandb_are_the_same(tracked: Path, tmp_path: Path) -> No
 
 
 class Told(SimpleNamespace):
-    """A run as W&B's API has it."""
+    """A run as returned by W&B's API."""
 
     def scan_history(self) -> Iterator[dict[str, Any]]:
         return iter(self.history)
@@ -255,7 +255,7 @@ def test_a_project_that_does_not_answer_is_one_sentence(monkeypatch: pytest.Monk
         load_runs("wandb:a/b")
 
 
-def test_settings_are_named_by_the_words_that_choose_them() -> None:
+def test_parts_are_named_by_their_options() -> None:
     config = {
         "face": {"_target_": "float_research.data.face.NoCrop"},
         "solver": {"_target_": "x.AdaptiveHeun", "atol": 1},

@@ -1,4 +1,4 @@
-"""Every notebook runs top to bottom on a small sweep, with metrics and without, and is kept without outputs."""
+"""Every notebook runs from top to bottom on a small sweep, with and without metrics, and is stored without outputs."""
 
 import json
 import shutil
@@ -23,7 +23,7 @@ def test_a_notebook_is_text(path: Path) -> None:
     notebook = read(path)
     nbformat.validate(notebook)
     prose = [cell.source for cell in notebook.cells if cell.cell_type == "markdown"]
-    assert "**Demo weights**" in prose[0], "what they show and do not show"
+    assert "**Demo weights**" in prose[0], "a note on what they show"
     for cell in notebook.cells:
         if cell.cell_type == "code":
             assert cell.outputs == []
@@ -32,7 +32,7 @@ def test_a_notebook_is_text(path: Path) -> None:
 
 @pytest.fixture(scope="module")
 def bare(made: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """The same sweep as an older version would have left it: no metrics, no traces, no videos, fewer facts."""
+    """Returns the same sweep as from an older version: no metrics, traces or videos, fewer facts."""
     folder = Path(shutil.copytree(made, tmp_path_factory.mktemp("bare") / "sweep"))
     for run in folder.iterdir():
         shutil.rmtree(run / "videos")
@@ -45,7 +45,7 @@ def bare(made: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture(scope="module")
 def executed(made: Path, bare: Path) -> dict[tuple[str, str], list[Any]]:
-    """The outputs of each notebook on both sweeps, all run in one kernel that forgets in between."""
+    """Returns the outputs of each notebook on both sweeps, all run in one kernel that is reset in between."""
     cells: list[Any] = []
     for sweep in (made, bare):
         for path in NOTEBOOKS:
@@ -70,14 +70,14 @@ def printed(outputs: list[Any]) -> str:
 
 
 @pytest.mark.parametrize("path", NOTEBOOKS, ids=lambda path: path.stem)
-def test_it_draws_what_there_is(path: Path, executed: dict[tuple[str, str], list[Any]]) -> None:
+def test_it_plots_available_data(path: Path, executed: dict[tuple[str, str], list[Any]]) -> None:
     outputs = executed["made", path.stem]
     assert pictures(outputs) >= 3
     assert "untrained" in printed(outputs)
 
 
 @pytest.mark.parametrize("path", NOTEBOOKS, ids=lambda path: path.stem)
-def test_it_says_what_there_is_not(path: Path, executed: dict[tuple[str, str], list[Any]]) -> None:
+def test_it_reports_missing_data(path: Path, executed: dict[tuple[str, str], list[Any]]) -> None:
     said = printed(executed["bare", path.stem])
     assert "12 of 12 videos are missing" in said
     assert path.stem == "overview" or "no figure: " in said

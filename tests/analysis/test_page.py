@@ -1,4 +1,4 @@
-"""The comparison page as a folder: what is in it, what is refused, what cannot hurt."""
+"""The comparison page as a folder: its content, refused folders, hostile input."""
 
 import json
 import re
@@ -11,12 +11,12 @@ import pytest
 from small_sweep import EVALUATIONS, change, synthetic
 
 from float_research.analysis import page as page_module
-from float_research.analysis.page import embedded, write_page
+from float_research.analysis.page import embed_json, write_page
 from float_research.errors import UserError
 
 
 def content(page: Path) -> dict[str, Any]:
-    """The data inside a page."""
+    """Returns the data inside a page."""
     (text,) = re.findall(r'<script type="application/json" id="data">(.*?)</script>', page.read_text(), re.DOTALL)
     return json.loads(text)
 
@@ -48,16 +48,16 @@ def test_an_earlier_page_is_replaced_and_nothing_else(made: Path, sweep: Path, t
     assert "second" in (tmp_path / "page" / "index.html").read_text()
     (tmp_path / "mine").mkdir()
     (tmp_path / "mine" / "index.html").write_text("<p>my own page</p>")
-    with pytest.raises(UserError, match="holds other files; name a new folder"):
+    with pytest.raises(UserError, match="holds other files; choose a new folder"):
         write_page(sweep, tmp_path / "mine", "third")
     assert (tmp_path / "mine" / "index.html").read_text() == "<p>my own page</p>"
 
 
-def test_a_page_that_was_cut_off_is_replaced(sweep: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_an_interrupted_page_is_replaced(sweep: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     with monkeypatch.context() as patch, pytest.raises(KeyboardInterrupt):
         patch.setattr(page_module, "slopes", interrupted)
         write_page(sweep, tmp_path / "page", "first")
-    assert list((tmp_path / "page" / "videos").iterdir()), "half of it is there"
+    assert list((tmp_path / "page" / "videos").iterdir()), "it is partially written"
     assert write_page(sweep, tmp_path / "page", "second").num_videos == 12
 
 
@@ -65,7 +65,7 @@ def interrupted(*_: Any) -> None:
     raise KeyboardInterrupt
 
 
-def test_files_of_others_in_a_page_stay(sweep: Path, tmp_path: Path) -> None:
+def test_foreign_files_in_a_page_stay(sweep: Path, tmp_path: Path) -> None:
     write_page(sweep, tmp_path / "page", "first")
     mine = tmp_path / "page" / "videos" / "holiday.mp4"
     mine.write_text("mine")
@@ -73,7 +73,7 @@ def test_files_of_others_in_a_page_stay(sweep: Path, tmp_path: Path) -> None:
     assert mine.read_text() == "mine"
 
 
-def test_only_files_of_the_run_itself_are_taken(sweep: Path, tmp_path: Path) -> None:
+def test_only_the_runs_own_files_are_included(sweep: Path, tmp_path: Path) -> None:
     secret = tmp_path / "secret.mp4"
     secret.write_text("secret")
     clips = json.loads((sweep / "0" / "record.json").read_text())["clips"]
@@ -89,14 +89,14 @@ def test_only_files_of_the_run_itself_are_taken(sweep: Path, tmp_path: Path) -> 
     assert not any(path.read_bytes() == b"secret" for path in (tmp_path / "page").rglob("*") if path.is_file())
 
 
-def test_damaged_traces_cost_nothing_else(sweep: Path, tmp_path: Path) -> None:
+def test_damaged_traces_do_not_affect_the_rest(sweep: Path, tmp_path: Path) -> None:
     next((sweep / "0" / "traces").glob("*.parquet")).write_text("no parquet")
     held = content(write_page(sweep, tmp_path / "page", "small").path)
     assert [clip["traces"] for clip in held["clips"]] == [False] + [True] * 11
     assert ".parquet cannot be read" in held["notes"][0]
 
 
-def test_numbers_that_json_lacks_are_told_apart(sweep: Path, tmp_path: Path) -> None:
+def test_numbers_that_json_lacks_are_distinguished(sweep: Path, tmp_path: Path) -> None:
     clips = json.loads((sweep / "0" / "record.json").read_text())["clips"]
     odd = {
         "psnr_db": float("inf"),
@@ -116,7 +116,7 @@ def test_numbers_that_json_lacks_are_told_apart(sweep: Path, tmp_path: Path) -> 
     "text", ["</script><script>alert(1)</script>", "<!--", "&amp;", "\u2028", "\\u003c", "{{data}}"]
 )
 def test_no_text_leaves_its_element(text: str) -> None:
-    held = embedded({text: [text]})
+    held = embed_json({text: [text]})
     assert not set("<>&\u2028") & set(held)
     assert json.loads(held) == {text: [text]}
 
@@ -139,7 +139,7 @@ def test_a_hostile_title_stays_a_title(made: Path, tmp_path: Path) -> None:
     assert hostile.seen == plain.seen
 
 
-def test_many_runs_without_videos_make_a_small_page(made: Path, tmp_path: Path) -> None:
+def test_many_runs_without_videos_give_a_small_page(made: Path, tmp_path: Path) -> None:
     page = write_page(synthetic(made / "0", tmp_path / "many", 100), tmp_path / "page", "many")
     assert (page.num_runs, page.num_videos) == (100, 0)
     assert page.notes == ["100 of 100 videos are missing"]

@@ -1,4 +1,4 @@
-"""Figures show the numbers they are given, and say why there is nothing to show."""
+"""Plots show the given numbers, or a reason why there is nothing to show."""
 
 import io
 from collections.abc import Callable
@@ -31,7 +31,7 @@ def traces(clips: pd.DataFrame) -> pd.DataFrame:
 
 
 def drawn(figure: Figure) -> int:
-    """Bytes of the picture: it can be drawn."""
+    """Renders a figure and returns its size in bytes."""
     buffer = io.BytesIO()
     figure.savefig(buffer, format="png", dpi=40)
     return len(buffer.getvalue())
@@ -41,26 +41,22 @@ def texts(figure: Figure) -> list[str]:
     return [text.get_text() for axes in figure.axes for text in axes.texts]
 
 
-def test_pareto_has_a_line_a_solver_and_says_its_slope(runs: pd.DataFrame) -> None:
+def test_pareto_has_a_line_and_a_slope_per_solver(runs: pd.DataFrame) -> None:
     figure = plots.pareto(runs.head(6))
     (axes,) = figure.axes
     assert (axes.get_xscale(), axes.get_yscale()) == ("log", "log")
-    legend = axes.get_legend()
-    assert legend is not None
-    assert [text.get_text() for text in legend.get_texts()] == [
-        "euler, slope 1.00 (order 1)",
-        "midpoint, slope 2.00 (order 2)",
-        "best so far",
-    ]
+    assert texts(figure) == ["midpoint, slope 2.00 (order 2)", "euler, slope 1.00 (order 1)"], "the lower line first"
+    lower, upper = (text.get_position()[1] for text in axes.texts)
+    assert upper - lower >= plots.NAME_HEIGHT
     assert list(axes.lines[0].get_xdata()) == [8, 16, 32]
     assert np.allclose(axes.lines[0].get_ydata(), [3 / 8, 3 / 16, 3 / 32])
     assert drawn(figure)
 
 
-def test_guidance_map_has_a_number_a_place(runs: pd.DataFrame) -> None:
+def test_guidance_map_has_a_number_per_cell(runs: pd.DataFrame) -> None:
     scaled = runs.assign(lips=runs["guidance.audio.scale"] + 10 * runs["guidance.emotion.scale"])
     figure = plots.guidance_map(scaled.iloc[6:10], "lips")
-    assert texts(figure) == ["21", "23", "1", "3"], "the greater emotion scale on top"
+    assert texts(figure) == ["21", "23", "1", "3"], "the larger emotion scale is on top"
     assert [label.get_text() for label in figure.axes[0].get_xticklabels()] == ["1", "3"]
     assert drawn(figure)
 
@@ -73,7 +69,7 @@ def test_bars_are_the_seconds_of_stages(runs: pd.DataFrame) -> None:
     assert [label.get_text() for label in axes.get_yticklabels()] == ["0: 4", "1: 8"]
 
 
-def test_settings_stand_in_their_order(runs: pd.DataFrame) -> None:
+def test_settings_are_sorted(runs: pd.DataFrame) -> None:
     figure = plots.by_setting(runs.head(6), ["sampling_error", "not_there"], "nfe")
     (axes,) = figure.axes
     assert [label.get_text() for label in axes.get_xticklabels()] == ["4", "8", "16"]
@@ -81,26 +77,26 @@ def test_settings_stand_in_their_order(runs: pd.DataFrame) -> None:
     assert np.allclose(axes.lines[-1].get_ydata(), means)
 
 
-def test_a_planted_seam_is_seen_at_zero(traces: pd.DataFrame) -> None:
+def test_a_planted_seam_peaks_at_zero(traces: pd.DataFrame) -> None:
     one = traces[traces["run"] == 0].assign(motion_velocity=0.0)
     one.loc[one["frame"] == 50, "motion_velocity"] = 7.0
     over_time, around = over_clips.seams(one, around_frames=3).axes
-    assert [line.get_xdata()[0] for line in over_time.lines[1:]] == [2.0], "the window begins at 2 s"
+    assert [line.get_xdata()[0] for line in over_time.lines[1:]] == [2.0], "the window starts at 2 s"
     assert list(around.lines[0].get_ydata()) == [0, 0, 0, 7, 0, 0, 0]
 
 
-def test_coordinates_have_windows_and_bands(traces: pd.DataFrame) -> None:
+def test_coordinates_show_windows_and_emotions(traces: pd.DataFrame) -> None:
     figure = over_clips.coordinates(traces[traces["run"] == 0], directions=[2, 0])
     *rows, bands = figure.axes
     assert [axes.get_ylabel() for axes in rows] == ["02", "00"]
     assert all(axes.lines[1].get_xdata()[0] == 2.0 for axes in rows)
     assert len(bands.collections) == 2
     assert drawn(figure)
-    with pytest.raises(UserError, match="of one clip; choose it"):
+    with pytest.raises(UserError, match="a single clip; choose it"):
         over_clips.coordinates(traces)
 
 
-def test_strips_show_the_same_moments_and_miss_what_is_missing(clips: pd.DataFrame) -> None:
+def test_strips_show_equal_times_and_leave_missing_videos_empty(clips: pd.DataFrame) -> None:
     shown = clips.head(2).copy()
     shown.attrs = clips.attrs
     shown.loc[1, "video_path"] = "/nowhere.mp4"
@@ -114,7 +110,7 @@ def test_strips_show_the_same_moments_and_miss_what_is_missing(clips: pd.DataFra
     assert drawn(sheet)
 
 
-def test_traces_lie_over_each_other(traces: pd.DataFrame) -> None:
+def test_traces_are_overlaid(traces: pd.DataFrame) -> None:
     figure = over_clips.over_time(traces[traces["run"].isin([0, 1])], ["mouth_opening", "not_there"])
     (axes,) = figure.axes
     assert [line.get_label() for line in axes.lines] == ["run 0", "run 1"]
@@ -125,7 +121,7 @@ BARE.attrs = {SETTINGS: ["nfe"]}
 NOTHING: dict[str, tuple[Callable[[], Figure], str]] = {
     "pareto": (lambda: plots.pareto(BARE), "no run has sampling_error"),
     "map": (lambda: plots.guidance_map(BARE.assign(x=1.0, y=1, z=2), "x", rows="y", columns="z"), "do not vary"),
-    "timing": (lambda: plots.timing(BARE), "no seconds of stages"),
+    "timing": (lambda: plots.timing(BARE), "no stage times"),
     "setting": (lambda: plots.by_setting(BARE, ["a", "b"], "nfe"), "none of a, b"),
     "seams": (lambda: over_clips.seams(pd.DataFrame()), "no clip has traces"),
     "strips": (lambda: over_clips.strips(pd.DataFrame()), "no clip to show"),

@@ -204,7 +204,7 @@ def test_a_hostile_manifest_ends_in_one_short_sentence(content: bytes, message: 
 
 def test_a_manifest_is_a_regular_file(tmp_path: Path) -> None:
     os.mkfifo(tmp_path / "pipe.csv")
-    for name, problem in (("pipe.csv", "is no regular file"), (".", "is a folder")):
+    for name, problem in (("pipe.csv", "is not a regular file"), (".", "is a folder")):
         with pytest.raises(UserError, match=f"{problem}; give a CSV file"):
             Manifest(track=None, channel=None, file=str(tmp_path / name)).clips()
 

@@ -1,1 +1,1 @@
-"""The attack: damaged files, bombs, kills, signals, full disks, hostile records and names against the product."""
+"""Fuzzing and fault injection: damaged files, bombs, kills, signals, full disks, hostile records and names."""

@@ -1,4 +1,4 @@
-"""Files that claim or become much, never end, lead elsewhere, or are programs."""
+"""Files that declare or expand to huge sizes, never end, point elsewhere, or are programs."""
 
 import io
 import json
@@ -22,7 +22,7 @@ SPARSE_BYTES = 100 * 10**9
 
 
 def data(content: bytes | str) -> Build:
-    """A file of this content."""
+    """Writes a file with this content."""
     return partial(_write, content=content.encode("utf-8", "surrogatepass") if isinstance(content, str) else content)
 
 
@@ -35,7 +35,7 @@ def chunk(name: bytes, body: bytes) -> bytes:
 
 
 def png(width: int, height: int, *more: bytes, bits: int = 1, real: bool = True) -> Build:
-    """A picture of zeros, of which 1,000 make one byte."""
+    """Writes an image of zeros, compressed about 1,000 to 1."""
     return partial(_png, width=width, height=height, more=more, bits=bits, real=real)
 
 
@@ -47,13 +47,13 @@ def _png(path: Path, *, width: int, height: int, more: tuple[bytes, ...], bits: 
 
 
 def zeros(megabytes: int) -> bytes:
-    """So many of them, packed."""
+    """Returns that many megabytes of zeros, compressed."""
     packer = zlib.compressobj(9)
     return b"".join(packer.compress(bytes(10**6)) for _ in range(megabytes)) + packer.flush()
 
 
 def webp(width: int, height: int) -> bytes:
-    """34 bytes that claim a picture."""
+    """Returns 34 bytes that declare an image."""
     body = b"\x2f" + ((width - 1) | (height - 1) << 14).to_bytes(4, "little") + b"\x88\x88\x08\x00\x00\x00\x00\x00\x00"
     body = body[:14]
     return b"RIFF" + struct.pack("<I", 12 + len(body)) + b"WEBPVP8L" + struct.pack("<I", len(body)) + body
@@ -70,14 +70,14 @@ def tiff(tags: list[tuple[int, int, int, int]], following: int) -> bytes:
 
 
 def slow_wav(path: Path) -> None:
-    """A day of sound in 170 kB, by its own account."""
+    """Writes 170 kB that declare a day of sound."""
     with wave.open(str(path), "wb") as file:
         file.setparams((1, 2, 1, 0, "NONE", "NONE"))
         file.writeframes((1000 * np.sin(np.arange(86_400))).astype("<i2").tobytes())
 
 
 def add_sound(container: Any) -> None:
-    """A second of sound in a video whose other streams are all there."""
+    """Adds a second of sound to a video that has its other streams."""
     import av
 
     stream = container.add_stream("pcm_s16le", rate=16000, layout="mono")
@@ -100,7 +100,7 @@ def wav(
 
 
 def long_wav(path: Path, *, seconds: int) -> None:
-    """Hours of nothing, on a disk that holds none of it."""
+    """Writes hours of silence as a sparse file."""
     with wave.open(str(path), "wb") as file:
         file.setparams((1, 2, 16000, 0, "NONE", "NONE"))
         file.writeframes(b"\x10\x00" * 1000)
@@ -114,7 +114,7 @@ def long_wav(path: Path, *, seconds: int) -> None:
 
 
 def jumping(path: Path, *, seconds: int) -> None:
-    """A video whose last frame comes much later."""
+    """Writes a video whose last frame comes much later."""
     import av
 
     with av.open(str(path), "w", format="matroska") as container:
@@ -132,7 +132,7 @@ def jumping(path: Path, *, seconds: int) -> None:
 
 
 def huge_video(path: Path, *, side: int) -> None:
-    """Few bytes, many pixels."""
+    """Writes a video with few bytes and many pixels."""
     import av
 
     with av.open(str(path), "w", format="matroska") as container:
@@ -150,7 +150,7 @@ def huge_video(path: Path, *, side: int) -> None:
 
 
 def elsewhere(text: str) -> Build:
-    """A list that names another file, or itself."""
+    """Writes a playlist that names another file, or itself."""
     return partial(_elsewhere, text=text)
 
 
@@ -161,7 +161,7 @@ def _elsewhere(path: Path, *, text: str) -> None:
 
 
 def special(path: Path, *, kind: str) -> None:
-    """What is no file of bytes that end."""
+    """Creates something other than a finite regular file."""
     if kind == "fifo":
         os.mkfifo(path)
     elif kind == "folder":
@@ -183,7 +183,7 @@ def special(path: Path, *, kind: str) -> None:
 
 
 def headed(header: bytes, length: int | None = None, content: bytes = b"") -> Build:
-    """A safetensors file."""
+    """Writes a safetensors file."""
     return data((len(header) if length is None else length).to_bytes(8, "little") + header + content)
 
 
@@ -202,7 +202,7 @@ def _zipped(path: Path, *, parts: dict[str, bytes], packed: bool) -> None:
 
 
 class Runs:
-    """An object that is a program to whoever unpickles it."""
+    """An object that runs code when unpickled."""
 
     def __init__(self, function: Any, *arguments: Any) -> None:
         self._told = (function, arguments)
@@ -212,13 +212,13 @@ class Runs:
 
 
 def runs(path: Path, *, zip_file: bool) -> None:
-    """A pickle that writes where it must not."""
+    """Writes a pickle that runs code, which writes where it must not."""
     told = {"weight": Runs(os.system, f"echo x > {path.parent.parent}/outside/notes.txt")}
     torch.save(told, path, _use_new_zipfile_serialization=zip_file)
 
 
 def laughing(depth: int) -> bytes:
-    """A pickle of few bytes whose value, told in full, has 2^depth parts."""
+    """Returns a short pickle whose fully expanded value has 2^depth parts."""
     value: Any = ("ha",)
     for _ in range(depth):
         value = (value, value)
@@ -226,12 +226,12 @@ def laughing(depth: int) -> bytes:
 
 
 def strided(path: Path) -> None:
-    """A tensor of 2^40 numbers that are all the same one."""
+    """Writes a tensor of 2^40 numbers that share one element."""
     torch.save({"weight": torch.zeros(1).expand(2**40)}, path)
 
 
 def many_rows(path: Path, *, doublings: int, rows: int, columns: int = 1) -> None:
-    """A table whose footer names the same rows again and again."""
+    """Writes a table whose footer refers to the same rows many times."""
     import pyarrow as pa
     from pyarrow import parquet
 
@@ -260,5 +260,5 @@ def array(shape: str, kind: str = "<i8", content: bytes = b"") -> Build:
 
 
 def override(value: str) -> Build:
-    """A record whose own settings are the bomb."""
+    """Writes a record whose overrides are the bomb."""
     return data(json.dumps({"overrides": [f"nfe={value}"], "clips": [{"id": "a", "video": "videos/a.mp4"}]}))

@@ -1,4 +1,4 @@
-"""Directed attacks on readers, by name: small files that claim or become much, never end, lead elsewhere, or run."""
+"""Targeted attacks on readers: small files that declare huge sizes, never end, point elsewhere, or run code."""
 
 import os
 import pickle
@@ -303,7 +303,7 @@ GROUPS = {
 
 
 def bombs() -> dict[str, Task]:
-    """All of them by name."""
+    """Returns all bombs by name."""
     found = [(group, name, kind) for group, make in GROUPS.items() for name, (kind, _) in make().items()]
     unknown = {kind for _, _, kind in found} - set(KINDS)
     assert not unknown, f"no such kinds: {unknown}"
@@ -314,5 +314,5 @@ def bombs() -> dict[str, Task]:
 
 
 def build(group: str, name: str, path: Path) -> None:
-    """Makes the bomb of this name."""
+    """Writes the bomb of this name."""
     GROUPS[group]()[name][1](path)

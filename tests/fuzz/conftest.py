@@ -1,4 +1,4 @@
-"""The grounds of an attack: a folder, with samples that all processes of a test run share."""
+"""The folder of an attack, with samples that all processes of a test run share."""
 
 import os
 from pathlib import Path

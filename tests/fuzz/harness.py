@@ -1,4 +1,4 @@
-"""Feeding cases to workers, and what came of them."""
+"""Feeds cases to workers and collects the results."""
 
 import os
 import shutil
@@ -18,13 +18,13 @@ from fuzz.worker import CASE, PREPARED, Task, Verdict, lay, serve
 
 PREPARING_S = 120.0
 IDLE_S = 1.0
-"""Seconds of work in `HANG_S` below which a reader does nothing but wait."""
+"""CPU seconds within `HANG_S` below which a reader is only waiting."""
 TICKS = os.sysconf("SC_CLK_TCK")
 
 
 @dataclass(frozen=True, kw_only=True)
 class Fault:
-    """A case that was not survived, and how to have it again."""
+    """A failed case, and how to repeat it."""
 
     attack: str
     what: str
@@ -34,7 +34,7 @@ class Fault:
 
 @dataclass(kw_only=True)
 class Tally:
-    """What a class of attack came to. `not_tried` says what was left out, and why."""
+    """The result of a class of attack. `not_tried`: what was left out → why."""
 
     attack: str
     tried: int = 0
@@ -50,7 +50,7 @@ class Tally:
         return self.tried - len({fault.case for fault in self.faults})
 
     def note(self, kind: str, case: str, problems: Sequence[tuple[str, str]], *, refused: bool = False) -> None:
-        """One more case, with what went wrong: short, and at length."""
+        """Counts a case, with its problems: a short and a detailed text each."""
         with self._lock:
             self.tried += 1
             self.refused += refused
@@ -62,7 +62,7 @@ class Tally:
 
 
 def make_samples(folder: Path) -> Path:
-    """The samples of all kinds, in a folder that is made if need be."""
+    """Returns a folder with samples of all kinds, created if necessary."""
     if not (folder / "done").is_file():
         shutil.rmtree(folder, ignore_errors=True)
         sample_files.make(folder)
@@ -75,7 +75,7 @@ def make_samples(folder: Path) -> Path:
 
 
 class Worker:
-    """A process for many cases, and another one once it hangs or dies."""
+    """A process for many cases, replaced once it hangs or dies."""
 
     def __init__(self, folder: Path, samples: Path, hang_s: float = HANG_S) -> None:
         self._folder, self._samples = folder.resolve(), samples.resolve()
@@ -92,7 +92,7 @@ class Worker:
         theirs.close()
 
     def __call__(self, task: Task) -> Verdict:
-        """Has a case judged."""
+        """Runs a case and returns its verdict."""
         try:
             self._connection.send(task)
             if not self._connection.poll(PREPARING_S) or self._connection.recv() != PREPARED:
@@ -111,7 +111,7 @@ class Worker:
         return verdict
 
     def _answers(self) -> bool:
-        """Waits: ten seconds, and longer where others have the cores."""
+        """Waits ten seconds, or longer if the cores are busy."""
         began, worked = time.monotonic(), self._cpu_s()
         while not self._connection.poll(self._hang_s):
             work, waited = self._cpu_s() - worked, time.monotonic() - began
@@ -131,7 +131,7 @@ class Worker:
         return ""
 
     def keep(self, task: Task, folder: Path) -> None:
-        """Lays the input of a case into a folder, for a look at it."""
+        """Writes the input of a case to a folder, for inspection."""
         if task.build is None:
             lay(task, folder, self._samples)
 
@@ -146,7 +146,7 @@ class Worker:
 def judge_all(
     tally: Tally, tasks: Sequence[Task], folder: Path, samples: Path, *, workers: int, command: Callable[[Task], str]
 ) -> Tally:
-    """Has all tasks judged by so many workers. Faults are kept in `folder`, each with the command that repeats it."""
+    """Runs all tasks in that many workers. Faults are kept in `folder`, each with the command that repeats it."""
     began, free = time.monotonic(), [Worker(folder / f"worker{number}", samples) for number in range(workers)]
 
     def work(task: Task) -> None:

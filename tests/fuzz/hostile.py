@@ -1,4 +1,4 @@
-"""Records that are programs or lead elsewhere, checkpoints that are damaged, and names that mean something."""
+"""Records that are programs or point elsewhere, damaged checkpoints, and names with special meaning."""
 
 import json
 import os
@@ -22,7 +22,7 @@ from fuzz.processes import FILES, PROGRAMS, SECRET, Ended, script, threads
 from fuzz.watch import OUTSIDE, canary_state, lay_canary
 
 OUT, MODULE = "OUT", "evil_module"
-"""In texts of attacks: the canary's folder; a module of the attacker's own, in the folder where the user is."""
+"""Placeholders in attack texts: the canary's folder; the attacker's module, in the user's working directory."""
 TARGETS: tuple[dict[str, Any], ...] = (
     {"_target_": "numpy.testing.runstring", "astr": "open('OUT/notes.txt', 'w').write('x')", "dict": {}},
     {"_target_": "os.system", "command": "echo x > OUT/notes.txt"},
@@ -62,7 +62,7 @@ PLACES = (
     *("checkpoint", "face", "cache", "model", "model.motion_autoencoder", "metrics.motion", "metrics.other", "trainer"),
     *("sampler", "solver", "data", "video", "checkpoint.file", "face.weights", "emotion", "logger.other", "noise"),
 )
-"""Where in a config a target may stand."""
+"""Places of a `_target_` in a config."""
 VIDEOS: tuple[Any, ...] = (
     *("../../outside/settings.mp4", "../0/videos/portrait-a.mp4", "OUT/settings.mp4", "videos/../../../outside/x.mp4"),
     *("/dev/zero", "", ".", "..", "videos", "linked/settings.mp4", "a\0b", "\ud800.mp4", "x" * 5000, "videos/\n.mp4"),
@@ -148,7 +148,7 @@ def tamper(runs: Path, chance: random.Random, number: int) -> str:
 
 
 def put(tree: Any, name: str, value: Any) -> None:
-    """A value at a dotted place."""
+    """Sets a value at a dotted name."""
     first, _, rest = name.partition(".")
     if rest and isinstance(tree.get(first), dict):
         put(tree[first], rest, value)
@@ -157,7 +157,7 @@ def put(tree: Any, name: str, value: Any) -> None:
 
 
 def try_record(folder: Path, root: Path, chance: random.Random, number: int) -> Problems:
-    """A sweep with one hostile run, measured, reported and summed up."""
+    """Measures, reports and summarises a sweep with one hostile run."""
     runs = folder / "runs"
     shutil.copytree(root / samples.SWEEP, runs)
     lay_canary(folder)
@@ -173,13 +173,13 @@ def try_record(folder: Path, root: Path, chance: random.Random, number: int) -> 
         if name == "measure" and f"runs/{samples.GOOD}: measured" not in ended.output:
             problems.append(("the good run is not measured", ended.output + ended.error))
     if canary_state(folder) != before:
-        problems.append(("touched what lies outside", ""))
+        problems.append(("touched files outside its folder", ""))
     problems += secrets(runs, said) + elements(runs / "report" / "index.html")
     return [(what, f"{told}\n{detail}") for what, detail in problems]
 
 
 def lay_evil(folder: Path) -> None:
-    """Programs that a record may name, in the folder where the user is."""
+    """Writes programs that a record may name to the user's working directory."""
     target = folder / OUTSIDE / "notes.txt"
     (folder / f"{MODULE}.py").write_text(f"open({str(target)!r}, 'w').write('x')\ndef run(): pass\n")
     program = Runs(os.system, f"echo x > {target}")
@@ -192,7 +192,7 @@ def watched(ended: Ended) -> Problems:
 
 
 def secrets(folder: Path, said: str) -> Problems:
-    """What an interpolation of a record would tell of this machine."""
+    """Returns problems where an interpolation in a record revealed data of this machine."""
     secret, shown = next(iter(SECRET.values())), said
     for path in folder.rglob("*"):
         if path.is_file() and path.suffix in (".json", ".csv", ".html", ".yaml"):
@@ -201,13 +201,13 @@ def secrets(folder: Path, said: str) -> Problems:
 
 
 def elements(page: Path) -> Problems:
-    """HTML of a record's making in a page."""
+    """Returns problems where a record's text became HTML in a page."""
     text = page.read_text(encoding="utf-8", errors="replace") if page.is_file() else ""
     return [("an element of a record's making", "")] if "<script>alert" in text or "<img src=x" in text else []
 
 
 def try_checkpoint(folder: Path, root: Path, chance: random.Random, number: int) -> Problems:
-    """A training whose last checkpoint is damaged: it goes on, or says so."""
+    """Resumes a training whose last checkpoint is damaged: it must continue or report it."""
     out = folder / "out"
     shutil.copytree(root / samples.TRAINED, out)
     last = out / "last.ckpt"
@@ -218,17 +218,17 @@ def try_checkpoint(folder: Path, root: Path, chance: random.Random, number: int)
     if ended.code == 0 and not (out / "weights.safetensors").is_file():
         problems.append(("success without weights", ended.output))
     if ended.code and "last.ckpt" not in ended.error:
-        problems.append(("a message that names no file", ended.error))
+        problems.append(("a message that does not name the file", ended.error))
     return problems
 
 
 def damaged_results(out: Path) -> Problems:
-    """But the checkpoint, which the attack damaged."""
+    """Returns damaged files except the checkpoint, which the attack damaged."""
     return [problem for problem in damaged(out) if ".ckpt" not in problem[0]]
 
 
 def try_resume(folder: Path, root: Path, chance: random.Random, number: int) -> Problems:
-    """An inference whose former records are damaged: what cannot be believed is made again."""
+    """Resumes an inference with damaged records: invalid clips must be generated again."""
     out, audio = folder / "out", root / samples.MEDIA / "a.wav"
     settings = [*samples.TINY, "nfe=3", f"data.audio={audio}", f"hydra.run.dir={out}", "resume=true"]
     shutil.copytree(root / samples.SWEEP / samples.BAD, out)
@@ -241,7 +241,7 @@ def try_resume(folder: Path, root: Path, chance: random.Random, number: int) -> 
 
 
 def try_name(folder: Path, root: Path, chance: random.Random, number: int) -> Problems:
-    """A sound file, clip or folder of a hostile name, from inference to the page. Only a folder's may be refused."""
+    """Runs a valid file, clip or folder with a hostile name up to the page. Only a folder may be refused."""
     from float_research.data.examples import example
 
     name, where = NAMES[number // len(WHERE) % len(NAMES)], WHERE[number % len(WHERE)]
@@ -260,7 +260,7 @@ def try_name(folder: Path, root: Path, chance: random.Random, number: int) -> Pr
         row = ",".join(f'"{cell}"' for cell in cells)
         (folder / "clips.csv").write_text(f"image,audio,id\n{row}\n", encoding="utf-8", newline="")
     except (OSError, UnicodeEncodeError):
-        return []  # no such file can be
+        return []  # the file system allows no such name
     out = folder / "runs" / (name.removesuffix(".wav") if where == "folder" else "1")
     told = str(out).replace("\\", "\\\\").replace("'", "\\'").replace("${", "\\${")
     settings = [*samples.TINY, "nfe=2", "data=manifest", "data.file=clips.csv", f"hydra.run.dir='{told}'"]
@@ -277,7 +277,7 @@ def try_name(folder: Path, root: Path, chance: random.Random, number: int) -> Pr
         problems.append(("control characters on the terminal", repr(ended.error + ended.output)[:2000]))
     problems += secrets(folder / "runs", ended.output + ended.error)
     if canary_state(folder) != before:
-        problems.append(("touched what lies outside", ""))
+        problems.append(("touched files outside its folder", ""))
     return [(what, f"{where} {name!r}\n{detail}") for what, detail in problems]
 
 
@@ -302,7 +302,7 @@ def hostile(
     workers: int,
     command: Callable[[int], str],
 ) -> Tally:
-    """Cases of records or names; folders of faults are kept."""
+    """Runs cases of records or names; folders of faults are kept."""
     began, tries = time.monotonic(), TRIES[tally.attack]
 
     def work(number: int) -> None:

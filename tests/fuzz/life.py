@@ -1,4 +1,4 @@
-"""Work that is killed, asked to end, or runs out of disk at some moment, and is begun again."""
+"""Runs that are killed, terminated, or run out of disk space at some moment, and are restarted."""
 
 import hashlib
 import json
@@ -23,16 +23,16 @@ from fuzz.samples import TINY, TRAINING, sound_of
 
 Problems = list[tuple[str, str]]
 VOLATILE = ("seconds", "made_s", "reused", "video_sha256", "run")
-"""Parts of a clip's record that differ between two runs of the same."""
+"""Entries of a clip's record that differ between two identical runs."""
 PLACES = ("tmp", "cache")
-"""Folders of a case that are no result."""
+"""Folders of a case that are not results."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class Work:
-    """Something that a script does in `folder`, which goes on where it stopped.
+    """A resumable script run in `folder`.
 
-    `results`: what must be the same whatever happened on the way. `kept`: what is finished, and may not be done twice.
+    `results`: what must be equal regardless of interruptions. `kept`: what is finished and must not be repeated.
     """
 
     name: str
@@ -43,7 +43,7 @@ class Work:
 
 
 def works(inputs: Path) -> list[Work]:
-    """An inference of three clips, a sweep, and a training."""
+    """Returns an inference of three clips, a sweep, and a training."""
     inputs.mkdir(parents=True, exist_ok=True)
     sounds, pictures = inputs / "sounds", inputs / "pictures"
     if not sounds.is_dir():
@@ -82,13 +82,13 @@ def works(inputs: Path) -> list[Work]:
 
 
 def times(folder: Path, pattern: str, with_suffix: str) -> dict[str, int]:
-    """When finished files were written: those that have a companion of another ending."""
+    """Returns when finished files were written: those with a companion of another suffix."""
     found = [path for path in folder.glob(pattern) if path.with_suffix(with_suffix).is_file()]
     return {str(path.relative_to(folder)): path.stat().st_mtime_ns for path in found}
 
 
 def clip_results(folder: Path) -> dict[str, str]:
-    """What each record says of each clip, and the motion itself."""
+    """Returns the record of each clip and a hash of its motion."""
     found = {}
     for path in sorted(folder.rglob("record.json")):
         for clip in json.loads(path.read_text())["clips"]:
@@ -100,7 +100,7 @@ def clip_results(folder: Path) -> dict[str, str]:
 
 
 def weight_results(folder: Path) -> dict[str, str]:
-    """The exported weights."""
+    """Returns hashes of the exported weights."""
     weights = folder / "weights.safetensors"
     return {"weights": tensor_hash(weights) if weights.is_file() else "missing"}
 
@@ -114,7 +114,7 @@ def tensor_hash(path: Path) -> str:
 
 
 def damaged(folder: Path) -> Problems:
-    """Files that took their name and are not whole."""
+    """Returns problems with files that have their final name but are not complete."""
     problems: Problems = []
     for path in sorted(folder.rglob("*")):
         if not path.is_file() or path.suffix == ".part" or path.relative_to(folder).parts[0] == ".hydra":
@@ -136,13 +136,13 @@ def damaged(folder: Path) -> Problems:
 
 
 def left_over(folder: Path) -> Problems:
-    """Parts that somebody should have cleaned away."""
+    """Returns partial files that should have been removed."""
     parts = sorted(str(path.relative_to(folder)) for path in folder.rglob(".*.part"))
     return [("left a part behind", ", ".join(parts))] if parts else []
 
 
 def told_well(ended: Ended, codes: Sequence[int]) -> Problems:
-    """Success, or one sentence."""
+    """Checks for success, or an error of one sentence."""
     said, problems = f"exit {ended.code}\n{ended.output[-1500:]}\n{ended.error[-2500:]}", []
     if ended.hung:
         return [("hang", said)]
@@ -157,7 +157,7 @@ def told_well(ended: Ended, codes: Sequence[int]) -> Problems:
 
 @dataclass(frozen=True, kw_only=True)
 class Reference:
-    """How a work ends when it is left alone, and how long it takes."""
+    """The result and duration of undisturbed work."""
 
     work: Work
     results: Mapping[str, str]
@@ -165,7 +165,7 @@ class Reference:
 
 
 def reference(work: Work, folder: Path) -> Reference:
-    """Does the work twice: the first time makes ready what later ones share."""
+    """Does the work twice: the first time fills the shared caches."""
     shutil.rmtree(folder, ignore_errors=True)
     script(work.script, work.arguments(folder / "warm"), folder / "warm-process")
     began = time.monotonic()
@@ -179,12 +179,12 @@ def reference(work: Work, folder: Path) -> Reference:
 
 @cache
 def references(folder: Path) -> list[Reference]:
-    """Of all works, made once."""
+    """Returns the references of all works, computed once."""
     return [reference(work, folder / work.name) for work in works(folder / "inputs")]
 
 
 def finish(known: Reference, output: Path, folder: Path, kept: Mapping[str, int]) -> Problems:
-    """Begins the work again, and lets it end: as if nothing had happened, and nothing done twice."""
+    """Restarts the work and lets it end: results must be equal, and nothing repeated."""
     work = known.work
     problems = told_well(script(work.script, work.arguments(output), folder), [0])
     if problems:
@@ -202,7 +202,7 @@ def finish(known: Reference, output: Path, folder: Path, kept: Mapping[str, int]
 
 
 def kill(known: Reference, folder: Path, chance: random.Random) -> Problems:
-    """One or two SIGKILLs at any moment, then the work's own end."""
+    """Sends one or two SIGKILLs at random moments, then lets the work end."""
     work, output, problems = known.work, folder / "out", Problems()
     kept: Mapping[str, int] = {}
     for _ in range(chance.choice((1, 1, 2))):
@@ -219,7 +219,7 @@ def kill(known: Reference, folder: Path, chance: random.Random) -> Problems:
 
 
 def ask(known: Reference, folder: Path, chance: random.Random, *, number: int) -> Problems:
-    """One signal that asks to end, at any moment."""
+    """Sends one termination signal at a random moment."""
     work, output = known.work, folder / "out"
     running = Running(work.script, work.arguments(output), folder)
     ended = running.wait(chance.uniform(0, 1.05 * known.seconds))
@@ -237,7 +237,7 @@ def ask(known: Reference, folder: Path, chance: random.Random, *, number: int) -
 
 @contextmanager
 def small_disk(folder: Path, num_bytes: int) -> Iterator[Callable[[], None]]:
-    """A disk of its own at `folder`, and how to make it large."""
+    """Mounts a small disk at `folder`; yields a function that enlarges it."""
 
     def enlarge() -> None:
         subprocess.run(["mount", "-o", "remount,size=200m", folder], check=True, capture_output=True)
@@ -253,7 +253,7 @@ def small_disk(folder: Path, num_bytes: int) -> Iterator[Callable[[], None]]:
 
 
 def disks_possible(folder: Path) -> bool:
-    """Whether this user may make small disks here."""
+    """Returns whether this user may mount small disks here."""
     try:
         with small_disk(folder / "probe", 65536):
             return True
@@ -262,7 +262,7 @@ def disks_possible(folder: Path) -> bool:
 
 
 def fill_disk(known: Reference, folder: Path, chance: random.Random, *, own_disk: bool) -> Problems:
-    """A disk, or files, of a size somewhere between nothing and enough."""
+    """Limits the disk, or file sizes, to a random size that may be too small."""
     work, num_bytes = known.work, int(2 ** chance.uniform(9, 23))
     if not own_disk:
         output = folder / "out"
@@ -287,7 +287,7 @@ def live(
     workers: int,
     command: Callable[[int], str],
 ) -> Tally:
-    """Cases of kills, signals or disks. Each of three works in turn; folders of faults are kept."""
+    """Runs cases of kills, signals or disks on three works in turn; folders of faults are kept."""
     from float_research.stopping import STOP_SIGNALS
 
     known = references(folder.parent / "works")

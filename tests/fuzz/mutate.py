@@ -1,4 +1,4 @@
-"""Damage to files, from a seed alone: bits, blocks, numbers, splices, values of JSON, YAML and CSV, headers."""
+"""Seeded damage to files: bits, blocks, numbers, splices, values of JSON, YAML and CSV, headers."""
 
 import io
 import json
@@ -21,12 +21,12 @@ WORDS: tuple[Any, ...] = (
     *("<script>alert(1)</script>", "numpy.testing.runstring", "https://127.0.0.1:9/x", "file:///etc/passwd", "*", "&a"),
     *([], {}, [1, 2, 3], {"a": 1}, [[]], {"_target_": "os.system", "command": "true"}, [None], ["a", 1, {"b": []}]),
 )
-"""Values that nobody expects."""
+"""Unexpected values."""
 Change = Callable[[bytes, Sequence[bytes], random.Random], bytes]
 
 
 def mutated(seed: int, kind: str, number: int, samples: Sequence[bytes], text: str | None) -> bytes:
-    """Damaged case `number` of a kind, of its `samples`: always the same. `text` is its language, if any."""
+    """Returns the reproducible damaged case `number` of a kind, from its `samples`. `text` is its language, if any."""
     chance = random.Random(f"{seed} {kind} {number}")
     content = chance.choice(samples)
     changes: list[Change] = list(BINARY)
@@ -44,7 +44,7 @@ def mutated(seed: int, kind: str, number: int, samples: Sequence[bytes], text: s
 
 
 def place(content: bytes | bytearray, chance: random.Random) -> int:
-    """An offset, often in the first or last bytes, where the structure is."""
+    """Returns a random offset, often in the first or last bytes, which hold the structure."""
     size = max(len(content), 1)
     where = chance.random()
     if where < 0.45:
@@ -67,7 +67,7 @@ def set_bytes(content: bytes, samples: Sequence[bytes], chance: random.Random) -
 
 
 def integer(content: bytes, samples: Sequence[bytes], chance: random.Random) -> bytes:
-    """Another number where a header may have one."""
+    """Replaces a number where a header may have one."""
     width = chance.choice((1, 2, 4, 4, 8))
     at = place(content, chance) // width * width if chance.random() < 0.7 else place(content, chance)
     value = chance.choice((*NUMBERS, len(content), len(content) + 1)) % (1 << 8 * width)
@@ -75,7 +75,7 @@ def integer(content: bytes, samples: Sequence[bytes], chance: random.Random) -> 
 
 
 def block(content: bytes, samples: Sequence[bytes], chance: random.Random) -> bytes:
-    """A block that is deleted, doubled, moved, zeroed, or made of noise."""
+    """Deletes, doubles, moves or zeroes a block, or fills it with noise."""
     at = place(content, chance)
     end = min(at + chance.choice((1, 2, 4, 8, 64, 512, 4096)), len(content))
     part = content[at:end]
@@ -90,7 +90,7 @@ def truncated(content: bytes, samples: Sequence[bytes], chance: random.Random) -
 
 
 def spliced(content: bytes, samples: Sequence[bytes], chance: random.Random) -> bytes:
-    """The beginning of one file and the end of another, or of the same elsewhere."""
+    """Joins the beginning of one file and the end of another, or of the same at another offset."""
     other = chance.choice(samples)
     return content[: place(content, chance)] + other[place(other, chance) :]
 
@@ -104,7 +104,7 @@ HEADED = frozenset({"safetensors", "motion", "cache"})
 
 
 def zip_part(content: bytes, samples: Sequence[bytes], chance: random.Random) -> bytes:
-    """A zip file with one damaged part and right sums."""
+    """Damages one part of a zip file, with correct checksums."""
     try:
         with zipfile.ZipFile(io.BytesIO(content)) as archive:
             parts = {name: archive.read(name) for name in archive.namelist()}
@@ -124,7 +124,7 @@ def zip_part(content: bytes, samples: Sequence[bytes], chance: random.Random) ->
 
 
 def png_chunk(content: bytes, samples: Sequence[bytes], chance: random.Random) -> bytes:
-    """A PNG file with one damaged chunk and right sums."""
+    """Damages one chunk of a PNG file, with correct checksums."""
     chunks, at = [], 8
     while at + 12 <= len(content):
         size = int.from_bytes(content[at : at + 4], "big")
@@ -144,14 +144,14 @@ def png_chunk(content: bytes, samples: Sequence[bytes], chance: random.Random) -
 
 
 def safetensors_header(content: bytes, samples: Sequence[bytes], chance: random.Random) -> bytes:
-    """A safetensors file with a damaged header of the right length."""
+    """Damages the header of a safetensors file, with the correct length."""
     end = 8 + int.from_bytes(content[:8], "little")
     header = changed_json(content[8:end], samples, chance)
     return len(header).to_bytes(8, "little") + header + content[end:]
 
 
 def changed_json(content: bytes, samples: Sequence[bytes], chance: random.Random) -> bytes:
-    """JSON with other values, one value in a line for lines of JSON."""
+    """Changes values of JSON, or of one line in JSON lines."""
     lines = content.decode(errors="replace").splitlines() if b"\n{" in content else [content.decode(errors="replace")]
     number = chance.randrange(len(lines)) if lines else 0
     try:
@@ -197,7 +197,7 @@ def put_cell(row: list[str], cell: str) -> None:
 
 
 def text_noise(content: bytes, samples: Sequence[bytes], chance: random.Random) -> bytes:
-    """Signs that a language gives a meaning to, at odd places."""
+    """Inserts characters with special meaning at random places."""
     signs = (
         b"\0",
         b'"',
@@ -222,7 +222,7 @@ TEXT: dict[str, Change] = {"json": changed_json, "yaml": changed_yaml, "csv": ch
 
 
 def changed(tree: Any, chance: random.Random) -> Any:
-    """A tree of plain values with some of them replaced, dropped, renamed or wrapped."""
+    """Replaces, drops, renames or wraps some values of a tree of plain values."""
     for _ in range(chance.choice((1, 1, 1, 2, 5))):
         tree = _changed_once(tree, chance, depth=0)
     return tree

@@ -1,4 +1,4 @@
-"""What the fork server imports once, so that each attacked process begins at once."""
+"""Imported once by the fork server, so that each attacked process starts immediately."""
 
 import importlib
 
@@ -39,6 +39,6 @@ for _name in (
 
 from fuzz import readers  # noqa: E402
 
-librosa.util.fix_length(np.zeros(1), size=2)  # it loads the rest of itself only now
+librosa.util.fix_length(np.zeros(1), size=2)  # triggers its lazy imports
 for _part in (readers.loader, readers.chosen, readers.usual_cache, readers.videos):
     _part()

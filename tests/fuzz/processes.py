@@ -1,4 +1,4 @@
-"""Processes that are attacked: forked off a server that has imported everything, so that each begins at once."""
+"""Attacked processes, forked from a server that has imported everything, so that each starts immediately."""
 
 import multiprocessing
 import os
@@ -24,17 +24,17 @@ from float_research.stopping import STOP_SIGNALS
 ROOT = Path(__file__).parents[2]
 QUIET = {"HYDRA_FULL_ERROR": "0", "OMP_NUM_THREADS": "1", "PYTHONDONTWRITEBYTECODE": "1", "TQDM_DISABLE": "1"}
 MAX_ADDRESS_BYTES = 16 * 2**30
-"""Of a process, so that a bomb that goes off takes no machine with it."""
+"""The memory limit of a process, so that a bomb does not take down the machine."""
 WRITTEN, PROGRAMS, FILES = ("runs", "out", "tmp", "cache"), "programs", "files"
-"""Where a watched script may write; what it is watched for: what it changes alone, or what it starts, too."""
+"""Where a watched script may write; whether file changes and started programs are watched, or only file changes."""
 SECRET = {"ATTACK_SECRET": "the-secret-of-this-machine"}
 HANG_S, BLOCKED_S = 10.0, 60.0
-"""Seconds of work, or of waiting for nothing, after which a process hangs; seconds on a crowded machine."""
+"""A process counts as hung after this much CPU or idle time, in seconds; the second is for a busy machine."""
 
 
 @cache
 def server() -> ForkServerContext:
-    """The context whose processes know all of the product already."""
+    """Returns the context whose processes have the whole package imported."""
     context = multiprocessing.get_context("forkserver")
     context.set_forkserver_preload(["fuzz.preload"])
     changed = QUIET | {
@@ -56,12 +56,10 @@ def server() -> ForkServerContext:
 
 
 def settle(folder: Path) -> None:
-    """What each attacked process does first: a session and a place for passing files of its own, no more than so much
-    memory.
-    """
+    """Prepares an attacked process: its own session and temporary folder, and a memory limit."""
     with suppress(OSError):
         os.setsid()
-    for number in STOP_SIGNALS:  # a shell's background ignores some
+    for number in STOP_SIGNALS:  # background jobs of a shell ignore some
         signal.signal(number, signal.SIG_DFL)
     os.environ |= (
         QUIET | SECRET | {"TMPDIR": str(folder / "tmp"), "FLOAT_CACHE_DIR": str(folder / "cache"), "COLUMNS": "200"}
@@ -76,18 +74,18 @@ def settle(folder: Path) -> None:
 
 @dataclass(frozen=True, kw_only=True)
 class Ended:
-    """How a script ended: its exit code, negative for a signal that killed it, and what it printed."""
+    """The result of a script: its exit code, negative for a signal that killed it, and its output."""
 
     code: int
     output: str
     error: str
     hung: bool
     events: Sequence[str]
-    """What a watch noted."""
+    """The events that a watch recorded."""
 
 
 class Running:
-    """One of the product's scripts at work, in a folder of its own."""
+    """A running script, in its own folder. `modules`: a folder on its PYTHONPATH."""
 
     def __init__(
         self,
@@ -97,12 +95,13 @@ class Running:
         *,
         watched: str | None = None,
         max_file_bytes: int | None = None,
+        modules: Path | None = None,
     ) -> None:
         folder.mkdir(parents=True, exist_ok=True)
         ends = [server().Pipe(duplex=False) for _ in range(3)]
         written = [writer for _, writer in ends]
         self._process: BaseProcess = server().Process(
-            target=_run_script, args=(name, list(arguments), folder, watched, max_file_bytes, *written)
+            target=_run_script, args=(name, list(arguments), folder, watched, max_file_bytes, modules, *written)
         )
         self._process.start()
         for writer in written:
@@ -115,7 +114,7 @@ class Running:
         for thread in self._readers:
             thread.start()
         self._notes = ends[2][0]
-        self._began = self._receive()  # it is about to begin
+        self._began = self._receive()  # it is about to start
 
     def _receive(self) -> Any:
         with suppress(EOFError, OSError):
@@ -129,7 +128,7 @@ class Running:
                 (os.killpg if group else os.kill)(self._process.pid, number)
 
     def wait(self, limit_s: float | None = None) -> "Ended | None":
-        """How it ended; None where it has not, after `limit_s`. A script that hangs is killed."""
+        """Returns how it ended, or None if it has not after `limit_s`. A script that hangs is killed."""
         began, hung = time.monotonic(), False
         while self._process.exitcode is None:
             left = None if limit_s is None else limit_s - (time.monotonic() - began)
@@ -147,7 +146,7 @@ class Running:
         return Ended(code=self._process.exitcode, output=output, error=error, hung=hung, events=events)
 
     def finish(self) -> Ended:
-        """How it ended, which is waited for."""
+        """Waits for its end and returns the result."""
         ended = self.wait()
         assert ended is not None
         return ended
@@ -170,6 +169,7 @@ def _run_script(  # noqa: PLR0917, a process's target
     folder: Path,
     watched: str | None,
     max_file_bytes: int | None,
+    modules: Path | None,
     output: Connection,
     error: Connection,
     notes: Connection,
@@ -185,6 +185,8 @@ def _run_script(  # noqa: PLR0917, a process's target
     watch = Watch(places, programs=watched == PROGRAMS) if watched else None
     if max_file_bytes is not None:
         resource.setrlimit(resource.RLIMIT_FSIZE, (max_file_bytes, max_file_bytes))
+    if modules is not None:
+        sys.path.insert(0, str(modules))
     sys.argv = [str(ROOT / "scripts" / f"{name}.py"), *arguments]
     notes.send("begins")
     try:
@@ -196,7 +198,7 @@ def _run_script(  # noqa: PLR0917, a process's target
 
 
 def threads(function: Callable[[Any], Any], items: Sequence[Any], num: int) -> None:
-    """`function` of all items by so many threads, each of which feeds a process."""
+    """Calls `function` for all items in that many threads, each of which feeds a process."""
     left, lock = iter(items), threading.Lock()
     errors: list[BaseException] = []
 

@@ -1,4 +1,4 @@
-"""Every kind of file that the product reads: samples of it, what lies around it, and how the product reads it."""
+"""Every kind of file that the package reads: its samples, the files around it, and its reader."""
 
 import io
 import os
@@ -13,25 +13,25 @@ from typing import Any
 from fuzz import samples
 
 MAX_FRAMES = 2000
-"""Frames that a case reads of a video."""
+"""The number of frames that a case reads from a video."""
 TINY_CONFIG = ("model=tiny", "checkpoint=random", "face=none", "cache=none", "output_dir=.")
 
 
 class LostGoodRunError(Exception):
-    """One damaged file stopped what is well."""
+    """A damaged file affected valid ones."""
 
 
 class WrongValueError(Exception):
-    """A damaged file was believed."""
+    """A damaged file was accepted."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class Kind:
     """A kind of file.
 
-    `samples`: sound files of it. `around`: a sample folder that is copied around the damaged one. `place`: where that
-    lies. `text`: the language it is in. `named`: whether its refusals must name it, or whoever calls does. `mutated`:
-    whether it is quick enough for thousands of cases. `weight`: how often among them, against others.
+    `samples`: valid files. `around`: a sample folder that is copied around the damaged file. `place`: the file's path
+    in it. `text`: its language. `named`: whether its error messages must name it; otherwise the caller does. `mutated`:
+    whether it is fast enough for thousands of cases. `weight`: its relative frequency among them.
     """
 
     name: str
@@ -45,13 +45,13 @@ class Kind:
     weight: float = 1.0
 
     def contents(self, root: Path) -> list[bytes]:
-        """Of all samples of the kind."""
+        """Returns the contents of all samples."""
         found = [path for pattern in self.samples for path in sorted(root.glob(pattern))]
         assert found, f"there is no sample {self.samples}"
         return [path.read_bytes() for path in found]
 
     def lay(self, root: Path, folder: Path, content: bytes | None) -> Path:
-        """Puts `content` where the product reads it, in an empty folder; nothing, if a bomb is to lie there."""
+        """Writes `content` where the package reads it, in an empty folder; None leaves the place for a bomb."""
         if self.around:
             shutil.copytree(root / self.around, folder, dirs_exist_ok=True)
         path = next(iter(sorted(folder.glob(self.place))), folder / self.place)
@@ -64,7 +64,7 @@ class Kind:
 
 @cache
 def loader() -> Any:
-    """What reads portraits and speech, as the default settings have it, for a tiny model."""
+    """Returns the reader of portraits and speech with the default settings, for a tiny model."""
     from float_research import compose
 
     return compose.build_loader(compose.compose_config(TINY_CONFIG))
@@ -72,7 +72,7 @@ def loader() -> Any:
 
 @cache
 def detecting_loader() -> Any:
-    """The same with a face detector."""
+    """Returns the same reader with a face detector."""
     from float_research import compose
 
     return compose.build_loader(compose.compose_config([*TINY_CONFIG, "face=mtcnn"]))
@@ -80,7 +80,7 @@ def detecting_loader() -> Any:
 
 @cache
 def videos() -> Any:
-    """What reads talking-face videos for a training."""
+    """Returns the reader of talking-face videos for training."""
     from float_research import compose
 
     settings = ["model=tiny", "face=none", "data=video_folder", "data.folder=.", "output_dir=."]
@@ -89,7 +89,7 @@ def videos() -> Any:
 
 @cache
 def chosen() -> Any:
-    """The metrics that runs are measured by again."""
+    """Returns the metrics for measuring runs again."""
     from float_research import recorded
 
     return recorded.choose_metrics(["metrics=[motion]", "cache=none"])
@@ -153,7 +153,7 @@ def read_motion(path: Path) -> object:
 
 
 def read_traces(path: Path) -> object:
-    """The table, and the page of the sweep that has it."""
+    """Reads the table, and writes the page of the sweep that has it."""
     from float_research.tables import read_table
 
     sweep = path.parents[2]
@@ -173,7 +173,7 @@ def write_page(sweep: Path) -> None:
 
 
 def read_sweep(path: Path) -> object:
-    """All that a folder of runs is asked for, when one of its files is damaged."""
+    """Runs everything that reads a folder of runs, with one of its files damaged."""
     from rich.console import Console
 
     from float_research.analysis.load import find_runs, run_table
@@ -194,7 +194,7 @@ def read_sweep(path: Path) -> object:
 
 
 def surviving(work: Callable[[], object]) -> object:
-    """`work` over several files, of which one is damaged: even a sentence about that one must not end it."""
+    """Runs `work` over several files, one of them damaged, which must not end it, even with an error sentence."""
     from float_research.errors import UserError
 
     try:
@@ -210,7 +210,7 @@ def read_clip_record(path: Path) -> object:
 
 
 def remeasure(path: Path) -> object:
-    """The damaged run, measured again."""
+    """Measures the damaged run again."""
     from float_research import recorded
 
     run = path.parent if path.parent.name == samples.BAD else path.parent.parent
@@ -248,14 +248,14 @@ def read_shot(path: Path) -> object:
 
 @cache
 def usual_cache() -> Any:
-    """The cache of the default settings."""
+    """Returns the cache of the default settings."""
     from float_research import compose
 
     return compose.build(compose.compose_config([*TINY_CONFIG, "cache=disk"]).cache)
 
 
 def read_cache(path: Path) -> object:
-    """An entry that is damaged must not be believed, and its maker asked again."""
+    """Reads a damaged entry, which must not be accepted but computed again."""
     import torch
 
     from float_research import cache as module
@@ -272,7 +272,7 @@ def read_cache(path: Path) -> object:
 
 
 def make_cache(folder: Path) -> None:
-    """A cache with the one entry that `read_cache` asks for."""
+    """Creates a cache with the entry that `read_cache` requests."""
     read_cache(folder / "crop" / "xx" / "none")
 
 
@@ -321,7 +321,7 @@ KINDS: dict[str, Kind] = {
             place="corpus.jsonl",
             around=samples.CORPUS,
             text="json",
-            named=False,  # it may name a sound, which is not there
+            named=False,  # it may name a missing sound
         ),
         Kind(
             name="utterance",
@@ -383,7 +383,7 @@ NOT_READ = {
 
 
 def fresh(folder: Path) -> Path:
-    """An empty folder."""
+    """Returns an empty folder."""
     for path in folder.iterdir() if folder.is_dir() else ():
         if path.is_dir() and not path.is_symlink():
             shutil.rmtree(path, ignore_errors=True)

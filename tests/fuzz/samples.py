@@ -1,4 +1,4 @@
-"""A small sound file of every kind that the product reads, made by the product or by its libraries."""
+"""A small valid file of every kind that the package reads, written by the package or by its libraries."""
 
 import json
 import shutil
@@ -23,11 +23,11 @@ TRAINING = (
 MEDIA, SWEEP, TRAINED, CORPUS, CACHE, SHOT = "media", "sweep", "trained", "corpus", "cache", "shot"
 """Folders of samples."""
 GOOD, BAD = "0", "1"
-"""Runs of the sample sweep: one is damaged, the other must survive it."""
+"""Runs of the sample sweep: one is damaged, the other must be unaffected."""
 
 
 def make(folder: Path) -> Path:
-    """Makes all samples in a folder, which it returns."""
+    """Writes all samples to a folder, which it returns."""
     media = folder / MEDIA
     media.mkdir(parents=True)
     make_sounds(media)
@@ -42,13 +42,13 @@ def make(folder: Path) -> Path:
 
 
 def tone() -> np.ndarray:
-    """Something that is no silence."""
+    """Returns a tone."""
     t = np.arange(int(RATE_HZ * SECONDS)) / RATE_HZ
     return (0.3 * np.sin(2 * np.pi * 220 * t) * np.hanning(len(t))).astype(np.float32)
 
 
 def make_sounds(folder: Path) -> None:
-    """Sound in every format, and videos with it."""
+    """Writes sound in every format, and videos with it."""
     samples = tone()
     for name in ("a.wav", "a.flac", "a.ogg"):
         soundfile.write(folder / name, samples, RATE_HZ)
@@ -71,7 +71,7 @@ def make_sounds(folder: Path) -> None:
 
 
 def encode(path: Path, codec: str, rate_hz: int, video: str | None) -> None:
-    """A file with the tone and, if wanted, a few frames."""
+    """Writes a file with the tone and optionally a few frames."""
     import av
 
     samples = np.resize(tone(), int(rate_hz * SECONDS))
@@ -94,7 +94,7 @@ def encode(path: Path, codec: str, rate_hz: int, video: str | None) -> None:
 
 
 def make_images(folder: Path) -> None:
-    """One picture in every format; the PNG says that it is a toy portrait, the JPEG how it is to be turned."""
+    """Writes one image in every format; the PNG is marked as a toy portrait, the JPEG has an EXIF orientation."""
     from float_research.types import TOY_MARK
 
     pixels = np.random.default_rng(0).integers(0, 256, (40, 48, 4), dtype=np.uint8)
@@ -118,7 +118,7 @@ def make_images(folder: Path) -> None:
 
 
 def make_tensors(folder: Path) -> None:
-    """A small network's weights in each layout, and the network itself."""
+    """Writes a small network's weights in each layout, and the network itself."""
     from safetensors.torch import save_file
 
     network = torch.nn.Sequential(torch.nn.Linear(4, 3), torch.nn.BatchNorm1d(3))
@@ -131,7 +131,7 @@ def make_tensors(folder: Path) -> None:
 
 
 def make_runs(folder: Path) -> None:
-    """A sweep of two good runs and a failed one, a training, and the cache that they filled."""
+    """Writes a sweep of two good runs and a failed one, a training, and the cache that they filled."""
     from float_research.tracking.record import write_failure
 
     work = folder / "work"
@@ -146,12 +146,12 @@ def make_runs(folder: Path) -> None:
 
 
 def must(ended: Ended, name: str) -> None:
-    """Raises where a script that makes samples does not end well."""
+    """Raises if a script that writes samples fails."""
     assert ended.code == 0, f"{name} made no samples: {ended}"
 
 
 def make_shot(folder: Path) -> None:
-    """What a training keeps of a video."""
+    """Writes a training's prepared video."""
     import cv2
 
     shot, offsets = folder / SHOT, [0]
@@ -165,7 +165,7 @@ def make_shot(folder: Path) -> None:
 
 
 def make_corpus(folder: Path) -> None:
-    """Two utterances as `scripts/make_speech.py` leaves them."""
+    """Writes two utterances in the format of `scripts/make_speech.py`."""
     folder.mkdir()
     lines = []
     for number in range(2):
@@ -178,7 +178,7 @@ def make_corpus(folder: Path) -> None:
 
 
 def sound_of(seconds: float, path: Path) -> Path:
-    """A recording as long as a tiny run wants it."""
+    """Writes a recording of a given duration."""
     with wave.open(str(path), "wb") as file:
         file.setparams((1, 2, RATE_HZ, 0, "NONE", "NONE"))
         file.writeframes((np.resize(tone(), int(seconds * RATE_HZ)) * 32767).astype("<i2").tobytes())

@@ -1,4 +1,4 @@
-"""The whole attack, class by class, and its table."""
+"""All classes of attack, and the table of results."""
 
 import argparse
 import math
@@ -24,18 +24,18 @@ from fuzz.worker import Task
 
 T = TypeVar("T")
 CLASSES = {"mutated": 30_000, "bombs": 0, "kills": 105, "signals": 72, "disks": 66, "records": 160, "names": 0}
-"""And how many cases each has if nothing is said; 0: all there are."""
+"""Classes and their default numbers of cases; 0: all."""
 NOT_TRIED = {
     "GPUs": "the attack runs on a CPU",
-    "launchers of clusters": "their processes are those of the scheduler",
-    "a hostile W&B or MLflow server": "nothing is asked of a network here",
-    "TorchScript that does harm": "it is a program, and trusted: SECURITY.md",
-    "official weights": "they are not in this repository; a tiny model stands for them",
+    "launchers of clusters": "their processes belong to the scheduler",
+    "a hostile W&B or MLflow server": "tests use no network",
+    "harmful TorchScript": "it is a program, and trusted: SECURITY.md",
+    "official weights": "they are not in this repository; a tiny model replaces them",
 }
 
 
 def mutations(count: int, seed: int) -> list[Task]:
-    """So many damaged files, shared out among the kinds by their weights, in a mixed order."""
+    """Returns that many damaged files, divided among the kinds by weight, in random order."""
     kinds = [kind for kind in KINDS.values() if kind.mutated]
     whole = sum(kind.weight for kind in kinds)
     tasks = [
@@ -48,7 +48,7 @@ def mutations(count: int, seed: int) -> list[Task]:
 
 
 def share(cases: Sequence[T], count: int | None) -> list[T]:
-    """So many of them, from all over."""
+    """Returns that many cases, evenly spread."""
     num = min(count or len(cases), len(cases))
     return [cases[number * len(cases) // num] for number in range(num)]
 
@@ -62,7 +62,7 @@ def attack(
     only: Sequence[str] = (),
     workers: int = 1,
 ) -> Tally:
-    """One class of attack. `only`: cases by the names that a fault is told with."""
+    """Runs one class of attack. `only`: names of cases, as reported for faults."""
     tally, samples, command = Tally(attack=name), make_samples(folder / "samples"), repeat(name, seed)
     if name == "mutated":
         tally.not_tried |= NOT_READ
@@ -91,18 +91,18 @@ def attack(
 
 
 def task_of(case: str, seed: int) -> Task:
-    """`png:7` → that case."""
+    """Returns the task of a case such as `png:7`."""
     kind, _, number = case.rpartition(":")
     return Task(kind=kind, number=int(number), seed=seed)
 
 
 def repeat(name: str, seed: int) -> Callable[[object], str]:
-    """How a case is had again."""
+    """Returns the command that repeats a case."""
     return lambda case: f"python scripts/attack.py --classes {name} --seed {seed} --only {shlex.quote(str(case))}"
 
 
-def told(faults: Iterable[Fault], limit: int = 20) -> str:
-    """Faults by kind, with an example of each, for an assertion's message."""
+def listing(faults: Iterable[Fault], limit: int = 20) -> str:
+    """Lists faults by kind, with an example of each, for an assertion's message."""
     faults = list(faults)
     first = {fault.what: fault for fault in reversed(faults)}
     most = Counter(fault.what for fault in faults).most_common(limit)
@@ -111,7 +111,7 @@ def told(faults: Iterable[Fault], limit: int = 20) -> str:
 
 
 def table(tallies: Sequence[Tally]) -> Table:
-    """Class, tried, survived, refused."""
+    """Returns a table of class, tried, survived, refused."""
     names = ("class", "tried", "survived", "of them refused", "faults", "seconds")
     sums = Table(*names, title="attack", title_justify="left")
     for tally in tallies:
@@ -121,7 +121,7 @@ def table(tallies: Sequence[Tally]) -> Table:
 
 
 def fault_lines(tallies: Sequence[Tally]) -> Iterator[str]:
-    """Faults by kind, with the command that repeats the first of each."""
+    """Yields faults by kind, with the command that repeats the first of each."""
     for tally in tallies:
         first = {fault.what: fault.case for fault in reversed(tally.faults)}
         for what, times in Counter(fault.what for fault in tally.faults).most_common():
@@ -129,17 +129,17 @@ def fault_lines(tallies: Sequence[Tally]) -> Iterator[str]:
 
 
 def parsed() -> argparse.Namespace:
-    """The command line."""
+    """Parses the command line."""
     parser = argparse.ArgumentParser(
-        description="Attacks the product: damaged files, bombs, kills, signals, full disks, hostile records and names.",
+        description="Fuzzes the package: damaged files, bombs, kills, signals, full disks, hostile records and names.",
         epilog="Cases if nothing is said: " + ", ".join(f"{name} {count or 'all'}" for name, count in CLASSES.items()),
     )
     parser.add_argument("--classes", nargs="+", choices=list(CLASSES), default=list(CLASSES), metavar="CLASS")
-    parser.add_argument("--cases", type=int, help="how many of each class, such as 100000 for mutated")
+    parser.add_argument("--cases", type=int, help="number of cases per class, such as 100000 for mutated")
     parser.add_argument("--seed", type=int, default=0, help="of the damage and the moments")
     parser.add_argument("--only", nargs="+", default=[], help="cases of one class, as a fault tells them")
     parser.add_argument("--workers", type=int, default=2, help="processes that are attacked at a time")
-    parser.add_argument("--folder", type=Path, help="for samples and the inputs of faults; a new one if not given")
+    parser.add_argument("--folder", type=Path, help="folder for samples and the inputs of faults; default: a new one")
     arguments = parser.parse_args()
     if arguments.only and len(arguments.classes) != 1:
         parser.error("--only wants the one class of its cases: --classes CLASS")
@@ -147,7 +147,7 @@ def parsed() -> argparse.Namespace:
 
 
 def main() -> int:
-    """Attacks, and tells what came of it; 1 where something was not survived."""
+    """Runs the attacks and prints the results; returns 1 if there are faults."""
     arguments, console, began = parsed(), Console(), time.monotonic()
     folder = (arguments.folder or Path(tempfile.mkdtemp(prefix="attack-"))).resolve()
     folder.mkdir(parents=True, exist_ok=True)

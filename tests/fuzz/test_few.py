@@ -1,4 +1,4 @@
-"""A few cases of each other class of attack; `python scripts/attack.py` tries the rest."""
+"""A few cases of each other class of attack; `python scripts/attack.py` runs them all."""
 
 from pathlib import Path
 
@@ -14,4 +14,4 @@ def test_a_few(name: str, grounds: Path, capsys: pytest.CaptureFixture[str]) -> 
     tally = suite.attack(name, grounds, count=FEW[name])
     with capsys.disabled():
         print(f"\n{name}: {tally.tried} tried, {tally.survived} survived, {tally.seconds:.0f} s")
-    assert not tally.faults, suite.told(tally.faults)
+    assert not tally.faults, suite.listing(tally.faults)

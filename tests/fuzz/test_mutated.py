@@ -1,4 +1,4 @@
-"""Two thousand damaged files of all kinds; `python scripts/attack.py --classes mutated` tries more."""
+"""Two thousand damaged files of all kinds; `python scripts/attack.py --classes mutated` runs more."""
 
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -21,7 +21,7 @@ def worker(grounds: Path) -> Iterator[Worker]:
     worker.end()
 
 
-def test_damage_is_the_same_again() -> None:
+def test_damage_is_reproducible() -> None:
     content = b'{"a": [1, 2, {"b": "c"}], "d": 0.5}' * 9
     made, again = (
         [mutate.mutated(3, "png", number, [content, content[::-1]], None) for number in range(50)] for _ in range(2)
@@ -31,7 +31,7 @@ def test_damage_is_the_same_again() -> None:
 
 
 @pytest.mark.parametrize("kind", KINDS)
-def test_sound_files_are_read(kind: str, worker: Worker, grounds: Path) -> None:
+def test_valid_files_are_read(kind: str, worker: Worker, grounds: Path) -> None:
     files = [path for pattern in KINDS[kind].samples for path in sorted((grounds / "samples").glob(pattern))]
     assert files
     for path in files:
@@ -41,7 +41,7 @@ def test_sound_files_are_read(kind: str, worker: Worker, grounds: Path) -> None:
 
 
 @pytest.mark.parametrize("trap", TRAPS, ids=lambda trap: trap.__name__)
-def test_what_no_reader_may_do_is_noticed(trap: Callable[[Path], None], worker: Worker, grounds: Path) -> None:
+def test_forbidden_actions_are_detected(trap: Callable[[Path], None], worker: Worker, grounds: Path) -> None:
     sample = next((grounds / "samples").glob("media/a.wav"))
     assert worker(Task(kind="wav", number=0, seed=0, sample=sample, read=trap)).fault == TRAPS[trap]
 
@@ -51,4 +51,4 @@ def test_damaged_files_are_survived(grounds: Path, capsys: pytest.CaptureFixture
     with capsys.disabled():
         print(f"\nmutated: {tally.tried} tried, {tally.survived} survived, {tally.seconds:.0f} s")
         print(", ".join(f"{kind} {count}" for kind, count in sorted(tally.by_kind.items())))
-    assert not tally.faults, suite.told(tally.faults)
+    assert not tally.faults, suite.listing(tally.faults)

@@ -1,4 +1,4 @@
-"""Readers that do what no reader may, to see that an attack would notice."""
+"""Readers that do forbidden things, to check that an attack detects them."""
 
 import ctypes
 import os
@@ -59,16 +59,16 @@ def dies(path: Path) -> None:
 
 
 TRAPS: dict[Callable[[Path], None], str] = {
-    writes_outside: "touched what lies outside",
-    removes_outside: "touched what lies outside",
+    writes_outside: "touched files outside its folder",
+    removes_outside: "touched files outside its folder",
     starts: "forbidden subprocess.Popen",
     connects: "forbidden socket.connect",
     raises: "KeyError",
-    names_nothing: "a message that names no file",
+    names_nothing: "a message that does not name the file",
     talks: "a message of 5 thousand characters",
     colours: "control characters in a message",
     grows: "memory",
     waits: "hang",
     dies: "death by SIGSEGV",
 }
-"""And what is noticed."""
+"""Traps and the faults that must be detected."""

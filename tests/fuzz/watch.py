@@ -1,4 +1,4 @@
-"""Watching a process from within: what it must not do, what it must not change, how much memory it takes."""
+"""Watches a process from within: forbidden actions, forbidden changes, and memory."""
 
 import hashlib
 import os
@@ -25,20 +25,20 @@ CHANGES = {
     "shutil.move": (0, 1),
     "shutil.copyfile": (1,),
 }
-"""Which of an event's arguments are places that change."""
+"""Audit event → the arguments that are changed paths."""
 WITHIN = ("os.remove", "os.rmdir", "os.mkdir")
-"""Their last argument may be the descriptor of the folder in which the place lies."""
+"""Events whose last argument may be the descriptor of the path's folder."""
 WRITING = os.O_WRONLY | os.O_RDWR | os.O_CREAT | os.O_TRUNC | os.O_APPEND
 SAFE_PICKLES = ("torch", "numpy", "collections", "_codecs")
 OUTSIDE = "outside"
-"""The canary's folder, beside that of a case."""
+"""The canary's folder, next to that of a case."""
 DEVICES = ("/dev/null", "/dev/tty", "/proc/self/", "/dev/shm/")
 FOREIGN = "evil"
-"""Beginning of the names of modules that only an attack brings along."""
+"""The prefix of an attack's own modules."""
 
 
 class Watch:
-    """Notes every event that no reader has a reason for. Only changes inside `allowed` are let pass."""
+    """Records every event that no reader needs. Only changes inside `allowed` are permitted."""
 
     def __init__(self, allowed: Sequence[Path], *, programs: bool) -> None:
         self._allowed = [os.path.realpath(place) for place in allowed]
@@ -86,7 +86,7 @@ class Watch:
 
 
 def lay_canary(folder: Path) -> None:
-    """Files that nobody may touch, of the names that attacks aim at."""
+    """Writes files that must not change, with the names that attacks aim at."""
     for name in ("settings.json", "settings.mp4", "notes.txt", "models/FLOAT/float.safetensors", "x.json", "x.mp4"):
         path = folder / OUTSIDE / name
         path.parent.mkdir(parents=True, exist_ok=True)
@@ -94,7 +94,7 @@ def lay_canary(folder: Path) -> None:
 
 
 def canary_state(folder: Path) -> str:
-    """A hash of all names, contents and times of the canary's folder."""
+    """Returns a hash of all names, contents and times in the canary's folder."""
     digest = hashlib.sha256()
     for path in sorted((folder / OUTSIDE).rglob("*")):
         status = path.lstat()
@@ -105,14 +105,14 @@ def canary_state(folder: Path) -> str:
 
 
 def begin_peak() -> float:
-    """Forgets the process's peak memory; returns what it holds now, in MB."""
-    with suppress(OSError):  # where it is not allowed, the peak is that of the process's whole life
+    """Resets the process's peak memory; returns its current memory, in MB."""
+    with suppress(OSError):  # without permission, the peak covers the whole process
         Path("/proc/self/clear_refs").write_text("5")
     return _status_mb("VmRSS")
 
 
 def peak_mb() -> float:
-    """The most that the process held since `begin_peak`."""
+    """Returns the peak memory since `begin_peak`, in MB."""
     return _status_mb("VmHWM")
 
 

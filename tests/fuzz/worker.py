@@ -1,4 +1,4 @@
-"""The process in which cases are read: it judges what happens within, its parent sees it hang or die."""
+"""The process in which cases are read. It judges what happens inside; its parent notices if it hangs or dies."""
 
 import faulthandler
 import os
@@ -21,9 +21,9 @@ PREPARED = "prepared"
 
 @dataclass(frozen=True, kw_only=True)
 class Task:
-    """A file to be read: damaged case `number` of a `kind` from `seed`, what `build` lays down, or a sound `sample`.
+    """A file to read: damaged case `number` of a `kind` from `seed`, what `build` writes, or a valid `sample`.
 
-    `read` stands for the kind's own reader in tests of the attack itself.
+    `read` replaces the kind's own reader in tests of the attack itself.
     """
 
     kind: str
@@ -36,7 +36,7 @@ class Task:
 
 @dataclass(frozen=True, kw_only=True)
 class Verdict:
-    """What came of a case. `fault` is short, for the table, and None where it was survived; `detail` tells more."""
+    """The result of a case. `fault` is a short text for the table, None if it passed; `detail` has more."""
 
     fault: str | None
     detail: str = ""
@@ -44,7 +44,7 @@ class Verdict:
 
 
 def serve(connection: Connection, folder: Path, samples: Path, log: Path) -> None:
-    """Judges tasks until there are none."""
+    """Runs tasks until there are none left."""
     settle(folder)
     output = os.open(log, os.O_WRONLY | os.O_CREAT | os.O_APPEND)
     os.dup2(output, 1)
@@ -64,7 +64,7 @@ def serve(connection: Connection, folder: Path, samples: Path, log: Path) -> Non
         if watching.events:
             verdict = Verdict(fault=f"forbidden {watching.events[0].split()[0]}", detail="\n".join(watching.events))
         if watch.canary_state(folder) != canary:
-            verdict = Verdict(fault="touched what lies outside", detail=verdict.detail)
+            verdict = Verdict(fault="touched files outside its folder", detail=verdict.detail)
             watch.lay_canary(folder)
             canary = watch.canary_state(folder)
         if verdict.fault is None and more_mb > MAX_MORE_MB:
@@ -73,7 +73,7 @@ def serve(connection: Connection, folder: Path, samples: Path, log: Path) -> Non
 
 
 def lay(task: Task, folder: Path, samples: Path) -> Path:
-    """The damaged file, in a fresh folder."""
+    """Writes the damaged file to a fresh folder."""
     kind = KINDS[task.kind]
     if task.build is not None:
         place = kind.lay(samples, fresh(folder), None)
@@ -87,7 +87,7 @@ def lay(task: Task, folder: Path, samples: Path) -> Path:
 
 
 def judge(read: Callable[[Path], Any], place: Path, *, named: bool) -> Verdict:
-    """Reads as the product does. A refusal is one bounded sentence that names the file."""
+    """Reads a file as the package does. A refusal must be one bounded sentence that names the file."""
     from float_research.errors import UserError
 
     try:
@@ -99,7 +99,7 @@ def judge(read: Callable[[Path], Any], place: Path, *, named: bool) -> Verdict:
         if not said.isprintable():
             return Verdict(fault="control characters in a message", detail=repr(said))
         if named and place.name not in said:
-            return Verdict(fault="a message that names no file", detail=said)
+            return Verdict(fault="a message that does not name the file", detail=said)
         return Verdict(fault=None, detail=said, refused=True)
     except BaseException as error:
         return Verdict(fault=type(error).__name__, detail="".join(traceback.format_exception(error))[-4000:])

@@ -249,5 +249,5 @@ def test_an_older_record_says_nothing_of_failures(tmp_path: Path) -> None:
     (tmp_path / "record.json").write_text('{"clips": []}')
     assert "failed" not in read_record(tmp_path / "record.json")
     (tmp_path / "record.json").write_text('{"clips": [], "failed": [{"id": 3}]}')
-    with pytest.raises(UserError, match=r"failed\.0\.id is no text"):
+    with pytest.raises(UserError, match=r"failed\.0\.id is not a string"):
         read_record(tmp_path / "record.json")

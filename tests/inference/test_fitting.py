@@ -68,11 +68,11 @@ def test_steps_that_are_fitted_to_a_model_are_taken_by_its_runs(
     [
         ("evaluations=[]", "evaluations=.* must be positive numbers, at least one"),
         ("evaluations=[0]", "evaluations=.* must be positive"),
-        ("evaluations=[1.5]", "each of evaluations=1.5 must be a whole number"),
+        ("evaluations=[1.5]", "each of evaluations=1.5 must be an integer"),
         ("shifts=[-1]", "shifts=.* must be positive"),
         ("fit.seeds=[]", "seeds=.* must be whole numbers"),
-        ("held_out.seeds=[a]", "each of held_out.seeds=a must be a whole number"),
-        ("fit.images=[1]", "each of fit.images=1 must be a text"),
+        ("held_out.seeds=[a]", "each of held_out.seeds=a must be an integer"),
+        ("fit.images=[1]", "each of fit.images=1 must be a string"),
         ("output=solver.pt", r"output=solver\.pt does not end in \.safetensors"),
     ],
 )

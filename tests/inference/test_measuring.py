@@ -196,7 +196,7 @@ def test_no_record_leads_out_of_its_run(video: str, run: Run, tmp_path: Path) ->
     folder, content = run("metrics=none")
     change(folder, clips=[content["clips"][0] | {"video": video}])
     before = {path: path.read_bytes() for path in tmp_path.rglob("*") if path.is_file()}
-    with pytest.raises(UserError, match="make the run again"):
+    with pytest.raises(UserError, match="the run"):
         remeasure(folder, "metrics=[motion]")
     assert {path: path.read_bytes() for path in tmp_path.rglob("*") if path.is_file()} == before
 
@@ -205,7 +205,7 @@ def test_no_link_leads_out_of_a_run(run: Run, tmp_path: Path) -> None:
     folder, _ = run("metrics=none")
     (folder / "videos").rename(tmp_path / "elsewhere")
     (folder / "videos").symlink_to(tmp_path / "elsewhere")
-    with pytest.raises(UserError, match="is no file inside"):
+    with pytest.raises(UserError, match="is not a file inside"):
         remeasure(folder, "metrics=[motion]")
 
 

@@ -50,7 +50,7 @@ def test_a_wrong_or_unknown_tensor_is_found(tmp_path: Path) -> None:
         ("crop.json", b"3", r"golden case .*crop\.json cannot be read \(its settings are no mappings"),
         ("crop.json", b'[{"size": 3}]', r"golden case .*crop\.json cannot be read \('box"),
         ("crop.safetensors", b"text", r"golden tensors .*crop\.safetensors cannot be read"),
-        ("crop.keys.json", b"{}", r"golden case .*crop\.json holds no mapping"),
+        ("crop.keys.json", b"{}", r"golden case .*crop\.json does not hold a mapping"),
     ],
 )
 def test_a_damaged_case_is_named(tmp_path: Path, name: str, content: bytes, told: str) -> None:

@@ -1,4 +1,4 @@
-"""Clips to measure, made by hand."""
+"""Synthetic clips to measure."""
 
 from typing import Any
 
@@ -13,7 +13,7 @@ from float_research.types import Image
 
 
 def subject(num_frames: int = 100, **changes: Any) -> Subject:
-    """A clip at 25 frames/s with a grey portrait and no sound."""
+    """Returns a clip at 25 frames/s with a grey portrait and no sound."""
     facts: dict[str, Any] = {
         "id": "clip",
         "num_frames": num_frames,
@@ -31,7 +31,7 @@ def subject(num_frames: int = 100, **changes: Any) -> Subject:
 
 
 def track(motion: Tensor, window: int = 50) -> MotionTrack:
-    """Motion in chunks of `window` frames, along the first half of its axes."""
+    """Returns motion in chunks of `window` frames, along the first half of its axes."""
     num_frames, width = motion.shape
     return MotionTrack(
         motion=motion,
@@ -42,7 +42,7 @@ def track(motion: Tensor, window: int = 50) -> MotionTrack:
 
 
 def watched(metric: FrameMetric, images: list[Image], clip: Subject | None = None, batch: int = 8) -> Findings:
-    """What a metric finds in frames that come in batches."""
+    """Returns a metric's findings on frames in batches."""
     panel = Panel([metric], clip or subject(len(images)))
     for start in range(0, len(images), batch):
         panel.see(np.stack(images[start : start + batch]))

@@ -1,4 +1,4 @@
-"""Faces with known answers: a real photo, and its landmarks moved by hand."""
+"""Face metrics with known results: a real photo, and its landmarks with known changes."""
 
 from collections.abc import Callable
 from pathlib import Path
@@ -16,7 +16,7 @@ from float_research.metrics import landmarks
 from float_research.metrics.face import Face
 from float_research.metrics.head_pose import RIGID, head_pose_deg
 from float_research.metrics.identity import Identity
-from float_research.metrics.landmark_distance import LandmarkDistance, apart
+from float_research.metrics.landmark_distance import LandmarkDistance, mean_distance
 from float_research.types import Image
 
 SIZE_PX = 256
@@ -35,7 +35,7 @@ def still(photo: Image) -> np.ndarray:
 
 @pytest.fixture
 def plant(monkeypatch: pytest.MonkeyPatch, photo: Image) -> Plant:
-    """Lets frames show given landmarks, one after the other."""
+    """Makes frames show given landmarks, one after the other."""
 
     def planted(shown: list[np.ndarray]) -> list[Image]:
         remaining = iter(shown)
@@ -45,7 +45,7 @@ def plant(monkeypatch: pytest.MonkeyPatch, photo: Image) -> Plant:
     return planted
 
 
-def test_a_photo_has_its_landmarks_where_its_face_is(still: np.ndarray) -> None:
+def test_landmarks_are_on_the_face(still: np.ndarray) -> None:
     assert np.isfinite(still).all()
     left, right = still[36:42].mean(0), still[42:48].mean(0)
     assert left[0] < right[0]
@@ -61,7 +61,7 @@ def test_a_frozen_face_neither_blinks_nor_turns(photo: Image) -> None:
 
 
 def test_planted_blinks_are_counted(plant: Plant, still: np.ndarray) -> None:
-    """Three blinks in 4 s, one of them lost to a frame without a face in its middle but still one."""
+    """Three blinks in 4 s; a frame without a face within one of them does not split it."""
     shut = still.copy()
     for upper, lower in ((37, 41), (38, 40), (43, 47), (44, 46)):
         shut[upper] = shut[lower] + (still[upper] - still[lower]) * 0.2
@@ -85,7 +85,7 @@ def test_a_planted_mouth_is_measured(plant: Plant, still: np.ndarray) -> None:
 
 
 def projected(yaw: float, pitch: float, roll: float) -> np.ndarray:
-    """The rigid landmarks of a head turned by these degrees, 60 units away."""
+    """Returns the rigid landmarks of a head turned by these degrees, 60 units away."""
     turn = [cv2.Rodrigues(np.radians(axis))[0] for axis in ([pitch, 0, 0], [0, -yaw, 0], [0, 0, roll])]
     x, y, z = (turn[2] @ turn[1] @ turn[0] @ np.array(list(RIGID.values())).T) + [[1], [2], [60]]
     points = np.zeros((68, 2))
@@ -99,7 +99,7 @@ def test_a_planted_pose_is_found(pose: tuple[float, float, float]) -> None:
 
 
 def test_right_and_down_are_positive() -> None:
-    """The nostrils come nearest to the camera, so they go where the face turns."""
+    """The nostrils are closest to the camera, so they move where the face turns."""
     ahead, turned, bowed = (projected(*pose)[[31, 35]].mean(0) for pose in ((0, 0, 0), (20, 0, 0), (0, 20, 0)))
     eyes = projected(0, 0, 10)[[36, 45]]
     assert turned[0] > ahead[0]
@@ -130,7 +130,7 @@ def test_the_same_person_is_recognised(photo: Image) -> None:
     assert np.isfinite(like.traces["identity_l2"]).tolist() == [True, False, True, False]
 
 
-def test_no_face_is_no_number(photo: Image) -> None:
+def test_without_a_face_there_is_no_number(photo: Image) -> None:
     blank = [np.zeros_like(photo)] * 3
     assert watched(Face(closed=0.6), blank).absent["blinks_per_min"] == "a face was found in 0 of 3 frames"
     assert (
@@ -144,9 +144,10 @@ def test_landmark_distances_are_in_units_of_the_face(still: np.ndarray) -> None:
     opened = still.copy()
     opened[65:68, 1] += 10
     size = landmarks.face_size(still[None])[0]
-    assert apart(still[None], 2 * still[None] + 30, range(68)) == pytest.approx(0, abs=1e-9), "place and size aside"
+    moved = mean_distance(still[None], 2 * still[None] + 30, range(68))
+    assert moved == pytest.approx(0, abs=1e-9), "independent of position and scale"
     shares = np.array([3 / 20, 17 / 20])
-    assert apart(still[None], opened[None], range(48, 68)) == pytest.approx(2 * shares.prod() * 10 / size)
+    assert mean_distance(still[None], opened[None], range(48, 68)) == pytest.approx(2 * shares.prod() * 10 / size)
 
 
 def test_a_video_is_its_own_reference(photo: Image, tmp_path: Path) -> None:
@@ -164,7 +165,7 @@ def test_a_video_is_its_own_reference(photo: Image, tmp_path: Path) -> None:
     assert "metrics.landmark_distance.reference=PATH" in str(LandmarkDistance(reference=None).lacks())
 
 
-def test_settings_that_cannot_work_are_refused() -> None:
+def test_invalid_settings_are_refused() -> None:
     with pytest.raises(UserError, match=r"metrics\.face\.closed=1"):
         Face(closed=1.0)
     with pytest.raises(UserError, match=r"metrics\.identity\.every_frames=0"):

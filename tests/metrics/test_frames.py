@@ -1,4 +1,4 @@
-"""Frames with known answers."""
+"""Frame metrics with known results."""
 
 import json
 from collections.abc import Iterator
@@ -21,7 +21,7 @@ SIZE_PX = 192
 
 @pytest.fixture(scope="module")
 def texture() -> Image:
-    """A smooth pattern without borders: shifted, it comes in again on the other side."""
+    """Returns a smooth periodic pattern, which can be shifted cyclically."""
     noise = np.random.default_rng(0).integers(0, 256, (SIZE_PX, SIZE_PX, 3)).astype(np.float32)
     smooth = cv2.GaussianBlur(np.tile(noise, (3, 3, 1)), (0, 0), 4)[SIZE_PX : 2 * SIZE_PX, SIZE_PX : 2 * SIZE_PX]
     smooth -= smooth.min()
@@ -39,7 +39,7 @@ def test_a_frozen_video_neither_flickers_nor_flows(texture: Image) -> None:
     )
 
 
-def test_flicker_is_the_mean_difference_also_between_batches() -> None:
+def test_flicker_is_the_mean_difference_across_batches_too() -> None:
     dark, light = (np.full((32, 32, 3), level, dtype=np.uint8) for level in (100, 110))
     found = watched(Flicker(), [dark, light] * 5, batch=3)
     assert found.metrics["flicker"] == 10
@@ -48,7 +48,7 @@ def test_flicker_is_the_mean_difference_also_between_batches() -> None:
     assert watched(Flicker(), [dark]).absent == {"flicker": "needs two frames, and the clip has 1"}
 
 
-def test_flow_finds_a_steady_shift_smooth_and_a_shaking_one_not(texture: Image) -> None:
+def test_flow_change_is_small_for_a_steady_shift_and_large_for_a_shaking_one(texture: Image) -> None:
     steady = watched(OpticalFlow(), [shifted(texture, 2 * i) for i in range(8)], batch=3).metrics
     shaking = watched(OpticalFlow(), [shifted(texture, 2 * (i % 2)) for i in range(8)]).metrics
     assert steady["flow_px"] == pytest.approx(2, rel=0.1)
@@ -60,7 +60,7 @@ def test_flow_finds_a_steady_shift_smooth_and_a_shaking_one_not(texture: Image) 
 def test_sharpness_is_the_laplacians_variance_and_falls_with_blur(texture: Image) -> None:
     chessboard = np.tile(np.array([[0, 255], [255, 0]], dtype=np.uint8), (16, 16))
     found = watched(Sharpness(), [np.repeat(chessboard[..., None], 3, axis=2)] * 3)
-    assert found.metrics["sharpness"] == (4 * 255) ** 2, "the kernel 0 1 0, 1 -4 1, 0 1 0 sees ± 4 · 255"
+    assert found.metrics["sharpness"] == (4 * 255) ** 2, "the kernel 0 1 0, 1 -4 1, 0 1 0 gives ± 4 · 255"
     values = [watched(Sharpness(), [cv2.GaussianBlur(texture, (0, 0), s)]).metrics["sharpness"] for s in (0.1, 2, 5)]
     assert values == sorted(values, reverse=True)
     assert watched(Sharpness(), [np.zeros((32, 32, 3), dtype=np.uint8)]).metrics == {"sharpness": 0}
@@ -90,13 +90,13 @@ def test_psnr_and_ssim_of_known_errors(texture: Image, video: Path) -> None:
     assert negative.metrics["ssim"] < 0
 
 
-def test_videos_of_other_lengths_and_sizes_are_compared_as_far_as_they_go(texture: Image, video: Path) -> None:
+def test_videos_of_other_lengths_and_sizes_are_compared(texture: Image, video: Path) -> None:
     large = cv2.resize(texture, (2 * SIZE_PX, 2 * SIZE_PX), interpolation=cv2.INTER_NEAREST)
     found = compared([texture] * 10, [large] * 5, video)
     assert found.metrics["ssim"] == pytest.approx(1)
     assert np.isfinite(found.traces["ssim"]).sum() == 5
     assert len(found.traces["ssim"]) == 10
-    assert "holds no frames" in compared([texture], [], video).absent["ssim"]
+    assert "has no frames" in compared([texture], [], video).absent["ssim"]
 
 
 def test_small_frames_have_no_multiscale_similarity(texture: Image, video: Path) -> None:
@@ -106,7 +106,7 @@ def test_small_frames_have_no_multiscale_similarity(texture: Image, video: Path)
     assert found.metrics["ssim"] == pytest.approx(1)
 
 
-def test_the_counterpart_is_found_by_id(texture: Image, tmp_path: Path) -> None:
+def test_the_reference_is_found_by_id(texture: Image, tmp_path: Path) -> None:
     asked = []
 
     def read(path: Path) -> Iterator[Image]:
@@ -118,13 +118,13 @@ def test_the_counterpart_is_found_by_id(texture: Image, tmp_path: Path) -> None:
         return watched(metric, [texture], subject(1, read=read)).absent.get("ssim")
 
     assert "metrics.similarity.reference=PATH" in str(missing(None))
-    assert "holds no video of clip clip" in str(missing(tmp_path))
+    assert "has no video for clip clip" in str(missing(tmp_path))
     (tmp_path / "clip.mp4").write_bytes(b"")
     assert missing(tmp_path) is None
     assert missing(tmp_path / "clip.mp4") is None
     (tmp_path / "run" / "videos").mkdir(parents=True)
     (tmp_path / "run" / "record.json").write_text(json.dumps({"clips": [{"id": "clip", "video": "videos/other.mp4"}]}))
-    assert "holds no video of clip clip" in str(missing(tmp_path / "run"))
+    assert "has no video for clip clip" in str(missing(tmp_path / "run"))
     (tmp_path / "run" / "videos" / "other.mp4").write_bytes(b"")
     assert missing(tmp_path / "run") is None
     assert asked == [tmp_path / "clip.mp4"] * 2 + [tmp_path / "run" / "videos" / "other.mp4"]

@@ -32,17 +32,17 @@ def test_a_track_is_read_as_it_was_written(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("changes", "told"),
     [
-        ({"motion": torch.randn(5, 4)}, "do not belong together"),
-        ({"directions": torch.eye(3)}, "do not belong together"),
-        ({"motion": torch.randn(0, 4), "emotion": torch.randn(0, 7)}, "do not belong together"),
-        ({"motion": torch.ones(6, 4, dtype=torch.int64)}, "no tables of numbers"),
-        ({"emotion": torch.rand(6)}, "no tables of numbers"),
-        ({"chunk_starts": torch.tensor([0, 6])}, "do not begin within its 6 frames"),
-        ({"chunk_starts": torch.tensor([0.0])}, "do not begin within its 6 frames"),
+        ({"motion": torch.randn(5, 4)}, "do not match"),
+        ({"directions": torch.eye(3)}, "do not match"),
+        ({"motion": torch.randn(0, 4), "emotion": torch.randn(0, 7)}, "do not match"),
+        ({"motion": torch.ones(6, 4, dtype=torch.int64)}, "not matrices of floats"),
+        ({"emotion": torch.rand(6)}, "not matrices of floats"),
+        ({"chunk_starts": torch.tensor([0, 6])}, "do not start within its 6 frames"),
+        ({"chunk_starts": torch.tensor([0.0])}, "do not start within its 6 frames"),
         ({"more": torch.zeros(1)}, "instead of"),
     ],
 )
-def test_a_track_whose_tensors_do_not_fit_is_told(tmp_path: Path, changes: dict[str, Tensor], told: str) -> None:
+def test_a_track_whose_tensors_do_not_match_is_refused(tmp_path: Path, changes: dict[str, Tensor], told: str) -> None:
     path = tmp_path / "a.motion.safetensors"
     save_file({**TRACK, **changes}, path)
     with pytest.raises(
@@ -69,13 +69,13 @@ def save(tensors: object) -> Callable[[Path], object]:
         (lambda path: path.mkdir(), "is a folder"),
     ],
 )
-def test_weights_that_do_not_fit_are_told(tmp_path: Path, write: Callable[[Path], object], told: str) -> None:
+def test_weights_that_do_not_match_are_refused(tmp_path: Path, write: Callable[[Path], object], told: str) -> None:
     write(tmp_path / "w.pt")
     with pytest.raises(UserError, match=told):
         fill(nn.Linear(2, 2), tmp_path / "w.pt")
 
 
-def test_a_damaged_torchscript_is_told(tmp_path: Path) -> None:
+def test_a_damaged_torchscript_is_refused(tmp_path: Path) -> None:
     path = tmp_path / "network.pt"
     torch.jit.script(nn.Linear(30, 30)).save(str(path))
     assert scripted(path)(torch.zeros(1, 30)).shape == (1, 30)
@@ -90,7 +90,7 @@ def test_a_damaged_torchscript_is_told(tmp_path: Path) -> None:
             scripted(path)
 
 
-def test_a_network_that_promises_gigabytes_is_refused(tmp_path: Path) -> None:
+def test_a_network_that_declares_gigabytes_is_refused(tmp_path: Path) -> None:
     sound, path = tmp_path / "sound.pt", tmp_path / "a.pt"
     torch.jit.save(torch.jit.trace(torch.nn.Linear(2, 1).eval(), torch.zeros(1, 2)), sound)
     with zipfile.ZipFile(sound) as given, zipfile.ZipFile(path, "w") as made:

@@ -1,4 +1,4 @@
-"""Mouths that follow a sound, late or early."""
+"""Lip sync of mouths that follow a sound, late or early."""
 
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -25,20 +25,20 @@ FPS, RATE_HZ = 25.0, 16000
 
 @dataclass(frozen=True)
 class Grey:
-    """A mouth that is as far open as the frame is bright."""
+    """Reads the brightness of a frame as its mouth opening."""
 
     def __call__(self, images: np.ndarray, portrait: Image, /) -> np.ndarray:
         return images[:, 0, 0, 0] / 255
 
 
 def sound(levels: np.ndarray) -> np.ndarray:
-    """A tone with these levels in consecutive frames."""
+    """Returns a tone with these levels in consecutive frames."""
     samples = int(RATE_HZ / FPS)
     return (np.repeat(levels, samples) * np.sin(np.arange(len(levels) * samples) * 0.4)).astype(np.float32)
 
 
 def spoken(levels: np.ndarray, late: int = 0, toy: bool = True) -> Findings:
-    """A mouth that opens with the level of `late` frames before."""
+    """Measures a mouth that opens with the level of `late` frames before."""
     opening = np.roll(levels, late)
     images = [np.full((8, 8, 3), round(255 * value), dtype=np.uint8) for value in opening]
     clip = subject(len(levels), waveform=sound(levels), toy=toy)
@@ -62,18 +62,18 @@ def test_the_level_is_the_root_mean_square_of_each_frame() -> None:
     assert spoken(LEVELS).traces["audio_level"] == pytest.approx(LEVELS / np.sqrt(2), abs=0.01)
 
 
-def test_what_stands_still_correlates_with_nothing() -> None:
-    assert spoken(np.full(50, 0.5)).absent["lip_correlation"] == "the mouth stands still"
+def test_constant_signals_have_no_correlation() -> None:
+    assert spoken(np.full(50, 0.5)).absent["lip_correlation"] == "the mouth is constant"
     assert set(spoken(np.full(50, 0.5)).traces) == {"mouth_opening", "audio_level"}
     assert spoken(np.array([0.3])).absent["lip_lag_frames"] == "needs two frames, and the clip has 1"
 
 
-def test_a_face_that_nobody_finds_is_told() -> None:
+def test_a_missing_face_is_reported() -> None:
     assert spoken(LEVELS, toy=False).absent["lip_correlation"] == "a face was found in 0 of 100 frames"
 
 
 def test_landmarks_see_a_mouth_open(monkeypatch: pytest.MonkeyPatch) -> None:
-    """A real photo whose landmarks are moved by hand: the lag that was planted is found through them."""
+    """Finds the planted lag through the modified landmarks of a real photo."""
     photo = read_image(Path(example("photo")), "black")[:256, 96:352]
     still = landmarks.points(photo)
     opened = np.roll(LEVELS, 2)
@@ -85,7 +85,7 @@ def test_landmarks_see_a_mouth_open(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def _moving(still: np.ndarray, opened: np.ndarray) -> Callable[[np.ndarray], np.ndarray]:
-    """Lower lips that drop with `opened`, frame after frame."""
+    """Returns landmarks whose lower lips drop with `opened`, frame by frame."""
     remaining = iter(opened)
 
     def found(images: np.ndarray) -> np.ndarray:
@@ -98,8 +98,8 @@ def _moving(still: np.ndarray, opened: np.ndarray) -> Callable[[np.ndarray], np.
     return found
 
 
-def test_the_toy_mouth_reads_what_a_toy_face_says() -> None:
-    """A drawn head whose jaw moves and whose head turns."""
+def test_the_toy_mouth_reads_a_toy_face() -> None:
+    """Uses a rendered head with moving jaw and turning head."""
     generator = torch.Generator().manual_seed(0)
     motion = torch.zeros(100, len(MOTION))
     motion[:, MOTION.index("jaw")] = torch.from_numpy(np.roll(LEVELS, 3)).float()

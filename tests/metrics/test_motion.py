@@ -1,4 +1,4 @@
-"""Motions with known answers."""
+"""Motion metrics with known results."""
 
 import math
 
@@ -12,7 +12,7 @@ from float_research.metrics.diversity import diversity
 from float_research.metrics.motion import Motion
 
 
-def test_a_straight_line_has_velocity_alone() -> None:
+def test_a_straight_line_only_has_velocity() -> None:
     motion = torch.arange(100.0)[:, None] * torch.tensor([0.03, 0.0, 0.04, 0.0])
     found = Motion().measure(subject(), track(motion))
     assert found.metrics["motion_velocity"] == pytest.approx(0.05 * 25)
@@ -20,7 +20,7 @@ def test_a_straight_line_has_velocity_alone() -> None:
     assert found.metrics["motion_jerk"] == pytest.approx(0, abs=0.1)
     assert found.metrics["motion_amplitude"] == pytest.approx(0.05 * math.sqrt((100**2 - 1) / 12), rel=1e-5)
     assert found.metrics["seam_jump"] == pytest.approx(1, rel=1e-3)
-    assert found.metrics["off_directions"] == pytest.approx(0.8), "of (3, 4), directions span the first"
+    assert found.metrics["off_directions"] == pytest.approx(0.8), "the directions span the first of (3, 4)"
     assert np.isnan(found.traces["motion_velocity"][0])
     assert found.traces["motion_velocity"][1:] == pytest.approx(1.25, rel=1e-3)
 
@@ -56,10 +56,10 @@ def test_a_looped_coordinate_is_found_among_fresh_ones() -> None:
 def test_a_frozen_motion_is_zero_and_has_no_seams() -> None:
     found = Motion().measure(subject(), track(torch.zeros(100, 4)))
     assert [found.metrics[name] for name in ("motion_amplitude", "motion_velocity", "motion_jerk")] == [0, 0, 0]
-    assert found.absent == dict.fromkeys(("seam_jump", "repetition", "off_directions"), "the motion stands still")
+    assert found.absent == dict.fromkeys(("seam_jump", "repetition", "off_directions"), "the motion is constant")
 
 
-def test_what_is_too_short_is_absent() -> None:
+def test_clips_that_are_too_short_have_absent_metrics() -> None:
     found = Motion().measure(subject(2), track(torch.rand(2, 4)))
     assert set(found.absent) == {"motion_acceleration", "motion_jerk", "seam_jump", "repetition"}
     assert "needs more than 3 frames, and the clip has 2" in found.absent["motion_jerk"]
@@ -82,7 +82,7 @@ def test_diversity_is_zero_for_equal_and_root_two_for_unrelated_motions() -> Non
     assert diversity([one, one]) == 0
     assert diversity([one, two, three]) == pytest.approx(math.sqrt(2), rel=0.05)
     assert diversity([one, one + 0.01 * (two - 5)]) == pytest.approx(0.01, rel=0.1)
-    with pytest.raises(UserError, match="two or more motions of one shape, not 1"):
+    with pytest.raises(UserError, match="at least two motions of one shape, not 1"):
         diversity([one])
     with pytest.raises(UserError, match=r"\(10, 8\)"):
         diversity([one, one[:10]])

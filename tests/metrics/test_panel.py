@@ -1,4 +1,4 @@
-"""Metrics at work side by side: needs, failures, and what becomes of numbers that are none."""
+"""Several metrics together: needs, failures, and numbers that are not finite."""
 
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
@@ -45,7 +45,7 @@ class Counter(FrameMetric):
 
 @dataclass(frozen=True, kw_only=True)
 class Odd(MotionMetric):
-    """Finds nothing but NaN."""
+    """Only returns NaN."""
 
     names = ("odd",)
     needs = frozenset({Need.MOTION})
@@ -74,7 +74,7 @@ def test_frames_and_motion_reach_their_metrics() -> None:
     assert {"ones", "motion_velocity"} <= set(made.traces)
 
 
-def test_a_metric_that_fails_is_reported_and_costs_no_other() -> None:
+def test_a_failing_metric_is_reported_and_does_not_affect_others() -> None:
     made = found(Counter(at=fail), Odd(), Motion())
     assert made.absent["count"] == made.absent["half"] == "failed with RuntimeError: no luck"
     assert made.absent["odd"] == "came out as nan"
@@ -89,7 +89,7 @@ def _doubles() -> Iterator[None]:
 
 
 @pytest.mark.usefixtures("_doubles")
-def test_metrics_compute_in_32_bits_in_any_trainer() -> None:
+def test_metrics_compute_in_32_bits_with_any_trainer() -> None:
     seen = []
 
     def product(frames: Frames) -> None:
@@ -101,14 +101,14 @@ def test_metrics_compute_in_32_bits_in_any_trainer() -> None:
     assert torch.get_default_dtype() == torch.float64
 
 
-def test_what_is_missing_is_said_and_nothing_is_watched() -> None:
+def test_missing_needs_are_reported_and_nothing_is_measured() -> None:
     clip = subject(10, missing={Need.AUDIO: "a.wav does not exist"})
     panel = Panel([Counter(at=fail)], clip)
     assert not panel.wants_frames
     assert set(panel.finish(None).absent.values()) == {"needs the recording, and a.wav does not exist"}
 
 
-def test_packages_and_weights_that_are_not_there_are_named() -> None:
+def test_missing_packages_and_weights_are_named() -> None:
     class Packaged(Counter):
         packages: ClassVar[Mapping[str, str]] = {"nowhere": "faces"}
 
@@ -120,22 +120,22 @@ def test_packages_and_weights_that_are_not_there_are_named() -> None:
         return metric.obstacle(subject())
 
     assert lacks(Packaged(at=fail)) == "needs nowhere; pip install 'float-research[faces]'"
-    assert lacks(Weighted(at=fail, weights=None)) == "needs weights; name their file with metrics.counter.weights=FILE"
+    assert lacks(Weighted(at=fail, weights=None)) == "needs weights; give their file with metrics.counter.weights=FILE"
     assert lacks(Weighted(at=fail, weights="a.pt")) == "needs weights, and metrics.counter.weights=a.pt does not exist"
     assert lacks(Weighted(at=fail, weights=__file__)) is None
 
 
-def test_what_several_metrics_share_is_computed_once() -> None:
+def test_shared_results_are_computed_once() -> None:
     calls = []
 
     def share(frames: Frames) -> None:
         frames.shared("faces", lambda images: calls.append(len(images)))
 
     found(Counter(at=share), Counter(at=share))
-    assert calls == [5, 5], "once a batch"
+    assert calls == [5, 5], "once per batch"
 
 
 def test_names_are_unique() -> None:
     check_names([Motion(), Odd()])
-    with pytest.raises(UserError, match="two metrics are called motion_amplitude"):
+    with pytest.raises(UserError, match="two metrics are named motion_amplitude"):
         check_names([Motion(), Odd(), Motion()])

@@ -25,7 +25,7 @@ TINY = ["model=tiny", "checkpoint=random", "face=none", "trainer.accelerator=cpu
 
 @dataclasses.dataclass(frozen=True)
 class Known:
-    """A solution that is known."""
+    """A known solution."""
 
     exact: Tensor
 
@@ -51,7 +51,7 @@ def test_the_error_is_relative() -> None:
     assert metric(flow=True, rtol=0.5).measure(clip, made).tables["flow"]["error"].tolist() == [0.5] * 3
 
 
-def test_what_cannot_be_compared_is_absent_with_its_reason() -> None:
+def test_incomparable_motions_are_absent_with_a_reason() -> None:
     clips = {"is zero": torch.zeros(100, 4), "has the shape (50, 4)": torch.ones(50, 4)}
     for reason, exact in clips.items():
         found = Panel([metric()], subject(solution=Known(exact))).finish(track(torch.rand(100, 4)))
@@ -63,7 +63,7 @@ def test_what_cannot_be_compared_is_absent_with_its_reason() -> None:
 
 @pytest.fixture(scope="module")
 def measured(tmp_path_factory: pytest.TempPathFactory, speech: Callable[[float], Path]) -> Run:
-    """`measured("solver=rk4")`: what a tiny run with these settings found; all share one cache."""
+    """Returns `measured("solver=rk4")`, the results of a tiny run with these settings; all share one cache."""
     folder, audio = tmp_path_factory.mktemp("sampling"), speech(2.4)
     cache.forget()
 
@@ -83,7 +83,7 @@ def measured(tmp_path_factory: pytest.TempPathFactory, speech: Callable[[float],
 
 
 def test_errors_fall_with_the_order_and_share_one_solution(measured: Run) -> None:
-    """Two windows, 64 bits: the slopes of one refinement, and one file in the cache for all of them."""
+    """Two windows, 64 bits: slopes of one refinement, with one shared file in the cache."""
     exact = ["metrics.sampling.rtol=1e-9", "metrics.sampling.atol=1e-9", "trainer.precision=64-true"]
     for solver, order, coarse in (("euler", 1, 32), ("midpoint", 2, 32), ("rk4", 4, 32)):
         first, second = (measured(f"solver={solver}", f"nfe={nfe}", *exact) for nfe in (coarse, 2 * coarse))
@@ -91,7 +91,7 @@ def test_errors_fall_with_the_order_and_share_one_solution(measured: Run) -> Non
         assert np.log2(first["error"] / second["error"]) == pytest.approx(order, rel=0.2)
 
 
-def test_only_what_changes_the_exact_motion_is_solved_anew(measured: Run) -> None:
+def test_only_changes_of_the_exact_motion_are_solved_again(measured: Run) -> None:
     base = measured("nfe=4")["cached"]
     assert measured("nfe=6", "solver=heun2", "time_grid=cosine", "video.crf=40")["cached"] == base
     assert measured("nfe=4", "guidance_reuse=2")["cached"] == base
@@ -100,16 +100,16 @@ def test_only_what_changes_the_exact_motion_is_solved_anew(measured: Run) -> Non
         assert len(measured("nfe=4", override)["cached"]) == len(base) + number
 
 
-def test_the_error_over_flow_time_ends_at_the_error(measured: Run) -> None:
+def test_the_error_over_flow_time_ends_at_the_sampling_error(measured: Run) -> None:
     found = measured("nfe=8", "solver=midpoint", "metrics.sampling.flow=true")
     flow = found["flow"]
     assert flow["flow_time"].tolist() == pytest.approx([0, 0.25, 0.5, 0.75, 1] * 2)
-    assert (flow["error"][flow["step"] == 0] == 0).all(), "both begin with the same noise"
+    assert (flow["error"][flow["step"] == 0] == 0).all(), "both start from the same noise"
     assert flow["error"][flow["step"] == 4].max() == pytest.approx(found["error"], rel=0.5)
     assert measured("nfe=8")["flow"] is None
 
 
-def test_the_exact_motion_keeps_no_differences_and_the_approximation_does(measured: Run) -> None:
+def test_guidance_reuse_only_applies_to_the_approximation(measured: Run) -> None:
     plain, kept = (measured("nfe=8", f"guidance_reuse={k}", "metrics.sampling.flow=true") for k in (1, 8))
     assert kept["error"] > plain["error"]
     assert kept["flow"]["error"].iloc[-1] > plain["flow"]["error"].iloc[-1] > 0

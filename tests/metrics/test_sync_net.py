@@ -1,4 +1,4 @@
-"""SyncNet's protocol with stand-ins for its weights: none come with any package."""
+"""SyncNet's protocol with random weights, since no package ships the real ones."""
 
 from pathlib import Path
 
@@ -14,7 +14,7 @@ from float_research.data.image import read_image
 from float_research.metrics import sync_net
 from float_research.metrics.metric import Findings
 from float_research.metrics.mfcc import mfcc
-from float_research.metrics.sync_net import FaceTrack, SyncNet, cut
+from float_research.metrics.sync_net import FaceTrack, SyncNet, crop
 from float_research.metrics.sync_network import SyncNetwork, distances
 from float_research.types import Image
 
@@ -53,7 +53,7 @@ LOG_LEVELS = np.random.default_rng(0).uniform(-2, 0, 100)
 
 
 class Heard(torch.nn.Module):
-    """Lips that tell the brightness of their frames, sound that tells its energy."""
+    """Embeds lips by the brightness of their frames, and sound by its energy."""
 
     def lips(self, frames: Tensor) -> Tensor:
         return ((frames.mean((1, 2, 3, 4)) - 200) / 50)[:, None].repeat(1, 1024)
@@ -66,7 +66,7 @@ class Heard(torch.nn.Module):
 @pytest.mark.parametrize("late", [-2, 0, 5])
 def test_shifted_lips_have_their_offset(late: int, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(SyncNet, "_network", Heard())
-    monkeypatch.setattr(sync_net, "measured", lambda image: np.array([16.0, 16.0, 8.0]))
+    monkeypatch.setattr(sync_net, "locate", lambda image: np.array([16.0, 16.0, 8.0]))
     images = [np.full((32, 32, 3), round(200 + 50 * value), dtype=np.uint8) for value in np.roll(LOG_LEVELS, late)]
     found = sync(images, waveform=tone(np.exp(LOG_LEVELS)))
     assert found.metrics["sync_offset_frames"] == late
@@ -87,8 +87,8 @@ def weights(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return path
 
 
-def test_real_faces_go_through_a_network_of_the_published_shape(weights: Path) -> None:
-    """Seeded weights: numbers without meaning, but numbers, and those of the safetensors file are the same."""
+def test_real_faces_pass_through_the_published_network(weights: Path) -> None:
+    """Seeded weights give meaningless but finite numbers, equal for both file formats."""
     photo = read_image(Path(example("photo")), "black")[:256, 96:352]
     waveform = tone(np.exp(LOG_LEVELS[:12]))
     found = sync([photo] * 12, str(weights), waveform=waveform)
@@ -100,7 +100,7 @@ def test_real_faces_go_through_a_network_of_the_published_shape(weights: Path) -
 
 
 def test_the_published_weights_fit() -> None:
-    """13.6 million values; the names of the first and the last layers are spelled out."""
+    """Checks the 13.6 million values, and the names of the first and the last layers."""
     shapes = {name: tuple(value.shape) for name, value in SyncNetwork().state_dict().items()}
     assert len(shapes) == 102
     assert sum(value.numel() for value in SyncNetwork().parameters()) == 13631616
@@ -111,37 +111,35 @@ def test_the_published_weights_fit() -> None:
 
 
 def test_the_crop_follows_the_face_smoothly(monkeypatch: pytest.MonkeyPatch) -> None:
-    """A face that jumps for one frame does not move the crop; where it is lost, its neighbours tell."""
+    """A face that jumps for one frame does not move the crop; where it is lost, neighbouring frames locate it."""
     boxes = [np.array([100.0, 100.0, 20.0])] * 30
     boxes[10], boxes[20] = np.array([150.0, 100.0, 60.0]), np.full(3, np.nan)
     remaining = iter(boxes)
-    monkeypatch.setattr(sync_net, "measured", lambda image: next(remaining))
+    monkeypatch.setattr(sync_net, "locate", lambda image: next(remaining))
     image = np.random.default_rng(0).integers(0, 256, (200, 200, 3), dtype=np.uint8)
     track = FaceTrack()
     faces = [*track.add([image] * 30), *track.end()]
     assert len(faces) == 30
-    assert all((face == cut(image, 100, 100, 20)).all() for face in faces)
+    assert all((face == crop(image, 100, 100, 20)).all() for face in faces)
 
 
 def test_the_crop_is_the_published_one() -> None:
-    """Half a face above the centre, 1.8 halves below, 1.4 to each side; grey past the frame's edge."""
+    """1 half side above the centre, 1.8 below, 1.4 to each side; grey outside the frame."""
     image = np.zeros((200, 200, 3), dtype=np.uint8)
     image[80:136, 72:128] = 255
-    assert cut(image, 100, 100, 20).min() == 255
-    assert (cut(image, 0, 0, 20)[:80, :100] == 110).all()
+    assert crop(image, 100, 100, 20).min() == 255
+    assert (crop(image, 0, 0, 20)[:80, :100] == 110).all()
 
 
-def test_what_cannot_be_judged_is_told(weights: Path, tmp_path: Path) -> None:
+def test_clips_that_cannot_be_scored_are_reported(weights: Path, tmp_path: Path) -> None:
     blank = [np.zeros((64, 64, 3), dtype=np.uint8)] * 10
     assert sync(blank, str(weights)).absent["lse_c"] == "no face was found around frame 0"
-    assert "weights; name their file with metrics.sync_net.weights=FILE" in str(SyncNet(weights=None).lacks())
+    assert "weights; give their file with metrics.sync_net.weights=FILE" in str(SyncNet(weights=None).lacks())
     assert "is defined for 25 frames/s" in sync(blank, str(weights), fps=30.0).absent["lse_d"]
     photo = [read_image(Path(example("photo")), "black")[:256, 96:352]] * 5
     assert sync(photo, str(weights)).absent["lse_c"] == "needs more than 5 frames, and the clip has 5"
     assert (
-        sync(photo * 2, __file__)
-        .absent["lse_c"]
-        .endswith("get it again, or convert it to safetensors where it is trusted")
+        sync(photo * 2, __file__).absent["lse_c"].endswith("get it again, or convert it to safetensors if you trust it")
     )
     torch.save({"netcnnaud.0.weight": torch.zeros(3)}, tmp_path / "other.model")
     assert "holds (3,) as netcnnaud.0.weight" in sync(photo * 2, str(tmp_path / "other.model")).absent["lse_c"]

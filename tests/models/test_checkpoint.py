@@ -234,7 +234,7 @@ def test_tensors_that_hold_no_numbers_are_refused(tensor: Tensor, tmp_path: Path
 
 def test_a_pipe_is_no_checkpoint(tmp_path: Path) -> None:
     os.mkfifo(tmp_path / "float.pth")
-    with pytest.raises(UserError, match="no regular file"):
+    with pytest.raises(UserError, match="not a regular file"):
         Unified(file=str(tmp_path / "float.pth")).files()
 
 

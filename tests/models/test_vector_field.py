@@ -101,17 +101,21 @@ def test_an_unknown_precision_is_refused() -> None:
 
 
 COMPILED = """
+from dataclasses import replace
+
 import torch
 from test_vector_field import T, case, error
 from float_research import compose
 from float_research.models.vector_field import Compiled
+from float_research.types import FULL_STRENGTH, Weakness
 
 torch.manual_seed(3)
 fmt = compose.build(compose.compose_config(["model=tiny"]).model).fmt.eval()
 with torch.inference_mode():
     network = Compiled(precision="float32")(fmt)
-    for rows in (3, 1):
+    for rows, weakness in (3, FULL_STRENGTH), (1, Weakness(skip_blocks=(0,), attention_window=1)):
         conditions, x = case(fmt, rows)
+        conditions = replace(conditions, weakness=weakness)
         assert error(network(conditions)(T, x), fmt.vector_field(conditions)(T, x)) < 1e-5
 print("agrees")
 """

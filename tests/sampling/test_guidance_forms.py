@@ -12,8 +12,9 @@ from torch import Tensor
 
 from float_research.errors import UserError
 from float_research.models.float_model import FloatModel
-from float_research.sampling.guidance import Guidance, Incremental
+from float_research.sampling.guidance import Guidance, Incremental, Reference
 from float_research.sampling.guidance_apg import Apg
+from float_research.sampling.guidance_autoguidance import Autoguidance
 from float_research.sampling.guidance_history import History
 from float_research.sampling.guidance_magnitude_aware import MagnitudeAware
 from float_research.sampling.guidance_rectified_cfg_pp import RectifiedCfgPp
@@ -26,6 +27,15 @@ NEUTRAL: dict[str, Callable[..., Guidance]] = {
     "tangential": lambda **scales: Tangential(**scales, damping=0.0),
     "magnitude_aware": lambda **scales: MagnitudeAware(**scales, alpha=0.0),
     "history": lambda **scales: History(**scales, history=Constant(scale=0.0)),
+    "reference": lambda **scales: Reference(**scales, reference=Constant(scale=1.0)),
+    "autoguidance": lambda **scales: Autoguidance(
+        **scales,
+        weak=Constant(scale=1.0),
+        skip_blocks=[0],
+        attention_window=None,
+        num_blocks=2,
+        full_attention_window=2,
+    ),
 }
 STRONG: dict[str, Callable[..., Guidance]] = {
     "apg": lambda **scales: Apg(**scales, momentum=-0.5, norm_threshold=0.1, parallel=0.0),

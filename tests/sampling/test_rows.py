@@ -12,7 +12,6 @@ from float_research.models.float_model import FloatModel
 from float_research.sampling.guidance import Incremental
 from float_research.sampling.rows import AUDIO, EVERYTHING, REFERENCE, Reuse
 from float_research.sampling.sampler import Meter, Sampler
-from float_research.sampling.solver import Solver
 from float_research.types import ClipConditions, Conditions, Cost, Network, VectorField
 
 GUIDANCES = sorted(path.stem for path in (compose.config_folder() / "guidance").glob("*.yaml"))
@@ -47,26 +46,6 @@ def test_every_guidance_computes_the_rows_it_declares(
     motion, cost = sampled(s, model)
     assert motion.isfinite().all()
     assert cost == s.declared_cost(15)
-
-
-@pytest.fixture(scope="module")
-def solvers() -> dict[str, Solver]:
-    """Every solver that places its evaluations beforehand."""
-    files = sorted((compose.config_folder() / "solver").glob("*.yaml"))
-    told = {"fitted": ["solver.anyway=true"]}
-    found = {path.stem: sampler(f"solver={path.stem}", *told.get(path.stem, [])).solver for path in files}
-    return {name: solver for name, solver in found.items() if solver.evaluation_times([0.0, 1.0]) is not None}
-
-
-@pytest.mark.parametrize("guidance", GUIDANCES)
-def test_every_solver_with_every_guidance_computes_its_declared_rows(
-    model: FloatModel, solvers: dict[str, Solver], guidance: str
-) -> None:
-    plain = sampler(f"guidance={guidance}", "nfe=3")
-    for name, solver in solvers.items():
-        for reuse in (1, 2):
-            s = dataclasses.replace(plain, solver=solver, guidance_reuse=reuse)
-            assert sampled(s, model, 10)[1] == s.declared_cost(10), name
 
 
 @pytest.mark.parametrize("guidance", sorted(set(GUIDANCES) - {"none"}))

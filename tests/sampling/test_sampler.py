@@ -11,6 +11,7 @@ from float_research.sampling import budget, noise, solver, stitch, time_grid
 from float_research.sampling.averaged import Averaged
 from float_research.sampling.chunking import Chunking
 from float_research.sampling.guidance import Incremental, NoGuidance
+from float_research.sampling.multistep import Ab3
 from float_research.sampling.sampler import Sampler
 from float_research.sampling.sampling_noise import ODE
 from float_research.sampling.schedule import Constant
@@ -237,6 +238,9 @@ def test_grid_points_are_the_official_meaning_of_nfe() -> None:
         ({"nfe": -1}, "nfe=-1"),
         ({"nfe": 1}, "at least 2"),
         ({"nfe": 3, "solver": solver.Rk4(skip_end=False), "budget": budget.Evaluations()}, "takes 4"),
+        ({"nfe": 1, "solver": Ab3(), "budget": budget.Evaluations()}, "one step of solver ab3 takes 2"),
+        ({"nfe": 3, "solver": solver.ExplicitAdams(), "budget": budget.Evaluations()}, "explicit_adams takes 4"),
+        ({"guidance_reuse": 2, "solver": solver.Dopri5(**TOLERANCES)}, "fixed steps: dopri5 judges its steps"),
         ({"temperature": -0.5}, "temperature=-0.5 must be"),
         ({"temperature": float("inf")}, "temperature=inf must be"),
         ({"temperature": float("nan")}, "temperature=nan must be"),

@@ -9,7 +9,7 @@ import torch
 import yaml
 from hydra.utils import instantiate
 
-from float_research import compose
+from float_research import cli, compose
 from float_research.sampling import solver as solvers
 from float_research.sampling.multistep import Ab2, Abm2, weights
 from float_research.sampling.sampler import Meter
@@ -152,3 +152,8 @@ def test_adaptive_solvers_reach_their_tolerance_in_whole_steps(kind: type[Adapti
     assert (cost_tight - 2) % kind.stages == 0
     assert tight.evaluations(5) is None
     assert solve(tight, 9) == (error_tight, cost_tight), "the inner grid points must not matter"
+
+
+def test_only_solvers_that_reach_the_end_can_skip_it() -> None:
+    said = cli.unknown_key("solver.skip_end", ["solver=dopri5", "solver.skip_end=true"])
+    assert said == "solver.skip_end is no setting of solver=dopri5; solver=heun2, rk4 have it"

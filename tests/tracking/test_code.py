@@ -1,4 +1,4 @@
-"""What a run's folder keeps of its code."""
+"""The code kept in a run's folder."""
 
 import subprocess
 from pathlib import Path
@@ -16,7 +16,7 @@ def git(root: Path, *command: str) -> str:
 
 @pytest.fixture
 def tree(tmp_path: Path) -> Path:
-    """A repository with a file changed, one new, one deleted, and data that is no code."""
+    """Creates a repository with a changed, a new and a deleted file, and data that is not code."""
     root = tmp_path / "tree"
     root.mkdir()
     git(root, "init", "-q")
@@ -31,7 +31,7 @@ def tree(tmp_path: Path) -> Path:
     return root
 
 
-def test_the_patch_makes_the_tree_again(tree: Path, tmp_path: Path) -> None:
+def test_the_patch_reproduces_the_tree(tree: Path, tmp_path: Path) -> None:
     before = git(tree, "status", "--porcelain"), sorted(tree.rglob("*"))
     patch = tmp_path / PATCH
     patch.write_bytes(changes(tree))
@@ -42,7 +42,7 @@ def test_the_patch_makes_the_tree_again(tree: Path, tmp_path: Path) -> None:
     assert made == {"changed.py": "2\n", "same.py": "'same.py'\n", "new.yaml": "three: 3\n"}
 
 
-def test_own_modules_and_changes_are_kept_within_bounds(
+def test_own_modules_and_changes_are_kept_within_limits(
     tree: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     (tmp_path / "kept_part.py").write_text("import kept_helper\nclass Guidance: ...\n")

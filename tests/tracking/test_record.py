@@ -45,7 +45,7 @@ def clip(**changes: Any) -> dict[str, Any]:
     return facts | changes
 
 
-def test_totals_are_sums_and_an_unknown_part_makes_an_unknown_sum() -> None:
+def test_totals_are_sums_and_unknown_with_an_unknown_part() -> None:
     more = {"evaluations": 12, "rows": 12}
     summed = totals([clip(), clip(num_frames=10, measured=more, declared=more, seconds={"decode": 0.5, "write": 2.0})])
     assert summed["frames"] == 60
@@ -54,7 +54,7 @@ def test_totals_are_sums_and_an_unknown_part_makes_an_unknown_sum() -> None:
     assert totals([clip(), clip(declared=None)])["declared"] is None
 
 
-def test_a_file_appears_whole_or_not_at_all(tmp_path: Path) -> None:
+def test_files_are_written_atomically(tmp_path: Path) -> None:
     write_json(tmp_path / "a.json", {"a": 1})
     with pytest.raises(ValueError, match="Circular"):
         circle: dict[str, Any] = {}

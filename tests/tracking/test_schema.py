@@ -1,4 +1,4 @@
-"""A record is taken where every entry is what it should be, and left out, alone, where one is not."""
+"""Valid records are accepted; an invalid one is left out without affecting others."""
 
 import io
 import json
@@ -66,7 +66,7 @@ def test_a_record_of_a_clip_is_checked(name: str, value: Any, tmp_path: Path) ->
         read_record(tmp_path / "run" / "record.json")
 
 
-def test_one_damaged_run_costs_no_other(tmp_path: Path) -> None:
+def test_a_damaged_run_does_not_affect_others(tmp_path: Path) -> None:
     put(tmp_path / "0", RECORD)
     put(tmp_path / "1", {**RECORD, "clips": [{**CLIP, "metrics": {"ssim": [1]}}]})
     put(tmp_path / "2", RECORD)
@@ -82,7 +82,7 @@ def test_one_damaged_run_costs_no_other(tmp_path: Path) -> None:
     assert find(tmp_path).notes()[-1].endswith("run 2 lacks its settings")
 
 
-def test_huge_and_odd_settings_are_texts(tmp_path: Path) -> None:
+def test_huge_and_unusual_settings_are_strings(tmp_path: Path) -> None:
     put(tmp_path / "0", {**RECORD, "overrides": ["a=9" + "0" * 30, "b=" + "[" * 500, "c=&x 1", "d=" + "9" * 900]})
     (tmp_path / "0" / "config.yaml").write_text("solver: 99999999999999999999999\n2026-01-01: x\n")
     report(tmp_path, Console(quiet=True))
@@ -90,7 +90,7 @@ def test_huge_and_odd_settings_are_texts(tmp_path: Path) -> None:
     assert isinstance(run.settings()["solver"], str)
 
 
-def test_a_summary_of_others_is_left_alone(tmp_path: Path) -> None:
+def test_a_foreign_summary_is_not_overwritten(tmp_path: Path) -> None:
     put(tmp_path / "0", RECORD)
     (tmp_path / "summary.csv").write_text("name,age\n")
     with pytest.raises(UserError, match=r"summary\.csv was not written by float-research"):
@@ -101,7 +101,7 @@ def test_a_summary_of_others_is_left_alone(tmp_path: Path) -> None:
     report(tmp_path, Console(quiet=True))
 
 
-def test_what_a_record_says_is_printed_as_text(tmp_path: Path) -> None:
+def test_records_are_printed_as_plain_text(tmp_path: Path) -> None:
     put(tmp_path / "0", {**RECORD, "overrides": ["nfe=\x1b[31m[bold]x"]})
     put(tmp_path / "1", {**RECORD, "overrides": ["nfe=3"]})
     console = Console(record=True, width=300, file=io.StringIO())
@@ -111,6 +111,6 @@ def test_what_a_record_says_is_printed_as_text(tmp_path: Path) -> None:
     assert "\x1b" not in said
 
 
-def test_flat_names_that_contradict_each_other_are_no_record() -> None:
-    with pytest.raises(ValueError, match="a/b lies in a"):
+def test_contradictory_flat_names_are_refused() -> None:
+    with pytest.raises(ValueError, match="a/b is inside a"):
         nested({"a": 1, "a/b": 2})

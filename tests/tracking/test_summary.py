@@ -1,4 +1,4 @@
-"""Summaries are made of records alone."""
+"""Summaries are computed from records only."""
 
 import io
 import json
@@ -10,12 +10,12 @@ from rich.console import Console
 
 from float_research.errors import UserError
 from float_research.tracking.record import write_failure
-from float_research.tracking.runs import find, overridden
+from float_research.tracking.runs import find, parse_overrides
 from float_research.tracking.summary import report, summarise
 
 
 def put(folder: Path, *overrides: str, evaluations: int, declared: bool = True, **metrics: float) -> None:
-    """A record as a run leaves it."""
+    """Writes a record like a run's."""
     cost = {"evaluations": evaluations, "rows": 3 * evaluations}
     record = {
         "signature": f"s{evaluations}",
@@ -54,14 +54,14 @@ def sweep(tmp_path: Path) -> Path:
     return tmp_path
 
 
-def test_one_row_a_run_with_what_it_overrode(sweep: Path) -> None:
+def test_one_row_per_run_with_its_overrides(sweep: Path) -> None:
     found = find(sweep)
     table = summarise(found)
     assert found.notes() == []
-    assert list(table["run"]) == [0, 2, 10], "in the order of their numbers"
+    assert list(table["run"]) == [0, 2, 10], "in numeric order"
     assert list(table["solver"]) == ["euler", "euler", "dopri5"]
     assert list(table["nfe"])[:2] == [5, 20]
-    assert pd.isna(table["nfe"][2]), "not overridden, so not there"
+    assert pd.isna(table["nfe"][2]), "not overridden"
     assert table["extra.flag"][0] in (True, 1)
     assert list(table["measured_rows"]) == [24, 114, 132]
     assert pd.isna(table["declared_evaluations"][2]), "the solver decides"
@@ -72,7 +72,7 @@ def test_metrics_are_means_over_the_clips_that_have_them(sweep: Path) -> None:
     put(sweep / "11", evaluations=9, ssim=0.5, motion_jerk=3.0)
     table = summarise(find(sweep))
     assert table[["ssim", "motion_jerk", "fid"]].iloc[3].tolist() == [0.75, 3, 12]
-    assert table[["ssim", "motion_jerk", "fid"]].iloc[:3].isna().all(axis=None), "records of older versions have none"
+    assert table[["ssim", "motion_jerk", "fid"]].iloc[:3].isna().all(axis=None), "older records have none"
 
 
 def test_files_hold_the_same_table(sweep: Path) -> None:
@@ -88,8 +88,8 @@ def test_files_hold_the_same_table(sweep: Path) -> None:
     assert not list(sweep.glob(".*.part"))
 
 
-def test_what_is_printed_are_the_words_of_the_records(sweep: Path) -> None:
-    """Lists, and what else Rich would take for markup; the number of clips that failed where there are any."""
+def test_the_texts_of_records_are_printed_unchanged(sweep: Path) -> None:
+    """Covers lists and other text that looks like markup, and the number of failed clips."""
 
     def said() -> str:
         console = Console(record=True, width=200, file=io.StringIO())
@@ -123,14 +123,14 @@ def test_damaged_records_are_named_and_the_rest_is_shown(sweep: Path) -> None:
     assert "1 runs" in said
 
 
-def test_an_empty_folder_is_told(tmp_path: Path) -> None:
+def test_an_empty_folder_is_refused(tmp_path: Path) -> None:
     with pytest.raises(UserError, match=r"holds no record\.json"):
         report(tmp_path, Console(quiet=True))
 
 
-def test_values_are_read_as_yaml() -> None:
+def test_values_are_parsed_as_yaml() -> None:
     given = ["nfe=8", "a.b=0.5", "solver=euler", "+x=true", "list=[1, 2]", "bad=}{", "schedule@guidance.audio=linear"]
-    assert dict(overridden(given)) == {
+    assert dict(parse_overrides(given)) == {
         "nfe": 8,
         "a.b": 0.5,
         "solver": "euler",

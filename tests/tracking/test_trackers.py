@@ -1,4 +1,4 @@
-"""What trackers are told, read back from what they wrote."""
+"""Trackers, checked by reading back what they wrote."""
 
 import json
 import subprocess
@@ -30,7 +30,7 @@ Run = Callable[..., Path]
 
 @pytest.fixture
 def run(tmp_path: Path, speech: Callable[[float], Path]) -> Run:
-    """`run("logger=csv")`: the folder of a tiny run."""
+    """Returns `run("logger=csv")`, the folder of a tiny run."""
 
     def made(*overrides: str) -> Path:
         settings = [*TINY, f"data.audio={speech(0.5)}", f"output_dir={tmp_path / 'sweep' / '0'}", *overrides]
@@ -41,8 +41,8 @@ def run(tmp_path: Path, speech: Callable[[float], Path]) -> Run:
 
 
 def inspected(folder: Path) -> list[dict[str, Any]]:
-    """The records of the one offline run in a folder, as W&B's own command reads them."""
-    wandb.teardown()  # a run's file is whole a moment after the run
+    """Returns the records of the only offline run in a folder, as read by W&B's own command."""
+    wandb.teardown()  # a run's file is completed shortly after the run
     (offline,) = folder.glob("wandb/offline-run-*")
     command = Path(sys.executable).parent / "wandb"
     ended = subprocess.run([command, "leet", "inspect", "--json", offline], capture_output=True, text=True, check=True)
@@ -90,7 +90,7 @@ def test_wandb_has_settings_numbers_video_sheet_and_inputs(run: Run) -> None:
     assert only(records, "exit", "exit_code") == [0]
 
 
-def test_a_run_that_breaks_is_finished_as_failed(run: Run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_crashed_run_is_logged_as_failed(run: Run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     def broken(*arguments: Any, **more: Any) -> None:
         raise RuntimeError("out of luck")
 
@@ -119,7 +119,7 @@ def test_a_sweep_ends_with_a_table_of_its_runs_and_their_videos(run: Run) -> Non
     assert sorted(Path(entry["path"]).suffix for entry in artifact["contents"]) == [".json", ".mp4"]
 
 
-def test_csv_and_tensorboard_at_once(run: Run) -> None:
+def test_csv_and_tensorboard_together(run: Run) -> None:
     folder = run("logger=[csv,tensorboard]")
     content = json.loads((folder / "record.json").read_text())
     numbers = pd.read_csv(folder / "csv" / "metrics.csv")
@@ -131,7 +131,7 @@ def test_csv_and_tensorboard_at_once(run: Run) -> None:
     assert point.value == content["totals"]["measured"]["rows"]
 
 
-def test_mlflow_keeps_settings_numbers_and_videos_beside_another_logger(run: Run, tmp_path: Path) -> None:
+def test_mlflow_logs_settings_numbers_and_videos_with_another_logger(run: Run, tmp_path: Path) -> None:
     folder = run("logger=[csv,mlflow]", f"logger.mlflow.folder={tmp_path / 'store'}")
     assert (folder / "csv" / "metrics.csv").is_file()
     content = json.loads((folder / "record.json").read_text())
@@ -148,7 +148,7 @@ def test_mlflow_keeps_settings_numbers_and_videos_beside_another_logger(run: Run
     assert Path(client.download_artifacts(kept.info.run_id, copied.path)).read_bytes() == video.read_bytes()
 
 
-def test_a_tracker_that_fails_costs_nothing(run: Run, tmp_path: Path) -> None:
+def test_a_failing_tracker_does_not_affect_the_run(run: Run, tmp_path: Path) -> None:
     class Down:
         def run(self, run: TrackedRun) -> str | None:
             raise ConnectionError("no such host")
@@ -163,11 +163,11 @@ def test_a_tracker_that_fails_costs_nothing(run: Run, tmp_path: Path) -> None:
     assert list(tell([Down()], lambda tracker: tracker.sweep(tmp_path, pd.DataFrame()))) == ["told"]
 
 
-def test_trackers_are_built_at_a_sweeps_end_where_no_run_is() -> None:
+def test_trackers_are_built_at_the_end_of_a_sweep() -> None:
     compose.build_trackers(compose.compose_config(["logger=[csv,tensorboard,mlflow,wandb]"]))
 
 
-def test_what_cannot_work_is_said_before_the_run() -> None:
+def test_invalid_trackers_are_refused_before_the_run() -> None:
     with pytest.raises(UserError, match=r"pip install 'float-research\[nowhere\]'"):
         LightningTracker(build=CSVLogger, package="nowhere")
     with pytest.raises(UserError, match=r"mode=of.* is unknown; choose one of auto, online, offline, disabled"):

@@ -1,4 +1,4 @@
-"""Runs at W&B: which they are, what they are called, and what of them leaves the machine."""
+"""Runs at W&B: their ids, their names, and what is uploaded."""
 
 import json
 import os
@@ -31,17 +31,17 @@ OFFLINE = ["logger=wandb", "logger.wandb.mode=offline"]
 
 
 def places(folder: Path) -> list[Path]:
-    """W&B's folders below a folder, in the order in which the runs were told."""
+    """Returns W&B's folders below a folder, in the order in which runs were logged."""
     found = [place for place in folder.rglob("offline-run-*") if place.is_dir()]
     return sorted(found, key=lambda place: place.stat().st_ctime_ns)
 
 
-def told_ids(folder: Path) -> list[str]:
+def logged_ids(folder: Path) -> list[str]:
     return [place.name.rpartition("-")[2] for place in places(folder)]
 
 
-def told(folder: Path) -> list[dict[str, Any]]:
-    """What W&B's files below a folder say of each run, in the order in which they were told."""
+def logged(folder: Path) -> list[dict[str, Any]]:
+    """Reads W&B's files of each run below a folder, in the order in which they were logged."""
     return [described(place) for place in places(folder)]
 
 
@@ -65,11 +65,11 @@ def of(folder: Path, *given: str, **more: Any) -> TrackedRun:
     return TrackedRun(folder=folder, overrides=list(given), **settings)
 
 
-def test_a_sweep_that_is_told_again_is_the_same(speech: Callable[[float], Path], tmp_path: Path) -> None:
+def test_a_sweep_that_is_logged_again_keeps_its_ids(speech: Callable[[float], Path], tmp_path: Path) -> None:
     sweep = ["-m", *TINY, "nfe=2,3", "seed=4", f"data.audio={speech(0.3)}", f"hydra.sweep.dir={tmp_path / 'nfes'}"]
     ended = script("infer", [*sweep, *OFFLINE], tmp_path / "first")
     assert ended.code == 0, ended.error
-    runs = told(tmp_path)
+    runs = logged(tmp_path)
     assert [(run["name"], run["group"], run["kind"]) for run in runs] == [
         ("nfe=2", "nfes", "infer"),
         ("nfe=3", "nfes", "infer"),
@@ -79,67 +79,67 @@ def test_a_sweep_that_is_told_again_is_the_same(speech: Callable[[float], Path],
     assert len(set(ids)) == 3
     time.sleep(1)  # W&B's folders are named by the second
     assert script("infer", [*sweep, *OFFLINE, "resume=true"], tmp_path / "second").code == 0
-    assert told_ids(tmp_path) == [*ids, ids[-1]], "the summary alone, once more"
+    assert logged_ids(tmp_path) == [*ids, ids[-1]], "only the summary again"
     time.sleep(1)
     again = script("track", [str(tmp_path / "nfes"), *OFFLINE], tmp_path / "third")
     assert again.code == 0, again.error
-    assert told_ids(tmp_path)[4:] == ids
+    assert logged_ids(tmp_path)[4:] == ids
     assert len(find_offline(tmp_path / "nfes").runs) == 2
 
 
-def test_what_was_not_told_is_one_sentence(speech: Callable[[float], Path], tmp_path: Path) -> None:
+def test_a_failure_to_log_is_one_sentence(speech: Callable[[float], Path], tmp_path: Path) -> None:
     place = [f"data.audio={speech(0.3)}", "nfe=2", f"hydra.run.dir={tmp_path / 'run'}"]
     assert script("infer", [*TINY, *place], tmp_path / "first").code == 0
     (tmp_path / "other").mkdir()
     (tmp_path / "other" / "record.json").write_text('{"clips": []}')
     ended = script("track", [str(tmp_path), *OFFLINE], tmp_path / "second")
     assert ended.code == 1
-    assert len(told(tmp_path / "run")) == 1, "one run costs no other"
-    assert f"{tmp_path / 'other'}: not told" in ended.error
+    assert len(logged(tmp_path / "run")) == 1, "the other run is still logged"
+    assert f"{tmp_path / 'other'}: not logged" in ended.error
     for given, said in {
-        "nfe=3": "error: nfe=3 cannot be changed in a finished run; give logger=… and its settings alone\n",
-        "logger=none": "error: logger=none tells nobody; choose another, such as logger=wandb\n",
+        "nfe=3": "error: nfe=3 cannot be changed in a finished run; give only logger=… and its settings\n",
+        "logger=none": "error: logger=none logs nothing; choose another, such as logger=wandb\n",
     }.items():
         ended = script("track", [str(tmp_path), given], tmp_path / "third")
         assert (ended.code, ended.error) == (2, said)
 
 
-def test_agents_at_once_have_a_run_each(speech: Callable[[float], Path], tmp_path: Path) -> None:
-    shared = [*TINY, *OFFLINE, f"data.audio={speech(0.3)}", f"logger.wandb.dir={tmp_path / 'told'}"]
-    (tmp_path / "told").mkdir()
+def test_concurrent_agents_have_their_own_runs(speech: Callable[[float], Path], tmp_path: Path) -> None:
+    shared = [*TINY, *OFFLINE, f"data.audio={speech(0.3)}", f"logger.wandb.dir={tmp_path / 'logged'}"]
+    (tmp_path / "logged").mkdir()
     agents = []
     for number in range(4):
         given = ["--nfe=2", f"--seed={number}", f"hydra.run.dir={tmp_path / 'runs' / str(number)}"]
         agents.append(Running("infer", [*given, *shared], tmp_path / str(number)))
     assert [agent.finish().code for agent in agents] == [0] * 4
-    runs = told(tmp_path / "told")
+    runs = logged(tmp_path / "logged")
     assert sorted(run["name"].split()[1] for run in runs) == [f"seed={number}" for number in range(4)]
     assert len({run["id"] for run in runs}) == 4
 
 
-def test_an_agents_run_is_the_one_that_it_was_given(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_an_agents_run_has_the_given_id(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("WANDB_RUN_ID", "given")
     tracker(mode="offline").run(of(tmp_path))
     tracker(mode="offline").run(of(tmp_path / "0", sweep="s"))
     wandb.teardown()
-    assert sorted(run["id"] for run in told(tmp_path)) == sorted(["given", run_id(tmp_path / "0", {})])
+    assert sorted(run["id"] for run in logged(tmp_path)) == sorted(["given", run_id(tmp_path / "0", {})])
 
 
-def test_the_environment_counts_where_the_config_says_nothing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    (tmp_path / "told").mkdir()
+def test_the_environment_sets_what_the_config_leaves_open(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (tmp_path / "logged").mkdir()
     for name, value in {
-        "PROJECT": "p", "NAME": "n", "TAGS": "a,b", "DIR": str(tmp_path / "told"), "MODE": "offline",
+        "PROJECT": "p", "NAME": "n", "TAGS": "a,b", "DIR": str(tmp_path / "logged"), "MODE": "offline",
     }.items():  # fmt: skip
         monkeypatch.setenv(f"WANDB_{name}", value)
     tracker().run(of(tmp_path / "run", "nfe=3"))
-    (said,) = told(tmp_path / "told")
+    (said,) = logged(tmp_path / "logged")
     assert (said["project"], said["name"], said["tags"]) == ("p", "n", ["a", "b"])
     tracker(project="q", name="m", tags=["c"], dir=str(tmp_path)).run(of(tmp_path / "run", "nfe=3"))
-    (said,) = told(tmp_path / "wandb")
+    (said,) = logged(tmp_path / "wandb")
     assert (said["project"], said["name"], said["tags"]) == ("q", "m", ["c"])
 
 
-def test_disabled_tells_nothing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_disabled_logs_nothing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("WANDB_MODE", "disabled")
     monkeypatch.setattr(wandb, "init", pytest.fail)
     assert tracker().run(of(tmp_path)) is None
@@ -147,7 +147,7 @@ def test_disabled_tells_nothing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch)
     assert list(tmp_path.iterdir()) == []
 
 
-def test_names_are_short_and_made_of_what_varies(tmp_path: Path) -> None:
+def test_names_are_short_and_hold_what_varies(tmp_path: Path) -> None:
     (tmp_path / "sweep.json").write_text(json.dumps({"nfe": "2,3", "solver": "euler", "data.image": "a/b.png,a/c.png"}))
     given = ["solver=euler", "nfe=2", "data.image=a/b.png", "logger=wandb", "resume=true"]
     assert of(tmp_path / "0", *given, sweep="s").name == "nfe=2 data.image=b.png"
@@ -157,11 +157,11 @@ def test_names_are_short_and_made_of_what_varies(tmp_path: Path) -> None:
     assert [len(name) for name in many] == [128, 128]
     assert many[0] != many[1]
     (tmp_path / "sweep.json").write_text("[")
-    assert varied(given[:2], tmp_path) == ["solver=euler", "nfe=2"], "what is not known may vary"
+    assert varied(given[:2], tmp_path) == ["solver=euler", "nfe=2"], "without a record of the sweep, anything may vary"
 
 
 class Online:
-    """A run at W&B, as far as it is used."""
+    """A minimal W&B run."""
 
     def __init__(self, summary: dict[str, Any]) -> None:
         self.resumed, self.summary, self.history = bool(summary), summary, list[Any]()
@@ -174,7 +174,7 @@ class Online:
 @pytest.mark.parametrize(
     ("before", "logged"), [({}, 1), ({"started": "now"}, 0), ({"error": "no", "started": "then"}, 1)]
 )
-def test_online_a_run_goes_on_and_says_nothing_twice(
+def test_online_a_run_is_resumed_without_duplicates(
     before: dict[str, Any], logged: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     opened, asked = Online(dict(before)), dict[str, Any]()
@@ -195,8 +195,8 @@ def test_online_a_run_goes_on_and_says_nothing_twice(
     assert opened.summary.get("error") is None
 
 
-def test_no_other_file_leaves_the_machine(tmp_path: Path, speech: Callable[[float], Path]) -> None:
-    """A record that was changed names a file of its reader's."""
+def test_no_other_file_is_uploaded(tmp_path: Path, speech: Callable[[float], Path]) -> None:
+    """A tampered record names one of the user's files."""
     secret = shutil.copy(speech(0.3), tmp_path / "secret.wav")
     run = tmp_path / "run"
     clip = {"id": "a", "video": "../secret.wav", "image": str(secret), "audio": str(secret)}
@@ -211,7 +211,7 @@ def test_no_other_file_leaves_the_machine(tmp_path: Path, speech: Callable[[floa
     assert [path.suffix for path in run.rglob("media/*/*")] == [".wav"]
 
 
-def test_what_an_agent_says_of_the_ready_sweep_is_understood() -> None:
+def test_the_agents_arguments_of_the_documented_sweep_are_parsed() -> None:
     ready = load_sweep_config(str(ROOT / "docs" / "wandb_sweep.yaml"))
     assert ready is not None
     assert ready == yaml.safe_load((ROOT / "docs" / "wandb_sweep.yaml").read_text())

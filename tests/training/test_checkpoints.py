@@ -267,7 +267,7 @@ def test_two_trainings_do_not_share_a_folder(tmp_path: Path) -> None:
     with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE) as other:
         assert other.stdout is not None
         other.stdout.readline()
-        with pytest.raises(UserError, match=r"another training is at work in output_dir="), occupied(tmp_path):
+        with pytest.raises(UserError, match=r"another training is running in output_dir="), occupied(tmp_path):
             pass
         other.communicate(b"\n")
     with occupied(tmp_path):

@@ -292,8 +292,8 @@ def test_a_folder_without_two_good_videos_is_refused(films: Path, tmp_path: Path
 @pytest.mark.parametrize(
     ("overrides", "message"),
     [
-        (["stage=phones", "data=video_folder", "data.folder=x"], "learns from labels"),
-        (["stage=motion", "data=video_folder", "data.folder=x"], "learns from labels"),
+        (["stage=phones", "data=video_folder", "data.folder=x"], "needs labels"),
+        (["stage=motion", "data=video_folder", "data.folder=x"], "needs labels"),
         (["data=pair"], "is for scripts/infer.py"),
         (["stage.objective.perceptual.file=no.pth"], "no.pth does not exist"),
     ],
