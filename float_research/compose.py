@@ -240,6 +240,7 @@ def build_job(cfg: DictConfig) -> "Job":
         loader=build_loader(cfg),
         cache=build(cfg.cache),
         sampler=build_sampler(cfg),
+        search=build(cfg.search),
         vector_field=build(cfg.vector_field),
         emotion=build(cfg.emotion),
         decoding=build(cfg.decoding),
@@ -434,6 +435,7 @@ def load_composed(cfg: DictConfig) -> "Pipeline":
         vector_field=build(cfg.vector_field),
         emotion=build(cfg.emotion),
         decoding=build(cfg.decoding),
+        search=build(cfg.search),
         kept=keep(build(cfg.cache), checkpoint, settings, device),
         video_fps=cfg.video.fps,
     )

@@ -52,13 +52,17 @@ Network = Callable[[Conditions], VectorField]
 
 @dataclass(frozen=True, kw_only=True)
 class ClipConditions:
-    """The conditions of a whole clip. `id` names its noise; `seed`, if given, replaces the run's."""
+    """The conditions of a whole clip. `id` names its noise; `seed`, if given, replaces the run's.
+
+    `candidates`: for each window, which candidate's noise it starts from; without them 0, the plain noise, for all.
+    """
 
     id: str
     audio: Float[Tensor, "t a"]
     reference: Float[Tensor, " d"]
     emotion: Float[Tensor, "t e"]
     seed: int | None = None
+    candidates: Sequence[int] = ()
 
     @property
     def num_frames(self) -> int:
@@ -67,29 +71,43 @@ class ClipConditions:
 
 @dataclass(frozen=True, kw_only=True)
 class MotionChunk:
-    """Finished motion of clip `index` from frame `start` on, as the sampler returns it, and its cost."""
+    """Finished motion of clip `index` from frame `start` on, as the sampler returns it, and its cost.
+
+    `candidate`: whose noise it is from. `scores`: where candidates were compared for this chunk and those after it,
+    what the verifier found of each; None where it found no number.
+    """
 
     index: int
     start: int
     motion: Float[Tensor, "l d"]
     cost: "Cost"
+    candidate: int = 0
+    scores: Sequence[float | None] = ()
 
 
 @dataclass(frozen=True)
 class Cost:
-    """The cost of sampling: evaluations of the guided vector field, and network rows (guidance branches) computed."""
+    """The cost of sampling: evaluations of the guided vector field, and network rows (guidance branches) computed.
+
+    `verified_frames`: frames decoded for the verifier of a search. All candidates count.
+    """
 
     evaluations: int = 0
     rows: int = 0
+    verified_frames: int = 0
 
     def __add__(self, other: "Cost") -> "Cost":
-        return Cost(self.evaluations + other.evaluations, self.rows + other.rows)
+        return Cost(
+            self.evaluations + other.evaluations,
+            self.rows + other.rows,
+            self.verified_frames + other.verified_frames,
+        )
 
     def __sub__(self, other: "Cost") -> "Cost":
-        return Cost(self.evaluations - other.evaluations, self.rows - other.rows)
+        return self + other * -1
 
     def __mul__(self, times: int) -> "Cost":
-        return Cost(self.evaluations * times, self.rows * times)
+        return Cost(self.evaluations * times, self.rows * times, self.verified_frames * times)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -169,7 +187,10 @@ class ClipResult:
 
     `made_s`: seconds from loading to the last metric, where stages may overlap; clips sampled in one batch share them.
     `declared` is None where a solver chooses its own number of evaluations; `reused` names stages answered by a cache,
-    whose seconds are those of the lookup. `label` to `face_index`: see `Clip.own`. `metrics`: name → number; `absent`:
+    whose seconds are those of the lookup.
+    `search`: `candidates`, the one chosen for each window, and `scores`, those of all candidates at each choice; None
+    without a search.
+    `label` to `face_index`: see `Clip.own`. `metrics`: name → number; `absent`:
     name → why there is none; `measured_by`: name → digest of what its metric depends on; `from_video`: metrics measured
     later on the encoded video, not on the frames before encoding. `traces`, `flow`: files of values over frames and
     over flow time, relative to the run's folder.
@@ -199,6 +220,7 @@ class ClipResult:
     seconds: Mapping[str, float]
     made_s: float
     reused: Sequence[str]
+    search: Mapping[str, Any] | None
     metrics: Mapping[str, float]
     absent: Mapping[str, str]
     measured_by: Mapping[str, str]

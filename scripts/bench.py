@@ -29,15 +29,18 @@ from float_research import cli, compose
 from float_research.analysis.load import load_runs
 from float_research.analysis.page import write_page
 from float_research.data.examples import example
+from float_research.evaluation.searching import compare
 from float_research.inference.ahead import threads_of_a_stage
 from float_research.inference.parity import relative_error
 from float_research.inference.stopwatch import Stopwatch
 from float_research.inference.stream import stream as inference_stream
 from float_research.models.decoding import Decoding, Framewise
 from float_research.models.vector_field import Evaluation, Modules, Prepared
+from float_research.printing import stdout
 from float_research.sampling.budget import Budget, Evaluations, GridPoints
 from float_research.sampling.solver import Rk4, Solver
 from float_research.toyface.recordings import recordings
+from float_research.toyface.speech import RATE_HZ
 from float_research.tracking.record import device_name, write_json
 
 INFER = (sys.executable, str(Path(__file__).with_name("infer.py")))
@@ -205,7 +208,7 @@ def sample(arguments: argparse.Namespace) -> dict[str, Any]:
             times = []
             for _ in range(arguments.rounds):
                 started = time.perf_counter()
-                chunks = list(parts.motion([clip]))
+                chunks = list(parts.motion([clip], Stopwatch(pipeline.device)))
                 times.append((time.perf_counter() - started) / sum(chunk.cost.evaluations for chunk in chunks))
             motion[name] = torch.cat([chunk.motion for chunk in chunks])
             figures[name] = {
@@ -267,6 +270,15 @@ def solvers(arguments: argparse.Namespace) -> dict[str, Any]:
 
 def ratio_of_means(one: Any, other: Any, axis: int = -1) -> Any:
     return one.mean(axis=axis) / other.mean(axis=axis)
+
+
+def search(arguments: argparse.Namespace) -> dict[str, Any]:
+    """What the best of several candidates brings on held-out recordings against the plain way, and what it costs."""
+    most = int(arguments.seconds * RATE_HZ)
+    spoken = {each.id: each.waveform[:most] for each in recordings()[: arguments.recordings]}
+    table = compare(compose.load(arguments.overrides), example("portrait"), spoken, range(arguments.seeds))
+    stdout().print(table)
+    return {str(name): dict(zip(table.names[1:], figures, strict=True)) for name, *figures in table.rows}
 
 
 def clip(arguments: argparse.Namespace) -> dict[str, Any]:
@@ -332,7 +344,7 @@ def stream(arguments: argparse.Namespace) -> dict[str, Any]:
     with pipeline.computing():
         batches = [batch.cpu() for batch in parts.frames(clip, result.motion)]
         acts: dict[str, Callable[[], object]] = {
-            "sampling": lambda: list(parts.motion([clip])),
+            "sampling": lambda: list(parts.motion([clip], Stopwatch(pipeline.device))),
             "decoding": lambda: [batch.cpu() for batch in parts.frames(clip, result.motion)],
             "encoding": lambda: encode(batches),
         }
@@ -381,6 +393,10 @@ def main() -> None:
     fronts.add_argument("--seeds", type=int, default=4, help="how many")
     fronts.add_argument("--solvers", default="euler,midpoint,ab2,ab3,abm2,dpm_2m", help="such as abm2,euler")
     fronts.add_argument("--nfe", type=int, nargs="+", default=[4, 6, 8, 9, 12], help="evaluations a window")
+    searches = command(commands, search, ["search=best_of", "search.n=8"])
+    searches.add_argument("--recordings", type=int, default=6, help="how many")
+    searches.add_argument("--seeds", type=int, default=4, help="how many")
+    searches.add_argument("--seconds", type=float, default=60, help="of each recording, at most")
     clips = command(commands, clip, official)
     clips.add_argument("--rounds", type=int, default=3, help="how many, of which the median counts")
     streams = command(commands, stream, [])

@@ -45,7 +45,9 @@ def planned(*overrides: str) -> list[Path]:
     """Returns the videos that a run would write."""
     job = compose.build_job(compose.compose_config([*TINY, *overrides]))
     listed, failures = job.source.clips(), Failures(num_clips=1, skip=False)
-    clips = plan_clips(listed, job.loader, job.sampler, job.naming, folder=job.output_dir, failures=failures)
+    clips = plan_clips(
+        listed, job.loader, job.sampler, job.search, job.naming, folder=job.output_dir, failures=failures
+    )
     return [clip.video for clip in clips]
 
 

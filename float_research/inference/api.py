@@ -1,6 +1,6 @@
 """The pipeline as Python objects: three lines in a notebook."""
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import closing, contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -29,9 +29,13 @@ T = TypeVar("T")
 
 @dataclass(frozen=True, kw_only=True)
 class Result:
-    """One clip: its motion latents, sampled; its frames, decoded anew each time they are asked for."""
+    """One clip: its motion latents, sampled; its frames, decoded anew each time they are asked for.
+
+    `candidates`: whose noise a search chose for each window; all 0 without one.
+    """
 
     motion: Float[Tensor, "t d"]
+    candidates: Sequence[int]
     cost: Cost
     declared: Cost | None
     emotion: Mapping[str, float]
@@ -98,11 +102,12 @@ class Pipeline:
         watch = Stopwatch(self.device)
         with self.computing():
             clip = self.parts.prepare(loaded, watch)
-            chunks = list(watch.each("sample", self.parts.motion([clip])))
+            chunks = list(watch.each("sample", self.parts.motion([clip], watch)))
         return Result(
             motion=torch.cat([chunk.motion for chunk in chunks]),
+            candidates=[chunk.candidate for chunk in chunks],
             cost=sum((chunk.cost for chunk in chunks), Cost()),
-            declared=self.parts.sampler.declared_cost(loaded.num_frames),
+            declared=self.parts.declared_cost(loaded.num_frames),
             emotion=clip.emotion,
             seconds=dict(watch.seconds),
             clip=clip,

@@ -24,6 +24,7 @@ from float_research.data.clips import SKIP, TOY, ClipDataModule, ClipLoader, Cli
 from float_research.errors import UserError, printable
 from float_research.files import sweep_parts
 from float_research.folders import occupied, require_own
+from float_research.inference.best_of import Search
 from float_research.inference.failures import Failures
 from float_research.inference.measuring import MEASURED, Measures, measured_by, motion_depends, of_run, told_absent
 from float_research.inference.module import FAILED, FloatInference, Naming
@@ -75,6 +76,7 @@ class Job:
     loader: ClipLoader
     cache: Cache
     sampler: Sampler
+    search: Search
     vector_field: Evaluation
     emotion: EmotionSource
     decoding: Decoding
@@ -94,6 +96,9 @@ class Job:
     sweep: str | None
     config: Mapping[str, Any]
 
+    def __post_init__(self) -> None:
+        self.search.check(self.loader.image_size)
+
     def run(self, console: Console) -> dict[str, Any] | None:
         """Makes the videos and the record, and returns the record; None in all processes but the first.
 
@@ -104,7 +109,9 @@ class Job:
         clips = self.source.clips()
         tell = rank_zero_only(partial(say, console, style="bold yellow", once=self.sweep))
         failures = Failures(num_clips=len(clips), skip=(self.on_error or self.source.on_error) == SKIP)
-        planned = plan_clips(clips, self.loader, self.sampler, self.naming, folder=self.output_dir, failures=failures)
+        planned = plan_clips(
+            clips, self.loader, self.sampler, self.search, self.naming, folder=self.output_dir, failures=failures
+        )
         failures.require_some(tell)
         for note in self._notes(planned):
             tell(note)
@@ -223,6 +230,7 @@ class Job:
             vector_field=self.vector_field,
             emotion=self.emotion,
             decoding=self.decoding,
+            search=self.search,
             video_fps=self.video.fps,
             kept=keep(self.cache, self.checkpoint, self.config, trainer.strategy.root_device),
         )
@@ -332,7 +340,8 @@ class Job:
         with torch.device("meta"):
             model = self.build_model()
         longest = max(item.num_frames for item in planned)
-        memory = estimate_memory_mb(model, self.sampler, self.decoding, self.batch_clips, longest)
+        side_by_side = self.batch_clips * self.search.candidates_at_once
+        memory = estimate_memory_mb(model, self.sampler, self.decoding, side_by_side, longest)
         for table in plan_tables(planned, memory, self.output_dir):
             console.print(table)
         say(console, f"everything goes to {self.output_dir}; nothing was written")

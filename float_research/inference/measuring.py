@@ -2,8 +2,8 @@
 
 import logging
 from collections import defaultdict
-from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -12,12 +12,11 @@ import numpy as np
 import pandas as pd
 
 from float_research.cache import Cache, digest
-from float_research.data.clips import TOY
 from float_research.errors import UserError, printable
 from float_research.files import sha256, whole
 from float_research.inference.pipeline import FloatPipeline, PreparedClip
 from float_research.inference.solution import ConvergedSolution, Problem
-from float_research.metrics.metric import ClipMetric, Findings, Metric, Need, RunMetric, Subject
+from float_research.metrics.metric import ClipMetric, Findings, Metric, Need, RunMetric
 from float_research.metrics.panel import Panel, reported
 from float_research.metrics.track import SUFFIX
 from float_research.sources import code, parts
@@ -41,21 +40,22 @@ class Measures:
     measured_by: Mapping[str, str]
     cache: Cache
 
-    def panel(self, loaded: LoadedClip, ready: PreparedClip, pipeline: FloatPipeline) -> Panel:
-        """The metrics at work on a clip."""
+    def panel(
+        self,
+        loaded: LoadedClip,
+        ready: PreparedClip,
+        pipeline: FloatPipeline,
+        candidates: Callable[[], Sequence[int]],
+    ) -> Panel:
+        """The metrics at work on a clip. `candidates`: of its windows, known once it is sampled."""
         problem = Problem(sampler=pipeline.sampler, fmt=pipeline.model.fmt, conditions=ready.conditions)
         clip = loaded.clip
         depends = {**self.motion_depends, **clip_depends(clip, sha256(clip.image), sha256(clip.audio))}
-        subject = Subject(
-            id=clip.id,
+        subject = replace(
+            ready.subject,
             num_frames=ready.num_video_frames,
             fps=pipeline.fps,
-            toy=loaded.face.get("detector") == TOY,
-            emotions=pipeline.model.emotions,
-            portrait=((loaded.image + 1) * 127.5).round().byte().permute(1, 2, 0).numpy(),
-            waveform=loaded.waveform,
-            sampling_rate_hz=pipeline.model.sampling_rate_hz,
-            solution=ConvergedSolution(cache=self.cache, depends=depends, pose=lambda: problem),
+            solution=ConvergedSolution(cache=self.cache, depends=depends, pose=lambda: problem, candidates=candidates),
             read=partial(read_frames_at, fps=pipeline.fps),
             missing=retimed(pipeline.fps, pipeline.model.fps),
         )

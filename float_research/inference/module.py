@@ -104,8 +104,8 @@ class FloatInference(lightning.LightningModule):
         results = []
         for take in takes:
             share = take.clip.num_frames / num_frames
-            sample_s = shared.seconds["sample"] * share
-            results.append(take.result(self.folder, self.run, sample_s=sample_s, made_s=made_s * share))
+            shared_s = {stage: seconds * share for stage, seconds in shared.seconds.items()}
+            results.append(take.result(self.folder, self.run, shared_s=shared_s, made_s=made_s * share))
         for result in results:
             write_json((self.folder / result.video).with_suffix(".json"), clip_record(result))
         return results

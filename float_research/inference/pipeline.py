@@ -2,6 +2,7 @@
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
 import torch
@@ -10,25 +11,31 @@ from torch import Tensor
 
 from float_research.conditioning.emotion import EmotionSource, Label, Speech
 from float_research.data.audio import normalise, num_video_frames
+from float_research.data.clips import TOY
+from float_research.inference.best_of import Evidence, Search
 from float_research.inference.retiming import Retiming
 from float_research.inference.reuse import Kept
 from float_research.inference.stopwatch import Stopwatch
+from float_research.metrics.metric import Need, Subject
 from float_research.models.decoding import Decoding
 from float_research.models.float_model import FloatModel
 from float_research.models.motion_autoencoder import Features
 from float_research.models.vector_field import Evaluation
 from float_research.sampling.sampler import Sampler
-from float_research.types import ClipConditions, LoadedClip, MotionChunk
+from float_research.types import ClipConditions, Cost, LoadedClip, MotionChunk
+from float_research.video.reader import read_frames_at
 
 
 @dataclass(frozen=True, kw_only=True)
 class PreparedClip:
     """A clip after all that is computed once: the conditions, and the portrait as the decoder needs it.
 
-    `num_video_frames`: of the video, at its own rate. `reused`: the parts of it that an earlier run had computed.
+    `subject`: what metrics may know of it, at the model's frame rate and without converged motion. `num_video_frames`:
+    of the video, at its own rate. `reused`: the parts of it that an earlier run had computed.
     """
 
     conditions: ClipConditions
+    subject: Subject
     identity: Float[Tensor, "1 d"]
     features: Features
     emotion: dict[str, float]
@@ -49,7 +56,11 @@ class FloatPipeline:
     emotion: EmotionSource
     decoding: Decoding
     kept: Kept
+    search: Search
     video_fps: float | None = None
+
+    def __post_init__(self) -> None:
+        self.search.check(self.model.motion_autoencoder.image_size)
 
     @property
     def fps(self) -> float:
@@ -107,6 +118,19 @@ class FloatPipeline:
             conditions=ClipConditions(
                 id=clip.clip.id, audio=audio[0], reference=reference, emotion=emotion, seed=clip.clip.seed
             ),
+            subject=Subject(
+                id=clip.clip.id,
+                num_frames=clip.num_frames,
+                fps=model.fps,
+                toy=clip.face.get("detector") == TOY,
+                emotions=model.emotions,
+                portrait=((clip.image + 1) * 127.5).round().byte().permute(1, 2, 0).numpy(),
+                waveform=clip.waveform,
+                sampling_rate_hz=model.sampling_rate_hz,
+                solution=None,
+                read=partial(read_frames_at, fps=model.fps),
+                missing={Need.SOLUTION: "it is not solved yet"},
+            ),
             identity=image["identity"],
             features=[image[name] for name in sorted(image) if name.startswith("feature_")],
             num_video_frames=num_video_frames(len(clip.waveform), model.sampling_rate_hz, self.fps),
@@ -114,11 +138,28 @@ class FloatPipeline:
             reused=sorted(reused),
         )
 
-    def motion(self, clips: Sequence[PreparedClip]) -> Iterator[MotionChunk]:
-        """Samples the clips side by side, chunk by chunk."""
-        return self.sampler(self.vector_field(self.model.fmt), [clip.conditions for clip in clips])
+    def declared_cost(self, num_frames: int) -> Cost | None:
+        """What the motion of a clip will cost; None where the solver decides as it goes."""
+        return self.search.declared_cost(self.sampler, num_frames)
 
-    def frames(self, clip: PreparedClip, motion: Float[Tensor, "l d"]) -> Iterator[UInt8[Tensor, "n h w 3"]]:
-        """Decodes motion latents, a batch of frames at a time: `decoder(s_r + r)`."""
+    def motion(self, clips: Sequence[PreparedClip], watch: Stopwatch) -> Iterator[MotionChunk]:
+        """Samples the clips side by side, chunk by chunk. What a search verifies is not the stage `sample`."""
+        evidence = Evidence(
+            subjects=[clip.subject for clip in clips],
+            directions=self.model.motion_autoencoder.dec.direction.basis,
+            frames=lambda i, motion, size_px: self.frames(clips[i], motion, size_px=size_px),
+            watch=watch,
+        )
+        network = self.vector_field(self.model.fmt)
+        return self.search(self.sampler, network, [clip.conditions for clip in clips], evidence)
+
+    def frames(
+        self, clip: PreparedClip, motion: Float[Tensor, "l d"], *, size_px: int | None = None
+    ) -> Iterator[UInt8[Tensor, "n h w 3"]]:
+        """Decodes motion latents, a batch of frames at a time: `decoder(s_r + r)`.
+
+        `size_px`: where the decoder stops, with the colours so far; None: whole frames.
+        """
         latents = clip.identity + motion.to(clip.identity.dtype)
-        return self.decoding(self.model.motion_autoencoder, clip.features, latents)
+        features = [feature for feature in clip.features if size_px is None or feature.shape[-1] <= size_px]
+        return self.decoding(self.model.motion_autoencoder, features, latents)

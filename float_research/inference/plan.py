@@ -8,6 +8,7 @@ import torch
 
 from float_research.data.clips import ENDING_BYTES, ClipLoader, Once
 from float_research.files import PART_BYTES, require_path
+from float_research.inference.best_of import Search
 from float_research.inference.failures import Failures
 from float_research.inference.module import Naming
 from float_research.models.decoding import Decoding
@@ -32,7 +33,14 @@ class PlannedClip:
 
 
 def plan_clips(
-    clips: Sequence[Clip], loader: ClipLoader, sampler: Sampler, naming: Naming, *, folder: Path, failures: Failures
+    clips: Sequence[Clip],
+    loader: ClipLoader,
+    sampler: Sampler,
+    search: Search,
+    naming: Naming,
+    *,
+    folder: Path,
+    failures: Failures,
 ) -> list[PlannedClip]:
     """Reads every file once. Clips whose files a run would stumble over go to `failures`."""
     once = Once()
@@ -41,7 +49,7 @@ def plan_clips(
             clip=clip,
             num_frames=num_frames,
             num_chunks=sampler.num_windows(num_frames),
-            cost=sampler.declared_cost(num_frames),
+            cost=search.declared_cost(sampler, num_frames),
             video=folder / "videos" / f"{naming(clip)}.mp4",
             notes=notes,
         )
@@ -90,14 +98,16 @@ def _speech_values(config: object, num_frames: int, model: FloatModel, *, audio:
 
 def plan_tables(planned: Sequence[PlannedClip], memory_mb: dict[str, float], folder: Path) -> list[Table]:
     """The plan for people. Videos are named from the run's folder on."""
-    rows = []
+    rows, units = [], {"evaluations": "evaluations", "rows": "network rows"}
+    if any(item.cost and item.cost.verified_frames for item in planned):
+        units["verified_frames"] = "verified frames"
     for item in planned:
-        costs = (str(item.cost.evaluations), str(item.cost.rows)) if item.cost else ("solver decides",) * 2
+        costs = [str(getattr(item.cost, unit)) if item.cost else "solver decides" for unit in units]
         counts = (str(item.num_frames), str(item.num_chunks), *costs)
         rows.append([item.clip.id, *counts, str(item.video.relative_to(folder))])
     memory = [[stage, f"{value:,.0f}"] for stage, value in memory_mb.items()]
     return [
-        clip_table(["frames", "chunks", "evaluations", "network rows"], rows, "plan"),
+        clip_table(["frames", "chunks", *units.values()], rows, "plan"),
         Table(["stage", "MB"], memory, "estimated peak memory, float32"),
     ]
 

@@ -126,7 +126,10 @@ class Remeasuring:
             waveform=speech[0].waveform if speech else None,
             sampling_rate_hz=self.loader.sampling_rate_hz,
             solution=ConvergedSolution(
-                cache=self.cache, depends=depends, pose=partial(self._pose, inputs, checkpoint_hash)
+                cache=self.cache,
+                depends=depends,
+                pose=partial(self._pose, inputs, checkpoint_hash),
+                candidates=lambda: (record.get("search") or {}).get("candidates", ()),
             ),
             read=partial(read_frames_at, fps=fps),
             missing=missing,

@@ -39,23 +39,24 @@ class ConvergedSolution:
     """Solves anew what `pose` gives, with the weights and conditions of the run, all computed in 64 bits.
 
     The motion is kept in the cache; `depends` names everything that it depends on. Conditions may come from any device:
-    in 32 bits they differ by less than solvers do.
+    in 32 bits they differ by less than solvers do. `candidates`: whose noise the run chose for each window.
     """
 
     cache: Cache
     depends: Mapping[str, Any]
     pose: Callable[[], Problem]
+    candidates: Callable[[], Sequence[int]]
 
     def motion(self, *, atol: float, rtol: float) -> Float[Tensor, "t d"]:
         def solve() -> Entry:
-            return Entry(tensors={"motion": _solve(self.pose(), Dopri5(atol=atol, rtol=rtol), (0.0, 1.0), 1)})
+            return Entry(tensors={"motion": _solve(self._problem(), Dopri5(atol=atol, rtol=rtol), (0.0, 1.0), 1)})
 
-        tolerances = {"atol": atol, "rtol": rtol}
-        return self.cache.get(CONVERGED, {**self.depends, **tolerances}, solve)[0].tensors["motion"]
+        settings = {"atol": atol, "rtol": rtol, "candidates": self._chosen()}
+        return self.cache.get(CONVERGED, {**self.depends, **settings}, solve)[0].tensors["motion"]
 
     def flow_errors(self, *, atol: float, rtol: float) -> dict[str, Float[np.ndarray, " n"]]:
         """Relative error, over each chunk, of the solver's states at its grid points, each solver on its own past."""
-        problem = self.pose()
+        problem = self._problem()
         grid = problem.sampler.grid(torch.float64)
         own, exact = Traced(solver=problem.sampler.solver), Traced(solver=Dopri5(atol=atol, rtol=rtol))
         for traced in (own, exact):
@@ -70,6 +71,15 @@ class ConvergedSolution:
             "flow_time": np.tile(grid.numpy(), num_chunks),
             "error": error.flatten().cpu().numpy(),
         }
+
+    def _chosen(self) -> list[int]:
+        """Empty where all windows have the plain noise."""
+        candidates = list(self.candidates())
+        return candidates if any(candidates) else []
+
+    def _problem(self) -> Problem:
+        problem = self.pose()
+        return replace(problem, conditions=replace(problem.conditions, candidates=self._chosen()))
 
 
 @dataclass(frozen=True, kw_only=True)

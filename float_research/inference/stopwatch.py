@@ -21,12 +21,16 @@ class Stopwatch:
         self.seconds: dict[str, float] = defaultdict(float)
 
     @contextmanager
-    def stage(self, name: str) -> Iterator[None]:
+    def stage(self, name: str, *, within: str | None = None) -> Iterator[None]:
+        """Times a stage. Its seconds do not count for the stage `within` which it happens."""
         started = self._now()
         try:
             yield
         finally:
-            self.seconds[name] += self._now() - started
+            seconds = self._now() - started
+            self.seconds[name] += seconds
+            if within is not None:
+                self.seconds[within] -= seconds
 
     def each(self, name: str, items: Iterable[T]) -> Iterator[T]:
         """Passes items on, timing only how long each takes to come."""

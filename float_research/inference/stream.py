@@ -35,6 +35,8 @@ def stream(
 ) -> Generator[Decoded]:
     """Samples clips side by side and decodes them, chunk by chunk. `decoding`: a stopwatch for each clip.
 
+    A search for the best whole clip needs all of it before the first frame; one per window goes on window by window.
+
     With `overlap`, while these frames are being used, the next are decoded and the next chunk is sampled; None is on a
     GPU with streams alone. To be closed, so that nothing goes on after an exception.
     """
@@ -43,7 +45,7 @@ def stream(
     overlap = has_streams(device) if overlap is None else overlap
 
     def chunks() -> Generator[MotionChunk]:
-        yield from sampling.each("sample", pipeline.motion(clips))
+        yield from sampling.each("sample", pipeline.motion(clips, sampling))
 
     def decoded() -> Generator[Decoded]:
         made = ahead(chunks(), at_most=1, device=device) if overlap else chunks()

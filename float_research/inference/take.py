@@ -1,9 +1,10 @@
 """One clip in the making: its video, its motion, its metrics, and what the record will say."""
 
 import contextlib
-from collections.abc import Callable
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from types import TracebackType
+from typing import Any
 
 import torch
 from jaxtyping import UInt8
@@ -33,7 +34,7 @@ class Take(contextlib.AbstractContextManager["Take"]):
         self.clip, self.pipeline, self.measures, self.watch = clip, pipeline, measures, Stopwatch(device)
         self.ready = pipeline.prepare(clip, self.watch)
         with self.watch.stage("metrics"):
-            self.panel = measures.panel(clip, self.ready, pipeline)
+            self.panel = measures.panel(clip, self.ready, pipeline, lambda: [chunk.candidate for chunk in self.chunks])
         self.num_windows = pipeline.sampler.num_windows(clip.num_frames)
         self.chunks: list[MotionChunk] = []
         self.writer = open_video()
@@ -77,7 +78,8 @@ class Take(contextlib.AbstractContextManager["Take"]):
             self.measured_by = {name: digest for name, digest in self.measures.measured_by.items() if name in names}
             self.tables = write_tables(self.writer.path, self.found, self.pipeline.fps)
 
-    def result(self, folder: Path, run: str, *, sample_s: float, made_s: float) -> ClipResult:
+    def result(self, folder: Path, run: str, *, shared_s: Mapping[str, float], made_s: float) -> ClipResult:
+        """`shared_s`: its share of the seconds that the clips of a batch spent together."""
         clip, place = self.clip.clip, self.writer.path.parent.relative_to(folder)
         tables = {kind: str(place / name) for kind, name in self.tables.items()}
         return ClipResult(
@@ -93,14 +95,15 @@ class Take(contextlib.AbstractContextManager["Take"]):
             **clip.own,
             num_frames=self.writer.num_frames,
             num_chunks=self.num_windows,
-            declared=self.pipeline.sampler.declared_cost(self.clip.num_frames),
+            declared=self.pipeline.declared_cost(self.clip.num_frames),
             measured=sum((chunk.cost for chunk in self.chunks), Cost()),
             emotion=self.ready.emotion,
             face=self.clip.face,
             sound=self.clip.sound,
-            seconds={**self.clip.seconds, **self.watch.seconds, "sample": sample_s},
+            seconds={**self.clip.seconds, **self.watch.seconds, **shared_s},
             made_s=sum(self.clip.seconds.values()) + made_s,
             reused=self.ready.reused,
+            search=searched(self.chunks),
             metrics=self.found.metrics,
             absent=self.found.absent,
             measured_by=self.measured_by,
@@ -108,3 +111,9 @@ class Take(contextlib.AbstractContextManager["Take"]):
             traces=tables.get("traces"),
             flow=tables.get("flow"),
         )
+
+
+def searched(chunks: Sequence[MotionChunk]) -> dict[str, Any] | None:
+    """What a record says of a search: the candidate of each window, and all scores each time that one was chosen."""
+    scores = [list(chunk.scores) for chunk in chunks if chunk.scores]
+    return {"candidates": [chunk.candidate for chunk in chunks], "scores": scores} if scores else None

@@ -150,21 +150,24 @@ def phase_weight(weight: Float[Tensor, "cout cin 3 3"]) -> Float[Tensor, "phases
 
 
 class Engine:
-    """A decoder prepared in `dtype`, on the device of its weights.
+    """A decoder prepared in `dtype`, on the device of its weights. It may stop after `num_levels`, 8×8 being the first.
 
     If `compiled`, torch.compile turns it into one program for batches of one size, replayed as a CUDA graph on a GPU.
     """
 
-    def __init__(self, decoder: MotionDecoder, dtype: torch.dtype, *, compiled: bool = False):
+    def __init__(
+        self, decoder: MotionDecoder, dtype: torch.dtype, *, num_levels: int | None = None, compiled: bool = False
+    ):
         self.dtype = dtype
         self.fuses = not compiled and supports_fusion(dtype, decoder.input.input.device)
         self.start = decoder.input.input.to(dtype).contiguous(memory_format=torch.channels_last)
         self.first = self._layer(decoder.conv1, 4)
-        ups, convs = decoder.convs[::2], decoder.convs[1::2]
+        ups, convs = decoder.convs[::2][:num_levels], decoder.convs[1::2][:num_levels]
+        flows, rgbs = decoder.to_flows[:num_levels], decoder.to_rgbs[:num_levels]
         self.levels = [
             Level(self._layer(up, size // 2), self._layer(conv, size), self._flow(to_flow, size), self._rgb(to_rgb))
             for size, up, conv, to_flow, to_rgb in zip(
-                (2**i for i in range(3, 3 + len(ups))), ups, convs, decoder.to_flows, decoder.to_rgbs, strict=True
+                (2**i for i in range(3, 3 + len(ups))), ups, convs, flows, rgbs, strict=True
             )
         ]
         if compiled:

@@ -19,7 +19,7 @@ _engines: Engines[Engine] = Engines()
 
 @runtime_checkable
 class Decoding(Protocol):
-    """Decodes the frames of one clip, uint8, in order."""
+    """Decodes the frames of one clip, uint8, in order, at the size of the last features given."""
 
     def peak_mb(self, frame_mb: float) -> float:
         """Returns the approximate peak memory if one frame takes `frame_mb`."""
@@ -79,8 +79,9 @@ class Batched:
             for batch in latents.split(self.frames_per_batch):
                 yield to_uint8(autoencoder.decode(features, batch))
             return
-        make = partial(Engine, autoencoder.dec, dtype, compiled=self.compiled)
-        engine = _engines.get(autoencoder, weight, (dtype, self.compiled), make)
+        levels = len(features)
+        make = partial(Engine, autoencoder.dec, dtype, num_levels=levels, compiled=self.compiled)
+        engine = _engines.get(autoencoder, weight, (dtype, levels, self.compiled), make)
         with torch.autocast(weight.device.type, enabled=False):
             yield from map(to_uint8, self.frames(engine, features, latents))
 

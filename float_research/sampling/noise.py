@@ -29,6 +29,14 @@ def draw(seed: int, num_frames: int, latent_dim: int) -> Float[Tensor, "l d"]:
     return torch.randn(1, num_frames, latent_dim, generator=generator, dtype=torch.float32, device="cpu")[0]
 
 
+def candidate_seed(seed: int, candidate: int) -> int:
+    """The seed of a candidate's noise, in every window and step; candidate 0 has the plain noise."""
+    if candidate == 0:
+        return seed
+    digest = hashlib.sha256(f"{seed}\ncandidate {candidate}".encode()).digest()
+    return int.from_bytes(digest[:8], "big") >> 1
+
+
 def derived_seed(seed: int, clip: str, window: int) -> int:
     """A 63-bit seed of its own for each clip and window."""
     digest = hashlib.sha256(f"{seed}\n{window}\n{clip}".encode()).digest()

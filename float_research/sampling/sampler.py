@@ -1,9 +1,10 @@
 """Sampling a clip: noise → ODE → motion latents, window by window (FLOAT section 3.2, arXiv 2412.01064)."""
 
+import copy
 import math
 from collections import defaultdict
-from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import torch
@@ -14,7 +15,7 @@ from float_research.errors import UserError
 from float_research.sampling.budget import Budget
 from float_research.sampling.chunking import Chunking
 from float_research.sampling.guidance import Guidance
-from float_research.sampling.noise import Noise
+from float_research.sampling.noise import Noise, candidate_seed
 from float_research.sampling.sampling_noise import Sde, step_noise
 from float_research.sampling.solver import Solver
 from float_research.sampling.stitch import Stitch
@@ -47,6 +48,34 @@ class Meter:
             return field(t, x)
 
         return metered
+
+
+@dataclass(frozen=True, kw_only=True)
+class Choice:
+    """The candidate to go on with, what the verifier found of each, and what finding it cost."""
+
+    candidate: int
+    scores: Sequence[float | None]
+    cost: Cost
+
+    def of(self, rivals: Sequence[Sequence[MotionChunk]]) -> Iterator[MotionChunk]:
+        """The chosen candidate's chunks, which carry the cost of all."""
+        cost = sum((chunk.cost for chunks in rivals for chunk in chunks), self.cost)
+        begun, *later = rivals[self.candidate]
+        yield replace(begun, cost=cost, scores=self.scores)
+        yield from (replace(chunk, cost=Cost()) for chunk in later)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Rivals:
+    """Several candidates for the windows solved next, `at_once` of them in one batch.
+
+    `choose` is given the index of a clip and each candidate's chunks of these windows.
+    """
+
+    num: int
+    at_once: int
+    choose: Callable[[int, Sequence[Sequence[MotionChunk]]], Choice]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -105,29 +134,55 @@ class Sampler:
         times = self.solver.evaluation_times(self.grid(torch.float32).tolist())
         if times is None:
             return None
-        rounds = len(self._rounds(num_frames))
+        rounds = len(self.rounds(num_frames))
         rows = self.guidance.declared_rows(times, self.guidance_reuse)
         return Cost(len(times) * rounds, rows * self.num_windows(num_frames))
 
     def windows_at_once(self, num_frames: int) -> int:
         """The most windows of a clip that are one batch of the network."""
-        return max(map(len, self._rounds(num_frames)))
+        return max(map(len, self.rounds(num_frames)))
 
-    def __call__(self, network: Network, clips: Sequence[ClipConditions]) -> Iterator[MotionChunk]:
-        """Motion of the clips, sampled side by side, in order within each clip and as soon as it is final."""
-        tracks = [_Track(clip, self, self._noise(clip)) for clip in clips]
-        rounds = [self._rounds(clip.num_frames) for clip in clips]
+    def __call__(
+        self, network: Network, clips: Sequence[ClipConditions], rivals: Rivals | None = None
+    ) -> Iterator[MotionChunk]:
+        """Motion of the clips, sampled side by side, in order within each clip and as soon as it is final.
+
+        With `rivals`, the best candidate for each window, and so the history of the next, is chosen before that.
+        """
+        tracks = [_Track(index, clip, self) for index, clip in enumerate(clips)]
+        rounds = [self.rounds(clip.num_frames) for clip in clips]
         for k in range(max(map(len, rounds))):
             active = {i: rounds[i][k] for i in range(len(clips)) if k < len(rounds[i])}
             for group in self._groups(active):
                 starts = active[group[0]]
-                solved, cost = self._solve(network, [tracks[i] for i in group], starts)
-                for i, motion in zip(group, solved, strict=True):
-                    for start, final in tracks[i].finish(motion, starts):
-                        own = cost if start == starts[0] else Cost()
-                        yield MotionChunk(index=i, start=start, motion=final, cost=own)
+                if rivals is None:
+                    for _, chunks in self._advance(network, [tracks[i] for i in group], starts):
+                        yield from chunks
+                    continue
+                forks: dict[int, list[tuple[_Track, list[MotionChunk]]]] = defaultdict(list)
+                at_once = 1 if self.solver.couples_clips else rivals.at_once
+                for first in range(0, rivals.num, at_once):
+                    some = range(first, min(first + at_once, rivals.num))
+                    for fork, chunks in self._advance(
+                        network, [tracks[i].fork(candidate) for i in group for candidate in some], starts
+                    ):
+                        forks[fork.index].append((fork, chunks))
+                for i in group:
+                    made = [chunks for _, chunks in forks[i]]
+                    choice = rivals.choose(i, made)
+                    tracks[i], _ = forks[i][choice.candidate]
+                    yield from choice.of(made)
 
-    def _rounds(self, num_frames: int) -> list[list[int]]:
+    def _advance(
+        self, network: Network, tracks: Sequence["_Track"], starts: Sequence[int]
+    ) -> Iterator[tuple["_Track", list[MotionChunk]]]:
+        """Solves windows of several tracks in one batch: each track and its frames that are final."""
+        solved, cost = self._solve(network, tracks, starts)
+        for track, motion in zip(tracks, solved, strict=True):
+            yield track, list(track.finish(motion, starts, cost))
+
+    def rounds(self, num_frames: int) -> list[list[int]]:
+        """First frames of the windows in the order of solving: those of one list are solved together."""
         return self.stitch.rounds(num_frames, self.chunking.window_frames)
 
     def _groups(self, active: Mapping[int, Sequence[int]]) -> list[list[int]]:
@@ -137,21 +192,13 @@ class Sampler:
             groups[i if self.solver.couples_clips else len(starts)].append(i)
         return list(groups.values())
 
-    def _noise(self, clip: ClipConditions) -> Iterator[Float[Tensor, "l d"]]:
-        return self.noise(
-            seed=self.seed if clip.seed is None else clip.seed,
-            clip=clip.id,
-            num_frames=self.chunking.window_frames,
-            latent_dim=clip.reference.shape[-1],
-        )
-
     def _solve(
         self, network: Network, tracks: Sequence["_Track"], starts: Sequence[int]
     ) -> tuple[Float[Tensor, "b t d"], Cost]:
         conditions = stack([track.conditions(start) for track in tracks for start in starts])
         reference = conditions.reference
         precision = torch.promote_types(reference.dtype, torch.float32)
-        noise = torch.stack([track.start(len(starts)) for track in tracks]).to(reference.device, precision)
+        noise = torch.stack([track.start(starts) for track in tracks]).to(reference.device, precision)
         meter = Meter()
         decides = self.solver.evaluation_times([0.0, 1.0]) is None
         guidance = self.guidance.settled() if decides else self.guidance
@@ -175,8 +222,11 @@ class Sampler:
 class _Track:
     """One clip under way: its padded conditions and the motion that the next window builds on."""
 
-    def __init__(self, clip: ClipConditions, sampler: Sampler, noise: Iterator[Float[Tensor, "l d"]]):
-        self.noise, self.stitch, self.num_frames = noise, sampler.stitch, clip.num_frames
+    def __init__(self, index: int, clip: ClipConditions, sampler: Sampler):
+        self.index, self.stitch, self.num_frames = index, sampler.stitch, clip.num_frames
+        self.noise, self.candidates = sampler.noise, clip.candidates
+        self.streams: dict[int, Iterator[tuple[int, Float[Tensor, "l d"]]]] = {}
+        self.rival: int | None = None
         self.previous, self.window = sampler.chunking.previous_frames, sampler.chunking.window_frames
         self.hop = self.window - self.stitch.overlap(self.window)
         self.id, self.seed = clip.id, sampler.seed if clip.seed is None else clip.seed
@@ -186,16 +236,38 @@ class _Track:
         self.history = torch.zeros(self.previous, len(clip.reference), device=clip.reference.device)
         self.tail: Float[Tensor, "o d"] | None = None
 
-    def start(self, num_windows: int) -> Float[Tensor, "t d"]:
-        """The starting noise of the next windows; where they overlap, the earlier one's."""
-        return torch.cat([next(self.noise)[-self.hop if k else 0 :] for k in range(num_windows)])
+    def fork(self, candidate: int) -> "_Track":
+        """The same clip, to go on with a candidate's noise. No tensor is ever changed in place."""
+        fork = copy.copy(self)
+        fork.rival = candidate
+        return fork
+
+    def candidate(self, start: int) -> int:
+        if self.rival is not None:
+            return self.rival
+        return self.candidates[start // self.hop] if self.candidates else 0
+
+    def start(self, starts: Sequence[int]) -> Float[Tensor, "t d"]:
+        """The starting noise of windows that are solved together; where they overlap, the earlier one's."""
+        return torch.cat([self._noise(start)[-self.hop if k else 0 :] for k, start in enumerate(starts)])
+
+    def _noise(self, start: int) -> Float[Tensor, "l d"]:
+        """The noise of a window: the next of its candidate's stream that is not of a window before."""
+        candidate = self.candidate(start)
+        if candidate not in self.streams:
+            size: dict[str, Any] = {"num_frames": self.window, "latent_dim": len(self.reference)}
+            seed = candidate_seed(self.seed, candidate)
+            self.streams[candidate] = enumerate(self.noise(seed=seed, clip=self.id, **size))
+        return next(noise for window, noise in self.streams[candidate] if window == start // self.hop)
 
     def step_noise(self, step: int, starts: Sequence[int]) -> Float[Tensor, "t d"]:
         """The noise of a step in windows that are solved together; where they overlap, the earlier one's."""
-        first = starts[0] // self.hop
-        which: dict[str, Any] = {"seed": self.seed, "clip": self.id, "step": step}
+        which: dict[str, Any] = {"clip": self.id, "step": step}
         size: dict[str, Any] = {"num_frames": self.window, "latent_dim": len(self.reference)}
-        drawn = [step_noise(window=first + k, **which, **size) for k in range(len(starts))]
+        drawn = [
+            step_noise(seed=candidate_seed(self.seed, self.candidate(start)), window=start // self.hop, **which, **size)
+            for start in starts
+        ]
         return torch.cat([noise[-self.hop if k else 0 :] for k, noise in enumerate(drawn)])
 
     def conditions(self, start: int) -> Conditions:
@@ -214,13 +286,22 @@ class _Track:
         missing = self.previous + self.window - len(rows)
         return torch.cat([rows, rows[-1:].expand(missing, -1)])
 
-    def finish(self, solved: Float[Tensor, "t d"], starts: Sequence[int]) -> Iterator[tuple[int, Float[Tensor, "f d"]]]:
-        """The frames that are final after windows were solved together: those of each, from its start on."""
+    def finish(self, solved: Float[Tensor, "t d"], starts: Sequence[int], cost: Cost) -> Iterator[MotionChunk]:
+        """The frames that are final after windows were solved together: those of each, from its start on.
+
+        What solving cost is the first one's.
+        """
         for start in starts:
             place = start - starts[0]
             end = None if start == starts[-1] else place + self.hop
             last = start + self.window >= self.num_frames
-            yield start, self.advance(solved[place:end], self.num_frames - start if last else self.hop)
+            yield MotionChunk(
+                index=self.index,
+                start=start,
+                motion=self.advance(solved[place:end], self.num_frames - start if last else self.hop),
+                cost=cost if start == starts[0] else Cost(),
+                candidate=self.candidate(start),
+            )
 
     def advance(self, solved: Float[Tensor, "l d"], num_final: int) -> Float[Tensor, "f d"]:
         """Blends in the window just solved; returns its frames that are final now."""

@@ -50,6 +50,7 @@ PLACES_IN_GROUPS = {
     "data": frozenset({"image", "audio", "images", "audios", "file"}),
     "checkpoint": frozenset({"folder", "file"}),
     "face": frozenset({"weights"}),
+    "search": frozenset({"at_once"}),
     "trainer": frozenset({"accelerator", "devices", "num_nodes", "strategy", "plugins"}),
 }
 """Settings about place, time, batching and reporting of a run, which do not change what it computes."""
@@ -63,6 +64,7 @@ APPROXIMATION = frozenset(
         "time_grid",
         "guidance_reuse",
         "sampling_noise",
+        "search",
         "vector_field",
         "decoding",
         "video",
@@ -72,6 +74,8 @@ APPROXIMATION = frozenset(
 """Settings on which the exact motion that solvers approximate does not depend; clips are identified separately."""
 
 
+UNITS = ("evaluations", "rows", "verified_frames")
+"""What costs are counted in; records of older versions lack the last."""
 COMPUTING = ("float_research.inference.module", "float_research.inference.solution")
 """The modules that execute a run's parts."""
 
@@ -163,7 +167,7 @@ def totals(clips: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
         costs = [clip[kind] for clip in clips]
         if any(cost is None for cost in costs):
             return None
-        return {unit: sum(cost[unit] for cost in costs) for unit in ("evaluations", "rows")}
+        return {unit: sum(cost.get(unit, 0) for cost in costs) for unit in UNITS}
 
     stages = sorted({stage for clip in clips for stage in clip["seconds"]})
     return {

@@ -103,7 +103,7 @@ def encodable(value: str) -> bool:
     return not any("\ud800" <= sign <= "\udfff" for sign in value)
 
 
-COST = maybe(having({"evaluations": count, "rows": count}))
+COST = maybe(having(dict.fromkeys(("evaluations", "rows", "verified_frames"), count)))
 NUMBERS, TEXTS = maybe(named(number)), maybe(named(text))
 SOUND = having(
     {
@@ -138,6 +138,9 @@ CLIP = having(
         "seconds": NUMBERS,
         "made_s": number,
         "reused": each(text),
+        "search": maybe(
+            having({"candidates": each(count, MAX_FRAMES), "scores": each(each(maybe(number)), MAX_FRAMES)})
+        ),
         "metrics": NUMBERS,
         "absent": TEXTS,
         "measured_by": TEXTS,

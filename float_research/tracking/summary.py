@@ -11,6 +11,7 @@ from rich.console import Console
 from float_research.errors import UserError, reading, writable
 from float_research.files import whole
 from float_research.printing import Table, say
+from float_research.tracking.record import UNITS
 from float_research.tracking.runs import SUMMARY, Found, Run, as_numbers, find, parse_overrides, refuse_empty
 from float_research.tracking.tracker import mean_metrics
 
@@ -21,12 +22,16 @@ PRINTED = {
     "measured_evaluations": "evaluations",
     "measured_rows": "rows",
     "sample_s": "sample_s",
+    "measured_verified_frames": "verified",
+    "verify_s": "verify_s",
     "sampling_error": "error",
     "lip_correlation": "lips",
     "decode_s": "decode_s",
     "wall_s": "wall_s",
 }
-"""Columns of the printed table and their headings; `failed` only if any clip failed."""
+"""Columns of the printed table and their headings."""
+OCCASIONAL = {"failed", "measured_verified_frames", "verify_s"}
+"""Columns that are printed only where they say something."""
 
 
 def summarise(found: Found) -> pd.DataFrame:
@@ -55,9 +60,7 @@ def facts(run: Run) -> dict[str, Any]:
     record = run.record
     totals, checkpoint = record.get("totals") or {}, record.get("checkpoint") or {}
     costs = {
-        f"{kind}_{unit}": (totals.get(kind) or {}).get(unit)
-        for kind in ("declared", "measured")
-        for unit in ("evaluations", "rows")
+        f"{kind}_{unit}": (totals.get(kind) or {}).get(unit) for kind in ("declared", "measured") for unit in UNITS
     }
     return {
         "run": run.name,
@@ -125,7 +128,7 @@ def console_table(table: pd.DataFrame) -> Table:
     """Returns the console table: run, the settings in which runs differ, and the main costs."""
     settings = list(table.columns[1 : table.columns.get_loc("clips")])
     columns = ["run", *(name for name in settings if table[name].astype(str).nunique() > 1)]
-    columns += [name for name in PRINTED if name in table and (name != "failed" or table[name].any())]
+    columns += [name for name in PRINTED if name in table and (name not in OCCASIONAL or table[name].any())]
     rows = [[format_value(value) for value in values] for values in table[columns].itertuples(index=False)]
     return Table([PRINTED.get(name, name) for name in columns], rows, "summary")
 

@@ -76,7 +76,7 @@ def test_a_run_leaves_videos_config_and_record(tmp_path: Path, portrait: Path, s
     assert info.num_frames == clip["num_frames"] == 63
     assert info.audio_s == pytest.approx(info.video_s, abs=1 / 25)
     assert json.loads((tmp_path / "record.json").read_text()) == json.loads(json.dumps(content, default=str))
-    assert clip["measured"] == clip["declared"] == {"evaluations": 2 * 3, "rows": 2 * 3 * 3}
+    assert clip["measured"] == clip["declared"] == {"evaluations": 2 * 3, "rows": 2 * 3 * 3, "verified_frames": 0}
     assert set(clip["seconds"]) == {
         "read", "crop", "encode_image", "encode_audio", "emotion", "sample", "decode", "write", "metrics",
     }  # fmt: skip

@@ -49,7 +49,7 @@ def test_totals_are_sums_and_unknown_with_an_unknown_part() -> None:
     more = {"evaluations": 12, "rows": 12}
     summed = totals([clip(), clip(num_frames=10, measured=more, declared=more, seconds={"decode": 0.5, "write": 2.0})])
     assert summed["frames"] == 60
-    assert summed["measured"] == summed["declared"] == {"evaluations": 21, "rows": 39}
+    assert summed["measured"] == summed["declared"] == {"evaluations": 21, "rows": 39, "verified_frames": 0}
     assert summed["seconds"] == {"decode": 2.0, "write": 2.0}
     assert totals([clip(), clip(declared=None)])["declared"] is None
 
