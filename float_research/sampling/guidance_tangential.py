@@ -13,17 +13,17 @@ from float_research.sampling.rows import EVERYTHING, REFERENCE, Kept, Weights
 
 @dataclass(frozen=True, kw_only=True)
 class Tangential(Incremental):
-    """Tangential damping (TCFG, arXiv 2503.18137): incremental guidance with u turned towards what it shares with c_ae.
+    """Tangential damping (TCFG, arXiv 2503.18137): incremental guidance with u projected towards c_ae.
 
-    `u' = u + damping (⟨u, s⟩ s - u)`, s being the first right singular vector of the two rows [c_ae, u] of one clip.
-    `damping` 1 is the paper's, 0 incremental guidance.
+    `u' = u + damping (⟨u, s⟩ s - u)`; s is the first right singular vector of the matrix of rows c_ae and u, per clip.
+    `damping` = 1 is the paper's form, 0 is incremental guidance.
     """
 
     damping: float
 
     def __post_init__(self) -> None:
         if not 0 <= self.damping <= 1:
-            raise UserError(f"guidance.damping={self.damping} must lie in [0, 1]; 0 is incremental guidance")
+            raise UserError(f"guidance.damping={self.damping} must be in [0, 1]; 0 is incremental guidance")
 
     def weights(self, t: float) -> Weights:
         weights = super().weights(t)

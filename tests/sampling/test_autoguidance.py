@@ -84,7 +84,7 @@ def test_settings_act_and_cost_what_is_declared(model: FloatModel) -> None:
 def test_blocks_are_those_of_the_chosen_model() -> None:
     official = ["model=official", "output_dir=out", "guidance=autoguidance"]
     compose.build_sampler(compose.compose_config([*official, "guidance.skip_blocks=[6, 7]"]))
-    with pytest.raises(UserError, match=r"guidance\.skip_blocks=\[8\] must name blocks of the model, 0 to 7"):
+    with pytest.raises(UserError, match=r"guidance\.skip_blocks=\[8\] must be blocks of the model, 0 to 7"):
         compose.build_sampler(compose.compose_config([*official, "guidance.skip_blocks=[8]"]))
 
 
@@ -94,8 +94,8 @@ def test_blocks_are_those_of_the_chosen_model() -> None:
         ({"skip_blocks": None}, r"skip_blocks=None and guidance\.attention_window=None: set one of them"),
         ({"skip_blocks": []}, r"skip_blocks=\[\] and guidance\.attention_window=None: set one of them"),
         ({"attention_window": 1}, r"skip_blocks=\(0,\) and guidance\.attention_window=1: set one of them"),
-        ({"skip_blocks": [1, 2]}, r"guidance\.skip_blocks=\[1, 2\] must name blocks of the model, 0 to 1"),
-        ({"skip_blocks": [-1]}, r"guidance\.skip_blocks=\[-1\] must name blocks"),
+        ({"skip_blocks": [1, 2]}, r"guidance\.skip_blocks=\[1, 2\] must be blocks of the model, 0 to 1"),
+        ({"skip_blocks": [-1]}, r"guidance\.skip_blocks=\[-1\] must be blocks"),
         ({"skip_blocks": None, "attention_window": 2}, r"guidance\.attention_window=2 must be .* less than .*window=2"),
         ({"skip_blocks": None, "attention_window": -1}, r"guidance\.attention_window=-1 must be 0 or more"),
     ],

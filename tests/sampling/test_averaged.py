@@ -3,7 +3,7 @@ import torch
 
 from float_research.models.float_model import FloatModel
 from float_research.sampling import stitch
-from float_research.sampling.averaged import Averaged, shares
+from float_research.sampling.averaged import Averaged, window_weights
 from float_research.types import Conditions, VectorField
 from tests.sampling.test_sampler import PREVIOUS, WINDOW, clip, sample, sampler
 
@@ -67,7 +67,7 @@ def test_the_field_is_the_weighted_mean_of_the_windows(overlap: int) -> None:
 def test_the_shares_of_a_frame_add_up_to_one() -> None:
     places = [slice(start, start + WINDOW) for start in (0, 4, 8)]
     total = torch.zeros(18, 1)
-    for place, shared in zip(places, shares(places, torch.zeros(1, 18, 2)), strict=True):
+    for place, shared in zip(places, window_weights(places, torch.zeros(1, 18, 2)), strict=True):
         total[place] += shared
     assert torch.allclose(total, torch.ones(18, 1))
 

@@ -56,7 +56,7 @@ def test_it_costs_what_it_declares_on_the_grid_that_it_brings(
     ("overrides", "message"),
     [
         (["nfe=100"], r"no steps for 99 evaluations, only for 2, 3, .*fit_solver"),
-        (["nfe=5", "time_grid=shifted"], r"solver fitted brings its own time grid; leave time_grid=uniform"),
+        (["nfe=5", "time_grid=shifted"], r"solver fitted has its own time grid; keep the default time_grid=uniform"),
         (["nfe=5", "guidance.audio.scale=3"], r"fitted to other guidance than .*solver\.anyway=true"),
         (["nfe=5", "guidance=none"], r"fitted to other guidance than"),
         (["nfe=5", "model=tiny", "checkpoint=random"], r"fitted to other weights than"),
@@ -77,7 +77,7 @@ def test_other_weights_and_guidance_are_taken_if_told_so() -> None:
 
 def test_another_grid_of_as_many_points_is_refused(write: Callable[..., Path]) -> None:
     solver = Fitted(file=str(write({2: TWO})), anyway=False)
-    with pytest.raises(UserError, match="has another time grid"):
+    with pytest.raises(UserError, match="fitted on another time grid"):
         solver.solve(lambda t, x: x, torch.ones(1, 1, 1), torch.linspace(0, 1, 3))
 
 
@@ -85,10 +85,10 @@ def test_another_grid_of_as_many_points_is_refused(write: Callable[..., Path]) -
     ("steps", "message"),
     [
         ({}, "holds no steps"),
-        ({3: TWO}, "another shape or type"),
-        ({2: Steps(TWO.grid.float(), TWO.coefficients)}, "another shape or type"),
-        ({2: Steps(TWO.grid.flip(0), TWO.coefficients)}, "does not rise from 0 to 1"),
-        ({2: Steps(TWO.grid * torch.nan, TWO.coefficients)}, "does not rise from 0 to 1"),
+        ({3: TWO}, "the wrong shape or dtype"),
+        ({2: Steps(TWO.grid.float(), TWO.coefficients)}, "the wrong shape or dtype"),
+        ({2: Steps(TWO.grid.flip(0), TWO.coefficients)}, "does not increase from 0 to 1"),
+        ({2: Steps(TWO.grid * torch.nan, TWO.coefficients)}, "does not increase from 0 to 1"),
         ({2: Steps(TWO.grid, TWO.coefficients / 0)}, "a coefficient is not finite"),
     ],
 )

@@ -172,11 +172,11 @@ def test_differences_alone_need_no_row_while_they_are_kept() -> None:
 @pytest.mark.parametrize(
     ("form", "changes", "said"),
     [
-        ("apg", {"momentum": 1.0}, r"guidance\.momentum=1\.0 must lie between -1 and 1"),
-        ("apg", {"norm_threshold": -1.0}, r"guidance\.norm_threshold=-1\.0 must be positive"),
-        ("tangential", {"damping": 1.5}, r"guidance\.damping=1\.5 must lie in \[0, 1\]"),
-        ("rectified_cfg_pp", {"ahead": 2.0}, r"guidance\.ahead=2\.0 must lie in \[0, 1\]"),
-        ("magnitude_aware", {"alpha": -1.0}, r"guidance\.alpha=-1\.0 must be positive"),
+        ("apg", {"momentum": 1.0}, r"guidance\.momentum=1\.0 must be between -1 and 1"),
+        ("apg", {"norm_threshold": -1.0}, r"guidance\.norm_threshold=-1\.0 must not be negative"),
+        ("tangential", {"damping": 1.5}, r"guidance\.damping=1\.5 must be in \[0, 1\]"),
+        ("rectified_cfg_pp", {"ahead": 2.0}, r"guidance\.ahead=2\.0 must be in \[0, 1\]"),
+        ("magnitude_aware", {"alpha": -1.0}, r"guidance\.alpha=-1\.0 must not be negative"),
     ],
 )
 def test_settings_without_sense_are_refused(form: str, changes: dict[str, float], said: str) -> None:

@@ -85,7 +85,7 @@ def stated(chosen: dict[str, str]) -> str:
     if chosen.get("sampling_noise") == "noisy" and solver not in ONCE:
         return f"{solver.removesuffix('_skip_end')} does not; use solver=euler"
     if solver == "fitted" and grid != "uniform":
-        return "solver fitted brings its own time grid"
+        return "solver fitted has its own time grid"
     if grid == "explicit" and chosen.get("budget") == "evaluations":
         return "has 4 points"
     return ""

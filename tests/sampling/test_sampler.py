@@ -197,7 +197,7 @@ def test_time_grids_run_from_0_to_1() -> None:
     assert time_grid.Explicit(points=[0, 0.2, 1])(3, torch.float64).tolist() == [0, 0.2, 1]
     assert torch.equal(time_grid.Uniform()(10, torch.float32), torch.linspace(0, 1, 10))
     for points in ([0, 1, 0.5], [0.1, 0.5, 1], [0, 0.5, 0.9], [0, 0, 1]):
-        with pytest.raises(UserError, match="rise strictly"):
+        with pytest.raises(UserError, match="increase strictly"):
             time_grid.Explicit(points=points)(3, torch.float32)
     with pytest.raises(UserError, match="4 points"):
         sampler(time_grid=time_grid.Explicit(points=[0, 0.2, 0.3, 1]), nfe=3)
@@ -240,7 +240,7 @@ def test_grid_points_are_the_official_meaning_of_nfe() -> None:
         ({"nfe": 3, "solver": solver.Rk4(skip_end=False), "budget": budget.Evaluations()}, "takes 4"),
         ({"nfe": 1, "solver": Ab3(), "budget": budget.Evaluations()}, "one step of solver ab3 takes 2"),
         ({"nfe": 3, "solver": solver.ExplicitAdams(), "budget": budget.Evaluations()}, "explicit_adams takes 4"),
-        ({"guidance_reuse": 2, "solver": solver.Dopri5(**TOLERANCES)}, "fixed steps: dopri5 judges its steps"),
+        ({"guidance_reuse": 2, "solver": solver.Dopri5(**TOLERANCES)}, "fixed steps: dopri5 controls its steps"),
         ({"temperature": -0.5}, "temperature=-0.5 must be"),
         ({"temperature": float("inf")}, "temperature=inf must be"),
         ({"temperature": float("nan")}, "temperature=nan must be"),

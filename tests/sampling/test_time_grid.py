@@ -42,9 +42,9 @@ def test_the_measured_one_of_the_demo_rises_for_any_number_of_points() -> None:
 
 def test_a_file_without_a_curvature_is_one_sentence(tmp_path: Path) -> None:
     for values in ([1.0], [1.0, 0.0], [1.0, float("nan")], [1.0, -1.0]):
-        with pytest.raises(UserError, match=r"curvature file .*no list of positive numbers.*fit_solver"):
+        with pytest.raises(UserError, match=r"curvature file .*not a list of positive numbers.*fit_solver"):
             measured(tmp_path, *values)
     with pytest.raises(UserError, match=r"curvature file .*cannot be read"):
         Curvature(file=asset("demo/weights.safetensors"), power=0.5)
-    with pytest.raises(UserError, match=r"time_grid\.power=-1 must lie between 0 and 2"):
+    with pytest.raises(UserError, match=r"time_grid\.power=-1 must be between 0 and 2"):
         measured(tmp_path, 1, 2, power=-1)
