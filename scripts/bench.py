@@ -30,7 +30,7 @@ from float_research.analysis.load import load_runs
 from float_research.analysis.page import write_page
 from float_research.data.examples import example
 from float_research.evaluation.searching import compare
-from float_research.inference.ahead import threads_of_a_stage
+from float_research.inference.ahead import stage_threads
 from float_research.inference.parity import relative_error
 from float_research.inference.stopwatch import Stopwatch
 from float_research.inference.stream import stream as inference_stream
@@ -350,7 +350,7 @@ def stream(arguments: argparse.Namespace) -> dict[str, Any]:
         }
         seconds: dict[str, list[float]] = {}
         for _ in range(arguments.rounds):
-            torch.set_num_threads(threads_of_a_stage())
+            torch.set_num_threads(stage_threads())
             for name, act in acts.items():
                 seconds.setdefault(name, []).append(timed(act))
             torch.set_num_threads(num_threads)

@@ -122,7 +122,7 @@ def test_what_cannot_be_used_is_refused(image: Any, audio: Any, message: str, lo
 
 
 def test_only_mp4_is_written(load: Load, portrait: Path, speech: Speech, tmp_path: Path) -> None:
-    with pytest.raises(UserError, match=r"does not end in \.mp4"):
+    with pytest.raises(UserError, match=r"must end in \.mp4"):
         load("nfe=3")(portrait, speech(0.2)).save(tmp_path / "out.avi")
 
 

@@ -153,10 +153,10 @@ def test_a_dry_run_tells_the_frames_of_the_verifier(tmp_path: Path, speech: Spee
     [
         ("search.n=0", "search.n=0 must be at least 1"),
         ("search.at_once=0", "search.at_once=0 must be at least 1"),
-        ("search.verifier=beauty", "search.verifier=beauty is none of the numbers"),
+        ("search.verifier=beauty", "search.verifier=beauty is not computed by search.metrics"),
         ("search.direction=up", "search.direction=up is unknown; choose max or min"),
         ("search.per=frame", "search.per=frame is unknown; choose clip or window"),
-        ("search.size_px=12", "search.size_px=12 is no size on the decoder's way; choose one of 8, 16"),
+        ("search.size_px=12", "search.size_px=12 is not a resolution level of the decoder; choose one of 8, 16"),
     ],
 )
 def test_wrong_settings_are_refused(wrong: str, message: str, tmp_path: Path) -> None:
@@ -175,5 +175,5 @@ def test_a_verifier_that_cannot_be_computed_is_refused(
         pipeline(portrait, speech(0.5))
     with pytest.raises(UserError, match=r"cannot be computed: it needs .*float-research\[faces\]"):
         load(*SEARCH, "metrics@search.metrics=[face]", "search.verifier=blinks_per_min")
-    with pytest.raises(UserError, match="cannot judge one candidate's motion or frames alone"):
+    with pytest.raises(UserError, match="cannot score one candidate's motion or frames"):
         load(*SEARCH, "metrics@search.metrics=[sampling]", "search.verifier=sampling_error")

@@ -63,7 +63,7 @@ def test_a_folder_with_a_broken_picture_and_a_broken_recording(folder: Path, tmp
     assert len(content["failed"]) == 7
     assert {clip["id"] for clip in content["failed"]}.isdisjoint(good)
     assert set(content["failed"][0]) == {"id", "image", "audio", "reason"}
-    assert "not made: 7 of 16 clips" in said
+    assert "failed: 7 of 16 clips" in said
     lines = [line for line in said.splitlines() if "cannot be read" in line]
     assert len(lines) == 2, "one for each file"
     assert any("image" in line and "face3.png cannot be read" in line for line in lines)
@@ -76,7 +76,7 @@ def test_a_folder_with_a_broken_picture_and_a_broken_recording(folder: Path, tmp
     content, said = run(out, *grid(folder), "resume=true")
     assert (len(content["clips"]), content["clips_kept"], content["failed"]) == (16, 9, [])
     assert all(path.stat().st_mtime_ns == time for path, time in times.items())
-    assert "not made" not in said
+    assert "failed:" not in said
     assert "finished before" in run(out, *grid(folder), "resume=true")[1]
 
 
@@ -98,7 +98,7 @@ def test_a_dry_run_names_them(folder: Path, tmp_path: Path) -> None:
     assert len(content["failed"]) == 7
     assert "data.images: skipped 1 without a picture (notes.txt)" in said
     assert "data.audios: skipped 1 without a recording (notes.txt)" in said
-    assert "not made: 7 of 16 clips" in said
+    assert "failed: 7 of 16 clips" in said
 
 
 def test_a_run_stops_where_it_is_told_to(folder: Path, tmp_path: Path) -> None:
@@ -116,7 +116,7 @@ def test_a_run_stops_where_it_is_told_to(folder: Path, tmp_path: Path) -> None:
 def test_where_nothing_can_be_made_the_run_fails(folder: Path, tmp_path: Path) -> None:
     for number in range(3):
         (folder / f"face{number}.png").unlink()
-    with pytest.raises(UserError, match=r"none of 4 clips is made: image .*face3\.png cannot be read"):
+    with pytest.raises(UserError, match=r"all 4 clips failed: image .*face3\.png cannot be read"):
         run(tmp_path / "out", *grid(folder))
 
 
@@ -163,7 +163,7 @@ def test_a_manifest_skips_as_a_folder_does(folder: Path, tmp_path: Path) -> None
     rows = [{"image": folder / "face0.png", "audio": folder / f"say{say}.wav", "id": say} for say in (0, 3)]
     content, said = run(tmp_path / "out", *write(tmp_path / "clips.csv", rows), "dry_run=true")
     assert [clip["id"] for clip in content["failed"]] == ["3"]
-    assert "not made: 1 of 2 clips" in said
+    assert "failed: 1 of 2 clips" in said
 
 
 def test_a_run_whose_broken_files_were_left_out_is_whole(folder: Path, tmp_path: Path) -> None:

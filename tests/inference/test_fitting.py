@@ -66,14 +66,14 @@ def test_steps_that_are_fitted_to_a_model_are_taken_by_its_runs(
 @pytest.mark.parametrize(
     ("override", "message"),
     [
-        ("evaluations=[]", "evaluations=.* must be positive numbers, at least one"),
-        ("evaluations=[0]", "evaluations=.* must be positive"),
+        ("evaluations=[]", "evaluations=.* must be one or more positive numbers"),
+        ("evaluations=[0]", "evaluations=.* must be one or more positive"),
         ("evaluations=[1.5]", "each of evaluations=1.5 must be an integer"),
-        ("shifts=[-1]", "shifts=.* must be positive"),
-        ("fit.seeds=[]", "seeds=.* must be whole numbers"),
+        ("shifts=[-1]", "shifts=.* must be one or more positive"),
+        ("fit.seeds=[]", "seeds=.* must be one or more integers"),
         ("held_out.seeds=[a]", "each of held_out.seeds=a must be an integer"),
         ("fit.images=[1]", "each of fit.images=1 must be a string"),
-        ("output=solver.pt", r"output=solver\.pt does not end in \.safetensors"),
+        ("output=solver.pt", r"output=solver\.pt must end in \.safetensors"),
     ],
 )
 def test_settings_that_cannot_work_are_refused(

@@ -47,7 +47,7 @@ def test_a_wrong_or_unknown_tensor_is_found(tmp_path: Path) -> None:
         ("crop.json", b"[", r"golden case .*crop\.json cannot be read"),
         ("crop.json", b"[" * 100_000, r"golden case .*crop\.json cannot be read"),
         ("crop.json", b"\xff", r"golden case .*crop\.json cannot be read"),
-        ("crop.json", b"3", r"golden case .*crop\.json cannot be read \(its settings are no mappings"),
+        ("crop.json", b"3", r"golden case .*crop\.json cannot be read \(its settings are not a list of mappings"),
         ("crop.json", b'[{"size": 3}]', r"golden case .*crop\.json cannot be read \('box"),
         ("crop.safetensors", b"text", r"golden tensors .*crop\.safetensors cannot be read"),
         ("crop.keys.json", b"{}", r"golden case .*crop\.json does not hold a mapping"),
