@@ -2,7 +2,8 @@
 
 import tempfile
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, replace
+from itertools import starmap
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -14,11 +15,12 @@ from torch import Tensor
 from float_research.errors import UserError
 from float_research.files import whole
 from float_research.inference.api import AudioInput, Pipeline
+from float_research.inference.solution import Traced
 from float_research.printing import Table, say
 from float_research.sampling.budget import GridPoints
 from float_research.sampling.fitted import Steps, linear_combination, save_steps
 from float_research.sampling.sampling_noise import ODE
-from float_research.sampling.solver import Dopri5, Euler, Solver
+from float_research.sampling.solver import Dopri5, Euler
 from float_research.sampling.time_grid import Power, Shifted, Uniform
 from float_research.toyface.portraits import save_portraits
 from float_research.toyface.recordings import recordings
@@ -53,35 +55,15 @@ class Window(NamedTuple):
         return (x / self.states[-1].flatten(1).norm(dim=1)[:, None, None]).flatten().double().cpu()
 
 
-@dataclass(frozen=True, kw_only=True)
-class Following(Solver):
-    """Another solver, whose windows are kept with their fields."""
-
-    solver: Solver
-    windows: list[Window] = field(default_factory=list)
-
-    order, couples_clips = 0, False
-
-    def trajectory(
-        self, field: VectorField, x: Float[Tensor, "b l d"], grid: Float[Tensor, " n"]
-    ) -> Float[Tensor, "n b l d"]:
-        states = self.solver.trajectory(field, x, grid)
-        self.windows.append(Window(field, states))
-        return states
-
-    def evaluation_times(self, grid: object) -> list[float] | None:
-        return None
-
-
-def follow(pipeline: Pipeline, clips: Sequence[ClipConditions], tolerance: float) -> list[Window]:
+def solve_windows(pipeline: Pipeline, clips: Sequence[ClipConditions], tolerance: float) -> list[Window]:
     """Solves clips to convergence, each window on the converged motion before it; returns the windows."""
-    following = Following(solver=Dopri5(atol=tolerance, rtol=tolerance))
+    traced = Traced(solver=Dopri5(atol=tolerance, rtol=tolerance))
     own = pipeline.parts.sampler
     plain: dict[str, Any] = {"guidance_reuse": 1, "sampling_noise": ODE}
-    sampler = replace(own, solver=following, nfe=FINE, budget=GridPoints(), time_grid=Uniform(), **plain)
+    sampler = replace(own, solver=traced, nfe=FINE, budget=GridPoints(), time_grid=Uniform(), **plain)
     for _ in sampler(pipeline.parts.vector_field(pipeline.parts.model.fmt), clips):
         pass
-    return following.windows
+    return list(starmap(Window, traced.windows))
 
 
 def fit(windows: Sequence[Window], grid: Sequence[float]) -> tuple[Steps, float]:
@@ -229,7 +211,7 @@ class Fitting:
             for number, (takes, speech) in enumerate([(self.fit, seen), (self.held_out, unseen)]):
                 faces = save_portraits(Path(folder), num=len(speech), size_px=PORTRAIT_PX, seed=number)
                 voices = {utterance.id: utterance.waveform for utterance in speech}
-                found.append(follow(pipeline, takes.conditions(pipeline, faces, voices), self.tolerance))
+                found.append(solve_windows(pipeline, takes.conditions(pipeline, faces, voices), self.tolerance))
         return found[0], found[1]
 
     def _best(self, windows: Sequence[Window], number: int) -> tuple[Steps, dict[str, float]]:

@@ -64,8 +64,8 @@ class ConvergedSolution:
         for traced in (own, exact):
             reuse = problem.sampler.guidance_reuse if traced is own else 1
             _solve(problem, traced, grid.tolist(), reuse)
-        pairs = list(zip(own.states, exact.states, strict=True))
-        error = torch.stack([(a - b).flatten(1).norm(dim=1) / b.flatten(1).norm(dim=1) for a, b in pairs])
+        pairs = zip(own.windows, exact.windows, strict=True)
+        error = torch.stack([(a - b).flatten(1).norm(dim=1) / b.flatten(1).norm(dim=1) for (_, a), (_, b) in pairs])
         num_chunks, num_points = error.shape
         return {
             "chunk": np.repeat(np.arange(num_chunks, dtype=float), num_points),
@@ -86,12 +86,12 @@ class ConvergedSolution:
 
 @dataclass(frozen=True, kw_only=True)
 class Traced(Solver):
-    """Another solver, whose states at all grid points are kept: one trajectory a chunk."""
+    """Wraps a solver and records, per window, the field and the states at all grid points. Batches all clips."""
 
     solver: Solver
-    states: list[Float[Tensor, "n b l d"]] = field(default_factory=list)
+    windows: list[tuple[VectorField, Float[Tensor, "n b l d"]]] = field(default_factory=list)
 
-    couples_clips = True
+    couples_clips = False
 
     @property
     def order(self) -> int:
@@ -100,8 +100,9 @@ class Traced(Solver):
     def trajectory(
         self, field: VectorField, x: Float[Tensor, "b l d"], grid: Float[Tensor, " n"]
     ) -> Float[Tensor, "n b l d"]:
-        self.states.append(self.solver.trajectory(field, x, grid))
-        return self.states[-1]
+        states = self.solver.trajectory(field, x, grid)
+        self.windows.append((field, states))
+        return states
 
     def evaluation_times(self, grid: Sequence[float]) -> list[float] | None:
         return self.solver.evaluation_times(grid)
