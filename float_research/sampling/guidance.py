@@ -22,6 +22,7 @@ from float_research.sampling.rows import (
     Reuse,
     Rows,
     Weights,
+    with_everything,
     without_zeros,
 )
 from float_research.sampling.schedule import Schedule
@@ -98,7 +99,7 @@ class Adjusted(Incremental, ABC):
 
     def weights(self, t: float) -> Weights:
         weights = super().weights(t)
-        return weights if len(weights) < 2 else {**weights, EVERYTHING: weights.get(EVERYTHING, 0.0)}
+        return weights if len(weights) < 2 else with_everything(weights)
 
     @abstractmethod
     def adjuster(self) -> Adjust:
@@ -138,15 +139,13 @@ class Reference(Guidance):
 
 
 @dataclass(frozen=True, kw_only=True)
-class ZeroStar(Guidance):
+class ZeroStar(Incremental):
     """CFG-Zero* (arXiv 2503.18886): incremental guidance with the unconditional field scaled by a projection.
 
     `u` becomes `s u` with `s = ⟨c_ae, u⟩ / ‖u‖²` per clip. Before flow time `zero_until` the field is zero (the paper's
     zero-init) and no row is computed; 0 disables this.
     """
 
-    audio: Schedule
-    emotion: Schedule
     zero_until: float
 
     def __post_init__(self) -> None:
@@ -156,17 +155,14 @@ class ZeroStar(Guidance):
     def weights(self, t: float) -> Weights:
         if t < self.zero_until:
             return {}
-        a, e = self.audio(t), self.emotion(t)
-        weights = dict(without_zeros({REFERENCE: 1 - a, AUDIO: a - e, EVERYTHING: e}))
-        if REFERENCE in weights:
-            weights.setdefault(EVERYTHING, 0.0)
-        return weights
+        weights = super().weights(t)
+        return with_everything(weights) if REFERENCE in weights else weights
 
     def combine(self, weights: Weights, fields: Mapping[Kept, Tensor]) -> Tensor:
         if REFERENCE not in weights:
             return super().combine(weights, fields)
         u, c = fields[REFERENCE], fields[EVERYTHING]
-        s = (c * u).sum((1, 2), keepdim=True) / u.square().sum((1, 2), keepdim=True).clamp_min(1e-12)
+        s = dot(c, u) / dot(u, u).clamp_min(1e-12)
         return super().combine(weights, {**fields, REFERENCE: s * u})
 
 

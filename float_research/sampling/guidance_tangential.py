@@ -8,7 +8,7 @@ from torch import Tensor
 
 from float_research.errors import UserError
 from float_research.sampling.guidance import Incremental, dot
-from float_research.sampling.rows import EVERYTHING, REFERENCE, Kept, Weights
+from float_research.sampling.rows import EVERYTHING, REFERENCE, Kept, Weights, with_everything
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -27,7 +27,7 @@ class Tangential(Incremental):
 
     def weights(self, t: float) -> Weights:
         weights = super().weights(t)
-        return {**weights, EVERYTHING: weights.get(EVERYTHING, 0.0)} if REFERENCE in weights else weights
+        return with_everything(weights) if REFERENCE in weights else weights
 
     def combine(self, weights: Weights, fields: Mapping[Kept, Tensor]) -> Tensor:
         if REFERENCE not in weights:

@@ -29,18 +29,21 @@ def draw(seed: int, num_frames: int, latent_dim: int) -> Float[Tensor, "l d"]:
     return torch.randn(1, num_frames, latent_dim, generator=generator, dtype=torch.float32, device="cpu")[0]
 
 
+def hash_seed(text: str) -> int:
+    """Returns a 63-bit seed from the SHA-256 digest of a text."""
+    return int.from_bytes(hashlib.sha256(text.encode()).digest()[:8], "big") >> 1
+
+
 def candidate_seed(seed: int, candidate: int) -> int:
     """Returns the seed of a candidate's noise in all windows and steps; candidate 0 has the unchanged seed."""
     if candidate == 0:
         return seed
-    digest = hashlib.sha256(f"{seed}\ncandidate {candidate}".encode()).digest()
-    return int.from_bytes(digest[:8], "big") >> 1
+    return hash_seed(f"{seed}\ncandidate {candidate}")
 
 
 def derived_seed(seed: int, clip: str, window: int) -> int:
-    """Returns a separate 63-bit seed for each clip and window."""
-    digest = hashlib.sha256(f"{seed}\n{window}\n{clip}".encode()).digest()
-    return int.from_bytes(digest[:8], "big") >> 1
+    """Returns a separate seed for each clip and window."""
+    return hash_seed(f"{seed}\n{window}\n{clip}")
 
 
 @dataclass(frozen=True, kw_only=True)

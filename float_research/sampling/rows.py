@@ -112,3 +112,8 @@ def batch(conditions: Conditions, rows: Sequence[Kept]) -> Conditions:
 def without_zeros(weights: Weights) -> Weights:
     """Drops rows of weight zero."""
     return {row: weight for row, weight in weights.items() if abs(weight) > ZERO}
+
+
+def with_everything(weights: Weights) -> Weights:
+    """Adds the fully conditional row, with weight zero if it has none."""
+    return {**weights, EVERYTHING: weights.get(EVERYTHING, 0.0)}

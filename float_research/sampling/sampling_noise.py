@@ -1,6 +1,5 @@
 """Noise during sampling: the flow as a stochastic differential equation."""
 
-import hashlib
 import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -10,7 +9,7 @@ from jaxtyping import Float
 from torch import Tensor
 
 from float_research.errors import UserError
-from float_research.sampling.noise import draw
+from float_research.sampling.noise import draw, hash_seed
 from float_research.sampling.schedule import Constant, Schedule
 from float_research.sampling.solver import Solver
 from float_research.types import VectorField
@@ -23,8 +22,7 @@ def step_noise(
     *, seed: int, clip: str, window: int, step: int, num_frames: int, latent_dim: int
 ) -> Float[Tensor, "l d"]:
     """Draws separate noise for each clip, window and step on the CPU, different from any initial noise."""
-    digest = hashlib.sha256(f"{seed}\n{window}.{step}\n{clip}".encode()).digest()
-    return draw(int.from_bytes(digest[:8], "big") >> 1, num_frames, latent_dim)
+    return draw(hash_seed(f"{seed}\n{window}.{step}\n{clip}"), num_frames, latent_dim)
 
 
 @dataclass(frozen=True, kw_only=True)
