@@ -103,7 +103,9 @@ def sweep(arguments: argparse.Namespace) -> dict[str, Any]:
     device = table["device"][0]
     print(f"{len(table)} runs as one sweep: {sweep_s:.1f} s on {device}, with an empty cache")
     print(f"their sampling, decoding and encoding: {stages_s:.1f} s; the sweep took {sweep_s / stages_s:.2f} x that")
-    print(f"{len(settings)} processes with cache=none: {separate_s:.1f} s; the sweep took {sweep_s / separate_s:.2f} x")
+    print(
+        f"{len(settings)} processes, cache=none: {separate_s:.1f} s; the sweep took {sweep_s / separate_s:.2f} x that"
+    )
     return {"device": device, "runs": len(table), "sweep_s": sweep_s, "stages_s": stages_s, "alone_s": separate_s}
 
 
@@ -358,7 +360,7 @@ def stream(arguments: argparse.Namespace) -> dict[str, Any]:
     figures["ratio"] = figures["overlapped"] / figures[slowest]
     for name in seconds:
         print(f"{name}: {figures[name]:.2f} s for {len(result.motion)} frames")
-    print(f"overlapped execution takes {figures['ratio']:.2f} x {slowest} alone, on {device_name(pipeline.device)}")
+    print(f"overlapped execution takes {figures['ratio']:.2f} x {slowest} by itself, on {device_name(pipeline.device)}")
     return {**figures, "device": device_name(pipeline.device)}
 
 

@@ -155,8 +155,8 @@ class Pipeline:
         loader, model_hz = self.loader, self.loader.sampling_rate_hz
         if isinstance(audio, (str, Path)):
             audio_path = Path(present(str(audio)))
-            heard = listen(audio_path, model_hz, loader.limits)
-            waveform, recording = heard.waveform, Recording(audio_path, excerpt=heard.excerpt)
+            sound = listen(audio_path, model_hz, loader.limits)
+            waveform, recording = sound.waveform, Recording(audio_path, excerpt=sound.excerpt)
         else:
             audio_path = Path(id)
             samples = as_waveform(audio)
