@@ -200,7 +200,7 @@ class Fitting:
         console.print(
             Table([name.replace("_", " ") for name in results[0]], rows, "relative error to converged motion")
         )
-        say(console, f"use them with solver=fitted solver.file={self.output}")
+        say(console, f"use the fitted steps with solver=fitted solver.file={self.output}")
 
     def _windows(self, pipeline: Pipeline) -> tuple[list[Window], list[Window]]:
         """Returns the windows of the clips to fit, and of those held out."""
