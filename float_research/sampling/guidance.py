@@ -139,7 +139,25 @@ class Reference(Guidance):
 
 
 @dataclass(frozen=True, kw_only=True)
-class ZeroStar(Incremental):
+class ReplacedUnconditional(Incremental, ABC):
+    """Incremental guidance with another field in place of the unconditional field u."""
+
+    @abstractmethod
+    def unconditional(self, u: Tensor, c: Tensor) -> Tensor:
+        """Returns the replacement of u, given the fully conditional field c."""
+
+    def weights(self, t: float) -> Weights:
+        weights = super().weights(t)
+        return with_everything(weights) if REFERENCE in weights else weights
+
+    def combine(self, weights: Weights, fields: Mapping[Kept, Tensor]) -> Tensor:
+        if REFERENCE in weights:
+            fields = {**fields, REFERENCE: self.unconditional(fields[REFERENCE], fields[EVERYTHING])}
+        return super().combine(weights, fields)
+
+
+@dataclass(frozen=True, kw_only=True)
+class ZeroStar(ReplacedUnconditional):
     """CFG-Zero* (arXiv 2503.18886): incremental guidance with the unconditional field scaled by a projection.
 
     `u` becomes `s u` with `s = ⟨c_ae, u⟩ / ‖u‖²` per clip. Before flow time `zero_until` the field is zero (the paper's
@@ -153,17 +171,10 @@ class ZeroStar(Incremental):
             raise UserError(f"guidance.zero_until={self.zero_until} must be in [0, 1); 0 disables zero-init")
 
     def weights(self, t: float) -> Weights:
-        if t < self.zero_until:
-            return {}
-        weights = super().weights(t)
-        return with_everything(weights) if REFERENCE in weights else weights
+        return {} if t < self.zero_until else super().weights(t)
 
-    def combine(self, weights: Weights, fields: Mapping[Kept, Tensor]) -> Tensor:
-        if REFERENCE not in weights:
-            return super().combine(weights, fields)
-        u, c = fields[REFERENCE], fields[EVERYTHING]
-        s = dot(c, u) / dot(u, u).clamp_min(1e-12)
-        return super().combine(weights, {**fields, REFERENCE: s * u})
+    def unconditional(self, u: Tensor, c: Tensor) -> Tensor:
+        return dot(c, u) / dot(u, u).clamp_min(1e-12) * u
 
 
 @dataclass(frozen=True, kw_only=True)
