@@ -94,9 +94,12 @@ class Pipeline:
     ) -> Result:
         """Samples the motion of a clip.
 
-        image: a path, an RGB array `(h, w, 3)` uint8, or a tensor `(3, h, w)`, uint8 or in [0, 1].
-        audio: a path, or samples of one channel, at `sampling_rate_hz` (the model's 16 kHz if not given).
-        emotion: a label that replaces the configured emotion source. id: selects the noise if it depends on the clip.
+        Args:
+            image: a path, an RGB array `(h, w, 3)` uint8, or a tensor `(3, h, w)`, uint8 or in [0, 1]
+            audio: a path, or samples of one channel
+            sampling_rate_hz: rate of these samples; None is the model's, 16 kHz
+            emotion: a label that replaces the configured emotion source
+            id: names the clip; selects the noise if it depends on the clip
         """
         loaded, recording = self._load(image, audio, sampling_rate_hz, emotion, id)
         watch = Stopwatch(self.device)
