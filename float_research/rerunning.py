@@ -10,10 +10,11 @@ from omegaconf import DictConfig, OmegaConf
 
 from float_research.compose import compose_config, resolved
 from float_research.errors import UserError, printable, reading
-from float_research.options import config_folder
+from float_research.options import config_folder, options_of
 from float_research.packages import package_versions
 from float_research.texts import read_yaml
 from float_research.tracking.record import CONFIG, PACKAGES, PLACES, RECORD, identity, read_record
+from float_research.tracking.runs import word
 from float_research.trust import TARGET, check_record
 
 UNSET = "not set"
@@ -47,10 +48,19 @@ def again(folder: Path, overrides: Sequence[str], output_dir: Path, trusted: Seq
                 raise UserError(f"{folder / RECORD}: {printable(text)} is not a setting of a run; choose another run")
     place = [f"output_dir={json.dumps(str(output_dir), ensure_ascii=False)}"]
     first = [text for text in first if text.lstrip("+~").partition("=")[0] not in ("output_dir", "resume")]
+    first += changed_options(stored, resolved(compose_config([*first, *place])))
     defaults, now = (compose_config([*first, *more, *place]) for more in ([], overrides))
     merge(now, leaves(stored), leaves(resolved(defaults)), leaves(resolved(now)))
     check_record(resolved(now), path, config_folder(), trusted)
     return Again(config=now, record=record, differs=list(differences(stored, resolved(now))))
+
+
+def changed_options(then: Mapping[str, Any], now: Mapping[str, Any]) -> Iterator[str]:
+    """Yields an override for each config group whose default option has changed since."""
+    for group, node in then.items():
+        target, default = (each.get(TARGET) if isinstance(each, Mapping) else None for each in (node, now.get(group)))
+        if target and default and word(target) != word(default) and word(target) in options_of(group):
+            yield f"{group}={word(target)}"
 
 
 def merge(config: DictConfig, then: Leaves, defaults: Leaves, now: Leaves) -> None:
