@@ -42,9 +42,9 @@ def numbers_of_runs() -> frozenset[str]:
     return frozenset(number.name for kind in _metrics() if issubclass(kind, RunMetric) for number in kind.numbers)
 
 
-def unknown(name: str) -> Number:
-    """Returns a number of which nothing is declared: of an older record, or of a metric of the user's own."""
-    return Number(name, "", None)
+def declared(name: str) -> Number:
+    """Returns a metric or cost. Nothing is declared of other names: older records', or the user's own."""
+    return known_metrics().get(name) or COSTS.get(name) or Number(name, "", None)
 
 
 def _metrics() -> Iterator[type[Metric]]:

@@ -16,7 +16,7 @@ import pandas as pd
 
 from float_research.analysis.convergence import slopes
 from float_research.analysis.load import METRICS, NOTES, SETTINGS, clip_table, find_runs, varying
-from float_research.analysis.numbers import COSTS, known_metrics, unknown
+from float_research.analysis.numbers import COSTS, declared
 from float_research.data.clips import file_name
 from float_research.data.examples import asset
 from float_research.errors import UserError
@@ -178,16 +178,15 @@ def _traces(path: Path | None, damaged: list[str]) -> dict[str, list[float | Non
 def _table(clips: pd.DataFrame) -> dict[str, Any]:
     """Returns columns and rows of what differs between the clips, and the settings that are the same for all."""
     settings = varying(clips)
-    numbers = {name: known_metrics().get(name, unknown(name)) for name in clips.attrs[METRICS]}
-    metrics = sorted(numbers, key=lambda name: not numbers[name].headline)
-    costs = {name: number for name, number in COSTS.items() if name in clips and name not in numbers}
+    metrics = sorted(clips.attrs[METRICS], key=lambda name: not declared(name).headline)
+    costs = [name for name in COSTS if name in clips and name not in metrics]
     names = [*(["clip"] if clips["clip"].nunique() > 1 else []), *settings, *metrics, *costs]
     columns = [
         {
             "name": name,
-            "kind": "metric" if name in numbers else "cost" if name in costs else "setting",
-            "shown": name not in costs or costs[name].headline,
-            "better": (numbers | costs).get(name, unknown(name)).better,
+            "kind": "metric" if name in metrics else "cost" if name in costs else "setting",
+            "shown": name not in costs or declared(name).headline,
+            "better": declared(name).better,
         }
         for name in names
     ]
