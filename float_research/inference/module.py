@@ -1,4 +1,4 @@
-"""The Lightning module: thin glue from batches of clips to videos on disk."""
+"""The Lightning module: renders batches of clips to videos on disk."""
 
 import time
 from collections.abc import Mapping
@@ -24,14 +24,14 @@ from float_research.types import Clip, ClipResult, LoadedClip, Observer
 from float_research.video.writer import H264, Recording
 
 FAILED = ".failed.json"
-"""Ends the name of a file that stands in place of a video and says why there is none, until the run's record does."""
+"""Suffix of the file written in place of a failed video, with the reason, until the run's record has it."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class Naming:
     """File names of videos: `pattern` filled in with {id}, {image}, {audio} of a clip and the `values` of the run.
 
-    A name that would have more than `room` bytes is cut, and ends in its hash.
+    Names longer than `room` bytes are shortened and end in a hash.
     """
 
     pattern: str
@@ -53,9 +53,9 @@ class Naming:
 
 
 class FloatInference(lightning.LightningModule):
-    """Makes the videos of a batch of clips. Frames go straight to the writers, facts to a record beside each video.
+    """Renders the videos of a batch of clips, and writes a record beside each.
 
-    `run` names the settings and weights in these records. `overlap`: see `stream`.
+    `run` identifies the settings and weights in these records. `overlap`: see `stream`.
     """
 
     def __init__(
@@ -76,7 +76,7 @@ class FloatInference(lightning.LightningModule):
         self.naming, self.run, self.observer, self.overlap = naming, run, observer, overlap
 
     def predict_step(self, clip_batch: ClipBatch, batch_idx: int) -> list[ClipResult]:
-        for failed in clip_batch.failed:  # the first process reads it, once all are done
+        for failed in clip_batch.failed:  # read by the first process once all are done
             write_json(self._video(failed.clip).with_suffix(FAILED), {"reason": failed.reason})
         if not clip_batch.clips:
             return []
@@ -85,14 +85,14 @@ class FloatInference(lightning.LightningModule):
             takes = [stack.enter_context(self._take(clip)) for clip in clip_batch.clips]
             for take in takes:
                 self.observer.clip_started(take.id, take.ready.num_video_frames, take.num_windows)
-            made = stream(
+            decoded = stream(
                 self.pipeline,
                 [take.ready for take in takes],
                 overlap=self.overlap,
                 sampling=shared,
                 decoding=[take.watch for take in takes],
             )
-            for chunk, frames in stack.enter_context(closing(made)):
+            for chunk, frames in stack.enter_context(closing(decoded)):
                 check_stopped()
                 take = takes[chunk.index]
                 take.write(chunk, frames)
@@ -111,7 +111,7 @@ class FloatInference(lightning.LightningModule):
         return results
 
     def on_predict_end(self) -> None:
-        """The run's record is written once every process has finished its clips."""
+        """Waits for all processes, because the run's record is written after all clips."""
         self.trainer.strategy.barrier()
 
     def _video(self, clip: Clip) -> Path:

@@ -1,4 +1,4 @@
-"""Pictures of a run's videos, for trackers."""
+"""Contact sheets of a run's videos, for experiment trackers."""
 
 from collections.abc import Mapping
 from pathlib import Path
@@ -11,6 +11,6 @@ ROWS, COLUMNS = 3, 6
 
 
 def sheet(folder: Path, clip: Mapping[str, Any]) -> Path:
-    """The contact sheet of a clip of the run in `folder`, by its record, in `sheets/`."""
+    """Writes the contact sheet of a clip to `sheets/` in the run's folder; returns its path."""
     video = inside(folder, clip.get("video"))
     return contact_sheet(video, folder / "sheets" / video.with_suffix(".png").name, rows=ROWS, columns=COLUMNS)
