@@ -37,12 +37,14 @@ PARSED = {
     r"track\.py": "W&B takes seconds to start; test_wandb.py logs finished runs",
     r"parity\.py": "test_parity.py runs it",
     r"cache\.py clear": "test_cache.py clears one",
+    r"compare\.py": "needs a sweep with metrics; test_scripts.py compares one",
 }
 """Patterns of commands whose settings are only composed, or whose arguments are only parsed, and why."""
 OTHERS = {
     "FLOAT_SWEEP=": "test_notebooks.py runs the notebooks",
     "git clone": "needs the network",
     "pip install": "needs the network; test_locks.py and test_wheel.py check what is installed",
+    "python tests/analysis/simulate_statistics.py": "test_statistics.py draws fewer designs",
     "python tests/media_cases": "its own tests run it",
     "source .venv/bin/activate": "is the shell's",
     "wandb sweep docs/wandb_sweep.yaml": "needs a login",

@@ -145,6 +145,25 @@ def test_a_page_is_written_for_existing_runs(script: Script, tmp_path: Path) -> 
     assert script("report", str(tmp_path), "--output", str(tmp_path)).code == 2
 
 
+def test_settings_of_a_sweep_are_compared(script: Script, tmp_path: Path) -> None:
+    for number, solver in enumerate(("euler", "midpoint")):
+        (tmp_path / str(number)).mkdir()
+        clips = [
+            {"id": name, "metrics": {"sampling_error": 0.5 - 0.1 * number + 0.01 * i**number}}
+            for i, name in enumerate("abcd")
+        ]
+        record = {"overrides": [f"solver={solver}", "seed=1"], "clips": clips}
+        (tmp_path / str(number) / "record.json").write_text(json.dumps(record))
+    ended = script("compare", str(tmp_path), "solver=euler", "solver=midpoint")
+    assert (ended.code, ended.error) == (0, "")
+    assert re.search(
+        r"midpoint beats euler in sampling_error by 0\.09\d \[.*\], 4 recordings, paired, p < 0.001", ended.output
+    )
+    assert {"comparison.csv", "comparison.md", "comparison.tex"} <= files(tmp_path)
+    ended = script("compare", str(tmp_path), "solver=euler", "solver=rk4")
+    assert (ended.code, ended.error) == (2, "error: no run has solver=rk4; solver is euler, midpoint\n")
+
+
 def test_speech_is_not_generated_twice(script: Script, tmp_path: Path) -> None:
     ended = script("make_speech", f"output={tmp_path}")
     assert ended.code == 2

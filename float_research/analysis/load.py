@@ -62,7 +62,8 @@ def load_runs(source: str | Path) -> pd.DataFrame:
 def load_clips(source: str | Path) -> pd.DataFrame:
     """Returns one row per clip: `run`, `clip`, settings, costs, metrics, the reasons of `absent` ones, and places.
 
-    `video_path` and `traces_path` include the run's folder; None if a clip has none. Notes as in `load_runs`.
+    `seed` is the clip's own, where it has one. `video_path` and `traces_path` include the run's folder; None if a clip
+    has none. Notes as in `load_runs`.
     """
     return _warn(clip_table(find_runs(source)))
 
@@ -164,10 +165,12 @@ def _clip_rows(run: Run, settings: Mapping[str, Any]) -> list[Row]:
             "notice": notice(run),
             "absent": json.dumps(absent, ensure_ascii=False),
             **{f"{name}_path": clip.get(name) for name in ("image", "audio")},
+            **{f"{name}_sha256": clip.get(f"{name}_sha256") for name in ("image", "audio")},
             **{f"{name}_path": _place(run.folder, clip.get(name)) for name in ("video", "traces")},
             "folder": run.folder,
         }
-        rows.append((settings, known, {**(record.get("metrics") or {}), **(clip.get("metrics") or {})}))
+        own = settings if clip.get("seed") is None else {**settings, "seed": clip["seed"]}
+        rows.append((own, known, {**(record.get("metrics") or {}), **(clip.get("metrics") or {})}))
     return rows
 
 

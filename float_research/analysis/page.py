@@ -16,6 +16,7 @@ import pandas as pd
 
 from float_research.analysis.convergence import slopes
 from float_research.analysis.load import METRICS, NOTES, SETTINGS, clip_table, find_runs, varying
+from float_research.analysis.numbers import COSTS, declared
 from float_research.data.clips import file_name
 from float_research.data.examples import asset
 from float_research.errors import UserError
@@ -28,22 +29,6 @@ VIDEOS, TRACES = "videos", "traces"
 OWN = re.compile(r"[0-9]{4,}(-.*\..*|\.js)$", re.DOTALL)
 """Names of a page's own files in these folders."""
 STYLE, SCRIPTS = "page.css", ("data.js", "table.js", "plot.js", "traces.js", "player.js", "grid.js", "main.js")
-COSTS = ("frames", "chunks", "measured_evaluations", "measured_rows", "declared_evaluations")
-HIGHER_IS_BETTER = re.compile(r"psnr|ssim|correlation|cosine|csim|lse_c|frames_per_s")
-LOWER_IS_BETTER = re.compile(r"error|jump|repetition|distance|_l2|fid|fvd|lse_d|flicker|_s$|evaluations|rows|memory")
-"""Name patterns. For other metrics, such as an amplitude, neither direction is better."""
-HEADLINES = (
-    "sampling_error",
-    "lip_correlation",
-    "seam_jump",
-    "psnr_db",
-    "ssim",
-    "identity_cosine",
-    "repetition",
-    "motion_amplitude",
-)
-"""Metrics that are listed first."""
-SHOWN_COSTS = frozenset({"measured_evaluations", "sample_s", "wall_s"})
 FALLBACK_FPS = 25.0
 
 
@@ -192,18 +177,16 @@ def _traces(path: Path | None, damaged: list[str]) -> dict[str, list[float | Non
 
 def _table(clips: pd.DataFrame) -> dict[str, Any]:
     """Returns columns and rows of what differs between the clips, and the settings that are the same for all."""
-    settings, known = varying(clips), clips.attrs[METRICS]
-    metrics = [*(name for name in HEADLINES if name in known), *(name for name in known if name not in HEADLINES)]
-    costs = [
-        name for name in clips if name in COSTS or (re.search(r"_s$|^peak_memory", str(name)) and name not in metrics)
-    ]
+    settings = varying(clips)
+    metrics = sorted(clips.attrs[METRICS], key=lambda name: not declared(name).headline)
+    costs = [name for name in COSTS if name in clips and name not in metrics]
     names = [*(["clip"] if clips["clip"].nunique() > 1 else []), *settings, *metrics, *costs]
     columns = [
         {
             "name": name,
             "kind": "metric" if name in metrics else "cost" if name in costs else "setting",
-            "shown": name not in costs or name in SHOWN_COSTS,
-            "better": "high" if HIGHER_IS_BETTER.search(name) else "low" if LOWER_IS_BETTER.search(name) else None,
+            "shown": name not in costs or declared(name).headline,
+            "better": declared(name).better,
         }
         for name in names
     ]

@@ -12,6 +12,7 @@ from matplotlib.ticker import LogLocator, NullFormatter
 
 from float_research.analysis.convergence import ERROR, EVALUATIONS, slopes
 from float_research.analysis.load import varying
+from float_research.analysis.numbers import STAGES
 from float_research.errors import UserError
 
 COLOURS = (
@@ -22,8 +23,6 @@ FAINT = "#9aa4ad"
 NAME_HEIGHT = 0.055
 """Of a name beside a line, as a share of the height of the axes."""
 AUDIO_SCALE, EMOTION_SCALE = "guidance.audio.scale", "guidance.emotion.scale"
-STAGES = ("load", "read", "crop", "encode_image", "encode_audio", "emotion", "sample", "decode", "write", "metrics")
-"""In the order in which a run executes them."""
 
 
 def attempt(plot: Callable[..., Figure], *arguments: Any, **settings: Any) -> Figure | None:

@@ -13,7 +13,7 @@ from torch import Tensor
 
 from float_research.errors import UserError
 from float_research.metrics.landmarks import LEFT_EYE, PACKAGES, RIGHT_EYE, Landmarks, few_faces, landmarks
-from float_research.metrics.metric import Findings, FrameMetric, Frames, Need, Subject, Watching
+from float_research.metrics.metric import Better, Findings, FrameMetric, Frames, Need, Number, Subject, Watching
 from float_research.metrics.networks import device, scripted
 from float_research.types import Image
 
@@ -31,7 +31,7 @@ class Csim(FrameMetric):
 
     network: str | None
 
-    names = ("csim",)
+    numbers = (Number("csim", "cosine", Better.HIGHER, headline=True),)
     needs = frozenset({Need.FRAMES, Need.PORTRAIT})
     packages = PACKAGES
 

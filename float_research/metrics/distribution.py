@@ -21,7 +21,7 @@ from torchmetrics.image.fid import FrechetInceptionDistance
 from float_research.cache import Cache, Entry
 from float_research.errors import UserError
 from float_research.files import sha256
-from float_research.metrics.metric import Findings, Need, RunMetric
+from float_research.metrics.metric import Better, Findings, Need, Number, RunMetric
 from float_research.metrics.networks import device, scripted
 from float_research.sources import code
 from float_research.types import Image
@@ -149,21 +149,21 @@ class FrameDistance(FrechetDistance):
 class Fid(FrameDistance):
     """FID on Inception's features (arXiv 1706.08500), for example from NVIDIA's inception-2015-12-05.pt."""
 
-    names, key = ("fid",), "fid"
+    numbers, key = (Number("fid", "squared feature distance", Better.LOWER, headline=True),), "fid"
 
 
 @dataclass(frozen=True, kw_only=True)
 class EFid(FrameDistance):
     """E-FID on the expression coefficients of a 3D face model, as in EMO (arXiv 2402.17485) and FLOAT."""
 
-    names, key = ("e_fid",), "e_fid"
+    numbers, key = (Number("e_fid", "squared feature distance", Better.LOWER, headline=True),), "e_fid"
 
 
 @dataclass(frozen=True, kw_only=True)
 class PFid(FrameDistance):
     """P-FID on the head pose coefficients of a 3D face model, as in FLOAT."""
 
-    names, key = ("p_fid",), "p_fid"
+    numbers, key = (Number("p_fid", "squared feature distance", Better.LOWER, headline=True),), "p_fid"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -175,7 +175,7 @@ class Fvd(FrechetDistance):
 
     clip_frames: int
 
-    names, key = ("fvd",), "fvd"
+    numbers, key = (Number("fvd", "squared feature distance", Better.LOWER, headline=True),), "fvd"
 
     def __post_init__(self) -> None:
         if self.clip_frames < 1:

@@ -8,7 +8,7 @@ from jaxtyping import Float
 from float_research.errors import UserError
 from float_research.metrics.head_pose import head_pose_deg
 from float_research.metrics.landmarks import INNER_LIPS, LEFT_EYE, PACKAGES, RIGHT_EYE, Landmarks, few_faces, landmarks
-from float_research.metrics.metric import Findings, FrameMetric, Need, Subject, Trace, Watching
+from float_research.metrics.metric import Better, Findings, FrameMetric, Need, Number, Subject, Trace, Watching
 
 ANGLES = ("yaw", "pitch", "roll")
 RANGE = (5, 95)
@@ -26,9 +26,13 @@ class Face(FrameMetric):
 
     closed: float
 
-    names = (
-        "mouth_aspect_mean", "mouth_aspect_std", "blinks_per_min", *(f"{a}_range_deg" for a in ANGLES), "face_share",
-    )  # fmt: skip
+    numbers = (
+        Number("mouth_aspect_mean", "gap / width", None),
+        Number("mouth_aspect_std", "gap / width", None),
+        Number("blinks_per_min", "1/min", None),
+        *(Number(f"{angle}_range_deg", "°", None) for angle in ANGLES),
+        Number("face_share", "share of frames", Better.HIGHER),
+    )
     needs = frozenset({Need.FRAMES})
     packages = PACKAGES
 

@@ -4,14 +4,14 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from float_research.metrics.metric import Findings, FrameMetric, Need, Subject, Watching
+from float_research.metrics.metric import Better, Findings, FrameMetric, Need, Number, Subject, Watching
 
 
 @dataclass(frozen=True, kw_only=True)
 class Flicker(FrameMetric):
     """`flicker`: mean absolute difference of the luma of neighbouring frames, 0 to 255 (VBench, arXiv 2311.17982)."""
 
-    names = ("flicker",)
+    numbers = (Number("flicker", "luma levels", Better.LOWER, headline=True),)
     needs = frozenset({Need.FRAMES})
 
     def watch(self, clip: Subject) -> Watching:

@@ -9,7 +9,7 @@ from jaxtyping import Float
 
 from float_research.errors import UserError
 from float_research.metrics.landmarks import PACKAGES, detect, few_faces, model_file, networks
-from float_research.metrics.metric import Findings, FrameMetric, Need, Subject, Watching
+from float_research.metrics.metric import Better, Findings, FrameMetric, Need, Number, Subject, Watching
 from float_research.types import Image
 
 
@@ -23,7 +23,10 @@ class Identity(FrameMetric):
 
     every_frames: int
 
-    names = ("identity_cosine", "identity_l2")
+    numbers = (
+        Number("identity_cosine", "cosine", Better.HIGHER, headline=True),
+        Number("identity_l2", "embedding distance", Better.LOWER),
+    )
     needs = frozenset({Need.FRAMES, Need.PORTRAIT})
     packages = PACKAGES
 

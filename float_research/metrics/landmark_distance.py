@@ -8,7 +8,17 @@ from jaxtyping import Float
 
 from float_research.errors import UserError
 from float_research.metrics.landmarks import MOUTH, PACKAGES, Landmarks, face_size, few_faces, landmarks
-from float_research.metrics.metric import Findings, FrameMetric, Frames, Need, Subject, Trace, Watching
+from float_research.metrics.metric import (
+    Better,
+    Findings,
+    FrameMetric,
+    Frames,
+    Need,
+    Number,
+    Subject,
+    Trace,
+    Watching,
+)
 from float_research.metrics.reference import not_given, reference_frames
 
 
@@ -22,7 +32,10 @@ class LandmarkDistance(FrameMetric):
 
     reference: str | None
 
-    names = ("landmark_distance", "mouth_landmark_distance")
+    numbers = (
+        Number("landmark_distance", "eye distances", Better.LOWER, headline=True),
+        Number("mouth_landmark_distance", "eye distances", Better.LOWER),
+    )
     needs = frozenset({Need.FRAMES})
     packages = PACKAGES
 

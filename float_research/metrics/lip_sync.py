@@ -9,7 +9,18 @@ from jaxtyping import Float, UInt8
 
 from float_research.errors import UserError
 from float_research.metrics.landmarks import PACKAGES, few_faces, landmarks, mouth_opening
-from float_research.metrics.metric import Findings, FrameMetric, Frames, Need, Subject, Trace, Watching, lacking
+from float_research.metrics.metric import (
+    Better,
+    Findings,
+    FrameMetric,
+    Frames,
+    Need,
+    Number,
+    Subject,
+    Trace,
+    Watching,
+    lacking,
+)
 from float_research.types import Image, Waveform
 
 
@@ -32,7 +43,11 @@ class LipSync(FrameMetric):
     toy_mouth: MouthReader
     max_lag_frames: int
 
-    names = ("lip_correlation", "lip_correlation_at_lag", "lip_lag_frames")
+    numbers = (
+        Number("lip_correlation", "correlation", Better.HIGHER, headline=True),
+        Number("lip_correlation_at_lag", "correlation", Better.HIGHER),
+        Number("lip_lag_frames", "frames", 0.0),
+    )
     needs = frozenset({Need.FRAMES, Need.AUDIO, Need.PORTRAIT})
 
     def obstacle(self, clip: Subject) -> str | None:

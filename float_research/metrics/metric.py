@@ -1,6 +1,6 @@
 """The interface of metrics.
 
-A metric declares what it `needs` and the `names` of its results. It returns numbers, traces over the frames, or the
+A metric declares what it `needs` and the `numbers` that it may find. It returns numbers, traces over the frames, or the
 reason why a number is absent; never a zero in place of a missing one.
 """
 
@@ -35,6 +35,26 @@ class Need(StrEnum):
     AUDIO = "the recording"
     PORTRAIT = "the portrait"
     SOLUTION = "the model and its settings"
+
+
+class Better(StrEnum):
+    """The better direction of a number."""
+
+    HIGHER = "higher"
+    LOWER = "lower"
+
+
+@dataclass(frozen=True)
+class Number:
+    """A number that a metric may find. `better`: its better direction, the value that it is best close to, or None.
+
+    `headline`: whether tables and comparisons show it first.
+    """
+
+    name: str
+    unit: str
+    better: Better | float | None
+    headline: bool = False
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -112,9 +132,13 @@ class Frames:
 class Metric(ABC):
     """The base of all metrics. `packages`: required package → the extra that installs it."""
 
-    names: ClassVar[tuple[str, ...]]
+    numbers: ClassVar[tuple[Number, ...]]
     needs: ClassVar[frozenset[Need]]
     packages: ClassVar[Mapping[str, str]] = {}
+
+    @property
+    def names(self) -> tuple[str, ...]:
+        return tuple(number.name for number in self.numbers)
 
     def files(self) -> Iterable[tuple[str, str | None]]:
         """Returns settings that name files of weights, and their values."""

@@ -7,10 +7,10 @@ import torch
 from jaxtyping import Float, Int
 from torch import Tensor
 
-from float_research.metrics.metric import Findings, MotionMetric, Need, Subject
+from float_research.metrics.metric import Better, Findings, MotionMetric, Need, Number, Subject
 from float_research.metrics.track import MotionTrack
 
-DERIVATIVES = ("motion_velocity", "motion_acceleration", "motion_jerk")
+DERIVATIVES = {"motion_velocity": "s", "motion_acceleration": "s²", "motion_jerk": "s³"}
 STILL = "the motion is constant"
 NEGLIGIBLE = 1e-3
 """The share of the motion's energy below which a direction is left out of `repetition`."""
@@ -27,7 +27,13 @@ class Motion(MotionMetric):
     the share of the motion outside the span of the decoder's directions.
     """
 
-    names = ("motion_amplitude", *DERIVATIVES, "seam_jump", "repetition", "off_directions")
+    numbers = (
+        Number("motion_amplitude", "latent units", None, headline=True),
+        *(Number(name, f"latent units/{unit}", None) for name, unit in DERIVATIVES.items()),
+        Number("seam_jump", "median steps", 1.0, headline=True),
+        Number("repetition", "autocorrelation", Better.LOWER, headline=True),
+        Number("off_directions", "share of motion", Better.LOWER),
+    )
     needs = frozenset({Need.MOTION})
 
     def measure(self, clip: Subject, track: MotionTrack) -> Findings:

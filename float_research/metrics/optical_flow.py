@@ -6,7 +6,7 @@ import cv2
 import numpy as np
 from jaxtyping import Float, UInt8
 
-from float_research.metrics.metric import Findings, FrameMetric, Need, Subject, Watching
+from float_research.metrics.metric import Findings, FrameMetric, Need, Number, Subject, Watching
 
 SETTINGS = (0.5, 3, 15, 3, 5, 1.2, 0)
 """Pyramid scale, levels, window, iterations, neighbourhood, its sigma, and flags, as in OpenCV's example."""
@@ -20,7 +20,7 @@ class OpticalFlow(FrameMetric):
     of frames to the next; small for smooth motion.
     """
 
-    names = ("flow_px", "flow_change_px")
+    numbers = (Number("flow_px", "px/frame", None), Number("flow_change_px", "px/frame", None))
     needs = frozenset({Need.FRAMES})
 
     def watch(self, clip: Subject) -> Watching:

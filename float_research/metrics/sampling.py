@@ -7,7 +7,7 @@ from jaxtyping import Float
 from torch import Tensor
 
 from float_research.errors import UserError
-from float_research.metrics.metric import Findings, MotionMetric, Need, Subject
+from float_research.metrics.metric import Better, Findings, MotionMetric, Need, Number, Subject
 from float_research.metrics.track import MotionTrack
 
 
@@ -23,7 +23,7 @@ class Sampling(MotionMetric):
     rtol: float
     flow: bool
 
-    names = ("sampling_error",)
+    numbers = (Number("sampling_error", "relative error", Better.LOWER, headline=True),)
     needs = frozenset({Need.MOTION, Need.SOLUTION})
 
     def __post_init__(self) -> None:

@@ -5,14 +5,14 @@ from dataclasses import dataclass
 import cv2
 import numpy as np
 
-from float_research.metrics.metric import Findings, FrameMetric, Need, Subject, Watching
+from float_research.metrics.metric import Findings, FrameMetric, Need, Number, Subject, Watching
 
 
 @dataclass(frozen=True, kw_only=True)
 class Sharpness(FrameMetric):
     """`sharpness`: mean over frames of the variance of the luma's Laplacian (Pech-Pacheco et al., 2000)."""
 
-    names = ("sharpness",)
+    numbers = (Number("sharpness", "luma levels²", None),)
     needs = frozenset({Need.FRAMES})
 
     def watch(self, clip: Subject) -> Watching:

@@ -14,7 +14,7 @@ from torchmetrics.functional.image import multiscale_structural_similarity_index
 from torchmetrics.functional.image import structural_similarity_index_measure as ssim
 
 from float_research.errors import UserError
-from float_research.metrics.metric import Findings, FrameMetric, Need, Subject, Watching
+from float_research.metrics.metric import Better, Findings, FrameMetric, Need, Number, Subject, Watching
 from float_research.metrics.reference import not_given, reference_frames
 from float_research.types import Image
 
@@ -33,7 +33,11 @@ class Similarity(FrameMetric):
 
     reference: str | None
 
-    names = ("psnr_db", "ssim", "ms_ssim")
+    numbers = (
+        Number("psnr_db", "dB", Better.HIGHER, headline=True),
+        Number("ssim", "similarity", Better.HIGHER, headline=True),
+        Number("ms_ssim", "similarity", Better.HIGHER),
+    )
     needs = frozenset({Need.FRAMES})
 
     def lacks(self) -> str | None:

@@ -14,7 +14,7 @@ from torch import Tensor
 
 from float_research.errors import UserError
 from float_research.metrics.landmarks import PACKAGES, detect
-from float_research.metrics.metric import Findings, FrameMetric, Need, Subject, Watching
+from float_research.metrics.metric import Better, Findings, FrameMetric, Need, Number, Subject, Watching
 from float_research.metrics.mfcc import mfcc
 from float_research.metrics.networks import device, fill
 from float_research.metrics.sync_network import (
@@ -45,7 +45,11 @@ class SyncNet(FrameMetric):
 
     weights: str | None
 
-    names = ("lse_c", "lse_d", "sync_offset_frames")
+    numbers = (
+        Number("lse_c", "embedding distance", Better.HIGHER, headline=True),
+        Number("lse_d", "embedding distance", Better.LOWER, headline=True),
+        Number("sync_offset_frames", "frames", 0.0),
+    )
     needs = frozenset({Need.FRAMES, Need.AUDIO})
     packages = PACKAGES
 

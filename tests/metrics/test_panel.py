@@ -16,6 +16,7 @@ from float_research.metrics.metric import (
     Frames,
     MotionMetric,
     Need,
+    Number,
     Subject,
     Watching,
     check_names,
@@ -32,7 +33,7 @@ class Counter(FrameMetric):
     at: Callable[[Frames], object]
     weights: str | None = "somewhere"
 
-    names = ("count", "half")
+    numbers = (Number("count", "frames", None), Number("half", "frames", None))
     needs = frozenset({Need.FRAMES, Need.AUDIO})
 
     def watch(self, clip: Subject) -> Watching:
@@ -47,7 +48,7 @@ class Counter(FrameMetric):
 class Odd(MotionMetric):
     """Only returns NaN."""
 
-    names = ("odd",)
+    numbers = (Number("odd", "", None),)
     needs = frozenset({Need.MOTION})
 
     def measure(self, clip: Subject, track: MotionTrack) -> Findings:

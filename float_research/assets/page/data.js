@@ -29,6 +29,12 @@ function number(value) {
   return typeof value === "number" ? value : NaN;
 }
 
+/** Whether a is better than b: "higher" or "lower", or closer to the number that is wanted. */
+function isBetter(wanted, a, b) {
+  if (typeof wanted === "number") return Math.abs(a - wanted) < Math.abs(b - wanted);
+  return wanted === "higher" ? a > b : a < b;
+}
+
 function value(index, name) {
   if (detailNumber.has(name)) return data.details.rows[index][detailNumber.get(name)];
   return columnNumber.has(name) ? data.rows[index][columnNumber.get(name)] : null;

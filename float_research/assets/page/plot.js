@@ -38,14 +38,13 @@ function logTicks(low, high) {
   return ticks;
 }
 
-/** Points that no other beats in both: least x, best y; none where no end of y is the better one. */
+/** Points that no other beats in both: least x, best y; none where no direction of y is better. */
 function front(points) {
   const wanted = data.columns[columnNumber.get(plot.y)].better;
   if (wanted === null) return [];
-  const better = wanted === "high" ? (a, b) => a > b : (a, b) => a < b;
   const kept = [];
-  for (const point of [...points].sort((a, b) => a.x - b.x || (better(a.y, b.y) ? -1 : 1))) {
-    if (kept.length === 0 || better(point.y, kept.at(-1).y)) kept.push(point);
+  for (const point of [...points].sort((a, b) => a.x - b.x || (isBetter(wanted, a.y, b.y) ? -1 : 1))) {
+    if (kept.length === 0 || isBetter(wanted, point.y, kept.at(-1).y)) kept.push(point);
   }
   return kept;
 }

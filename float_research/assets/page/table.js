@@ -23,14 +23,14 @@ function sortBy(name) {
   $("table").querySelector(`th[data-name="${CSS.escape(name)}"] button`)?.focus();
 }
 
-/** The best value of each shown metric that has a better end, for what is shown. */
+/** The best value of each shown metric that has a better direction, for what is shown. */
 function bests(names) {
   const found = new Map();
   for (const name of names.filter((name) => metrics.includes(name))) {
     const { better } = data.columns[columnNumber.get(name)];
     if (better === null) continue;
     const values = state.shown.map((index) => number(value(index, name))).filter((item) => !Number.isNaN(item));
-    if (new Set(values).size > 1) found.set(name, values.reduce((a, b) => ((better === "high") === (a > b) ? a : b)));
+    if (new Set(values).size > 1) found.set(name, values.reduce((a, b) => (isBetter(better, b, a) ? b : a)));
   }
   return found;
 }

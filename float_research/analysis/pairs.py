@@ -1,0 +1,148 @@
+"""Clips of several settings in pairs: the same clip and seed, with the same recording and portrait."""
+
+import json
+from collections.abc import Mapping, Sequence
+
+import numpy as np
+import pandas as pd
+from jaxtyping import Float
+
+from float_research.analysis.load import SETTINGS, varying
+from float_research.analysis.numbers import numbers_of_runs
+from float_research.errors import UserError, printable
+from float_research.tracking.runs import parse_overrides
+
+KEY = ["clip", "seed"]
+Groups = Mapping[str, pd.DataFrame]
+"""Name of a setting → its rows of `load_clips`."""
+
+
+def settings(clips: pd.DataFrame, chosen: Sequence[str]) -> dict[str, pd.DataFrame]:
+    """Returns the clips of each chosen setting, such as `solver=euler` or `solver=euler,nfe=8`.
+
+    Without any, the clips are divided by all settings that vary, except for seeds and inputs.
+    """
+    if chosen:
+        return {choice: clips[_rows_of(clips, choice)] for choice in chosen}
+    names = [name for name in varying(clips) if name != "seed" and not name.startswith("data.")]
+    if not names:
+        raise UserError("these runs do not differ in a setting; give two runs, or a sweep over a setting")
+    labels = clips[names].apply(lambda row: ",".join(f"{name}={row[name]}" for name in names), axis=1)
+    return {str(label): group for label, group in clips.groupby(labels, sort=False)}
+
+
+def pair(groups: Groups) -> tuple[pd.DataFrame, dict[str, pd.DataFrame]]:
+    """Returns the factors of each pair, and each setting's clips in the order of the pairs.
+
+    Raises:
+        UserError: clips occur twice, the settings have different clips, or there is one pair only.
+    """
+    frames = {label: _keyed(label, clips) for label, clips in groups.items()}
+    (first, base), *others = frames.items()
+    for label, frame in others:
+        for here, there, own, other in (first, label, base, frame), (label, first, frame, base):
+            if len(only := own.index.difference(other.index)):
+                raise UserError(
+                    f"{first} and {label} were run on different clips: {len(only)} of {len(own)} of {here}, such as "
+                    f"{_said(only[0])}, are not in {there}; run both on the same clips and seeds"
+                )
+        frames[label] = ordered = frame.loc[base.index]
+        for kind, column in ("recording", "audio_sha256"), ("portrait", "image_sha256"):
+            if column in base and column in ordered:
+                differ = base[column].notna() & ordered[column].notna() & (base[column] != ordered[column])
+                if differ.any():
+                    raise UserError(
+                        f"{_said(base.index[differ][0])} has another {kind} in {label} than in {first}; "
+                        "run both on the same files"
+                    )
+    if len(base) < 2:
+        raise UserError(
+            f"there is one pair only, {_said(base.index[0])}, from which nothing can be told; "
+            "run more recordings, portraits or seeds"
+        )
+    clip = pd.Series(base.index.get_level_values("clip"), base.index)
+    recording, portrait = (_content(base, kind) for kind in ("audio", "image"))
+    seed = pd.Series(base.index.get_level_values("seed"), base.index)
+    return pd.DataFrame({"recording": recording.fillna(clip), "portrait": portrait.fillna(""), "seed": seed}), frames
+
+
+def values_of(name: str, frames: Groups) -> Float[np.ndarray, "s n"]:
+    """Returns a number of all settings (rows) and pairs, NaN where all settings lack it.
+
+    Raises:
+        UserError: it is one number per run, not a number, or missing in one setting only or in half of the clips.
+    """
+    if name in numbers_of_runs():
+        raise UserError(f"{name} is one number for all clips of a run, so it has no pairs; leave it out")
+    columns = [pd.to_numeric(frame[name], errors="coerce") if name in frame else None for frame in frames.values()]
+    num_pairs = len(next(iter(frames.values())))
+    values = np.stack([np.full(num_pairs, np.nan) if held is None else held.to_numpy(dtype=float) for held in columns])
+    lacks = ~np.isfinite(values)
+    values[lacks] = np.nan
+    if lacks.all():
+        raise UserError(f"no clip has a number {name}; it was not measured")
+    alone = lacks & ~lacks.all(0)
+    if alone.any():
+        worst = int(alone.sum(1).argmax())
+        label = list(frames)[worst]
+        raise UserError(
+            f"{name} is missing in {alone[worst].sum()} of {num_pairs} clips of {label}, but not in other settings"
+            f"{_reason(name, frames[label][alone[worst]])}; measure them, or leave {name} out"
+        )
+    if 2 * (absent := int(lacks.all(0).sum())) >= num_pairs or num_pairs - absent < 2:
+        why = _reason(name, next(iter(frames.values()))[lacks.all(0)])
+        raise UserError(f"{name} is missing in {absent} of {num_pairs} clips{why}; measure them, or leave {name} out")
+    return values
+
+
+def _rows_of(clips: pd.DataFrame, choice: str) -> "pd.Series[bool]":
+    """Returns which clips have all settings of `NAME=VALUE,NAME=VALUE`."""
+    rows = pd.Series(True, clips.index)
+    for name, value in parse_overrides(choice.split(",")):
+        if name not in clips.attrs[SETTINGS]:
+            raise UserError(f"{choice}: {name} is no setting of these runs; they differ in {', '.join(varying(clips))}")
+        rows &= clips[name].map(lambda held, value=value: held == value or str(held) == str(value))
+    if not rows.any():
+        held = ", ".join(printable(value) for value in dict.fromkeys(clips[name].astype(str)))
+        raise UserError(f"no run has {choice}; {name} is {held}")
+    return rows
+
+
+def _keyed(label: str, clips: pd.DataFrame) -> pd.DataFrame:
+    """Returns the clips by id and seed. Raises a UserError for one that occurs twice."""
+    frame = clips.assign(seed=clips["seed"].fillna(-1) if "seed" in clips else -1).set_index(KEY)
+    if frame.index.is_unique:
+        return frame
+    key = frame.index[frame.index.duplicated()][0]
+    twice = frame.loc[[key]]
+    for name in clips.attrs.get(SETTINGS, ()):
+        if name in twice and twice[name].astype(str).nunique() > 1:
+            held = list(dict.fromkeys(twice[name].astype(str)))
+            raise UserError(
+                f"{label} has {_said(key)} {len(twice)} times, for {name}={', '.join(map(printable, held))}; "
+                f"choose one, as in {label},{name}={printable(held[0])}"
+            )
+    runs = ", ".join(map(printable, twice["run"]))
+    raise UserError(f"{label} has {_said(key)} {len(twice)} times, in the runs {runs}; compare one of them")
+
+
+def _content(frame: pd.DataFrame, kind: str) -> pd.Series:
+    """Returns what tells inputs apart: the hash of their content, or their place where the record has no hash."""
+    columns = [frame[name] for name in (f"{kind}_sha256", f"{kind}_path") if name in frame]
+    found = pd.Series(None, frame.index, dtype=object)
+    for column in columns:
+        found = found.where(found.notna(), column)
+    return found
+
+
+def _said(key: tuple[str, object]) -> str:
+    clip, seed = key
+    return f"clip {printable(clip)}" + ("" if seed == -1 else f" with seed {printable(seed)}")
+
+
+def _reason(name: str, clips: pd.DataFrame) -> str:
+    """Returns the recorded reason why the first of these clips lacks a number, in parentheses."""
+    if "absent" not in clips or clips.empty:
+        return ""
+    said = json.loads(clips["absent"].iloc[0]).get(name)
+    return f" ({printable(said)})" if said else ""

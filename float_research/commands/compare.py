@@ -1,0 +1,73 @@
+"""Compares settings or runs by their paired clips: which differences are real, with intervals and tests.
+
+compare.py FOLDER solver=euler solver=midpoint compares settings of a sweep, compare.py FOLDER all its settings, and
+compare.py RUN RUN two runs. The first is the baseline. docs/statistics.md says what is computed.
+"""
+
+import argparse
+import os
+from pathlib import Path
+
+from float_research import cli
+from float_research.printing import Table, say, stdout
+from float_research.program import command
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(
+        prog=command("compare"),
+        description=__doc__,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+        epilog="Writes comparison.csv, comparison.md and comparison.tex.",
+    )
+    parser.add_argument(
+        "what",
+        nargs="+",
+        metavar="FOLDER|NAME=VALUE",
+        help="folders of runs or sweeps, or one of a sweep and settings in it, such as solver=euler,nfe=8",
+    )
+    parser.add_argument("--baseline", help="a setting or folder that all others are compared with; default: the first")
+    parser.add_argument("--numbers", help="metrics or costs, separated by commas; default: the headline metrics")
+    parser.add_argument("--output", type=Path, help="folder of the tables; default: that of the sweep")
+    arguments = parser.parse_args()
+    from float_research.analysis.load import NOTES, WANDB, clip_table, find_runs
+    from float_research.analysis.pairs import settings
+    from float_research.analysis.statistics import compare
+    from float_research.analysis.tables import write
+    from float_research.errors import UserError
+
+    chosen = [word for word in arguments.what if "=" in word and not Path(word).is_dir()]
+    sources = [word for word in arguments.what if word not in chosen]
+    if not sources or (chosen and len(sources) > 1):
+        raise UserError("give one folder with settings in it, or only folders; see --help")
+    console = stdout()
+    tables = {source: clip_table(find_runs(source)) for source in dict.fromkeys(sources)}
+    for note in dict.fromkeys(note for table in tables.values() for note in table.attrs[NOTES]):
+        say(console, note, style="bold yellow")
+    groups = settings(tables[sources[0]], chosen) if len(tables) == 1 else tables
+    numbers = arguments.numbers.split(",") if arguments.numbers else None
+    comparison = compare(groups, numbers, arguments.baseline or next(iter(groups)))
+    for note in comparison.notes:
+        say(console, note, style="bold yellow")
+    cells = [
+        [
+            item.number.name,
+            item.setting,
+            *item.shown(),
+            f"{item.p:.2g}",
+            f"{item.p_sign_flip:.2g}",
+            f"{item.effect:.2f}",
+        ]
+        for item in comparison.differences
+    ]
+    names = ("metric", "setting", "mean", "difference", "95 % interval", "p (Holm)", "p (sign flip)", "effect")
+    console.print(Table(names, cells, f"paired differences to {comparison.differences[0].baseline}"))
+    for difference in comparison.differences:
+        say(console, str(difference))
+    online = any(source.startswith(WANDB) for source in sources)
+    folder = arguments.output or Path("outputs" if online else os.path.commonpath(map(os.path.abspath, sources)))
+    say(console, f"written: {', '.join(map(str, write(comparison, folder)))}")
+
+
+if __name__ == "__main__":
+    cli.run(main)
