@@ -1,7 +1,6 @@
 """Shared by all commands: readable errors, exit codes, and a clean end when interrupted."""
 
 import difflib
-import gc
 import os
 import re
 import signal
@@ -14,11 +13,11 @@ from typing import NoReturn
 
 from hydra.core.hydra_config import HydraConfig
 from hydra.errors import HydraException, InstantiationException, MissingConfigException
-from hydra.types import RunMode
 from omegaconf.errors import InterpolationResolutionError, MissingMandatoryValue, OmegaConfBaseException
 
 from float_research import printing
 from float_research.errors import UserError, printable
+from float_research.launch import WORKER_DIED, in_sweep
 from float_research.options import known_keys, options_of, owner
 from float_research.overrides import COMMAND_LINE, arguments, parsed_command_line
 from float_research.program import command
@@ -31,8 +30,6 @@ WANTS_TRACEBACK = os.environ.get(TRACEBACK_WISH, os.environ.get(TRACEBACK_SWITCH
 EXIT_USER_ERROR, EXIT_CRASH, EXIT_INCOMPLETE, EXIT_SIGNAL = 2, 1, 3, 128
 failed_plans: list[str] = []
 """Why runs of this process's dry-run sweep would fail."""
-WORKER_DIED = ("TerminatedWorkerError", "UncompletedJobError", "WorkerCrashedError", "OutOfMemoryError")
-"""What joblib, submitit and Ray raise when a job's process has died."""
 CLASHES = ("Only one of --run, --multirun, ", "The --resolve flag can only be used ")
 """How Hydra's ValueErrors about incompatible command-line flags begin."""
 # Our launchers deliberately have the names of Hydra's plugins. At import, so that it applies to worker processes too.
@@ -50,22 +47,6 @@ def run(main: Callable[[], object], *, hydra: bool = False) -> None:
         if hydra:
             COMMAND_LINE[:] = sys.argv[1:] = arguments(sys.argv[1:])
         main()
-
-
-@contextmanager
-def importing() -> Iterator[None]:
-    """Pauses garbage collection during heavy imports, which saves about a second.
-
-    The half a million imported objects are then frozen, so that later collections and the exit skip them.
-    """
-    enabled = gc.isenabled()
-    gc.disable()
-    try:
-        yield
-    finally:
-        gc.freeze()
-        if enabled:
-            gc.enable()
 
 
 @contextmanager
@@ -104,11 +85,6 @@ def refuse_chdir(chdir: object) -> None:
         raise UserError(
             "hydra.job.chdir=true would break relative paths; leave it out, since a run writes to its own folder anyway"
         )
-
-
-def in_sweep() -> bool:
-    """Returns whether this is a run of a sweep."""
-    return HydraConfig.initialized() and HydraConfig.get().mode == RunMode.MULTIRUN
 
 
 def incomplete() -> None:

@@ -4,7 +4,6 @@ Besides this module, only the command line sees a `DictConfig`: commands, overri
 """
 
 import copy
-import os
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from functools import partial
@@ -22,12 +21,13 @@ from hydra.utils import get_class, instantiate
 from hydra.version import VersionBase
 from omegaconf import DictConfig, ListConfig, OmegaConf
 
-from float_research.cli import importing, in_sweep
 from float_research.data.examples import asset, example
 from float_research.errors import UserError, printable, reason, writable
 from float_research.files import name_bytes
+from float_research.launch import in_sweep, num_tasks, requeued
 from float_research.options import config_folder, parts
 from float_research.overrides import literal, without_interpolations
+from float_research.packages import importing
 from float_research.program import command, typed
 
 if TYPE_CHECKING:  # functions import what they build, so that --help and rejected settings answer at once
@@ -398,17 +398,6 @@ def naming_values(cfg: DictConfig) -> dict[str, Any]:
         "e": select("guidance.emotion.scale"),
         "emotion": OmegaConf.select(cfg, "emotion.label", default=cfg.emotion._target_.rsplit(".", 1)[-1].lower()),
     }
-
-
-def num_tasks() -> int:
-    """Returns how many processes the launcher starts for this run."""
-    launcher = HydraConfig.get().launcher if in_sweep() else {}
-    return int(launcher.get("tasks_per_node", 1) * launcher.get("nodes", 1))
-
-
-def requeued() -> bool:
-    """Returns whether SLURM requeued this job after a time limit, preemption or node failure."""
-    return int(os.environ.get("SLURM_RESTART_COUNT", "0")) > 0
 
 
 def load(overrides: Sequence[str]) -> "Pipeline":

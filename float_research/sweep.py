@@ -2,7 +2,6 @@
 
 import atexit
 import os
-import signal
 import sys
 from collections.abc import Mapping, Sequence
 from contextlib import suppress
@@ -18,9 +17,9 @@ from float_research import cli, compose
 from float_research.errors import UserError, printable
 from float_research.files import sweep_parts
 from float_research.folders import require_own
+from float_research.launch import end_with, start_ray
 from float_research.locks import lock
 from float_research.printing import say, stdout
-from float_research.stopping import end_with
 from float_research.submission import submitted_jobs
 from float_research.tracking.record import PLACES, write_json
 from float_research.tracking.runs import SWEEP, read_sweep
@@ -106,15 +105,6 @@ class Sweep(Callback):
             sys.exit(1)
         if not table.empty and table["failed"].any():
             sys.exit(cli.EXIT_INCOMPLETE)
-
-
-def start_ray(**settings: Any) -> None:
-    """Starts Ray before its launcher does, then restores SIGTERM, which Ray takes over, to end a sweep like SIGINT."""
-    import ray
-
-    os.environ["RAY_USAGE_STATS_ENABLED"] = "0"
-    ray.init(**settings)
-    signal.signal(signal.SIGTERM, signal.getsignal(signal.SIGINT))
 
 
 def identity(config: DictConfig) -> dict[str, str]:
