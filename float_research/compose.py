@@ -38,6 +38,7 @@ if TYPE_CHECKING:  # functions import what they build, so that --help and reject
     from float_research.inference.api import Pipeline
     from float_research.inference.fitting import Fitting
     from float_research.inference.job import Job
+    from float_research.inference.pipeline import PipelineParts
     from float_research.metrics.metric import Metric
     from float_research.models.float_model import FloatModel
     from float_research.sampling.sampler import Sampler
@@ -155,6 +156,16 @@ def build_sampler(cfg: DictConfig) -> "Sampler":
     return Sampler(**{value: cfg[value] for value in ("nfe", "seed", "temperature", "guidance_reuse")}, **parts)
 
 
+def build_parts(cfg: DictConfig) -> "PipelineParts":
+    """Builds the parts of a pipeline besides its network."""
+    from float_research.inference.pipeline import PipelineParts
+
+    groups = ("search", "vector_field", "emotion", "decoding")
+    return PipelineParts(
+        sampler=build_sampler(cfg), video_fps=cfg.video.fps, **{group: build(cfg[group]) for group in groups}
+    )
+
+
 def build_loader(cfg: DictConfig) -> "ClipLoader":
     """Builds the clip loader with the model's sizes."""
     from float_research.data.clips import ClipLoader
@@ -208,8 +219,9 @@ def build_job(cfg: DictConfig) -> "Job":
     with importing():
         from float_research.data.clips import ENDING_BYTES, SKIP, STOP
         from float_research.inference.job import Job
-        from float_research.inference.module import Naming
+        from float_research.inference.naming import Naming
         from float_research.inference.resuming import KEEP
+        from float_research.inference.run_folder import RunFolder
 
     if "output_dir" not in cfg:
         raise UserError(f"these are the settings of a finished run; {command('rerun')} FOLDER repeats it elsewhere")
@@ -239,11 +251,7 @@ def build_job(cfg: DictConfig) -> "Job":
         source=build(cfg.data),
         loader=build_loader(cfg),
         cache=build(cfg.cache),
-        sampler=build_sampler(cfg),
-        search=build(cfg.search),
-        vector_field=build(cfg.vector_field),
-        emotion=build(cfg.emotion),
-        decoding=build(cfg.decoding),
+        parts=build_parts(cfg),
         video=build(cfg.video),
         metrics=build_metrics(cfg),
         build_trainer=partial(build_trainer, cfg),
@@ -252,7 +260,7 @@ def build_job(cfg: DictConfig) -> "Job":
         naming=Naming(
             pattern=cfg.name, values=naming_values(cfg), room=name_bytes(Path(cfg.output_dir)) - ENDING_BYTES
         ),
-        output_dir=Path(cfg.output_dir),
+        folder=RunFolder(Path(cfg.output_dir)),
         on_error=cfg.on_error,
         dry_run=cfg.dry_run,
         resume=cfg.resume or requeued(),
@@ -409,27 +417,17 @@ def load_composed(cfg: DictConfig) -> "Pipeline":
     """Loads the pipeline of a config, weights included."""
     with importing():
         from float_research.inference.api import Pipeline
-        from float_research.inference.job import silence_lightning
-        from float_research.inference.pipeline import FloatPipeline
         from float_research.inference.reuse import keep
+        from float_research.inference.trainers import silence_lightning
         from float_research.models.checkpoint import load_model
 
     silence_lightning()
     trainer, checkpoint = build_trainer(cfg), build(cfg.checkpoint)
     settings = {name: resolved(cfg[name]) for name in ("model", "trainer")}
     model, device = load_model(model_builder(cfg), checkpoint), trainer.strategy.root_device
-    parts = FloatPipeline(
-        model=model,
-        sampler=build_sampler(cfg),
-        vector_field=build(cfg.vector_field),
-        emotion=build(cfg.emotion),
-        decoding=build(cfg.decoding),
-        search=build(cfg.search),
-        kept=keep(build(cfg.cache), checkpoint, settings, device),
-        video_fps=cfg.video.fps,
-    )
+    kept = keep(build(cfg.cache), checkpoint, settings, device)
     return Pipeline(
-        parts=parts,
+        parts=build_parts(cfg).pipeline(model, kept),
         loader=build_loader(cfg),
         video=build(cfg.video),
         device=device,

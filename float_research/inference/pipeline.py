@@ -44,20 +44,27 @@ class PreparedClip:
 
 
 @dataclass(frozen=True, kw_only=True)
-class FloatPipeline:
-    """The built parts of a run. Every method computes on the model's device, in the model's precision.
+class PipelineParts:
+    """The parts of a pipeline besides its network. `video_fps`: the video's frame rate, if it is not the model's."""
 
-    `video_fps`: frame rate of the video, where it is not the model's.
-    """
-
-    model: FloatModel
     sampler: Sampler
     vector_field: Evaluation
     emotion: EmotionSource
     decoding: Decoding
-    kept: Kept
     search: Search
-    video_fps: float | None = None
+    video_fps: float | None
+
+    def pipeline(self, model: FloatModel, kept: Kept) -> "FloatPipeline":
+        """Returns the pipeline of a loaded model, with what is kept of its outputs."""
+        return FloatPipeline(**vars(self), model=model, kept=kept)
+
+
+@dataclass(frozen=True, kw_only=True)
+class FloatPipeline(PipelineParts):
+    """A pipeline with its network. Every method computes on the model's device, in the model's precision."""
+
+    model: FloatModel
+    kept: Kept
 
     def __post_init__(self) -> None:
         self.search.check(self.model.motion_autoencoder.image_size)

@@ -11,8 +11,8 @@ import numpy as np
 
 from float_research.cache import Cache
 from float_research.data.clips import TOY, ClipLoader
-from float_research.errors import UserError, printable
-from float_research.files import inside, sha256
+from float_research.errors import UserError
+from float_research.files import sha256
 from float_research.inference.api import Pipeline
 from float_research.inference.measuring import (
     clip_depends,
@@ -23,6 +23,7 @@ from float_research.inference.measuring import (
     retimed,
     write_tables,
 )
+from float_research.inference.run_folder import RunFolder
 from float_research.inference.solution import ConvergedSolution, Problem
 from float_research.inference.stopwatch import Stopwatch
 from float_research.metrics.metric import Findings, FrameMetric, Metric, Need, Subject
@@ -34,7 +35,6 @@ from float_research.video.reader import read_frames, read_frames_at
 
 T = TypeVar("T")
 FRAMES_A_BATCH = 16
-VIDEOS = "videos"
 NEEDED = ("id", "image", "audio", "video", "image_sha256", "audio_sha256", "video_sha256", "num_frames", "face")
 """What a clip's record must say to be measured again."""
 
@@ -86,7 +86,7 @@ class Remeasuring:
         for clip in content["clips"]:
             if lacking := [name for name in NEEDED if clip.get(name) is None]:
                 raise UserError(f"{path} says no {lacking[0]} of a clip; make the run again")
-        videos = [video_of(self.folder, clip["video"]) for clip in content["clips"]]
+        videos = [RunFolder(self.folder).recorded_video(clip["video"]) for clip in content["clips"]]
         for clip, video in zip(content["clips"], videos, strict=True):
             try:
                 self._measure(clip, video, checkpoint_hash)
@@ -191,13 +191,6 @@ def recorded_clip(record: Mapping[str, Any]) -> Clip:
         crop=tuple(crop) if crop else None,
         face=record.get("face_index"),
     )
-
-
-def video_of(folder: Path, name: str) -> Path:
-    """The video that a record names, which must be one of the run's. The clip's other files stand beside it."""
-    if Path(name).parts[:1] != (VIDEOS,) or Path(name).suffix != ".mp4":
-        raise UserError(f"{printable(repr(name))} is no video of {folder}, {VIDEOS}/NAME.mp4; make the run again")
-    return inside(folder, name)
 
 
 def motion_of(record: Mapping[str, Any], path: Path) -> MotionTrack:
