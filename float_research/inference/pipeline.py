@@ -2,7 +2,6 @@
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from functools import partial
 from typing import Any
 
 import torch
@@ -135,7 +134,7 @@ class FloatPipeline(PipelineParts):
                 waveform=clip.waveform,
                 sampling_rate_hz=model.sampling_rate_hz,
                 solution=None,
-                read=partial(read_frames_at, fps=model.fps),
+                read=read_frames_at,
                 missing={Need.SOLUTION: "it is not solved yet"},
             ),
             identity=image["identity"],

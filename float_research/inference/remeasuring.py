@@ -131,7 +131,7 @@ class Remeasuring:
                 pose=partial(self._pose, inputs, checkpoint_hash),
                 candidates=lambda: (record.get("search") or {}).get("candidates", ()),
             ),
-            read=partial(read_frames_at, fps=fps),
+            read=read_frames_at,
             missing=missing,
         )
         panel = Panel(of_clips(self.metrics), subject)

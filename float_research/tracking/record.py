@@ -180,6 +180,11 @@ def totals(clips: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
     }
 
 
+def flat_costs(part: Mapping[str, Any]) -> dict[str, Any]:
+    """Returns the costs of a clip or of a run's totals as `declared_evaluations`, `measured_rows` and so on."""
+    return {f"{kind}_{unit}": (part.get(kind) or {}).get(unit) for kind in ("declared", "measured") for unit in UNITS}
+
+
 def write_text(path: Path, text: str) -> None:
     """Writes a text file atomically."""
     with whole(path) as part:
