@@ -114,8 +114,8 @@ def sentence(error: BaseException) -> tuple[str, int]:
         return f"{error.full_key} is not set; give it as {error.full_key}=…", EXIT_USER_ERROR
     if isinstance(error, InstantiationException) and error.__cause__ is not None:
         return " ".join(str(error.__cause__).split()), EXIT_USER_ERROR
-    if key := unknown(error):
-        return unknown_key(key, parsed_command_line().overrides), EXIT_USER_ERROR
+    if isinstance(error, HydraException) and (said := unknown_setting(error, parsed_command_line().overrides)):
+        return said, EXIT_USER_ERROR
     if several := re.match(r"Ambiguous value for argument '(.+)' 1\. To use", text):
         name, _, value = several[1].partition("=")
         return f"{several[1]} has several values; add -m, or quote one string: '{name}=\"{value}\"'", EXIT_USER_ERROR
@@ -136,12 +136,6 @@ def sentence(error: BaseException) -> tuple[str, int]:
     return f"unexpected {type(error).__name__}: {text}; {TRACEBACK_SWITCH}=1 shows the traceback", EXIT_CRASH
 
 
-def unknown(error: BaseException) -> str | None:
-    """Returns the unknown setting, if that is why a config could not be composed."""
-    found = re.match(r"Could not override '(.+?)'", str(error)) if isinstance(error, HydraException) else None
-    return found[1] if found else None
-
-
 def missing_option(error: MissingConfigException) -> str:
     """Returns the sentence for an unknown option such as `solver=eulr`: the closest option, then all of them."""
     in_a_list = re.search(r"Could not load '(.+?)'", str(error))
@@ -152,12 +146,15 @@ def missing_option(error: MissingConfigException) -> str:
     return f"{group}={option} is unknown{guess(option, options)}; choose one of {', '.join(options)}"
 
 
-def unknown_key(key: str, overrides: Sequence[str], runs: Iterable[Sequence[str]] = ()) -> str:
-    """Returns the sentence for an unknown setting.
+def unknown_setting(error: HydraException, overrides: Sequence[str], runs: Iterable[Sequence[str]] = ()) -> str | None:
+    """Returns the sentence for an unknown setting, if that is why a config could not be composed.
 
     For `nfee=3` it names the closest key, for `guidance=none guidance.audio.scale=2` the options that have the setting.
     `overrides` are those of the config, in a sweep of one of its `runs`.
     """
+    if not (match := re.match(r"Could not override '(.+?)'", str(error))):
+        return None
+    key = match[1]
     if (found := owner(key, overrides)) is None:
         return f"unknown setting {key}{guess(key, known_keys())}; {command('infer')} --cfg job lists all settings"
     group, chosen, having = found

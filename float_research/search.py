@@ -229,56 +229,13 @@ def build(sweeper: Any, arguments: Sequence[str]) -> Search:
     Raises:
         UserError: a setting is wrong, or there is nothing to search over.
     """
-    objective, direction = (
-        [said] if isinstance(said, str) else list(said) for said in (sweeper.objective, sweeper.direction)
-    )
-    directions = direction * len(objective) if len(direction) == 1 else direction
-    if not objective or len(directions) != len(objective) or not set(directions) <= set(DIRECTIONS):
-        raise UserError(
-            f"hydra.sweeper.direction={direction} does not match hydra.sweeper.objective={objective}; "
-            f"give {' or '.join(DIRECTIONS)}, or a list with one for each objective"
-        )
-    seed = sweeper.sampler.get("seed")
-    for name, value in {"n_trials": sweeper.n_trials, "n_jobs": sweeper.n_jobs, "sampler.seed": seed}.items():
-        check_type(f"hydra.sweeper.{name}", value, int)
-        if name != "sampler.seed" and value < 1:
-            raise UserError(f"hydra.sweeper.{name}={value} must be at least 1")
-    if OmegaConf.select(sweeper.config, "dry_run"):
-        raise UserError("dry_run=true gives a search no results; leave out dry_run=true or hydra/sweeper=optuna")
-    if OmegaConf.select(sweeper.config, "submit"):
-        raise UserError("a search must wait for its runs to choose the next ones; leave out submit=true")
-    loader = sweeper.hydra_context.config_loader
-    given = [*literal([f"{name}={value}" for name, value in sweeper.params.items()], sweep=True), *arguments]
-    parsed = OverridesParser.create(config_loader=loader).parse_overrides(given)
-    overrides = {override.get_key_element(): override for override in parsed}
-    fixed = [str(override.input_line) for override in overrides.values() if not override.is_sweep_override()]
-    space = {name: distribution(override) for name, override in overrides.items() if override.is_sweep_override()}
-    if not space:
-        raise UserError("there is nothing to search over; give at least one setting several values, as nfe=4,8,16")
-    for name, choices in space.items():
-        for choice in choices.choices if isinstance(choices, CategoricalDistribution) else ():
-            loader.load_sweep_config(sweeper.config, [*fixed, f"{name}={choice}"])
-
-    def place(overrides: Sequence[str], run: int) -> Path:
-        config = loader.load_sweep_config(sweeper.config, list(overrides))
-        with open_dict(config):
-            config.hydra.job.num = run
-        return Path(config.hydra.sweep.dir) / config.hydra.sweep.subdir
-
-    def code(overrides: Sequence[str]) -> str:
-        config = OmegaConf.to_container(loader.load_sweep_config(sweeper.config, list(overrides)), resolve=False)
-        assert isinstance(config, dict)
-        return identity({str(name): value for name, value in config.items() if name != "hydra"}, "").sources
-
-    def launch(batch: Sequence[Sequence[str]], first: int) -> list[Exception | None]:
-        try:
-            return [exception_of(job) for job in sweeper.launcher.launch(batch, initial_job_idx=first)]
-        except Exception as error:  # for example, a killed process
-            return [error] * len(batch)
-
+    objective, directions = aims(sweeper)
+    check_settings(sweeper)
+    space, fixed = search_space(sweeper, arguments)
     folder = Path(sweeper.config.hydra.sweep.dir)
     begin(folder, sweeper.config)
     optuna.logging.set_verbosity(optuna.logging.WARNING)
+    runs = Runs(sweeper)
     return Search(
         study=optuna.create_study(
             storage=f"sqlite:///{quote(str(folder / STUDY))}",
@@ -290,11 +247,88 @@ def build(sweeper: Any, arguments: Sequence[str]) -> Search:
         n_trials=sweeper.n_trials,
         n_jobs=sweeper.n_jobs,
         sampler=partial(instantiate, sweeper.sampler),
-        seed=seed,
+        seed=sweeper.sampler.get("seed"),
         space=space,
         fixed=fixed,
         folder=folder,
-        place=place,
-        code=code,
-        launch=launch,
+        place=runs.place,
+        code=runs.code,
+        launch=runs.launch,
     )
+
+
+def aims(sweeper: Any) -> tuple[list[str], list[str]]:
+    """Returns the objectives and a direction for each. Raises a UserError if they do not match."""
+    objective, direction = (
+        [said] if isinstance(said, str) else list(said) for said in (sweeper.objective, sweeper.direction)
+    )
+    directions = direction * len(objective) if len(direction) == 1 else direction
+    if not objective or len(directions) != len(objective) or not set(directions) <= set(DIRECTIONS):
+        raise UserError(
+            f"hydra.sweeper.direction={direction} does not match hydra.sweeper.objective={objective}; "
+            f"give {' or '.join(DIRECTIONS)}, or a list with one for each objective"
+        )
+    return objective, directions
+
+
+def check_settings(sweeper: Any) -> None:
+    """Raises a UserError for a wrong number, a dry run, or runs that the search would not wait for."""
+    numbers = {"n_trials": sweeper.n_trials, "n_jobs": sweeper.n_jobs, "sampler.seed": sweeper.sampler.get("seed")}
+    for name, value in numbers.items():
+        check_type(f"hydra.sweeper.{name}", value, int)
+        if name != "sampler.seed" and value < 1:
+            raise UserError(f"hydra.sweeper.{name}={value} must be at least 1")
+    if OmegaConf.select(sweeper.config, "dry_run"):
+        raise UserError("dry_run=true gives a search no results; leave out dry_run=true or hydra/sweeper=optuna")
+    if OmegaConf.select(sweeper.config, "submit"):
+        raise UserError("a search must wait for its runs to choose the next ones; leave out submit=true")
+
+
+def search_space(sweeper: Any, arguments: Sequence[str]) -> tuple[dict[str, BaseDistribution], list[str]]:
+    """Returns the settings to search over and the fixed overrides. Composes each choice once, to reject wrong ones.
+
+    Raises:
+        UserError: there is nothing to search over.
+    """
+    loader = sweeper.hydra_context.config_loader
+    given = [*literal([f"{name}={value}" for name, value in sweeper.params.items()], sweep=True), *arguments]
+    parsed = OverridesParser.create(config_loader=loader).parse_overrides(given)
+    overrides = {override.get_key_element(): override for override in parsed}
+    fixed = [str(override.input_line) for override in overrides.values() if not override.is_sweep_override()]
+    space = {name: distribution(override) for name, override in overrides.items() if override.is_sweep_override()}
+    if not space:
+        raise UserError("there is nothing to search over; give at least one setting several values, as nfe=4,8,16")
+    for name, choices in space.items():
+        for choice in choices.choices if isinstance(choices, CategoricalDistribution) else ():
+            loader.load_sweep_config(sweeper.config, [*fixed, f"{name}={choice}"])
+    return space, fixed
+
+
+@dataclass(frozen=True)
+class Runs:
+    """The runs of a sweeper, given by their overrides."""
+
+    sweeper: Any
+
+    def place(self, overrides: Sequence[str], run: int) -> Path:
+        """Returns the folder of a run."""
+        config = self._compose(overrides)
+        with open_dict(config):
+            config.hydra.job.num = run
+        return Path(config.hydra.sweep.dir) / config.hydra.sweep.subdir
+
+    def code(self, overrides: Sequence[str]) -> str:
+        """Returns the digest of the code that a run would use."""
+        config = OmegaConf.to_container(self._compose(overrides), resolve=False)
+        assert isinstance(config, dict)
+        return identity({str(name): value for name, value in config.items() if name != "hydra"}, "").sources
+
+    def launch(self, batch: Sequence[Sequence[str]], first: int) -> list[Exception | None]:
+        """Launches runs, numbered from `first`, and returns the exception of each or None."""
+        try:
+            return [exception_of(job) for job in self.sweeper.launcher.launch(batch, initial_job_idx=first)]
+        except Exception as error:  # for example, a killed process
+            return [error] * len(batch)
+
+    def _compose(self, overrides: Sequence[str]) -> Any:
+        return self.sweeper.hydra_context.config_loader.load_sweep_config(self.sweeper.config, list(overrides))

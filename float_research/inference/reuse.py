@@ -15,7 +15,7 @@ from float_research.models.float_model import FloatModel
 from float_research.sources import code, parts
 from float_research.tracking.record import device_name
 
-ENCODING = "float_research.inference.pipeline"
+ENCODING = "float_research.inference.encoding"
 """The module that asks the networks."""
 MAX_MODELS = 2
 """The official one takes 2.5 GB."""

@@ -95,6 +95,10 @@ class Identity:
         """Returns whether a result has these settings and weights, regardless of its code."""
         return run.split()[:2] == [self.signature, self.checkpoint]
 
+    def same_code(self, run: str) -> bool:
+        """Returns whether a result has this code, regardless of its settings and weights."""
+        return run.split()[2:] == [self.sources]
+
 
 def identity(config: Mapping[str, Any], checkpoint: str, without: Collection[str] = ()) -> Identity:
     """Returns the identity of a resolved config and its weights, `without` some groups and the code of their parts."""
