@@ -130,7 +130,7 @@ class FloatPipeline(PipelineParts):
         return self.search.declared_cost(self.sampler, num_frames)
 
     def motion(self, clips: Sequence[PreparedClip], watch: Stopwatch) -> Iterator[MotionChunk]:
-        """Samples the clips in one batch, chunk by chunk. A search times its verification apart from the stage `sample`."""
+        """Samples the clips in one batch, chunk by chunk. A search times its verification separately."""
         evidence = Evidence(
             subjects=[clip.subject for clip in clips],
             directions=self.model.motion_autoencoder.dec.direction.basis,
