@@ -44,8 +44,9 @@ class Sweep(Callback):
     process: int | None = None
     """The process id of the sweep."""
 
+    place: Path
     absent: Sequence[Path] = ()
-    """The folders that Hydra creates and a dry run removes."""
+    """The folder of the run or sweep, and those of it and its parents that Hydra creates and a dry run removes."""
 
     def on_run_start(self, config: DictConfig, **kwargs: Any) -> None:
         if config.submit:
@@ -68,13 +69,15 @@ class Sweep(Callback):
             cli.refuse_chdir(config.hydra.job.chdir)
         except UserError as error:
             cli.fail(str(error), cli.EXIT_USER_ERROR)
+        self.place = Path(folder).absolute()
         if config.dry_run:
-            place = Path(folder).absolute()
-            self.absent = [path for path in (place, *place.parents) if not path.exists()]
+            self.absent = [path for path in (self.place, *self.place.parents) if not path.exists()]
 
     def on_job_start(self, config: DictConfig, **kwargs: Any) -> None:
         if config.dry_run:
-            for path in (Path(config.hydra.runtime.output_dir), *self.absent):
+            run = Path(config.hydra.runtime.output_dir).absolute()
+            inner = [path for path in (run, *run.parents) if self.place in path.parents]
+            for path in (*inner, *self.absent):
                 with suppress(OSError):  # not empty
                     path.rmdir()
         if self.process is not None and "joblib" in config.hydra.launcher._target_:

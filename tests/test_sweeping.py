@@ -189,15 +189,19 @@ def plans(ended: Ended) -> list[str]:
 
 
 def test_dry_runs_leave_nothing(tmp_path: Path) -> None:
+    (tmp_path / "mine").mkdir()
     for mode in "hydra.mode=RUN", "-m":
-        ended = infer(tmp_path, mode, "dry_run=true", "hydra/launcher=submitit_local")
+        ended = infer(tmp_path, mode, "dry_run=true", "hydra/launcher=submitit_local", "hydra.run.dir=mine")
         assert ended.code == 0, ended.error
         assert "nothing was written" in ended.output
         assert "no record" not in ended.output + ended.error
-    ended = infer(tmp_path, "-m", "dry_run=true", "nfe=0,4", "hydra.sweep.dir=out")
+    ended = infer(
+        tmp_path, "-m", "dry_run=true", "nfe=0,4", "hydra.sweep.dir=out", "hydra.sweep.subdir=a/b/${hydra.job.num}"
+    )
     assert (ended.code, plans(ended)) == (2, ["nfe=0", "nfe=4"])
     assert "nfe=0 must be a positive number" in ended.error
-    assert {path.name for path in tmp_path.iterdir()} <= {"cache", "tmp"}
+    assert {path.name for path in tmp_path.iterdir()} <= {"cache", "tmp", "mine"}
+    assert (tmp_path / "mine").is_dir(), "an empty folder that was there stays"
 
 
 def test_an_experiment_with_a_sweep_needs_no_m(tmp_path: Path) -> None:
