@@ -34,7 +34,7 @@ if TYPE_CHECKING:  # functions import what they build, so that --help and reject
     from lightning import Trainer
 
     from float_research.data.clips import ClipLoader
-    from float_research.evaluation.demo import Evaluation
+    from float_research.evaluation.demo import DemoEvaluation
     from float_research.inference.api import Pipeline
     from float_research.inference.fitting import Fitting
     from float_research.inference.job import Job
@@ -337,9 +337,9 @@ def check_training_data(cfg: DictConfig) -> None:
         )
 
 
-def build_evaluation(cfg: DictConfig) -> "Evaluation":
+def build_evaluation(cfg: DictConfig) -> "DemoEvaluation":
     """Builds an evaluation of what `float-research infer` would load with `cfg.overrides`."""
-    from float_research.evaluation.demo import SUBJECTS, Evaluation
+    from float_research.evaluation.demo import SUBJECTS, DemoEvaluation
 
     texts_and_lists = {"reader": str, "portrait": str, "output": str, "overrides": list, "subjects": list}
     for name, kind in {"num_pairs": int, **texts_and_lists}.items():
@@ -348,7 +348,7 @@ def build_evaluation(cfg: DictConfig) -> "Evaluation":
     if unknown:
         raise UserError(f"subjects={unknown.pop()} is unknown; choose from {', '.join(SUBJECTS)}")
     overrides = [*cfg.overrides, "face=none"]
-    return Evaluation(
+    return DemoEvaluation(
         load=lambda more: load([*overrides, *more]),
         subjects=list(cfg.subjects),
         reader=Path(cfg.reader),

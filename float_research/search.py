@@ -41,7 +41,7 @@ DIRECTIONS = ("minimize", "maximize")
 
 
 @dataclass(frozen=True, kw_only=True)
-class Search:
+class SettingsSearch:
     """Runs settings from a `space`, besides `fixed` ones, to optimise each `objective`, a number in the runs' records.
 
     `launch` runs lists of overrides, numbered from a first run number, and returns the exception of each or None;
@@ -223,7 +223,7 @@ def exception_of(job: JobReturn) -> Exception | None:
     return None
 
 
-def build(sweeper: Any, arguments: Sequence[str]) -> Search:
+def build(sweeper: Any, arguments: Sequence[str]) -> SettingsSearch:
     """Builds the search that a sweeper's settings and overrides describe.
 
     Raises:
@@ -236,7 +236,7 @@ def build(sweeper: Any, arguments: Sequence[str]) -> Search:
     begin(folder, sweeper.config)
     optuna.logging.set_verbosity(optuna.logging.WARNING)
     runs = Runs(sweeper)
-    return Search(
+    return SettingsSearch(
         study=optuna.create_study(
             storage=f"sqlite:///{quote(str(folder / STUDY))}",
             study_name="search",

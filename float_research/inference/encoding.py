@@ -7,7 +7,7 @@ from typing import Any
 from jaxtyping import Float
 from torch import Tensor
 
-from float_research.inference.reuse import Kept
+from float_research.inference.reuse import KeptOutputs
 from float_research.models.float_model import FloatModel
 
 
@@ -16,7 +16,7 @@ class ClipEncoder:
     """Encodes the inputs of one clip on the model's device. `reused`: the networks whose outputs were kept."""
 
     model: FloatModel
-    kept: Kept
+    kept: KeptOutputs
     reused: set[str] = field(default_factory=set)
 
     def image(self, image: Float[Tensor, "3 h w"]) -> Mapping[str, Tensor]:

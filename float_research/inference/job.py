@@ -33,7 +33,7 @@ from float_research.printing import Table, say
 from float_research.program import command
 from float_research.tracking import record
 from float_research.tracking.code import git_state, uncommitted, write_code
-from float_research.tracking.record import Identity
+from float_research.tracking.record import RunIdentity
 from float_research.tracking.runs import read_config
 from float_research.tracking.tracker import TrackedRun, Tracker, tell
 from float_research.types import Clip, FailedClip
@@ -153,7 +153,7 @@ class Job:
         planned: Sequence[PlannedClip],
         kept: Sequence[PlannedClip],
         failures: Failures,
-        run: Identity,
+        run: RunIdentity,
         console: Console,
     ) -> dict[str, Any] | None:
         """Renders the clips that are not kept, writes the record and informs the trackers."""
@@ -218,7 +218,7 @@ class Job:
         return [item for item in planned if item.clip.id in found]
 
     def _predict(
-        self, data: ClipDataModule, run: Identity, trainer: lightning.Trainer, console: Console
+        self, data: ClipDataModule, run: RunIdentity, trainer: lightning.Trainer, console: Console
     ) -> dict[str, Any]:
         """Loads the model and renders the videos of `data`. Returns the record's entries about loading."""
         loading = time.perf_counter()
@@ -266,7 +266,7 @@ class Job:
         failures.require_some(warn)
         return made
 
-    def _record(self, planned: Sequence[PlannedClip], run: Identity, device: torch.device) -> dict[str, Any]:
+    def _record(self, planned: Sequence[PlannedClip], run: RunIdentity, device: torch.device) -> dict[str, Any]:
         clips = record.read_clips([item.video.with_suffix(CLIP) for item in planned])
         if len(clips) != len(planned):
             missing = sorted({item.clip.id for item in planned} - {clip["id"] for clip in clips})

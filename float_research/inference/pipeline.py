@@ -13,7 +13,7 @@ from float_research.data.clips import TOY
 from float_research.inference.best_of import Evidence, Search
 from float_research.inference.encoding import ClipEncoder
 from float_research.inference.retiming import Retiming
-from float_research.inference.reuse import Kept
+from float_research.inference.reuse import KeptOutputs
 from float_research.inference.stopwatch import Stopwatch
 from float_research.metrics.metric import Need, Subject
 from float_research.models.decoding import Decoding
@@ -53,7 +53,7 @@ class PipelineParts:
     search: Search
     video_fps: float | None
 
-    def pipeline(self, model: FloatModel, kept: Kept) -> "FloatPipeline":
+    def pipeline(self, model: FloatModel, kept: KeptOutputs) -> "FloatPipeline":
         """Returns the pipeline of a loaded model, with what is kept of its outputs."""
         return FloatPipeline(**vars(self), model=model, kept=kept)
 
@@ -63,7 +63,7 @@ class FloatPipeline(PipelineParts):
     """A pipeline with its network. Every method computes on the model's device, in the model's precision."""
 
     model: FloatModel
-    kept: Kept
+    kept: KeptOutputs
 
     def __post_init__(self) -> None:
         self.search.check(self.model.motion_autoencoder.image_size)

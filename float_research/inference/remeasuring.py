@@ -29,7 +29,7 @@ from float_research.inference.stopwatch import Stopwatch
 from float_research.metrics.metric import Findings, FrameMetric, Metric, Need, Subject
 from float_research.metrics.panel import Panel
 from float_research.metrics.track import SUFFIX, MotionTrack, load_track
-from float_research.tracking.record import RECORD, Identity, identity, read_record, write_json
+from float_research.tracking.record import RECORD, RunIdentity, identity, read_record, write_json
 from float_research.types import Clip, Excerpt, Image
 from float_research.video.reader import read_frames, read_frames_at
 
@@ -160,7 +160,7 @@ class Remeasuring:
         return (self.config.get("video") or {}).get("fps") or self.loader.fps
 
     @cached_property
-    def _identity(self) -> Identity:
+    def _identity(self) -> RunIdentity:
         """The current code's identity of the run, without weights."""
         return identity(self.config, "")
 

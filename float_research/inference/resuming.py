@@ -10,7 +10,7 @@ from float_research.inference.plan import PlannedClip
 from float_research.metrics.metric import Metric
 from float_research.metrics.track import SUFFIX
 from float_research.tracking import record
-from float_research.tracking.record import Identity
+from float_research.tracking.record import RunIdentity
 from float_research.types import WHOLE
 
 KEEP = "keep"
@@ -35,7 +35,7 @@ class Before:
         return [f"{len(self.other)} clips were made by other code or other versions of packages, and {fate}"]
 
 
-def made_before(planned: Sequence[PlannedClip], run: Identity) -> Before:
+def made_before(planned: Sequence[PlannedClip], run: RunIdentity) -> Before:
     """Returns which of the planned clips exist."""
     made = [(item, run_of(item)) for item in planned]
     same = [item for item, said in made if said == str(run)]

@@ -46,7 +46,7 @@ def forget_models() -> None:
 
 
 @dataclass(frozen=True)
-class Kept:
+class KeptOutputs:
     """A cache of what networks compute.
 
     `sizes`: each network's settings. `state`: all else that outputs depend on besides the inputs.
@@ -65,7 +65,7 @@ class Kept:
         return {name: tensor.to(device) for name, tensor in entry.tensors.items()}, reused
 
 
-def keep(cache: Cache, checkpoint: Checkpoint, config: Mapping[str, Any], device: torch.device) -> Kept:
+def keep(cache: Cache, checkpoint: Checkpoint, config: Mapping[str, Any], device: torch.device) -> KeptOutputs:
     """What a model computes on this device, kept by weights, precision, device and code.
 
     Other devices, and other numbers of threads, round otherwise; what they computed is not mixed.
@@ -76,4 +76,4 @@ def keep(cache: Cache, checkpoint: Checkpoint, config: Mapping[str, Any], device
         "device": device_name(device),
         "code": code(ENCODING, type(checkpoint).__module__, *parts(config["model"])),
     }
-    return Kept(cache, config["model"], state)
+    return KeptOutputs(cache, config["model"], state)

@@ -16,7 +16,7 @@ from float_research.inference.trainers import reserved
 from float_research.texts import read_mapping
 from float_research.tracking import record
 from float_research.tracking.code import PATCH
-from float_research.tracking.record import Identity
+from float_research.tracking.record import RunIdentity
 from float_research.video.preview import contact_sheet
 
 VIDEOS, SHEETS = "videos", "sheets"
@@ -92,7 +92,7 @@ class RunFolder:
         file.unlink()
         return reason
 
-    def finished(self, run: Identity, ids: Sequence[str]) -> dict[str, Any] | None:
+    def finished(self, run: RunIdentity, ids: Sequence[str]) -> dict[str, Any] | None:
         """Returns the record of an earlier run with these settings, weights and clips, regardless of its code."""
         try:
             content = record.read_record(self.record_path)

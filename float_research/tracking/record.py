@@ -81,7 +81,7 @@ COMPUTING = ("float_research.inference.module", "float_research.inference.soluti
 
 
 @dataclass(frozen=True, kw_only=True)
-class Identity:
+class RunIdentity:
     """The identity of a result besides its inputs: digests of settings, weights and code."""
 
     signature: str
@@ -100,10 +100,12 @@ class Identity:
         return run.split()[2:] == [self.sources]
 
 
-def identity(config: Mapping[str, Any], checkpoint: str, without: Collection[str] = ()) -> Identity:
+def identity(config: Mapping[str, Any], checkpoint: str, without: Collection[str] = ()) -> RunIdentity:
     """Returns the identity of a resolved config and its weights, `without` some groups and the code of their parts."""
     kept = computing(config, without)
-    return Identity(signature=signature(config, without), checkpoint=checkpoint, sources=code(*COMPUTING, *parts(kept)))
+    return RunIdentity(
+        signature=signature(config, without), checkpoint=checkpoint, sources=code(*COMPUTING, *parts(kept))
+    )
 
 
 def signature(config: Mapping[str, Any], without: Collection[str] = ()) -> str:

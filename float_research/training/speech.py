@@ -19,7 +19,7 @@ from float_research.data.audio import normalise
 from float_research.models.float_model import FloatModel
 from float_research.toyface.augment import Augmentation
 from float_research.toyface.corpus import HELD_OUT as HELD_OUT_SPLIT
-from float_research.toyface.corpus import TRAIN, Entry, read_corpus
+from float_research.toyface.corpus import TRAIN, CorpusEntry, read_corpus
 from float_research.toyface.phones import PHONES, SILENCE
 from float_research.toyface.speech import RATE_HZ, Phone
 from float_research.training.objective import HELD_OUT, TRAINING, BatchKey, Terms
@@ -50,7 +50,7 @@ class SpeechCrops:
     seed: int
 
     @cached_property
-    def entries(self) -> dict[int, list[Entry]]:
+    def entries(self) -> dict[int, list[CorpusEntry]]:
         return {
             TRAINING: read_corpus(Path(self.folder), TRAIN),
             HELD_OUT: read_corpus(Path(self.folder), HELD_OUT_SPLIT),
