@@ -53,7 +53,7 @@ def test_other_settings_code_and_versions_are_reported(first: Path, tmp_path: Pa
     again = rerunning.again(first, ["solver=midpoint", "seed=3"], tmp_path / "second")
     assert again.differs == [
         "seed: 15 → 3",
-        "solver._target_: float_research.sampling.solver.Euler → float_research.sampling.solver.Midpoint",
+        "solver._target_: float_research.sampling.multistep.Abm2 → float_research.sampling.solver.Midpoint",
     ]
     code, *versions = rerunning.other_code(again)
     assert code.startswith("code: differs from the run's, at commit abc")

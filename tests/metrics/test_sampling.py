@@ -95,7 +95,7 @@ def test_only_changes_of_the_exact_motion_are_solved_again(measured: Run) -> Non
     base = measured("nfe=4")["cached"]
     assert measured("nfe=6", "solver=heun2", "time_grid=cosine", "video.crf=40")["cached"] == base
     assert measured("nfe=4", "guidance_reuse=2")["cached"] == base
-    changed = ["guidance.audio.scale=3", "noise=independent", "seed=4", "chunking.previous_frames=5"]
+    changed = ["guidance.audio.scale=3", "noise=shared", "seed=4", "chunking.previous_frames=5"]
     for number, override in enumerate(changed, 1):
         assert len(measured("nfe=4", override)["cached"]) == len(base) + number
 

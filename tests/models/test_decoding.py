@@ -139,7 +139,8 @@ def test_a_model_is_prepared_once_for_each_precision(case: Case) -> None:
     for precision in (None, None, "bfloat16", "float32"):
         list(replace(BATCHED, precision=precision)(*case))
     weights = (torch.float32, torch.device("cpu"))
-    assert list(engines[case[0]]) == [(dtype, False, *weights) for dtype in (torch.float32, torch.bfloat16)]
+    levels = len(case[1])
+    assert list(engines[case[0]]) == [(dtype, levels, False, *weights) for dtype in (torch.float32, torch.bfloat16)]
 
 
 @torch.inference_mode()

@@ -156,4 +156,4 @@ def test_adaptive_solvers_reach_their_tolerance_in_whole_steps(kind: type[Adapti
 
 def test_only_solvers_that_reach_the_end_can_skip_it() -> None:
     said = cli.unknown_key("solver.skip_end", ["solver=dopri5", "solver.skip_end=true"])
-    assert said == "solver.skip_end is no setting of solver=dopri5; solver=heun2, rk4 have it"
+    assert said == "solver=dopri5 has no setting solver.skip_end; choose solver=heun2, rk4"
