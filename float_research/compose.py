@@ -34,9 +34,7 @@ if TYPE_CHECKING:  # functions import what they build, so that --help and reject
     from lightning import Trainer
 
     from float_research.data.clips import ClipLoader
-    from float_research.evaluation.demo import DemoEvaluation
     from float_research.inference.api import Pipeline
-    from float_research.inference.fitting import Fitting
     from float_research.inference.job import Job
     from float_research.inference.pipeline import PipelineParts
     from float_research.metrics.metric import Metric
@@ -335,58 +333,6 @@ def check_training_data(cfg: DictConfig) -> None:
             "this stage needs labels, which videos do not have; train it with data=toy, or use a pretrained "
             "encoder and pass its weights to the later stages with init_from=[FILE]"
         )
-
-
-def build_evaluation(cfg: DictConfig) -> "DemoEvaluation":
-    """Builds an evaluation of what `float-research infer` would load with `cfg.overrides`."""
-    from float_research.evaluation.demo import SUBJECTS, DemoEvaluation
-
-    texts_and_lists = {"reader": str, "portrait": str, "output": str, "overrides": list, "subjects": list}
-    for name, kind in {"num_pairs": int, **texts_and_lists}.items():
-        check_type(name, cfg[name], kind)
-    unknown = set(cfg.subjects) - set(SUBJECTS)
-    if unknown:
-        raise UserError(f"subjects={unknown.pop()} is unknown; choose from {', '.join(SUBJECTS)}")
-    overrides = [*cfg.overrides, "face=none"]
-    return DemoEvaluation(
-        load=lambda more: load([*overrides, *more]),
-        subjects=list(cfg.subjects),
-        reader=Path(cfg.reader),
-        portrait=Path(cfg.portrait),
-        corpus=Path(cfg.corpus) if cfg.corpus else None,
-        num_pairs=cfg.num_pairs,
-        output=Path(cfg.output),
-    )
-
-
-def build_fitting(cfg: DictConfig) -> "Fitting":
-    """Builds a solver fit to what `float-research infer` would load with `cfg.overrides`."""
-    with importing():
-        from float_research.inference.fitting import Fitting
-
-    for name, kind in {"overrides": list, "tolerance": float, "output": str}.items():
-        check_type(name, cfg[name], kind)
-    lists = {"evaluations": int, "shifts": float, "exponents": float}
-    for part in ("fit", "held_out"):
-        lists |= {f"{part}.images": str, f"{part}.audios": str, f"{part}.seeds": int}
-    for name, kind in lists.items():
-        values = OmegaConf.select(cfg, name)
-        check_type(name, values, list)
-        for value in values:
-            check_type(f"each of {name}", value, kind)
-    infer = compose_config(cfg.overrides)
-    return Fitting(
-        load=lambda: load_composed(infer),
-        weights=lambda: build(infer.checkpoint).fingerprint(),
-        guidance=resolved(infer.guidance),
-        evaluations=list(cfg.evaluations),
-        fit=build(cfg.fit),
-        held_out=build(cfg.held_out),
-        shifts=list(cfg.shifts),
-        exponents=list(cfg.exponents),
-        tolerance=cfg.tolerance,
-        output=Path(cfg.output),
-    )
 
 
 def resolved(cfg: DictConfig) -> dict[str, Any]:
