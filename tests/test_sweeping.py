@@ -13,6 +13,7 @@ import pytest
 from fuzz.processes import Ended, script
 from hydra._internal.config_loader_impl import ConfigLoaderImpl
 from hydra.core.plugins import Plugins
+from hydra.errors import HydraException
 from submitit.core.utils import FailedJobError
 
 from float_research import cli, compose, options, overrides, sweeping
@@ -141,6 +142,10 @@ def test_a_search_cannot_be_combined_with_a_sweep(capsys: pytest.CaptureFixture[
     )
 
 
+def unknown(setting: str, *overrides: str) -> str | None:
+    return cli.unknown_setting(HydraException(f"Could not override '{setting}'."), overrides)
+
+
 def test_the_option_that_lacks_a_setting_is_named() -> None:
     given = ["guidance=zero_star,none", "guidance.audio.scale=1,2"]
     held = sweeper()
@@ -154,9 +159,10 @@ def test_the_option_that_lacks_a_setting_is_named() -> None:
         f"choose guidance={', '.join(having)}, or sweep in blocks: "
         f"hydra.sweeper.params=[{{guidance: {having[0]}, guidance.audio.scale: …}}, {{guidance: none}}]",
     ]
-    named, schedule = cli.unknown_key("guidance.audio.t_hi", []), "schedule@guidance.audio"
+    named, schedule = unknown("guidance.audio.t_hi"), "schedule@guidance.audio"
     assert named == f"{schedule}=constant has no setting guidance.audio.t_hi; choose {schedule}=interval"
-    assert cli.unknown_key("nfee", ["nfee=3"]).startswith("unknown setting nfee (did you mean nfe?)")
+    assert str(unknown("nfee", "nfee=3")).startswith("unknown setting nfee (did you mean nfe?)")
+    assert cli.unknown_setting(HydraException("nfee"), []) is None
 
 
 @pytest.mark.parametrize("told", ["--config-dir {}", "hydra.searchpath=[{}]", "--config-dir {0} --config-name main"])
