@@ -1,4 +1,4 @@
-"""Measures two things in one run and prints their difference or ratio: `python scripts/bench.py memory`."""
+"""Benchmarks that compare two or more variants in one run: `python scripts/bench.py memory`."""
 
 import argparse
 import json
@@ -30,7 +30,7 @@ from float_research.analysis.load import load_runs
 from float_research.analysis.page import write_page
 from float_research.data.examples import example
 from float_research.evaluation.searching import compare
-from float_research.inference.ahead import threads_of_a_stage
+from float_research.inference.ahead import stage_threads
 from float_research.inference.parity import relative_error
 from float_research.inference.stopwatch import Stopwatch
 from float_research.inference.stream import stream as inference_stream
@@ -46,14 +46,14 @@ from float_research.tracking.record import device_name, write_json
 INFER = (sys.executable, str(Path(__file__).with_name("infer.py")))
 STAGES = ("encode_image", "encode_audio", "emotion", "sample", "decode", "write")
 FINE = 41
-"""Points of the grid whose Rk4 solution counts as exact: a hundredth of the errors that are measured."""
+"""Grid points of the Rk4 reference solution; its error is about a hundredth of the measured errors."""
 SOLVERS, NFES = ("euler", "midpoint", "heun3", "rk4"), (4, 6, 8, 10, 12, 16)
 
 
 def memory(arguments: argparse.Namespace) -> dict[str, Any]:
-    """Peak memory of a long clip against a short one, each made by a process of its own. Linux alone.
+    """Compares the peak memory of a long clip with that of a short one, each in its own process. Linux only.
 
-    Own memory is what the system cannot take back; resident memory holds pages of files besides, code and sound.
+    Private memory is anonymous memory (RssAnon); resident memory also includes mapped files such as code and audio.
     """
     speech, rate_hz = soundfile.read(example("speech"), dtype="float32")
     own, resident = {}, {}
@@ -66,17 +66,15 @@ def memory(arguments: argparse.Namespace) -> dict[str, Any]:
             resident[name] = record["peak_memory_mb"]["host"]
             print(
                 f"{name} clip: {record['totals']['frames']} frames in {record['wall_s']:.0f} s on {record['device']}, "
-                f"peak {own[name]:.0f} MB own memory, {resident[name]:.0f} MB resident"
+                f"peak {own[name]:.0f} MB private memory, {resident[name]:.0f} MB resident"
             )
     short, long = own.values()
-    print(
-        f"own memory of the {arguments.long_s:g} s clip: {long / short:.2f} x that of the {arguments.short_s:g} s clip"
-    )
+    print(f"private memory: {long / short:.2f} x as much for {arguments.long_s:g} s as for {arguments.short_s:g} s")
     return {"own_mb": own, "resident_mb": resident, "ratio": long / short}
 
 
 def peak_own_mb(*arguments: str) -> float:
-    """Runs scripts/infer.py and looks twenty times a second how much memory is its own."""
+    """Runs scripts/infer.py and samples its private memory 20 times per second; returns the peak in MB."""
     peak_kb = 0
     with subprocess.Popen([*INFER, *arguments], stdout=subprocess.DEVNULL) as process:
         while process.poll() is None:
@@ -89,31 +87,32 @@ def peak_own_mb(*arguments: str) -> float:
 
 
 def sweep(arguments: argparse.Namespace) -> dict[str, Any]:
-    """A sweep of 24 settings, from start to end, against its runs' own stages, and against 24 processes that share
-    nothing.
-    """
+    """Compares a sweep of 24 runs, start to end, with the sum of its runs' stages and with 24 separate processes."""
     with tempfile.TemporaryDirectory() as folder:
-        places = [f"hydra.sweep.dir={folder}/sweep", f"cache.folder={folder}/cache"]
+        folders = [f"hydra.sweep.dir={folder}/sweep", f"cache.folder={folder}/cache"]
         names = [f"solver={','.join(SOLVERS)}", f"nfe={','.join(map(str, NFES))}", "budget=evaluations"]
-        sweep_s = infer("-m", *names, *places, *arguments.overrides)
+        sweep_s = infer("-m", *names, *folders, *arguments.overrides)
         table = pd.read_csv(Path(folder) / "sweep" / "summary.csv")
         stages_s = float(table[[f"{stage}_s" for stage in STAGES]].to_numpy().sum())
         settings = [f"solver={solver} nfe={nfe}".split() for solver, nfe in product(SOLVERS, NFES)]
-        alone = ["budget=evaluations", "cache=none", *arguments.overrides]
-        alone_s = sum(
-            infer(*setting, *alone, f"hydra.run.dir={folder}/alone/{place}") for place, setting in enumerate(settings)
+        separate = ["budget=evaluations", "cache=none", *arguments.overrides]
+        separate_s = sum(
+            infer(*setting, *separate, f"hydra.run.dir={folder}/separate/{number}")
+            for number, setting in enumerate(settings)
         )
     device = table["device"][0]
-    print(f"{len(table)} runs as one sweep: {sweep_s:.1f} s on {device}, in a cache that was empty")
+    print(f"{len(table)} runs as one sweep: {sweep_s:.1f} s on {device}, with an empty cache")
     print(f"their sampling, decoding and encoding: {stages_s:.1f} s; the sweep took {sweep_s / stages_s:.2f} x that")
-    print(f"{len(settings)} processes with cache=none: {alone_s:.1f} s; the sweep took {sweep_s / alone_s:.2f} x that")
-    return {"device": device, "runs": len(table), "sweep_s": sweep_s, "stages_s": stages_s, "alone_s": alone_s}
+    print(
+        f"{len(settings)} processes, cache=none: {separate_s:.1f} s; the sweep took {sweep_s / separate_s:.2f} x that"
+    )
+    return {"device": device, "runs": len(table), "sweep_s": sweep_s, "stages_s": stages_s, "alone_s": separate_s}
 
 
 def analysis(arguments: argparse.Namespace) -> dict[str, Any]:
-    """Time to load many runs as a data frame, to write their comparison page, and to open it in a browser."""
-    with tempfile.TemporaryDirectory() as place:
-        folder = Path(place) / "sweep"
+    """Times loading many runs as a data frame, writing their comparison page, and opening it in a browser."""
+    with tempfile.TemporaryDirectory() as parent:
+        folder = Path(parent) / "sweep"
         infer(f"hydra.run.dir={folder / '0'}", *arguments.overrides)
         record = json.loads((folder / "0" / "record.json").read_text())
         for number in range(1, arguments.runs):
@@ -123,20 +122,21 @@ def analysis(arguments: argparse.Namespace) -> dict[str, Any]:
         figures = {"load_runs_s": timed(lambda: load_runs(folder))}
         figures["write_page_s"] = timed(lambda: write_page(folder, folder / "report", "bench"))
         if browser := shutil.which("chromium"):
-            figures["open_page_s"] = opened(browser, folder / "report" / "index.html")
+            figures["open_page_s"] = time_opening(browser, folder / "report" / "index.html")
     for name, seconds in figures.items():
         print(f"{name.removesuffix('_s').replace('_', ' ')}, {arguments.runs} runs: {seconds:.2f} s")
     return figures
 
 
 def timed(act: Callable[[], object]) -> float:
+    """Returns the seconds that a call takes."""
     started = time.perf_counter()
     act()
     return time.perf_counter() - started
 
 
-def opened(browser: str, page: Path) -> float:
-    """Seconds from asking for a page to its table and its first video."""
+def time_opening(browser: str, page: Path) -> float:
+    """Returns the seconds from requesting a page until its table and first video are shown."""
     from playwright.sync_api import sync_playwright
 
     with sync_playwright() as playwright:
@@ -149,22 +149,20 @@ def opened(browser: str, page: Path) -> float:
 
 
 def metrics(arguments: argparse.Namespace) -> dict[str, Any]:
-    """Time spent in metrics against all else that a run does, its start and the loading of packages aside."""
+    """Compares the time spent in metrics with the rest of a run, excluding startup and imports."""
     with tempfile.TemporaryDirectory() as folder:
         infer(f"hydra.run.dir={folder}", "cache=none", *arguments.overrides)
         record = json.loads((Path(folder) / "record.json").read_text())
     metrics_s, frames = record["totals"]["seconds"]["metrics"], record["totals"]["frames"]
     share = metrics_s / (record["wall_s"] - metrics_s)
-    print(f"{frames} frames on {record['device']}: {record['wall_s']:.2f} s, of them {metrics_s:.2f} s in metrics")
-    print(f"metrics take {share:.1%} of the time of all else")
+    print(f"{frames} frames on {record['device']}: {record['wall_s']:.2f} s, {metrics_s:.2f} s of it in metrics")
+    print(f"metrics take {share:.1%} of the time of everything else")
     return {"device": record["device"], "wall_s": record["wall_s"], "metrics_s": metrics_s, "share": share}
 
 
 @torch.inference_mode()
 def decode(arguments: argparse.Namespace) -> dict[str, Any]:
-    """Decoder engines in turn, in a process with all that a run loads, on random motion: their speed against framewise
-    in float32, and their PSNR.
-    """
+    """Compares decoder engines on random motion with framewise float32 decoding: speed and PSNR."""
     pipeline = compose.load(arguments.overrides)
     clip = pipeline(example("portrait"), example("speech")).clip
     direction, generator = pipeline.parts.model.motion_autoencoder.dec.direction, torch.Generator().manual_seed(0)
@@ -193,9 +191,7 @@ def decode(arguments: argparse.Namespace) -> dict[str, Any]:
 
 
 def sample(arguments: argparse.Namespace) -> dict[str, Any]:
-    """The vector field by the plain modules and by the engine: the time of an evaluation, guided, and how far the
-    motion of the whole clip ends from that of the modules.
-    """
+    """Compares the vector field engine with the modules: time per guided evaluation, relative error of the motion."""
     pipeline = compose.load(arguments.overrides)
     networks: dict[str, Evaluation] = {"modules float32": Modules()}
     networks |= {f"prepared {precision}": Prepared(precision=precision) for precision in ("float32", "bfloat16")}
@@ -218,18 +214,18 @@ def sample(arguments: argparse.Namespace) -> dict[str, Any]:
             figures[name]["speed"] = figures["modules float32"]["ms"] / figures[name]["ms"]
             rows = chunks[0].cost.rows / chunks[0].cost.evaluations
             print(
-                f"{name}: {figures[name]['ms']:.1f} ms an evaluation of {rows:g} rows, {figures[name]['speed']:.1f} x; "
-                f"the motion ends {figures[name]['error']:.1e} away"
+                f"{name}: {figures[name]['ms']:.1f} ms per evaluation, {rows:g} rows, {figures[name]['speed']:.1f} x, "
+                f"relative error of the motion {figures[name]['error']:.1e}"
             )
     print(f"on {figures['device']}")
     return figures
 
 
 def solvers(arguments: argparse.Namespace) -> dict[str, Any]:
-    """Error of the motion by solver and evaluations a window, and its ratio to that of Euler with nine, paired.
+    """Compares the motion error of solvers and numbers of evaluations with that of Euler with nine, paired.
 
-    Whole clips of held-out recordings, several seeds; against the same noise, solved by small steps. Intervals at a
-    confidence of 0.95, by bootstrap over recordings and seeds.
+    Whole clips of held-out recordings with several seeds, against fine-grid solutions from the same noise. 95 percent
+    bootstrap confidence intervals over recordings and seeds.
     """
     pipeline = compose.load(arguments.overrides)
     spoken = recordings()[: arguments.recordings]
@@ -262,37 +258,40 @@ def solvers(arguments: argparse.Namespace) -> dict[str, Any]:
             found = errors(name, nfe)
             ratio = bootstrap((found.numpy(), base.numpy()), ratio_of_means, paired=True, random_state=0)
             low, high = ratio.confidence_interval
-            told = {"error": float(found.mean()), "ratio": float(found.mean() / base.mean()), "from": low, "to": high}
-            figures[f"{name} {nfe}"] = told
-            print(f"{name:<16} {nfe:>3}  {told['error']:.4f}  {told['ratio']:.2f} [{low:.2f}, {high:.2f}]", flush=True)
+            result = {"error": float(found.mean()), "ratio": float(found.mean() / base.mean()), "from": low, "to": high}
+            figures[f"{name} {nfe}"] = result
+            print(
+                f"{name:<16} {nfe:>3}  {result['error']:.4f}  {result['ratio']:.2f} [{low:.2f}, {high:.2f}]", flush=True
+            )
     return figures
 
 
 def ratio_of_means(one: Any, other: Any, axis: int = -1) -> Any:
+    """The statistic of the bootstrap."""
     return one.mean(axis=axis) / other.mean(axis=axis)
 
 
 def search(arguments: argparse.Namespace) -> dict[str, Any]:
-    """What the best of several candidates brings on held-out recordings against the plain way, and what it costs."""
-    most = int(arguments.seconds * RATE_HZ)
-    spoken = {each.id: each.waveform[:most] for each in recordings()[: arguments.recordings]}
+    """Compares the best of several candidates with no search on held-out recordings: quality and cost."""
+    max_samples = int(arguments.seconds * RATE_HZ)
+    spoken = {each.id: each.waveform[:max_samples] for each in recordings()[: arguments.recordings]}
     table = compare(compose.load(arguments.overrides), example("portrait"), spoken, range(arguments.seeds))
     stdout().print(table)
     return {str(name): dict(zip(table.names[1:], figures, strict=True)) for name, *figures in table.rows}
 
 
 def clip(arguments: argparse.Namespace) -> dict[str, Any]:
-    """A clip from portrait and speech to the finished video: by the plain modules in float32, and by the engines, in
-    bfloat16 with the encoders; and how far the motion ends from that of the modules.
+    """Compares engines (float32, bfloat16) with the modules in float32, from portrait and speech to the finished video:
+    time, and relative error of the motion.
     """
     engines = ["vector_field=prepared", "decoding=batched"]
-    ways = {
+    variants = {
         "modules float32": ["vector_field=modules", "decoding=framewise"],
         "engines float32": engines,
         "engines bfloat16": [*engines, "trainer.precision=bf16-mixed"],
     }
-    pipelines = {name: compose.load([*arguments.overrides, *way]) for name, way in ways.items()}
-    seconds: dict[str, list[float]] = {name: [] for name in ways}
+    pipelines = {name: compose.load([*arguments.overrides, *overrides]) for name, overrides in variants.items()}
+    seconds: dict[str, list[float]] = {name: [] for name in variants}
     motion: dict[str, Tensor] = {}
     with tempfile.TemporaryDirectory() as folder:
         for _ in range(arguments.rounds):
@@ -309,15 +308,15 @@ def clip(arguments: argparse.Namespace) -> dict[str, Any]:
         figures[name] = {"s": median(times), "speed": speed, "error": error}
         print(
             f"{name}: {median(times):.2f} s for {figures['frames']} frames, {speed:.1f} x; "
-            f"the motion ends {error:.1e} away"
+            f"relative error of the motion {error:.1e}"
         )
     print(f"on {figures['device']}")
     return figures
 
 
 def stream(arguments: argparse.Namespace) -> dict[str, Any]:
-    """Sampling, decoding and encoding of a clip: each alone, one after the other, and at the same time, with as many
-    threads for operators as overlapping stages have.
+    """Compares overlapped sampling, decoding and encoding of a clip with sequential execution and with each stage by
+    itself, run with the intra-op threads of overlapped stages.
     """
     pipeline = compose.load(arguments.overrides)
     speech, rate_hz = soundfile.read(example("speech"), dtype="float32")
@@ -337,9 +336,9 @@ def stream(arguments: argparse.Namespace) -> dict[str, Any]:
 
     def whole(*, overlap: bool) -> None:
         watch = Stopwatch(pipeline.device)
-        made = inference_stream(parts, [clip], overlap=overlap, sampling=watch, decoding=[watch])
-        with closing(made):
-            encode(batch for _, batch in made)
+        decoded = inference_stream(parts, [clip], overlap=overlap, sampling=watch, decoding=[watch])
+        with closing(decoded):
+            encode(batch for _, batch in decoded)
 
     with pipeline.computing():
         batches = [batch.cpu() for batch in parts.frames(clip, result.motion)]
@@ -350,23 +349,23 @@ def stream(arguments: argparse.Namespace) -> dict[str, Any]:
         }
         seconds: dict[str, list[float]] = {}
         for _ in range(arguments.rounds):
-            torch.set_num_threads(threads_of_a_stage())
+            torch.set_num_threads(stage_threads())
             for name, act in acts.items():
                 seconds.setdefault(name, []).append(timed(act))
             torch.set_num_threads(num_threads)
-            seconds.setdefault("one after the other", []).append(timed(lambda: whole(overlap=False)))
-            seconds.setdefault("at the same time", []).append(timed(lambda: whole(overlap=True)))
+            seconds.setdefault("sequential", []).append(timed(lambda: whole(overlap=False)))
+            seconds.setdefault("overlapped", []).append(timed(lambda: whole(overlap=True)))
     figures: dict[str, Any] = {name: median(times) for name, times in seconds.items()}
     slowest = max(acts, key=lambda name: figures[name])
-    figures["ratio"] = figures["at the same time"] / figures[slowest]
+    figures["ratio"] = figures["overlapped"] / figures[slowest]
     for name in seconds:
         print(f"{name}: {figures[name]:.2f} s for {len(result.motion)} frames")
-    print(f"at the same time takes {figures['ratio']:.2f} x {slowest} alone, on {device_name(pipeline.device)}")
+    print(f"overlapped execution takes {figures['ratio']:.2f} x {slowest} by itself, on {device_name(pipeline.device)}")
     return {**figures, "device": device_name(pipeline.device)}
 
 
 def infer(*arguments: str) -> float:
-    """Seconds that scripts/infer.py takes as a process."""
+    """Returns the seconds of one scripts/infer.py process."""
     started = time.perf_counter()
     subprocess.run([*INFER, *arguments], check=True, stdout=subprocess.DEVNULL)
     return time.perf_counter() - started
@@ -377,33 +376,35 @@ def main() -> None:
     commands = parser.add_subparsers(required=True, metavar="COMMAND")
     tiny = ["model=tiny", "checkpoint=random", "face=none"]
     long = command(commands, memory, tiny)
-    long.add_argument("--short-s", type=float, default=10, help="seconds of the short clip")
-    long.add_argument("--long-s", type=float, default=600, help="seconds of the long clip")
+    long.add_argument("--short-s", type=float, default=10, help="length of the short clip in seconds")
+    long.add_argument("--long-s", type=float, default=600, help="length of the long clip in seconds")
     command(commands, sweep, [])
     command(commands, metrics, [])
     official = ["model=official", "checkpoint=random", "cache=none", "face=none"]
     decoders = command(commands, decode, official)
-    decoders.add_argument("--frames", type=int, default=64, help="how many")
-    decoders.add_argument("--at-once", type=int, default=16, help="frames handed over together")
-    decoders.add_argument("--amplitude", type=float, default=0.3, help="of the motion's coordinates")
+    decoders.add_argument("--frames", type=int, default=64, help="number of frames")
+    decoders.add_argument("--at-once", type=int, default=16, help="frames per call")
+    decoders.add_argument("--amplitude", type=float, default=0.3, help="standard deviation of the motion coordinates")
     samplers = command(commands, sample, official)
-    samplers.add_argument("--rounds", type=int, default=3, help="how many, of which the median counts")
+    samplers.add_argument("--rounds", type=int, default=3, help="number of repetitions; the median counts")
     fronts = command(commands, solvers, [])
-    fronts.add_argument("--recordings", type=int, default=6, help="how many")
-    fronts.add_argument("--seeds", type=int, default=4, help="how many")
-    fronts.add_argument("--solvers", default="euler,midpoint,ab2,ab3,abm2,dpm_2m", help="such as abm2,euler")
-    fronts.add_argument("--nfe", type=int, nargs="+", default=[4, 6, 8, 9, 12], help="evaluations a window")
+    fronts.add_argument("--recordings", type=int, default=6, help="number of recordings")
+    fronts.add_argument("--seeds", type=int, default=4, help="number of seeds")
+    fronts.add_argument(
+        "--solvers", default="euler,midpoint,ab2,ab3,abm2,dpm_2m", help="comma-separated, such as abm2,euler"
+    )
+    fronts.add_argument("--nfe", type=int, nargs="+", default=[4, 6, 8, 9, 12], help="evaluations per window")
     searches = command(commands, search, ["search=best_of", "search.n=8"])
-    searches.add_argument("--recordings", type=int, default=6, help="how many")
-    searches.add_argument("--seeds", type=int, default=4, help="how many")
-    searches.add_argument("--seconds", type=float, default=60, help="of each recording, at most")
+    searches.add_argument("--recordings", type=int, default=6, help="number of recordings")
+    searches.add_argument("--seeds", type=int, default=4, help="number of seeds")
+    searches.add_argument("--seconds", type=float, default=60, help="maximum length of each recording")
     clips = command(commands, clip, official)
-    clips.add_argument("--rounds", type=int, default=3, help="how many, of which the median counts")
+    clips.add_argument("--rounds", type=int, default=3, help="number of repetitions; the median counts")
     streams = command(commands, stream, [])
-    streams.add_argument("--seconds", type=float, default=20, help="of the clip")
-    streams.add_argument("--rounds", type=int, default=3, help="how many, of which the median counts")
+    streams.add_argument("--seconds", type=float, default=20, help="length of the clip")
+    streams.add_argument("--rounds", type=int, default=3, help="number of repetitions; the median counts")
     many = command(commands, analysis, tiny)
-    many.add_argument("--runs", type=int, default=1000, help="how many")
+    many.add_argument("--runs", type=int, default=1000, help="number of runs")
     arguments = parser.parse_args()
     figures = arguments.measure(arguments)
     if arguments.json:
@@ -413,7 +414,7 @@ def main() -> None:
 def command(
     commands: Any, measure: Callable[[argparse.Namespace], dict[str, Any]], overrides: Sequence[str]
 ) -> argparse.ArgumentParser:
-    """A sub-command of the function's name."""
+    """Adds a sub-command named after the function."""
     help_text = " ".join((measure.__doc__ or "").split())
     parser: argparse.ArgumentParser = commands.add_parser(measure.__name__, help=help_text, description=help_text)
     parser.add_argument("--json", type=Path, help="also write the figures to this file")

@@ -159,7 +159,7 @@ def test_a_name_is_never_a_url(name: str, tmp_path: Path, monkeypatch: pytest.Mo
     assert np.array_equal(listen(Path(name), 16000).waveform, expected)
     assert sum(block.samples.shape[1] for block in Recording(Path(name)).blocks()) == len(expected)
     video = Path(f"{name[:-4]}.mp4")
-    settings = H264(fps=None, crf=30, preset="ultrafast", audio_rate_hz=48000, audio_bitrate_bps=64000)
+    settings = H264(fps=None, mark=None, crf=30, preset="ultrafast", audio_rate_hz=48000, audio_bitrate_bps=64000)
     with settings.open(video, fps=25.0, size_px=64, recording=None) as writer:
         writer.write(torch.zeros(3, 64, 64, 3).byte())
     assert probe(video).num_frames == 3

@@ -75,7 +75,7 @@ def refused(script: Script, tmp_path: Path, *overrides: str) -> str:
     return ended.error
 
 
-def test_the_sweep_of_the_readme_measures_its_declared_costs(
+def test_the_sweep_of_the_how_to_measures_its_declared_costs(
     script: Script, speech: Callable[[float], Path], tmp_path: Path
 ) -> None:
     sweep = ["-m", "solver=euler,midpoint,rk4", "budget=evaluations", "nfe=8,16"]

@@ -110,7 +110,7 @@ def test_no_signal_is_raised_where_an_extension_calls_from_c() -> None:
 @pytest.mark.parametrize("read", [probe, count_frames, read_frames, lambda path: read_sound(path, WHOLE)])
 def test_a_signal_is_not_taken_for_the_end_of_a_file(read: Callable[[Path], Any], tmp_path: Path) -> None:
     video, sound = tmp_path / "a.mp4", Recording(np.zeros(4000, dtype=np.float32), 16000)
-    settings = H264(fps=None, crf=30, preset="ultrafast", audio_rate_hz=48000, audio_bitrate_bps=64000)
+    settings = H264(fps=None, mark=None, crf=30, preset="ultrafast", audio_rate_hz=48000, audio_bitrate_bps=64000)
     with settings.open(video, fps=25, size_px=16, recording=sound) as writer:
         writer.write(torch.zeros(3, 16, 16, 3, dtype=torch.uint8))
     went_on: list[bool] = []

@@ -205,7 +205,7 @@ def test_dry_runs_leave_nothing(tmp_path: Path) -> None:
         tmp_path, "-m", "dry_run=true", "nfe=0,4", "hydra.sweep.dir=out", "hydra.sweep.subdir=a/b/${hydra.job.num}"
     )
     assert (ended.code, plans(ended)) == (2, ["nfe=0", "nfe=4"])
-    assert "nfe=0 must be a positive number" in ended.error
+    assert "nfe=0 must be at least 1" in ended.error
     assert {path.name for path in tmp_path.iterdir()} <= {"cache", "tmp", "mine"}
     assert (tmp_path / "mine").is_dir(), "an empty folder that was there stays"
 

@@ -1,4 +1,4 @@
-"""Stages of a pipeline at work at the same time."""
+"""Prefetching: pipeline stages that run concurrently in threads."""
 
 import threading
 from collections.abc import Callable, Generator
@@ -15,30 +15,30 @@ T = TypeVar("T")
 
 
 class _End:
-    """Comes last, with the exception that ended the maker, if one did."""
+    """Marks the end of the items; holds the exception that ended the worker, if any."""
 
     def __init__(self, error: BaseException | None):
         self.error = error
 
 
 def ahead(items: Generator[T], *, at_most: int, device: torch.device) -> Generator[T]:
-    """Passes on, in order, what a thread of its own makes beforehand; `at_most` items wait to be taken.
+    """Prefetches up to `at_most` items in a background thread and yields them in order.
 
-    The maker works in the caller's modes, on a GPU in a stream of its own. What it hands over has to be finished there,
-    as after `Stopwatch.each`. Its exception is raised here, after the items before. Closing this generator closes the
-    maker, once the item in hand is made, and waits for that.
+    The worker runs in the caller's torch modes and, on a GPU, in its own stream. Items must be complete when it hands
+    them over, as after `Stopwatch.each`. Its exception is raised here, after the items before it. Closing this
+    generator lets the worker finish its current item, closes `items` and waits for the thread.
 
-    A signal may interrupt this thread in any line. So the two threads meet in SimpleQueues alone: the locks of a
-    Semaphore or an Event stay locked if an exception comes as they are taken, those of a Thread too.
+    A signal handler may raise at any line of this thread. The threads therefore share only SimpleQueues: the locks of
+    a Semaphore, an Event or a Thread stay locked if an exception arrives while they are acquired.
     """
     queue: SimpleQueue[T | _End] = SimpleQueue()
     room: SimpleQueue[None] = SimpleQueue()
     for _ in range(at_most):
         room.put(None)
     closed = False
-    num_threads, modes = torch.get_num_threads(), callers_modes(device)
+    num_threads, modes = torch.get_num_threads(), caller_modes(device)
 
-    def make() -> None:
+    def work() -> None:
         error: BaseException | None = None
         try:
             with modes():
@@ -60,15 +60,15 @@ def ahead(items: Generator[T], *, at_most: int, device: torch.device) -> Generat
         with held():
             closed = True
             room.put(None)
-            if maker.is_alive():
-                maker.join()
-        torch.set_num_threads(num_threads)  # some libraries have one number for all threads
+            if worker.is_alive():
+                worker.join()
+        torch.set_num_threads(num_threads)  # in some libraries this number is global
 
-    maker = threading.Thread(target=make)
+    worker = threading.Thread(target=work)
     try:
         try:
             with held():
-                maker.start()
+                worker.start()
             while not isinstance(item := queue.get(), _End):
                 room.put(None)
                 yield item
@@ -77,22 +77,22 @@ def ahead(items: Generator[T], *, at_most: int, device: torch.device) -> Generat
         finally:
             close()
     finally:
-        close()  # a signal may have interrupted the first time
+        close()  # again, in case a signal interrupted the first call
 
 
-def threads_of_a_stage() -> int:
-    """Half as many for operators as this thread has, for two stages share a CPU."""
+def stage_threads() -> int:
+    """Returns half the current number of intra-op threads, because two stages share the CPU."""
     return max(1, torch.get_num_threads() // 2)
 
 
-def callers_modes(device: torch.device) -> Callable[[], AbstractContextManager[object]]:
-    """The inference mode and autocast of this thread, to be entered in another.
+def caller_modes(device: torch.device) -> Callable[[], AbstractContextManager[object]]:
+    """Returns a context that applies this thread's inference mode and autocast in another thread.
 
-    There, a GPU has a stream of its own, and operators on a CPU `threads_of_a_stage`.
+    It also sets a separate stream on a GPU, or `stage_threads` intra-op threads on a CPU.
     """
     kind, inference = device.type, torch.is_inference_mode_enabled()
     enabled, dtype = torch.is_autocast_enabled(kind), torch.get_autocast_dtype(kind)
-    num_threads = threads_of_a_stage()
+    num_threads = stage_threads()
 
     def enter() -> AbstractContextManager[object]:
         stack = ExitStack()

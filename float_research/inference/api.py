@@ -1,4 +1,4 @@
-"""The pipeline as Python objects: three lines in a notebook."""
+"""The Python API, for scripts and notebooks."""
 
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import closing, contextmanager
@@ -29,9 +29,9 @@ T = TypeVar("T")
 
 @dataclass(frozen=True, kw_only=True)
 class Result:
-    """One clip: its motion latents, sampled; its frames, decoded anew each time they are asked for.
+    """One clip: its sampled motion latents, and its frames, decoded on each request.
 
-    `candidates`: whose noise a search chose for each window; all 0 without one.
+    `candidates`: the candidate chosen by the search for each window; all 0 without a search.
     """
 
     motion: Float[Tensor, "t d"]
@@ -45,15 +45,15 @@ class Result:
     recording: Recording
 
     def frames(self) -> Iterator[Image]:
-        """RGB frames, `(h, w, 3)` uint8, decoded as they are taken."""
+        """Yields RGB frames, `(h, w, 3)` uint8, decoded lazily."""
         for batch in self._batches():
             yield from batch.cpu().numpy()
 
     def save(self, path: str | Path) -> Path:
-        """Writes an MP4 with the sound. It appears whole or not at all."""
+        """Writes an MP4 with sound, atomically."""
         path, parts = Path(path), self.pipeline.parts
         if path.suffix.lower() != ".mp4":
-            raise UserError(f"{path} does not end in .mp4, the only format written")
+            raise UserError(f"{path} must end in .mp4, the only supported format")
         size_px = parts.model.motion_autoencoder.image_size
         with self.pipeline.video.open(path, fps=parts.fps, size_px=size_px, recording=self.recording) as writer:
             for batch in self._batches():
@@ -66,7 +66,7 @@ class Result:
 
 
 class Pipeline:
-    """FLOAT with its weights loaded. Call it with an image and speech; the settings are those it was loaded with."""
+    """FLOAT with loaded weights and fixed settings. Call it with an image and speech."""
 
     def __init__(
         self,
@@ -94,9 +94,12 @@ class Pipeline:
     ) -> Result:
         """Samples the motion of a clip.
 
-        image: a path, an RGB array `(h, w, 3)` uint8, or a tensor `(3, h, w)`, uint8 or in [0, 1].
-        audio: a path, or samples of one channel, at `sampling_rate_hz` (the model's 16 kHz if not given).
-        emotion: a label that replaces the configured emotion source. id: names the clip's noise where that is its own.
+        Args:
+            image: a path, an RGB array `(h, w, 3)` uint8, or a tensor `(3, h, w)`, uint8 or in [0, 1]
+            audio: a path, or samples of one channel
+            sampling_rate_hz: rate of these samples; None is the model's, 16 kHz
+            emotion: a label that replaces the configured emotion source
+            id: names the clip; selects the noise if it depends on the clip
         """
         loaded, recording = self._load(image, audio, sampling_rate_hz, emotion, id)
         watch = Stopwatch(self.device)
@@ -124,24 +127,24 @@ class Pipeline:
         emotion: str | None = None,
         id: str = "clip",
     ) -> Iterator[Image]:
-        """RGB frames, `(h, w, 3)` uint8, as they are made: the first come before the last are sampled."""
+        """Yields RGB frames, `(h, w, 3)` uint8, as they are decoded, before the last ones are sampled."""
         loaded, _ = self._load(image, audio, sampling_rate_hz, emotion, id)
         watch = Stopwatch(self.device)
         with self.computing():
             clip = self.parts.prepare(loaded, watch)
-            made = stream(self.parts, [clip], overlap=self.overlap, sampling=watch, decoding=[watch])
-        with closing(made):
-            for _, frames in self.computed(made):
+            decoded = stream(self.parts, [clip], overlap=self.overlap, sampling=watch, decoding=[watch])
+        with closing(decoded):
+            for _, frames in self.computed(decoded):
                 yield from frames.numpy()
 
     @contextmanager
     def computing(self) -> Iterator[None]:
-        """Inference mode and the configured precision."""
+        """Enters inference mode and the configured precision."""
         with torch.inference_mode(), self.precision.forward_context():
             yield
 
     def computed(self, items: Iterator[T]) -> Iterator[T]:
-        """Passes items on; the modes of `computing` hold while one is made, not while the caller has it."""
+        """Yields the items, with the modes of `computing` active only while each is computed."""
         while True:
             with self.computing():
                 item = next(items, None)
@@ -155,8 +158,8 @@ class Pipeline:
         loader, model_hz = self.loader, self.loader.sampling_rate_hz
         if isinstance(audio, (str, Path)):
             audio_path = Path(present(str(audio)))
-            heard = listen(audio_path, model_hz, loader.limits)
-            waveform, recording = heard.waveform, Recording(audio_path, excerpt=heard.excerpt)
+            sound = listen(audio_path, model_hz, loader.limits)
+            waveform, recording = sound.waveform, Recording(audio_path, excerpt=sound.excerpt)
         else:
             audio_path = Path(id)
             samples = as_waveform(audio)
@@ -185,7 +188,7 @@ class Pipeline:
 
 
 def as_image(image: np.ndarray | Tensor) -> Image:
-    """An RGB array `(h, w, 3)` uint8 or a tensor `(3, h, w)`, uint8 or in [0, 1], as an image."""
+    """Converts an RGB array `(h, w, 3)` uint8 or a tensor `(3, h, w)`, uint8 or in [0, 1], to an image."""
     if isinstance(image, Tensor):
         image = image.detach().cpu()
         if image.is_floating_point():
@@ -197,13 +200,11 @@ def as_image(image: np.ndarray | Tensor) -> Image:
 
 
 def as_waveform(audio: np.ndarray | Tensor) -> Waveform:
-    """Samples of one channel, integers scaled to [-1, 1]."""
+    """Converts samples of one channel to float32, scaling integers to [-1, 1]."""
     samples = audio.detach().cpu().numpy() if isinstance(audio, Tensor) else np.asarray(audio)
     samples = samples.squeeze()
     if samples.ndim != 1:
-        raise UserError(
-            f"audio must hold one channel of samples, not shape {samples.shape}; average the channels first"
-        )
+        raise UserError(f"audio must be one channel of samples, not shape {samples.shape}; average the channels first")
     if np.issubdtype(samples.dtype, np.integer):
         return (samples / np.iinfo(samples.dtype).max).astype(np.float32)
     return samples.astype(np.float32)

@@ -1,4 +1,4 @@
-"""Search over starting noise: the best of several candidates, judged by a metric."""
+"""Search over initial noise: the best of several candidates, scored by a metric."""
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
@@ -23,7 +23,7 @@ CLIP, WINDOW = "clip", "window"
 
 @dataclass(frozen=True, kw_only=True)
 class Evidence:
-    """What a verifier may look at. `frames` decodes motion of clip i at `size_px`; None: whole frames."""
+    """Inputs of a verifier. `frames` decodes motion of clip i at `size_px`; None: full size."""
 
     subjects: Sequence[Subject]
     directions: Float[Tensor, "d m"]
@@ -33,17 +33,17 @@ class Evidence:
 
 @runtime_checkable
 class Search(Protocol):
-    """Samples clips, perhaps several times, and hands over the motion of each once."""
+    """Samples clips, possibly several times each, and yields one motion per clip."""
 
     @property
     def candidates_at_once(self) -> int:
-        """How often a clip is in one batch of the network."""
+        """Number of candidates of a clip in one batch of the network."""
 
     def declared_cost(self, sampler: Sampler, num_frames: int) -> Cost | None:
-        """What a clip of `num_frames` will cost; None where the solver decides as it goes."""
+        """Returns the cost of a clip of `num_frames`; None if the solver chooses its own evaluations."""
 
     def check(self, image_size: int) -> None:
-        """Raises a UserError for what a decoder of this size cannot show."""
+        """Raises a UserError if a decoder of this image size cannot provide the frames."""
 
     def __call__(
         self, sampler: Sampler, network: Network, clips: Sequence[ClipConditions], evidence: Evidence
@@ -52,7 +52,7 @@ class Search(Protocol):
 
 @dataclass(frozen=True, kw_only=True)
 class NoSearch:
-    """The plain way: one noise, one motion."""
+    """No search: one noise, one motion."""
 
     @property
     def candidates_at_once(self) -> int:
@@ -72,15 +72,15 @@ class NoSearch:
 
 @dataclass(frozen=True, kw_only=True)
 class BestOf:
-    """Random search with a verifier (arXiv 2501.09732, section 3): `argmax_c s(x(ε_c))` over n starting noises ε_c.
+    """Random search with a verifier (arXiv 2501.09732, section 3): `argmax_c s(x(ε_c))` over n initial noises ε_c.
 
-    `s`: the number `verifier` of one of `metrics`, or its negative if `direction` is min. Candidate 0 has the plain
-    noise. It is kept where no candidate has such a number, and n = 1 is the plain way. The noises of a clip or of a
-    window differ as those of different seeds do, under the same noise policy.
+    `s`: the number `verifier` of one of `metrics`, negated if `direction` is min. Candidate 0 has the noise of a run
+    without search and is the fallback if no candidate has a score; n = 1 is no search. Candidates differ like different
+    seeds under the same noise policy.
 
-    `per` clip: s is of the whole clip, which has to be sampled before its first frame is decoded. `per` window: s is of
-    a window and the previous frames that the network saw, and the best one becomes the history of the next. Windows
-    that are solved together are chosen together. Motion is judged at the model's frame rate.
+    `per` clip: s covers the whole clip, which is sampled before its first frame is decoded. `per` window: s covers a
+    window and the previous frames that the network saw, and the best candidate becomes the history of the next window.
+    Windows solved together are chosen together. Motion is scored at the model's frame rate.
     """
 
     n: int
@@ -93,7 +93,7 @@ class BestOf:
 
     def __post_init__(self) -> None:
         if self.n < 1:
-            raise UserError(f"search.n={self.n} must be at least 1, which is the plain way")
+            raise UserError(f"search.n={self.n} must be at least 1; 1 means no search")
         if self.at_once is not None and self.at_once < 1:
             raise UserError(f"search.at_once={self.at_once} must be at least 1; null samples all candidates at once")
         for name, value, known in (("direction", self.direction, DIRECTIONS), ("per", self.per, (CLIP, WINDOW))):
@@ -102,18 +102,18 @@ class BestOf:
         names = [name for metric in self.metrics.values() for name in metric.names]
         if self.verifier not in names:
             raise UserError(
-                f"search.verifier={printable(self.verifier)} is none of the numbers that search.metrics find "
-                f"({', '.join(names)}); choose one, or name its metric too, as in 'metrics@search.metrics=[face]'"
+                f"search.verifier={printable(self.verifier)} is not computed by search.metrics "
+                f"({', '.join(names)}); choose one of these or add its metric, as in 'metrics@search.metrics=[face]'"
             )
         metric = next(metric for metric in self.metrics.values() if self.verifier in metric.names)
         if not isinstance(metric, ClipMetric) or Need.SOLUTION in metric.needs:
-            raise UserError(f"search.verifier={self.verifier} cannot judge one candidate's motion or frames alone")
+            raise UserError(f"search.verifier={self.verifier} cannot score one candidate's motion or frames")
         if reason := metric.lacks():
             raise UserError(f"search.verifier={self.verifier} cannot be computed: it {reason}")
 
     @property
     def metric(self) -> ClipMetric:
-        """The metric that finds the verifier's number."""
+        """The metric that computes the verifier's number."""
         found = (metric for metric in self.metrics.values() if self.verifier in metric.names)
         return next(metric for metric in found if isinstance(metric, ClipMetric))
 
@@ -136,8 +136,8 @@ class BestOf:
         sizes = [2**level for level in range(3, image_size.bit_length())]
         if self.size_px not in (None, *sizes):
             raise UserError(
-                f"search.size_px={self.size_px} is no size on the decoder's way; choose one of "
-                f"{', '.join(map(str, sizes))}, or null for whole frames"
+                f"search.size_px={self.size_px} is not a resolution level of the decoder; choose one of "
+                f"{', '.join(map(str, sizes))}, or null for full size"
             )
 
     def __call__(
@@ -156,18 +156,18 @@ class BestOf:
     def _whole_clips(
         self, sampler: Sampler, network: Network, clips: Sequence[ClipConditions], choice: "Judge"
     ) -> Iterator[MotionChunk]:
-        made: list[list[list[MotionChunk]]] = [[[] for _ in range(self.n)] for _ in clips]
+        sampled: list[list[list[MotionChunk]]] = [[[] for _ in range(self.n)] for _ in clips]
         for first in range(0, self.n, self.candidates_at_once):
             some = range(first, min(first + self.candidates_at_once, self.n))
             which = [(i, candidate) for i in range(len(clips)) for candidate in some]
-            raced = [
+            variants = [
                 replace(clips[i], candidates=[candidate] * sampler.num_windows(clips[i].num_frames))
                 for i, candidate in which
             ]
-            for chunk in sampler(network, raced):
+            for chunk in sampler(network, variants):
                 i, candidate = which[chunk.index]
-                made[i][candidate].append(replace(chunk, index=i))
-        for i, rivals in enumerate(made):
+                sampled[i][candidate].append(replace(chunk, index=i))
+        for i, rivals in enumerate(sampled):
             yield from choice(i, rivals).of(rivals)
 
     def _windows(
@@ -193,7 +193,7 @@ class BestOf:
         rivals: Sequence[Sequence[MotionChunk]],
         history: Float[Tensor, "p d"] | None = None,
     ) -> Choice:
-        """The best of rivals; the first of equals, and candidate 0 where none has a number."""
+        """Chooses the best candidate: the first of equals, and candidate 0 if none has a score."""
         scores, shown = list[float | None](), 0
         with evidence.watch.stage("verify", within="sample"):
             for chunks in rivals:
@@ -212,18 +212,18 @@ class BestOf:
         chunks: Sequence[MotionChunk],
         history: Float[Tensor, "p d"] | None,
     ) -> tuple[float | None, int]:
-        """The verifier's number of these chunks and the motion before them, and how many frames were decoded for it."""
+        """Returns the score of these chunks with the motion before them, and the number of frames decoded for it."""
         past = [] if history is None or not len(history) else [history]
         motion = torch.cat([*past, *(chunk.motion for chunk in chunks)])
         first = chunks[0].start - sum(map(len, past))
-        now = slice(first, first + len(motion))
+        span = slice(first, first + len(motion))
         track = MotionTrack(
             motion=motion.cpu(),
             directions=evidence.directions.cpu(),
-            emotion=clip.emotion[now].cpu(),
+            emotion=clip.emotion[span].cpu(),
             chunk_starts=torch.tensor([0] * len(past) + [chunk.start - first for chunk in chunks]),
         )
-        panel, num_frames = Panel([self.metric], excerpt(evidence.subjects[i], now)), 0
+        panel, num_frames = Panel([self.metric], excerpt(evidence.subjects[i], span)), 0
         if panel.wants_frames:
             for frames in evidence.frames(i, motion, self.size_px):
                 panel.see(frames.cpu().numpy())
@@ -232,7 +232,7 @@ class BestOf:
 
 
 class Judge(Protocol):
-    """Chooses one of a clip's candidates, from their chunks and the motion before them."""
+    """Chooses a candidate of clip i from the chunks of each and the motion before them."""
 
     def __call__(
         self, i: int, rivals: Sequence[Sequence[MotionChunk]], history: Float[Tensor, "p d"] | None = None, /
@@ -240,7 +240,7 @@ class Judge(Protocol):
 
 
 def excerpt(subject: Subject, frames: slice) -> Subject:
-    """Some consecutive frames of a clip, and the sound that belongs to them."""
+    """Returns consecutive frames of a clip with their sound."""
     assert subject.waveform is not None
     start, end = (round(frame * subject.sampling_rate_hz / subject.fps) for frame in (frames.start, frames.stop))
     return replace(subject, num_frames=frames.stop - frames.start, waveform=subject.waveform[start:end])

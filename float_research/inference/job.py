@@ -41,7 +41,7 @@ from float_research.video.writer import H264
 
 PHOTO_IN_TOY_WORLD = (
     "{image} is no toy portrait, and the demo weights have seen nothing else: expect a smeared, drifting face. "
-    "Make toy portraits with {command}, or get the official weights (README)."
+    "Make toy portraits with {command}, or get the official weights (docs/howto/official.md)."
 )
 OTHER_RATE = (
     "model.fps={fps:g}: these weights know {trained:g} frames a second, so the face moves at another speed; "

@@ -1,4 +1,4 @@
-"""Metrics in a run: what they are told of its clips, and what becomes of their findings."""
+"""Metrics of a run: their inputs from its clips, and the files and records of their results."""
 
 import logging
 from collections import defaultdict
@@ -27,12 +27,12 @@ from float_research.video.reader import read_frames
 log = logging.getLogger(__name__)
 TRACES, FLOW = "traces", "flow"
 MEASURED = (SUFFIX, f".{TRACES}.parquet", f".{FLOW}.parquet")
-"""Endings of the files that measuring leaves beside a video."""
+"""Suffixes of the files that metrics write beside a video."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class Measures:
-    """The metrics of a run, and what its exact motion and each of its numbers depend on."""
+    """The metrics of a run, and the dependencies of its converged motion and of each number."""
 
     metrics: Sequence[Metric]
     motion_depends: Mapping[str, str]
@@ -46,7 +46,7 @@ class Measures:
         pipeline: FloatPipeline,
         candidates: Callable[[], Sequence[int]],
     ) -> Panel:
-        """The metrics at work on a clip. `candidates`: of its windows, known once it is sampled."""
+        """Returns the metrics panel of a clip. `candidates`: of its windows, known after sampling."""
         problem = Problem(sampler=pipeline.sampler, fmt=pipeline.model.fmt, conditions=ready.conditions)
         clip = loaded.clip
         depends = {**self.motion_depends, **clip_depends(clip, sha256(clip.image), sha256(clip.audio))}
@@ -61,18 +61,19 @@ class Measures:
 
 
 def retimed(fps: float, model_fps: float) -> dict[Need, str]:
-    """Why there is no exact motion to compare with, where that of the video is at another frame rate."""
+    """Returns why converged motion is unavailable if the video has another frame rate than the model."""
     if fps == model_fps:
         return {}
-    return {Need.SOLUTION: f"video.fps={fps:g} shows motion between the model's {model_fps:g} frames a second"}
+    return {Need.SOLUTION: f"video.fps={fps:g} shows motion between the model's {model_fps:g} frames per second"}
 
 
 def of_clips(metrics: Sequence[Metric]) -> list[ClipMetric]:
+    """Returns the metrics that measure single clips."""
     return [metric for metric in metrics if isinstance(metric, ClipMetric)]
 
 
 def of_run(metrics: Sequence[Metric], videos: Sequence[Path]) -> Findings:
-    """What can be said of all videos together. A metric that fails is reported."""
+    """Computes the metrics of all videos together. Failing metrics are reported."""
     found = Findings()
     for metric in metrics:
         if isinstance(metric, RunMetric):
@@ -84,28 +85,28 @@ def of_run(metrics: Sequence[Metric], videos: Sequence[Path]) -> Findings:
 
 
 def motion_depends(config: Mapping[str, Any], checkpoint_hash: str) -> dict[str, str]:
-    """The settings, weights and code that exact motion depends on: all but those that approximate it."""
+    """Returns the settings, weights and code that converged motion depends on: all but those of the approximation."""
     return {"run": str(identity(config, checkpoint_hash, without=APPROXIMATION))}
 
 
 def measured_by(config: Mapping[str, Any], metrics: Sequence[Metric]) -> dict[str, str]:
-    """What each number depends on besides what is measured: a digest of its metric's settings, weights and code."""
+    """Returns for each number a digest of its metric's settings, weights and code."""
     found = dict[str, str]()
     for settings, metric in zip(config["metrics"].values(), metrics, strict=True):
         files = [value for value in settings.values() if isinstance(value, str) and Path(value).is_file()]
         weights = [sha256(Path(file)) for file in files]
-        made = digest({"settings": settings, "weights": weights, "code": code(__name__, *parts(settings))})
-        found |= dict.fromkeys(metric.names, made)
+        key = digest({"settings": settings, "weights": weights, "code": code(__name__, *parts(settings))})
+        found |= dict.fromkeys(metric.names, key)
     return found
 
 
 def clip_depends(clip: Clip, image_sha256: str, audio_sha256: str) -> dict[str, Any]:
-    """What else the exact motion of a clip depends on."""
+    """Returns the inputs that the converged motion of a clip depends on."""
     return {"id": clip.id, **clip.own, "image": image_sha256, "audio": audio_sha256}
 
 
 def write_tables(video: Path, found: Findings, fps: float) -> dict[str, str]:
-    """The findings that are no single numbers, one file each beside the video: kind → file name."""
+    """Writes results other than single numbers to one file each beside the video; returns kind → file name."""
     tables = dict(found.tables)
     if found.traces:
         frames = np.arange(len(next(iter(found.traces.values()))))
@@ -114,21 +115,21 @@ def write_tables(video: Path, found: Findings, fps: float) -> dict[str, str]:
 
 
 def _write(path: Path, columns: Mapping[str, Any]) -> Path:
-    """Writes columns, beside or in place of those that the file has for as many rows."""
+    """Writes columns, adding to or replacing those of an existing file with the same number of rows."""
     table = pd.DataFrame(dict(columns))
     if path.is_file():
         try:
             old = read_table(path)
             table = old.assign(**table) if len(old) == len(table) else table
         except UserError as error:
-            log.warning("%s; what other metrics left there is gone", error)
+            log.warning("%s; the values of other metrics in it are lost", error)
     with whole(path) as part:
         table.to_parquet(part, index=False)
     return path
 
 
 def told_absent(content: Mapping[str, Any]) -> Iterator[str]:
-    """A line for each reason for which something was not measured."""
+    """Yields a line for each reason why numbers are missing."""
     reasons: dict[str, set[str]] = defaultdict(set)
     for part in (*content["clips"], content):
         for name, reason in part.get("absent", {}).items():

@@ -1,4 +1,4 @@
-"""The Lightning module: thin glue from batches of clips to videos on disk."""
+"""The Lightning module: renders batches of clips to videos on disk."""
 
 import time
 from contextlib import ExitStack, closing
@@ -25,9 +25,9 @@ if TYPE_CHECKING:  # its code does not affect what is computed, so it is no part
 
 
 class FloatInference(lightning.LightningModule):
-    """Makes the videos of a batch of clips. Frames go straight to the writers, facts to a record beside each video.
+    """Renders the videos of a batch of clips, and writes a record beside each.
 
-    `run` names the settings and weights in these records. `overlap`: see `stream`.
+    `run` identifies the settings and weights in these records. `overlap`: see `stream`.
     """
 
     def __init__(
@@ -48,7 +48,7 @@ class FloatInference(lightning.LightningModule):
         self.naming, self.run, self.observer, self.overlap = naming, run, observer, overlap
 
     def predict_step(self, clip_batch: ClipBatch, batch_idx: int) -> list[ClipResult]:
-        for failed in clip_batch.failed:  # the first process reads it, once all are done
+        for failed in clip_batch.failed:  # read by the first process once all are done
             self.folder.write_failure(self._video(failed.clip), failed.reason)
         if not clip_batch.clips:
             return []
@@ -57,14 +57,14 @@ class FloatInference(lightning.LightningModule):
             takes = [stack.enter_context(self._take(clip)) for clip in clip_batch.clips]
             for take in takes:
                 self.observer.clip_started(take.id, take.ready.num_video_frames, take.num_windows)
-            made = stream(
+            decoded = stream(
                 self.pipeline,
                 [take.ready for take in takes],
                 overlap=self.overlap,
                 sampling=shared,
                 decoding=[take.watch for take in takes],
             )
-            for chunk, frames in stack.enter_context(closing(made)):
+            for chunk, frames in stack.enter_context(closing(decoded)):
                 check_stopped()
                 take = takes[chunk.index]
                 take.write(chunk, frames)
@@ -83,7 +83,7 @@ class FloatInference(lightning.LightningModule):
         return results
 
     def on_predict_end(self) -> None:
-        """The run's record is written once every process has finished its clips."""
+        """Waits for all processes, because the run's record is written after all clips."""
         self.trainer.strategy.barrier()
 
     def _video(self, clip: Clip) -> Path:

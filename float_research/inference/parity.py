@@ -1,7 +1,7 @@
-"""Agreement with the official model: recomputes golden tensors and compares them.
+"""Parity with the official model: recomputes golden tensors and compares them.
 
-A case is NAME.json with NAME.safetensors. With NAME.keys.json it is a model with weights seeded from their names,
-without it a list of face crops.
+A case is NAME.json with NAME.safetensors. With NAME.keys.json it is a model with weights seeded from parameter names;
+without it, a list of face crops.
 """
 
 from collections.abc import Iterator, Mapping
@@ -44,7 +44,7 @@ ENGINE_BYTES = 1 << 31
 
 @dataclass(frozen=True)
 class Comparison:
-    """One tensor against its golden value. For crops `error` is the share of pixels off by more than one grey level."""
+    """A tensor compared with its golden value. `error` of crops: share of differing pixels; 1 if one is off by > 1."""
 
     case: str
     tensor: str
@@ -60,14 +60,14 @@ def compare_folder(folder: Path, tolerance: float | None = None) -> Iterator[Com
     """Compares every case of a folder, tensor by tensor. `tolerance` replaces the default for model tensors."""
     cases = sorted(path for path in folder.glob("*.json") if not path.name.endswith(".keys.json"))
     if not cases:
-        raise UserError(f"{folder} holds no golden case (NAME.json with NAME.safetensors)")
+        raise UserError(f"{folder} has no golden case (NAME.json with NAME.safetensors)")
     for path in cases:
         with reading(f"golden case {path}", "get it again; HYDRA_FULL_ERROR=1 shows where"):
             yield from compare_case(path, tolerance)
 
 
 def compare_case(path: Path, tolerance: float | None) -> Iterator[Comparison]:
-    """Compares one case, whichever of the two kinds it is."""
+    """Compares one case of either kind."""
     golden, _ = read_safetensors(path.with_suffix(".safetensors"), what="golden tensors")
     keys = path.with_suffix(".keys.json")
     if keys.is_file():
@@ -83,7 +83,7 @@ def compare_case(path: Path, tolerance: float | None) -> Iterator[Comparison]:
 
 def check_mappings(values: Any) -> None:
     if not isinstance(values, list) or not all(isinstance(value, dict) for value in values):
-        raise ValueError("its settings are no mappings")
+        raise ValueError("its settings are not a list of mappings")
 
 
 def compare_crops(case: str, settings: list[dict[str, Any]], golden: Mapping[str, Tensor]) -> Iterator[Comparison]:
@@ -105,7 +105,7 @@ def compare_model(
     keys: Mapping[str, list[int]],
     tolerance: float | None = None,
 ) -> Iterator[Comparison]:
-    """Compares all tensors of a model case that are not inputs; one that nothing here recomputes counts as wrong."""
+    """Compares all tensors of a model case except inputs; a tensor that is not recomputed counts as wrong."""
     if tolerance is None:
         half = any(value.dtype == torch.float16 for value in golden.values())
         tolerance = TOLERANCE_FLOAT16 if half else TOLERANCE
@@ -125,7 +125,7 @@ def compare_model(
 
 
 def relative_error(value: Tensor, golden: Tensor) -> float:
-    """`‖x - golden‖ / ‖golden‖`, infinite where the shapes differ."""
+    """Returns `‖x - golden‖ / ‖golden‖`; infinite if the shapes differ."""
     if value.shape != golden.shape:
         return float("inf")
     golden = golden.cpu().double()
@@ -133,7 +133,7 @@ def relative_error(value: Tensor, golden: Tensor) -> float:
 
 
 def build(settings: dict[str, Any]) -> FloatModel:
-    """The model of a golden case, from the official option names."""
+    """Builds the model of a golden case from official option names."""
     opt = settings["opt"]
     latent_dim, audio_dim, num_emotions = opt["dim_w"], opt["dim_a"], opt["dim_e"]
     return FloatModel(
@@ -175,7 +175,7 @@ def build(settings: dict[str, Any]) -> FloatModel:
 def recompute(
     model: FloatModel, settings: dict[str, Any], golden: Mapping[str, Tensor]
 ) -> Iterator[tuple[str, Tensor]]:
-    """Every tensor of a case from its inputs, except that a vector field starts from the golden `wa` and `we`."""
+    """Recomputes all tensors of a case from its inputs; vector fields start from the golden `wa` and `we`."""
     opt, audio, num_frames = settings["opt"], golden["input.audio"], settings["T"]
     autoencoder = model.motion_autoencoder
     identity, features = autoencoder.encode(case_image(opt, golden))
@@ -206,7 +206,7 @@ def recompute(
 
 
 def case_image(opt: Mapping[str, Any], golden: Mapping[str, Tensor]) -> Tensor:
-    """The input image: the stored one, or drawn anew from its seed where only a float16 copy was stored."""
+    """Returns the input image: the stored one, or redrawn from its seed if only a float16 copy is stored."""
     stored = golden.get("input.image")
     if stored is not None and stored.dtype == torch.float32:
         return stored
@@ -231,7 +231,7 @@ def window(opt: Mapping[str, Any]) -> Chunking:
 def vector_field(
     model: FloatModel, settings: dict[str, Any], golden: Mapping[str, Tensor], reference: Tensor, scales: list[float]
 ) -> Tensor:
-    """The guided field of one window, all rows, at the inputs that the case prescribes. `scales`: a, r, e."""
+    """Computes the guided field of one window at the inputs of the case. `scales`: a, r, e."""
     chunking = window(settings["opt"])
     length, previous = chunking.window_frames, chunking.previous_frames
     generator = torch.Generator().manual_seed(settings["vector_field"].get("noise_generator_seed", VECTOR_FIELD_SEED))
@@ -257,7 +257,7 @@ def vector_field(
 
 
 def sampler(opt: Mapping[str, Any], sample: Mapping[str, Any]) -> Sampler:
-    """The official sampler with the settings of one sample."""
+    """Builds the official sampler with the settings of one sample."""
     kind = SOLVERS[sample["solver"]]
     settings: dict[str, Any] = {}
     if issubclass(kind, solver.Controlled):

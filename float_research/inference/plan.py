@@ -1,4 +1,4 @@
-"""What a run will do, before any weights load: clips, frames, cost, memory, places."""
+"""The plan of a run, before any weights load: clips, frames, cost, memory and output paths."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -23,7 +23,7 @@ FLOAT32_BYTES = 4
 
 @dataclass(frozen=True, kw_only=True)
 class PlannedClip:
-    """One clip's share of the plan. `cost` is None where the solver decides as it goes. `notes`: on its recording."""
+    """One clip of the plan. `cost` is None if the solver chooses its own evaluations. `notes`: on its recording."""
 
     clip: Clip
     num_frames: int
@@ -43,7 +43,7 @@ def plan_clips(
     folder: RunFolder,
     failures: Failures,
 ) -> list[PlannedClip]:
-    """Reads every file once. Clips whose files a run would stumble over go to `failures`."""
+    """Plans all clips, reading each file once. Clips with unusable files go to `failures`."""
     once = Once()
     planned = [
         PlannedClip(
@@ -64,10 +64,11 @@ def plan_clips(
 def estimate_memory_mb(
     model: FloatModel, sampler: Sampler, decoding: Decoding, batch_clips: int, num_frames: int
 ) -> dict[str, float]:
-    """Rough peak of each stage in float32 MB, weights apart: the widest layers' activations alive at once.
+    """Estimates the peak of each stage in float32 MB, besides weights: simultaneous activations of the widest layers.
 
-    `model` may live on the meta device. Encoder and decoder: six maps of the largest level. Speech: the larger of the
-    first convolution of a segment (input, output, normalised) and the whole clip's transformer (eight rows a frame).
+    `model` may be on the meta device. Encoder and decoder: six feature maps of the largest level. Speech: the larger of
+    the first convolution of a segment (input, output, normalised) and the transformer of the whole clip (eight hidden
+    vectors per frame).
     """
     autoencoder, fmt = model.motion_autoencoder, model.fmt
     size = autoencoder.image_size
@@ -98,7 +99,7 @@ def _speech_values(config: object, num_frames: int, model: FloatModel, *, audio:
 
 
 def plan_tables(planned: Sequence[PlannedClip], memory_mb: dict[str, float], folder: RunFolder) -> list[Table]:
-    """The plan for people. Videos are named from the run's folder on."""
+    """Returns the plan as tables. Video paths are relative to the run's folder."""
     rows, units = [], {"evaluations": "evaluations", "rows": "network rows"}
     if any(item.cost and item.cost.verified_frames for item in planned):
         units["verified_frames"] = "verified frames"
@@ -114,7 +115,7 @@ def plan_tables(planned: Sequence[PlannedClip], memory_mb: dict[str, float], fol
 
 
 def clip_table(counts: Sequence[str], rows: Sequence[Sequence[str]], title: str) -> Table:
-    """A table of clips: id, counts, video. Videos that are named as their clips are have no column."""
+    """Returns a table of clips: id, counts, video. The video column is dropped if all names follow from the ids."""
     table = Table(["clip", *counts, "video"], rows, title)
     if all(video == f"{VIDEOS}/{id}.mp4" for id, *_, video in rows):
         table = Table(table.names[:-1], [row[:-1] for row in rows], title)

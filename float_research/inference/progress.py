@@ -1,4 +1,4 @@
-"""Progress bars and silence."""
+"""Progress bars."""
 
 from types import TracebackType
 
@@ -10,9 +10,9 @@ from float_research.printing import say
 
 
 class ProgressBars:
-    """A bar for the clips and one for each clip under way: its chunk, its frames, frames a second.
+    """A bar for all clips and one for each active clip, with its chunk, frames and frames per second.
 
-    Where the output is no terminal, one line for each finished clip instead.
+    If the output is not a terminal, prints one line per finished clip instead.
     """
 
     def __init__(self, num_clips: int, console: Console):
@@ -41,7 +41,7 @@ class ProgressBars:
         self.progress.stop()
 
     def __reduce__(self) -> tuple[type["Silent"], tuple[()]]:
-        """A copy sent to another process is silent: a terminal has one owner."""
+        """Pickles as `Silent`: only one process may draw on the terminal."""
         return Silent, ()
 
     def clip_started(self, id: str, num_frames: int, num_chunks: int) -> None:
@@ -64,7 +64,7 @@ class ProgressBars:
 
 
 class Silent:
-    """Hears everything and says nothing."""
+    """An observer without output."""
 
     def clip_started(self, id: str, num_frames: int, num_chunks: int) -> None:
         return

@@ -1,4 +1,4 @@
-"""What runs share: loaded models within a process, and what the networks made of the same inputs."""
+"""Reuse between runs: loaded models within a process, and cached network outputs for the same inputs."""
 
 import json
 from collections import OrderedDict
@@ -16,19 +16,19 @@ from float_research.sources import code, parts
 from float_research.tracking.record import device_name
 
 ENCODING = "float_research.inference.encoding"
-"""The module that asks the networks."""
+"""The module that calls the networks."""
 MAX_MODELS = 2
-"""The official one takes 2.5 GB."""
+"""The official model takes 2.5 GB."""
 _kept: OrderedDict[str, FloatModel] = OrderedDict()
 
 
 def loaded_model(
     build: Callable[[], FloatModel], checkpoint: Checkpoint, config: Mapping[str, Any]
 ) -> tuple[FloatModel, bool]:
-    """The model of a run's resolved config, and whether an earlier run left it.
+    """Returns the model for a resolved config, and whether it was reused from an earlier run.
 
-    Its key holds all that its weights depend on: sizes, the checkpoint's contents, and the precision and devices of the
-    trainer, which converts and moves the weights in place.
+    The key covers everything the weights depend on: sizes, the checkpoint's contents, and the precision and devices of
+    the trainer, which converts and moves the weights in place.
     """
     trainer = {name: config["trainer"][name] for name in ("precision", "accelerator", "devices")}
     key = json.dumps([config["model"], checkpoint.fingerprint(), trainer], sort_keys=True, default=str)
@@ -41,15 +41,15 @@ def loaded_model(
 
 
 def forget_models() -> None:
-    """Frees what is kept."""
+    """Frees all kept models."""
     _kept.clear()
 
 
 @dataclass(frozen=True)
 class KeptOutputs:
-    """A cache of what networks compute.
+    """A cache of network outputs.
 
-    `sizes`: each network's settings. `state`: all else that outputs depend on besides the inputs.
+    `sizes`: the settings of each network. `state`: everything else that outputs depend on besides the inputs.
     """
 
     cache: Cache
@@ -59,16 +59,16 @@ class KeptOutputs:
     def get(
         self, network: str, inputs: Mapping[str, Any], compute: Callable[[], Mapping[str, Tensor]], device: torch.device
     ) -> tuple[Mapping[str, Tensor], bool]:
-        """The outputs of a network by name, on `device`, and whether they were known before."""
+        """Returns the outputs of a network by name, on `device`, and whether they came from the cache."""
         depends = {"sizes": self.sizes[network], "state": self.state, "inputs": inputs}
         entry, reused = self.cache.get(network, depends, lambda: Entry(tensors=compute()))
         return {name: tensor.to(device) for name, tensor in entry.tensors.items()}, reused
 
 
 def keep(cache: Cache, checkpoint: Checkpoint, config: Mapping[str, Any], device: torch.device) -> KeptOutputs:
-    """What a model computes on this device, kept by weights, precision, device and code.
+    """Returns the cache of a model's outputs, keyed by weights, precision, device and code.
 
-    Other devices, and other numbers of threads, round otherwise; what they computed is not mixed.
+    Devices and thread counts round differently, so their outputs are not mixed.
     """
     state = {
         "checkpoint": checkpoint.fingerprint(),

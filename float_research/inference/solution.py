@@ -1,4 +1,4 @@
-"""The motion that solvers approximate, without noise on the way: solved until nothing changes, in 64 bits."""
+"""Converged motion: the ODE solution that solvers approximate, in float64 and without sampling noise."""
 
 import copy
 from collections.abc import Callable, Mapping, Sequence
@@ -22,12 +22,12 @@ from float_research.sampling.time_grid import Explicit
 from float_research.types import ClipConditions, VectorField
 
 CONVERGED = "converged_motion"
-"""How the cache calls it."""
+"""Its name in the cache."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class Problem:
-    """What a clip's motion is sampled from."""
+    """The inputs that determine a clip's motion."""
 
     sampler: Sampler
     fmt: FlowMatchingTransformer
@@ -36,10 +36,10 @@ class Problem:
 
 @dataclass(frozen=True, kw_only=True)
 class ConvergedSolution:
-    """Solves anew what `pose` gives, with the weights and conditions of the run, all computed in 64 bits.
+    """Solves the problem of `pose` to convergence in float64, with the weights and conditions of the run.
 
-    The motion is kept in the cache; `depends` names everything that it depends on. Conditions may come from any device:
-    in 32 bits they differ by less than solvers do. `candidates`: whose noise the run chose for each window.
+    The motion is cached; `depends` lists everything it depends on. Conditions may come from any device: their float32
+    differences are smaller than those between solvers. `candidates`: those that the run chose for its windows.
     """
 
     cache: Cache
@@ -48,6 +48,8 @@ class ConvergedSolution:
     candidates: Callable[[], Sequence[int]]
 
     def motion(self, *, atol: float, rtol: float) -> Float[Tensor, "t d"]:
+        """Returns the converged motion, from the cache if possible."""
+
         def solve() -> Entry:
             return Entry(tensors={"motion": _solve(self._problem(), Dopri5(atol=atol, rtol=rtol), (0.0, 1.0), 1)})
 
@@ -55,15 +57,15 @@ class ConvergedSolution:
         return self.cache.get(CONVERGED, {**self.depends, **settings}, solve)[0].tensors["motion"]
 
     def flow_errors(self, *, atol: float, rtol: float) -> dict[str, Float[np.ndarray, " n"]]:
-        """Relative error, over each chunk, of the solver's states at its grid points, each solver on its own past."""
+        """Returns the relative error of the solver's states at grid points in each window, each on its own history."""
         problem = self._problem()
         grid = problem.sampler.grid(torch.float64)
         own, exact = Traced(solver=problem.sampler.solver), Traced(solver=Dopri5(atol=atol, rtol=rtol))
         for traced in (own, exact):
             reuse = problem.sampler.guidance_reuse if traced is own else 1
             _solve(problem, traced, grid.tolist(), reuse)
-        pairs = list(zip(own.states, exact.states, strict=True))
-        error = torch.stack([(a - b).flatten(1).norm(dim=1) / b.flatten(1).norm(dim=1) for a, b in pairs])
+        pairs = zip(own.windows, exact.windows, strict=True)
+        error = torch.stack([(a - b).flatten(1).norm(dim=1) / b.flatten(1).norm(dim=1) for (_, a), (_, b) in pairs])
         num_chunks, num_points = error.shape
         return {
             "chunk": np.repeat(np.arange(num_chunks, dtype=float), num_points),
@@ -73,7 +75,7 @@ class ConvergedSolution:
         }
 
     def _chosen(self) -> list[int]:
-        """Empty where all windows have the plain noise."""
+        """Returns the candidates; empty if all are 0."""
         candidates = list(self.candidates())
         return candidates if any(candidates) else []
 
@@ -84,12 +86,12 @@ class ConvergedSolution:
 
 @dataclass(frozen=True, kw_only=True)
 class Traced(Solver):
-    """Another solver, whose states at all grid points are kept: one trajectory a chunk."""
+    """Wraps a solver and records, per window, the field and the states at all grid points. Batches all clips."""
 
     solver: Solver
-    states: list[Float[Tensor, "n b l d"]] = field(default_factory=list)
+    windows: list[tuple[VectorField, Float[Tensor, "n b l d"]]] = field(default_factory=list)
 
-    couples_clips = True
+    couples_clips = False
 
     @property
     def order(self) -> int:
@@ -98,15 +100,16 @@ class Traced(Solver):
     def trajectory(
         self, field: VectorField, x: Float[Tensor, "b l d"], grid: Float[Tensor, " n"]
     ) -> Float[Tensor, "n b l d"]:
-        self.states.append(self.solver.trajectory(field, x, grid))
-        return self.states[-1]
+        states = self.solver.trajectory(field, x, grid)
+        self.windows.append((field, states))
+        return states
 
     def evaluation_times(self, grid: Sequence[float]) -> list[float] | None:
         return self.solver.evaluation_times(grid)
 
 
 def _solve(problem: Problem, solver: Solver, points: Sequence[float], reuse: int) -> Float[Tensor, "t d"]:
-    """The clip's motion by `solver` on a time grid of these points, on the CPU; `reuse` is that of guidance."""
+    """Solves the clip's motion with `solver` on these grid points; returns it on the CPU. `reuse`: of guidance."""
     sampler = replace(
         problem.sampler,
         solver=solver,

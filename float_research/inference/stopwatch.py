@@ -1,4 +1,4 @@
-"""Seconds spent in each stage."""
+"""Timing of pipeline stages."""
 
 import time
 from collections import defaultdict
@@ -14,7 +14,7 @@ T = TypeVar("T")
 
 
 class Stopwatch:
-    """Adds up seconds by stage. Waits for the thread's stream of a GPU at both ends: work counts where it is caused."""
+    """Sums seconds per stage. Synchronizes the thread's GPU stream at both ends, so work counts for its own stage."""
 
     def __init__(self, device: torch.device):
         self.device = device
@@ -22,7 +22,7 @@ class Stopwatch:
 
     @contextmanager
     def stage(self, name: str, *, within: str | None = None) -> Iterator[None]:
-        """Times a stage. Its seconds do not count for the stage `within` which it happens."""
+        """Times a stage; its seconds are subtracted from the enclosing stage `within`."""
         started = self._now()
         try:
             yield
@@ -33,7 +33,7 @@ class Stopwatch:
                 self.seconds[within] -= seconds
 
     def each(self, name: str, items: Iterable[T]) -> Iterator[T]:
-        """Passes items on, timing only how long each takes to come."""
+        """Yields the items, timing only how long each takes to produce."""
         iterator = iter(items)
         while True:
             with self.stage(name):

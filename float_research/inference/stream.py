@@ -1,4 +1,4 @@
-"""Frames as they are made: the first come before the last are sampled."""
+"""Streaming: the first frames are decoded before the last are sampled."""
 
 from collections.abc import Generator, Sequence
 from contextlib import closing
@@ -15,11 +15,11 @@ from float_research.inference.stopwatch import Stopwatch
 from float_research.types import MotionChunk
 
 BATCHES = 2
-"""Of frames that wait to be taken; of chunks of motion, one waits to be decoded."""
+"""Batches of frames to prefetch; of motion, one chunk is prefetched."""
 
 
 class Decoded(NamedTuple):
-    """Frames on the CPU, and the chunk of motion that they are from."""
+    """Frames on the CPU, and their chunk of motion."""
 
     chunk: MotionChunk
     frames: UInt8[Tensor, "n h w 3"]
@@ -33,12 +33,12 @@ def stream(
     sampling: Stopwatch,
     decoding: Sequence[Stopwatch],
 ) -> Generator[Decoded]:
-    """Samples clips side by side and decodes them, chunk by chunk. `decoding`: a stopwatch for each clip.
+    """Samples clips in one batch and decodes them chunk by chunk. `decoding`: one stopwatch per clip.
 
-    A search for the best whole clip needs all of it before the first frame; one per window goes on window by window.
+    With `search.per=clip`, sampling finishes before the first frame is decoded; with `per=window` it streams.
 
-    With `overlap`, while these frames are being used, the next are decoded and the next chunk is sampled; None is on a
-    GPU with streams alone. To be closed, so that nothing goes on after an exception.
+    `overlap` decodes the next frames and samples the next chunk while the caller uses the current ones; None enables it
+    only on a GPU with streams. Close the generator, so that no thread keeps running after an exception.
     """
     device = sampling.device
     retimings = [pipeline.retiming(clip) for clip in clips]
@@ -48,14 +48,14 @@ def stream(
         yield from sampling.each("sample", pipeline.motion(clips, sampling))
 
     def decoded() -> Generator[Decoded]:
-        made = ahead(chunks(), at_most=1, device=device) if overlap else chunks()
-        with closing(made):
-            for sampled in made:
+        sampling_chunks = ahead(chunks(), at_most=1, device=device) if overlap else chunks()
+        with closing(sampling_chunks):
+            for sampled in sampling_chunks:
                 chunk, clip = retimings[sampled.index](sampled), clips[sampled.index]
                 frames = pipeline.frames(clip, chunk.motion) if len(chunk.motion) else iter(())
                 for batch in decoding[chunk.index].each("decode", (batch.cpu() for batch in frames)):
                     yield Decoded(chunk, batch)
-                if not len(chunk.motion):  # between two frames of a slower video
+                if not len(chunk.motion):  # no frame of a slower video falls into this chunk
                     yield Decoded(chunk, torch.empty(0, 0, 0, 3, dtype=torch.uint8))
 
     return ahead(decoded(), at_most=BATCHES, device=device) if overlap else decoded()

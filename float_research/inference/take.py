@@ -1,4 +1,4 @@
-"""One clip in the making: its video, its motion, its metrics, and what the record will say."""
+"""Rendering of one clip: video, motion, metrics and record."""
 
 import contextlib
 from collections.abc import Callable, Mapping, Sequence
@@ -20,7 +20,7 @@ from float_research.video.writer import VideoWriter
 
 
 class Take(contextlib.AbstractContextManager["Take"]):
-    """Prepares a clip, then takes its chunks and frames. Ends with a video, or with nothing after an exception."""
+    """Prepares a clip, then writes its chunks and frames. An exception leaves no video behind."""
 
     def __init__(
         self,
@@ -49,7 +49,7 @@ class Take(contextlib.AbstractContextManager["Take"]):
         return self.clip.clip.id
 
     def write(self, chunk: MotionChunk, frames: UInt8[Tensor, "n h w 3"]) -> None:
-        """Encodes frames of a chunk and shows them to the metrics."""
+        """Encodes the frames of a chunk and passes them to the metrics."""
         if not self.chunks or self.chunks[-1] is not chunk:
             self.chunks.append(chunk)
         if not len(frames):
@@ -61,7 +61,7 @@ class Take(contextlib.AbstractContextManager["Take"]):
                 self.panel.see(frames.numpy())
 
     def close(self) -> None:
-        """Finishes the video, keeps the motion, and lets the metrics say what they found."""
+        """Finishes the video, saves the motion and computes the metrics."""
         track = MotionTrack(
             motion=torch.cat([chunk.motion for chunk in self.chunks]).cpu(),
             directions=self.pipeline.model.motion_autoencoder.dec.direction.basis.cpu(),
@@ -79,7 +79,7 @@ class Take(contextlib.AbstractContextManager["Take"]):
             self.tables = write_tables(self.writer.path, self.found, self.pipeline.fps)
 
     def result(self, folder: Path, run: str, *, shared_s: Mapping[str, float], made_s: float) -> ClipResult:
-        """`shared_s`: its share of the seconds that the clips of a batch spent together."""
+        """Returns the clip's record entry. `shared_s`: its share of the seconds of stages shared by the batch."""
         clip, place = self.clip.clip, self.writer.path.parent.relative_to(folder)
         tables = {kind: str(place / name) for kind, name in self.tables.items()}
         return ClipResult(
@@ -103,7 +103,7 @@ class Take(contextlib.AbstractContextManager["Take"]):
             seconds={**self.clip.seconds, **self.watch.seconds, **shared_s},
             made_s=sum(self.clip.seconds.values()) + made_s,
             reused=self.ready.reused,
-            search=searched(self.chunks),
+            search=search_record(self.chunks),
             metrics=self.found.metrics,
             absent=self.found.absent,
             measured_by=self.measured_by,
@@ -113,7 +113,7 @@ class Take(contextlib.AbstractContextManager["Take"]):
         )
 
 
-def searched(chunks: Sequence[MotionChunk]) -> dict[str, Any] | None:
-    """What a record says of a search: the candidate of each window, and all scores each time that one was chosen."""
+def search_record(chunks: Sequence[MotionChunk]) -> dict[str, Any] | None:
+    """Returns the candidate of each window and the scores of each choice, or None without a search."""
     scores = [list(chunk.scores) for chunk in chunks if chunk.scores]
     return {"candidates": [chunk.candidate for chunk in chunks], "scores": scores} if scores else None

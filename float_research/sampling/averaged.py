@@ -1,4 +1,4 @@
-"""Windows of a clip that are solved together, each evaluation of the field averaged where they overlap."""
+"""Joint sampling of all windows of a clip: the field is averaged where windows overlap."""
 
 from dataclasses import dataclass
 
@@ -15,12 +15,12 @@ from float_research.types import VectorField
 class Averaged(Stitch):
     """MultiDiffusion along time (arXiv 2302.08113, eq. 5): one ODE for all frames of a clip.
 
-    `v(t, x)_f = Σ_k w_k(f) v_k(t, x_k)_f / Σ_k w_k(f)` over the windows k that frame f lies in, `x_k` the window's
-    frames of x. `w_k` falls linearly from the window's middle to its ends, so a window sets in and leaves smoothly. All
-    windows are one batch of the network, so memory grows with the clip's length, and no frame is final before all are.
+    `v(t, x)_f = Σ_k w_k(f) v_k(t, x_k)_f / Σ_k w_k(f)` over the windows k that contain frame f; `x_k` are the window's
+    frames of x. `w_k` falls linearly from the middle of the window to its ends, so windows fade in and out. All windows
+    form one batch of the network: memory grows with the length of the clip, and all frames become final together.
 
-    No window's motion is known before another's: the previous motion of each is zero, as at the start of a clip. The
-    previous audio and emotion are the true ones.
+    Windows are solved at the same time, so the previous motion of each is zero, as at the start of a clip. The previous
+    audio and emotion are the real ones.
     """
 
     overlap_frames: int
@@ -46,15 +46,15 @@ class Averaged(Stitch):
             windows = torch.stack([x[:, place] for place in places], 1)
             fields = field(t, windows.flatten(0, 1)).view_as(windows)
             total = torch.zeros_like(x)
-            for place, shared, v in zip(places, shares(places, x), fields.unbind(1), strict=True):
-                total[:, place] += shared * v
+            for place, weight, v in zip(places, window_weights(places, x), fields.unbind(1), strict=True):
+                total[:, place] += weight * v
             return total
 
         return joined
 
 
-def shares(places: list[slice], x: Float[Tensor, "b t d"]) -> list[Float[Tensor, "l 1"]]:
-    """The share that each window has in its frames, which is 1 where it is alone."""
+def window_weights(places: list[slice], x: Float[Tensor, "b t d"]) -> list[Float[Tensor, "l 1"]]:
+    """Returns the normalized weights `w_k / Σ w_k` of each window at its frames; 1 where no other window overlaps."""
     length = places[0].stop
     ramp = torch.arange(1, length + 1, dtype=x.dtype, device=x.device)[:, None]
     weight = torch.minimum(ramp, ramp.flip(0))

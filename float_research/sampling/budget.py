@@ -1,4 +1,4 @@
-"""What `nfe` counts, and so how many points the time grid has."""
+"""What `nfe` counts, which sets the number of time grid points."""
 
 from dataclasses import dataclass
 from typing import Protocol, runtime_checkable
@@ -16,17 +16,17 @@ class Budget(Protocol):
 
 @dataclass(frozen=True, kw_only=True)
 class GridPoints:
-    """`nfe` grid points, so `nfe - 1` steps whatever they cost: what the official option means."""
+    """`nfe` grid points, that is `nfe - 1` steps, whatever their cost: the meaning of the official option."""
 
     def __call__(self, nfe: int, solver: Solver, /) -> int:
         if nfe < 2:
-            raise UserError(f"nfe={nfe} is too small: budget=grid_points needs at least 2 points, which make one step")
+            raise UserError(f"nfe={nfe} is too small: budget=grid_points needs at least 2 points, that is one step")
         return nfe
 
 
 @dataclass(frozen=True, kw_only=True)
 class Evaluations:
-    """At most `nfe` evaluations of the vector field a window: the fair budget between solvers."""
+    """At most `nfe` evaluations of the vector field per window: a fair budget for comparing solvers."""
 
     def __call__(self, nfe: int, solver: Solver, /) -> int:
         one_step = solver.evaluations(1)

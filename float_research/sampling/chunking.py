@@ -1,4 +1,4 @@
-"""How a clip is cut into windows."""
+"""Splitting of a clip into windows."""
 
 from dataclasses import dataclass
 
@@ -7,7 +7,7 @@ from float_research.errors import UserError
 
 @dataclass(frozen=True, kw_only=True)
 class Chunking:
-    """Window length, frames of context before it, and how far a frame attends, at `fps` frames a second."""
+    """Window length, number of previous frames, and attention window in frames, at `fps` frames per second."""
 
     window_s: float
     previous_frames: int
@@ -21,7 +21,7 @@ class Chunking:
             )
         if not 0 <= self.previous_frames <= self.window_frames:
             raise UserError(
-                f"chunking.previous_frames={self.previous_frames} must lie between 0 and the window's "
+                f"chunking.previous_frames={self.previous_frames} must be between 0 and the window's "
                 f"{self.window_frames} frames (chunking.window_s={self.window_s} at {self.fps:g} fps)"
             )
         if self.attention_window < 0:
@@ -29,5 +29,5 @@ class Chunking:
 
     @property
     def window_frames(self) -> int:
-        """Frames of a window, rounded down as the official code does."""
+        """Frames per window, rounded down as in the official code."""
         return int(self.window_s * self.fps)

@@ -1,7 +1,8 @@
-"""Classifier-free guidance (arXiv 2207.12598): how conditional and unconditional fields combine.
+"""Classifier-free guidance (arXiv 2207.12598): combinations of conditional and unconditional fields.
 
-A guidance is a weighted sum of the network's fields with some conditions kept and others zeroed, called rows. Rows of
-weight zero are not computed. It wraps the network; the solver sees only `v(t, x)`.
+A guidance is a weighted sum of guidance branches: evaluations of the network with some conditions kept and others
+zeroed. Each branch is a row of the batch, and branches of weight zero are not computed. Guidance wraps the network; the
+solver sees only `v(t, x)`.
 """
 
 from abc import ABC, abstractmethod
@@ -21,6 +22,7 @@ from float_research.sampling.rows import (
     Reuse,
     Rows,
     Weights,
+    with_everything,
     without_zeros,
 )
 from float_research.sampling.schedule import Schedule
@@ -28,39 +30,39 @@ from float_research.types import Conditions, Network, VectorField
 
 
 class Guidance(ABC):
-    """A weighted sum of rows, with weights that depend on flow time."""
+    """A weighted sum of guidance branches (rows), with weights that depend on flow time."""
 
     @abstractmethod
     def weights(self, t: float) -> Weights:
-        """The rows to compute at flow time t and their weights."""
+        """Returns the rows to compute at flow time t and their weights."""
 
     def calls(self, t: float) -> list[Weights]:
-        """The weights of each call of the rows in one evaluation at flow time t."""
+        """Returns the weights for each network call in one evaluation at flow time t."""
         return [self.weights(t)]
 
     def rows(self, t: float) -> int:
-        """Network rows that one evaluation at flow time t costs, for one clip."""
+        """Returns the network rows of one evaluation at flow time t, for one clip."""
         return sum(map(len, self.calls(t)))
 
     def declared_rows(self, times: Sequence[float], reuse: int) -> int:
-        """Network rows that evaluations at these flow times cost one clip in one window; `reuse` as in `Reuse`."""
+        """Returns the network rows of evaluations at these flow times, for one window; `reuse`: see `Reuse`."""
         choose = Reuse(reuse)
         return sum(len(choose(weights)) for t in times for weights in self.calls(t))
 
     def combine(self, weights: Weights, fields: Mapping[Kept, Tensor]) -> Tensor:
-        """The guided field, `(b, l, d)`."""
+        """Returns the guided field, `(b, l, d)`."""
         return torch.stack([weight * fields[row] for row, weight in weights.items()]).sum(0)
 
     def settled(self) -> "Guidance":
-        """What it tends to as evaluations become dense: the same, where it has no memory of earlier evaluations."""
+        """Returns the limit for dense evaluations; `self` for guidance without memory of earlier evaluations."""
         return self
 
     def guide(self, network: Network, conditions: Conditions, reuse: int = 1) -> VectorField:
-        """The guided vector field of one window; `reuse` as in `Reuse`."""
+        """Returns the guided vector field of one window; `reuse`: see `Reuse`."""
         return self.field(Rows(network, conditions, reuse))
 
     def field(self, rows: Rows) -> VectorField:
-        """The guided vector field of the rows of one window."""
+        """Returns the guided vector field from the rows of one window."""
 
         def guided(t: Tensor, x: Tensor) -> Tensor:
             weights = self.weights(float(t))
@@ -71,9 +73,9 @@ class Guidance(ABC):
 
 @dataclass(frozen=True, kw_only=True)
 class Incremental(Guidance):
-    """The official form: `v = u + a (c_a - u) + e (c_ae - c_a)`, the reference always kept.
+    """The official form: `v = u + a (c_a - u) + e (c_ae - c_a)`, always with the reference.
 
-    u has neither audio nor emotion, c_a audio, c_ae both. Three rows; two where a = e; one where both are 1.
+    u has neither audio nor emotion, c_a has audio, c_ae has both. Three rows; two if a = e; one if both are 1.
     """
 
     audio: Schedule
@@ -85,23 +87,23 @@ class Incremental(Guidance):
 
 
 Adjust = Callable[[Tensor, Tensor, Tensor, Mapping[Kept, Tensor]], Tensor]
-"""`g' = adjust(g, t, x, fields)`: the difference that guidance makes, adjusted."""
+"""`g' = adjust(g, t, x, fields)`: adjusts the guidance difference."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class Adjusted(Incremental, ABC):
-    """Incremental guidance whose difference from the fully conditioned field is adjusted: `c_ae + adjust(v - c_ae)`.
+    """Incremental guidance with an adjusted difference from the fully conditional field: `c_ae + adjust(v - c_ae)`.
 
-    Where several rows are computed, c_ae is one of them, even of weight zero.
+    If several rows are computed, c_ae is one of them, even with weight zero.
     """
 
     def weights(self, t: float) -> Weights:
         weights = super().weights(t)
-        return weights if len(weights) < 2 else {**weights, EVERYTHING: weights.get(EVERYTHING, 0.0)}
+        return weights if len(weights) < 2 else with_everything(weights)
 
     @abstractmethod
     def adjuster(self) -> Adjust:
-        """What adjusts the differences of one window, from its first evaluation to its last."""
+        """Returns the function that adjusts all differences of one window, in order."""
 
     def field(self, rows: Rows) -> VectorField:
         adjust = self.adjuster()
@@ -119,13 +121,13 @@ class Adjusted(Incremental, ABC):
 
 
 def dot(a: Tensor, b: Tensor) -> Tensor:
-    """The scalar product over each clip's window, `(b, 1, 1)`."""
+    """Returns the scalar product over the window of each clip, `(b, 1, 1)`."""
     return (a * b).sum((1, 2), keepdim=True)
 
 
 @dataclass(frozen=True, kw_only=True)
 class Reference(Guidance):
-    """Four rows with a working reference scale: `v = v_0 + r (c_r - v_0) + a (c_ra - c_r) + e (c_rae - c_ra)`."""
+    """Four rows with an effective reference scale: `v = v_0 + r (c_r - v_0) + a (c_ra - c_r) + e (c_rae - c_ra)`."""
 
     audio: Schedule
     emotion: Schedule
@@ -137,41 +139,47 @@ class Reference(Guidance):
 
 
 @dataclass(frozen=True, kw_only=True)
-class ZeroStar(Guidance):
-    """CFG-Zero* (arXiv 2503.18886): incremental guidance whose unconditional field is scaled by a projection.
+class ReplacedUnconditional(Incremental, ABC):
+    """Incremental guidance with another field in place of the unconditional field u."""
+
+    @abstractmethod
+    def unconditional(self, u: Tensor, c: Tensor) -> Tensor:
+        """Returns the replacement of u, given the fully conditional field c."""
+
+    def weights(self, t: float) -> Weights:
+        weights = super().weights(t)
+        return with_everything(weights) if REFERENCE in weights else weights
+
+    def combine(self, weights: Weights, fields: Mapping[Kept, Tensor]) -> Tensor:
+        if REFERENCE in weights:
+            fields = {**fields, REFERENCE: self.unconditional(fields[REFERENCE], fields[EVERYTHING])}
+        return super().combine(weights, fields)
+
+
+@dataclass(frozen=True, kw_only=True)
+class ZeroStar(ReplacedUnconditional):
+    """CFG-Zero* (arXiv 2503.18886): incremental guidance with the unconditional field scaled by a projection.
 
     `u` becomes `s u` with `s = ⟨c_ae, u⟩ / ‖u‖²` per clip. Before flow time `zero_until` the field is zero (the paper's
-    zero-init) and no row is computed; 0 switches that off.
+    zero-init) and no row is computed; 0 disables this.
     """
 
-    audio: Schedule
-    emotion: Schedule
     zero_until: float
 
     def __post_init__(self) -> None:
         if not 0 <= self.zero_until < 1:
-            raise UserError(f"guidance.zero_until={self.zero_until} must lie in [0, 1); 0 switches the zero start off")
+            raise UserError(f"guidance.zero_until={self.zero_until} must be in [0, 1); 0 disables zero-init")
 
     def weights(self, t: float) -> Weights:
-        if t < self.zero_until:
-            return {}
-        a, e = self.audio(t), self.emotion(t)
-        weights = dict(without_zeros({REFERENCE: 1 - a, AUDIO: a - e, EVERYTHING: e}))
-        if REFERENCE in weights:
-            weights.setdefault(EVERYTHING, 0.0)
-        return weights
+        return {} if t < self.zero_until else super().weights(t)
 
-    def combine(self, weights: Weights, fields: Mapping[Kept, Tensor]) -> Tensor:
-        if REFERENCE not in weights:
-            return super().combine(weights, fields)
-        u, c = fields[REFERENCE], fields[EVERYTHING]
-        s = (c * u).sum((1, 2), keepdim=True) / u.square().sum((1, 2), keepdim=True).clamp_min(1e-12)
-        return super().combine(weights, {**fields, REFERENCE: s * u})
+    def unconditional(self, u: Tensor, c: Tensor) -> Tensor:
+        return dot(c, u) / dot(u, u).clamp_min(1e-12) * u
 
 
 @dataclass(frozen=True, kw_only=True)
 class NoGuidance(Guidance):
-    """The fully conditioned field alone: one row."""
+    """The fully conditional field: one row."""
 
     def weights(self, t: float) -> Weights:
         return {EVERYTHING: 1.0}

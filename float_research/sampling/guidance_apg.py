@@ -12,14 +12,14 @@ from float_research.sampling.rows import EVERYTHING, Kept
 
 @dataclass(frozen=True, kw_only=True)
 class Apg(Adjusted):
-    """Adaptive projected guidance (arXiv 2410.02416): the difference g that guidance makes is averaged, cut and turned.
+    """Adaptive projected guidance (arXiv 2410.02416): averages, clips and projects the guidance difference g.
 
-    `ḡ_n = g_n + momentum ḡ_(n-1)` over a window's evaluations; `ḡ` is shortened to a root mean square of at most
-    `norm_threshold`, 0 for no limit; of its part parallel to the predicted data, `x + (1 - t) c_ae`, the share
-    `parallel` stays. 0, 0 and 1 are incremental guidance.
+    `ḡ_n = g_n + momentum ḡ_(n-1)` over the evaluations of a window. The root mean square of ḡ is limited to
+    `norm_threshold` (0: no limit), and its component parallel to the predicted data, `x + (1 - t) c_ae`, is scaled by
+    `parallel`. The values 0, 0 and 1 give incremental guidance.
 
-    Momentum counts evaluations. As they become dense ḡ tends to `g / (1 - momentum)`, which is what solvers that choose
-    their own evaluations integrate, and what the metric `sampling` compares with.
+    Momentum acts per evaluation. For dense evaluations ḡ tends to `g / (1 - momentum)`; solvers that choose their own
+    evaluations integrate this limit, and the metric `sampling` compares with it.
     """
 
     momentum: float
@@ -28,9 +28,9 @@ class Apg(Adjusted):
 
     def __post_init__(self) -> None:
         if not -1 < self.momentum < 1:
-            raise UserError(f"guidance.momentum={self.momentum} must lie between -1 and 1; the paper's is negative")
+            raise UserError(f"guidance.momentum={self.momentum} must be between -1 and 1; the paper's is negative")
         if self.norm_threshold < 0:
-            raise UserError(f"guidance.norm_threshold={self.norm_threshold} must be positive, or 0 for no limit")
+            raise UserError(f"guidance.norm_threshold={self.norm_threshold} must not be negative; 0 means no limit")
 
     def settled(self) -> "Settled":
         return Settled(**vars(self))
@@ -41,12 +41,12 @@ class Apg(Adjusted):
         def adjust(g: Tensor, t: Tensor, x: Tensor, fields: Mapping[Kept, Tensor]) -> Tensor:
             nonlocal average
             average = g if average is None else g + self.momentum * average
-            return self.projected(average, x + (1 - t) * fields[EVERYTHING])
+            return self.project(average, x + (1 - t) * fields[EVERYTHING])
 
         return adjust
 
-    def projected(self, g: Tensor, data: Tensor) -> Tensor:
-        """g, shortened and with its part parallel to `data` damped."""
+    def project(self, g: Tensor, data: Tensor) -> Tensor:
+        """Clips the norm of g and damps its component parallel to `data`."""
         if self.norm_threshold:
             size = g.square().mean((1, 2), keepdim=True).sqrt()
             g = g * (self.norm_threshold / size.clamp_min(1e-12)).clamp_max(1)
@@ -55,10 +55,10 @@ class Apg(Adjusted):
 
 @dataclass(frozen=True, kw_only=True)
 class Settled(Apg):
-    """The limit of dense evaluations, which needs no memory."""
+    """The limit for dense evaluations, which has no memory."""
 
     def settled(self) -> "Settled":
         return self
 
     def adjuster(self) -> Adjust:
-        return lambda g, t, x, fields: self.projected(g / (1 - self.momentum), x + (1 - t) * fields[EVERYTHING])
+        return lambda g, t, x, fields: self.project(g / (1 - self.momentum), x + (1 - t) * fields[EVERYTHING])

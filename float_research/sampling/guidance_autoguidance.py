@@ -1,4 +1,4 @@
-"""Guidance by a weaker version of the network itself."""
+"""Guidance by a weakened version of the network."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -12,16 +12,16 @@ from float_research.types import Weakness
 
 @dataclass(frozen=True, kw_only=True)
 class Autoguidance(Incremental):
-    """Autoguidance (arXiv 2406.02507): incremental guidance v pushed away from what a weaker network would do.
+    """Autoguidance (arXiv 2406.02507): incremental guidance v pushed away from the field of a weaker network.
 
-    `v + (w - 1) (c_ae - c_weak)`, w being `weak` and c_weak the field of the weakened network under the same conditions
-    as c_ae. 1 is incremental guidance; with both other scales at 1 it is the paper's `w c_ae + (1 - w) c_weak`.
+    `v + (w - 1) (c_ae - c_weak)` with w = `weak`; c_weak is the field of the weakened network under the conditions of
+    c_ae. w = 1 is incremental guidance; with both other scales at 1 it is the paper's `w c_ae + (1 - w) c_weak`.
 
-    The paper's weaker network is smaller and trained less. Here it needs no training: either blocks are skipped, as in
-    spatiotemporal skip guidance (arXiv 2411.18664), or each frame attends to fewer neighbours (`attention_window`). One
-    row more, which counts as a whole one although skipped blocks are not computed.
+    The paper's weaker network is smaller and trained for less time. Here it needs no training: either blocks are
+    skipped, as in spatiotemporal skip guidance (arXiv 2411.18664), or each frame attends to fewer neighbours
+    (`attention_window`). It costs one more row, counted in full even though skipped blocks are not computed.
 
-    `num_blocks` and `full_attention_window` are those of the whole network.
+    `num_blocks` and `full_attention_window` are those of the full network.
     """
 
     weak: Schedule
@@ -39,7 +39,7 @@ class Autoguidance(Incremental):
             )
         if skipped and not set(skipped) <= set(range(self.num_blocks)):
             raise UserError(
-                f"guidance.skip_blocks={list(skipped)} must name blocks of the model, 0 to {self.num_blocks - 1}"
+                f"guidance.skip_blocks={list(skipped)} must be blocks of the model, 0 to {self.num_blocks - 1}"
             )
         if window is not None and not 0 <= window < self.full_attention_window:
             raise UserError(
@@ -49,7 +49,7 @@ class Autoguidance(Incremental):
 
     @property
     def weakened(self) -> Kept:
-        """The row of the weakened network."""
+        """The branch (row) of the weakened network."""
         return EVERYTHING._replace(weakness=Weakness(tuple(self.skip_blocks or ()), self.attention_window))
 
     def weights(self, t: float) -> Weights:

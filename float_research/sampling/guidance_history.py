@@ -1,4 +1,4 @@
-"""Guidance on what came before the window."""
+"""Guidance on the frames before the window."""
 
 from dataclasses import dataclass
 
@@ -11,8 +11,8 @@ from float_research.sampling.schedule import Schedule
 class History(Incremental):
     """History guidance (arXiv 2502.06764): incremental guidance v pulled towards the frames before the window.
 
-    `v + h (c_ae - c_0)`, c_0 being c_ae without previous motion and previous audio. One row more; `history` 0 is
-    incremental guidance. Weights must have been trained to do without previous frames, as those of a clip's start have.
+    `v + h (c_ae - c_0)` with h = `history`; c_0 is c_ae without previous motion and previous audio. One more row;
+    h = 0 is incremental guidance. The network must have been trained without previous frames too, as at clip starts.
     """
 
     history: Schedule

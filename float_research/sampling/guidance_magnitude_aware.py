@@ -1,4 +1,4 @@
-"""Guidance that shrinks where it would move far."""
+"""Guidance that is weaker where the conditions change the field more."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -12,18 +12,18 @@ from float_research.sampling.rows import EVERYTHING, Kept
 
 @dataclass(frozen=True, kw_only=True)
 class MagnitudeAware(Adjusted):
-    """Magnitude-aware guidance (MAMBO-G, arXiv 2508.03442): the difference g that guidance makes is damped by its size.
+    """Magnitude-aware guidance (MAMBO-G, arXiv 2508.03442): damps the guidance difference g by its magnitude.
 
-    `g' = exp(-alpha r) g` with `r = ‖c_ae - u‖ / ‖u‖` per clip, u being the computed row of fewest conditions. Where
-    audio and emotion have one scale w, this is the paper's `u + (1 + (w - 1) exp(-alpha r)) (c_ae - u)`. `alpha` 0 is
-    incremental guidance.
+    `g' = exp(-alpha r) g` with `r = ‖c_ae - u‖ / ‖u‖` per clip; u is the computed row with the fewest conditions. If
+    audio and emotion share one scale w, this is the paper's `u + (1 + (w - 1) exp(-alpha r)) (c_ae - u)`. `alpha` = 0
+    is incremental guidance.
     """
 
     alpha: float
 
     def __post_init__(self) -> None:
         if self.alpha < 0:
-            raise UserError(f"guidance.alpha={self.alpha} must be positive, or 0 for incremental guidance")
+            raise UserError(f"guidance.alpha={self.alpha} must not be negative; 0 is incremental guidance")
 
     def adjuster(self) -> Adjust:
         def adjust(g: Tensor, t: Tensor, x: Tensor, fields: Mapping[Kept, Tensor]) -> Tensor:

@@ -1,4 +1,4 @@
-"""Guidance measured a little ahead on the conditional path."""
+"""Guidance with differences evaluated ahead on the conditional path."""
 
 from dataclasses import dataclass
 
@@ -12,21 +12,21 @@ from float_research.types import VectorField
 
 @dataclass(frozen=True, kw_only=True)
 class RectifiedCfgPp(Incremental):
-    """Rectified-CFG++ (arXiv 2510.07631): the conditional field, corrected by differences taken further along its path.
+    """Rectified-CFG++ (arXiv 2510.07631): the conditional field plus differences evaluated further along its path.
 
     `v = c_ae(t, x) + (a - 1) (c_a - u)(t', x') + (e - 1) (c_ae - c_a)(t', x')`, with `t' = min(t + ahead, 1)` and
-    `x' = x + (t' - t) c_ae(t, x)`. The paper goes half a step ahead; here `ahead` is flow time, so that the field is
-    the same for any steps. At 0 it is incremental guidance. One row, and those of the differences.
+    `x' = x + (t' - t) c_ae(t, x)`. The paper looks half a step ahead; here `ahead` is flow time, so that the field
+    does not depend on the steps. 0 is incremental guidance. One row plus those of the differences.
     """
 
     ahead: float
 
     def __post_init__(self) -> None:
         if not 0 <= self.ahead <= 1:
-            raise UserError(f"guidance.ahead={self.ahead} must lie in [0, 1]; 0 is incremental guidance")
+            raise UserError(f"guidance.ahead={self.ahead} must be in [0, 1]; 0 is incremental guidance")
 
     def differences(self, t: float) -> Weights:
-        """The weights of the rows that are computed ahead; their sum is 0."""
+        """Returns the weights of the rows computed ahead; they sum to 0."""
         a, e = self.audio(t), self.emotion(t)
         return without_zeros({REFERENCE: 1 - a, AUDIO: a - e, EVERYTHING: e - 1})
 

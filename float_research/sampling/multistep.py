@@ -1,6 +1,6 @@
-"""Multistep solvers: one evaluation of the field a step, and those of earlier steps used again.
+"""Multistep solvers: one evaluation of the field per step, reusing those of earlier steps.
 
-`grid` may be uneven; all weights are those of its true steps. None evaluates the field at the grid's end.
+`grid` may be uneven: the weights follow its actual steps. No solver here evaluates the field at the end of the grid.
 """
 
 import itertools
@@ -20,13 +20,13 @@ State = Float[Tensor, "b l d"]
 
 
 class Multistep(Solver):
-    """A solver that goes from point to point."""
+    """A solver that advances from grid point to grid point."""
 
     couples_clips = False
 
     @abstractmethod
     def states(self, field: VectorField, x: State, grid: Float[Tensor, " n"]) -> Iterator[State]:
-        """The state at each point of the grid but its first."""
+        """Yields the state at each grid point except the first."""
 
     def trajectory(self, field: VectorField, x: State, grid: Float[Tensor, " n"]) -> Float[Tensor, "n b l d"]:
         return torch.stack([x, *self.states(field, x, grid)])
@@ -41,9 +41,9 @@ class Multistep(Solver):
 
 
 def weights(times: Sequence[float], start: float, end: float) -> list[float]:
-    """What turns values at `times` into the integral, from start to end, of the polynomial through them.
+    """Returns the quadrature weights that integrate the polynomial through values at `times` from start to end.
 
-    `Σ wⱼ τⱼᵏ = ∫ τᵏ dτ` for all powers k below their number, with τ counted from `start` in steps of `end - start`.
+    `Σ wⱼ τⱼᵏ = ∫ τᵏ dτ` for all powers k < len(times), with `τ = (t - start) / (end - start)`.
     """
     step = end - start
     tau = torch.tensor([(time - start) / step for time in times], dtype=torch.float64)
@@ -52,18 +52,18 @@ def weights(times: Sequence[float], start: float, end: float) -> list[float]:
     return [step * weight for weight in solved.tolist()]
 
 
-def moved(x: State, amounts: Sequence[float], values: Sequence[State]) -> State:
-    """`x + Σ wⱼ vⱼ`."""
-    for amount, value in zip(amounts, values, strict=True):
-        x = x + amount * value
+def add_weighted(x: State, weights: Sequence[float], values: Sequence[State]) -> State:
+    """Returns `x + Σ wⱼ vⱼ`."""
+    for weight, value in zip(weights, values, strict=True):
+        x = x + weight * value
     return x
 
 
 class AdamsBashforth(Multistep):
-    """`x += ∫ p(t) dt` over the step, p the polynomial through the last `num_values` values of the field.
+    """`x += ∫ p(t) dt` over the step, with p the polynomial through the last `num_values` values of the field.
 
-    The first steps know fewer values. Where two are missing, the first step is one of the midpoint method, at one
-    evaluation more, for an Euler step would spoil the third order.
+    The first steps have fewer values. If two are missing, the first step uses the midpoint method, at the cost of one
+    more evaluation, because an Euler step would break third order.
     """
 
     num_values: ClassVar[int]
@@ -77,7 +77,7 @@ class AdamsBashforth(Multistep):
                 middle = (points[0] + points[1]) / 2
                 x = x + (end - start) * field(middle, x + (end - start) / 2 * values[0])
             else:
-                x = moved(x, weights(times[index + 1 - len(values) : index + 1], start, end), values)
+                x = add_weighted(x, weights(times[index + 1 - len(values) : index + 1], start, end), values)
             yield x
 
     def evaluation_times(self, grid: Sequence[float]) -> list[float] | None:
@@ -86,22 +86,22 @@ class AdamsBashforth(Multistep):
 
 
 class Ab2(AdamsBashforth):
-    """Adams-Bashforth of two steps: `x += h ((1 + ω/2) vₙ − (ω/2) vₙ₋₁)`, ω = hₙ / hₙ₋₁."""
+    """Two-step Adams-Bashforth: `x += h ((1 + ω/2) vₙ − (ω/2) vₙ₋₁)`, ω = hₙ / hₙ₋₁."""
 
     order = num_values = 2
 
 
 class Ab3(AdamsBashforth):
-    """Adams-Bashforth of three steps."""
+    """Three-step Adams-Bashforth."""
 
     order = num_values = 3
 
 
 class Abm2(Multistep):
-    """Adams-Bashforth-Moulton with one evaluation a step, as UniPC's corrector (arXiv 2302.04867) has none of its own.
+    """Adams-Bashforth-Moulton with one evaluation per step, as in the free corrector of UniPC (arXiv 2302.04867).
 
-    Ab2 predicts `x̂ₙ₊₁`; once the field is known there, which the next step needs anyway, xₙ₊₁ is corrected by it:
-    `xₙ₊₁ = xₙ + ∫ p`, p through v(x̂ₙ₊₁), v(x̂ₙ), v(x̂ₙ₋₁). The last point is not corrected.
+    Ab2 predicts `x̂ₙ₊₁`. The next step needs the field there anyway, and it also corrects xₙ₊₁:
+    `xₙ₊₁ = xₙ + ∫ p` with p through v(x̂ₙ₊₁), v(x̂ₙ), v(x̂ₙ₋₁). The last point is not corrected.
     """
 
     order = 3
@@ -111,21 +111,21 @@ class Abm2(Multistep):
         values = [field(points[0], x)]
         for index, (start, end) in enumerate(itertools.pairwise(times)):
             known = values[-2:]
-            predicted = moved(x, weights(times[index + 1 - len(known) : index + 1], start, end), known)
+            predicted = add_weighted(x, weights(times[index + 1 - len(known) : index + 1], start, end), known)
             if index + 2 == len(times):
                 yield predicted
                 return
             values = [*values, field(points[index + 1], predicted)][-3:]
-            x = moved(x, weights(times[index + 2 - len(values) : index + 2], start, end), values)
+            x = add_weighted(x, weights(times[index + 2 - len(values) : index + 2], start, end), values)
             yield x
 
 
-class Dpm_2m(Multistep):  # noqa: N801, named as its file
-    """DPM-Solver++ of two steps (arXiv 2211.01095) in flow form, where α = t and σ = 1 − t.
+class Dpm_2m(Multistep):  # noqa: N801, named after its option
+    """Multistep DPM-Solver++(2M) (arXiv 2211.01095) in flow form, with α = t and σ = 1 − t.
 
-    With the data that a state promises, `D = x + (1 − t) v`, and λ = log(t / (1 − t)):
+    With the predicted data, `D = x + (1 − t) v`, and λ = log(t / (1 − t)):
     `x ← (σ'/σ) x + (α' − σ' α/σ) ((1 + 1/(2r)) Dₙ − 1/(2r) Dₙ₋₁)`, r = (λₙ − λₙ₋₁) / (λₙ₊₁ − λₙ).
-    First order where λ is infinite: in the first two steps and the last.
+    First order where λ is infinite: in the first two steps and in the last.
     """
 
     order = 2
@@ -145,5 +145,5 @@ class Dpm_2m(Multistep):  # noqa: N801, named as its file
 
 
 def log_ratio(t: float) -> float:
-    """λ of a flow time between 0 and 1."""
+    """Returns λ at a flow time between 0 and 1."""
     return math.log(t / (1 - t))

@@ -1,6 +1,6 @@
-"""The starting noise of each window.
+"""Initial noise of each window.
 
-Drawn on the CPU from (seed, clip id, window), so it is the same on every device, in every batch and beside any clips.
+It is drawn on the CPU from (seed, clip id, window), so it does not depend on the device or on other clips in the batch.
 """
 
 import hashlib
@@ -18,34 +18,37 @@ from float_research.errors import UserError
 
 @runtime_checkable
 class Noise(Protocol):
-    """Standard normal noise for the windows of one clip, in order, without end."""
+    """An endless iterator of standard normal noise for the windows of one clip, in order."""
 
     def __call__(self, *, seed: int, clip: str, num_frames: int, latent_dim: int) -> Iterator[Float[Tensor, "l d"]]: ...
 
 
 def draw(seed: int, num_frames: int, latent_dim: int) -> Float[Tensor, "l d"]:
-    """Noise from one generator, float32."""
+    """Draws float32 noise from a new generator."""
     generator = torch.Generator(device="cpu").manual_seed(seed)
     return torch.randn(1, num_frames, latent_dim, generator=generator, dtype=torch.float32, device="cpu")[0]
 
 
+def hash_seed(text: str) -> int:
+    """Returns a 63-bit seed from the SHA-256 digest of a text."""
+    return int.from_bytes(hashlib.sha256(text.encode()).digest()[:8], "big") >> 1
+
+
 def candidate_seed(seed: int, candidate: int) -> int:
-    """The seed of a candidate's noise, in every window and step; candidate 0 has the plain noise."""
+    """Returns the seed of a candidate's noise in all windows and steps; candidate 0 has the unchanged seed."""
     if candidate == 0:
         return seed
-    digest = hashlib.sha256(f"{seed}\ncandidate {candidate}".encode()).digest()
-    return int.from_bytes(digest[:8], "big") >> 1
+    return hash_seed(f"{seed}\ncandidate {candidate}")
 
 
 def derived_seed(seed: int, clip: str, window: int) -> int:
-    """A 63-bit seed of its own for each clip and window."""
-    digest = hashlib.sha256(f"{seed}\n{window}\n{clip}".encode()).digest()
-    return int.from_bytes(digest[:8], "big") >> 1
+    """Returns a separate seed for each clip and window."""
+    return hash_seed(f"{seed}\n{window}\n{clip}")
 
 
 @dataclass(frozen=True, kw_only=True)
 class Shared:
-    """The official policy: a generator seeded anew for each window, so all windows of all clips share one noise."""
+    """The official policy: the generator is reseeded for each window, so all windows of all clips share one noise."""
 
     def __call__(self, *, seed: int, clip: str, num_frames: int, latent_dim: int) -> Iterator[Float[Tensor, "l d"]]:
         noise = draw(seed, num_frames, latent_dim)
@@ -55,7 +58,7 @@ class Shared:
 
 @dataclass(frozen=True, kw_only=True)
 class Independent:
-    """Fresh noise for each clip and window."""
+    """Independent noise for each clip and window."""
 
     def __call__(self, *, seed: int, clip: str, num_frames: int, latent_dim: int) -> Iterator[Float[Tensor, "l d"]]:
         window = 0
@@ -66,16 +69,16 @@ class Independent:
 
 @dataclass(frozen=True, kw_only=True)
 class Correlated:
-    """First-order autoregression along the windows: `x_k = ρ x_(k-1) + sqrt(1 - ρ²) ε_k`, unit variance throughout.
+    """First-order autoregression over windows: `x_k = ρ x_(k-1) + sqrt(1 - ρ²) ε_k`, unit variance throughout.
 
-    ρ = 0 is `Independent`, ρ = 1 one noise for the whole clip.
+    ρ = 0 is `Independent`; ρ = 1 is one noise for the whole clip.
     """
 
     rho: float
 
     def __post_init__(self) -> None:
         if not -1 <= self.rho <= 1:
-            raise UserError(f"noise.rho={self.rho} must lie in [-1, 1]; 0 is independent noise")
+            raise UserError(f"noise.rho={self.rho} must be in [-1, 1]; 0 is independent noise")
 
     def __call__(self, *, seed: int, clip: str, num_frames: int, latent_dim: int) -> Iterator[Float[Tensor, "l d"]]:
         fresh = Independent()(seed=seed, clip=clip, num_frames=num_frames, latent_dim=latent_dim)

@@ -1,4 +1,4 @@
-"""Rows: the network's fields, with some conditions zeroed or the network weakened, which a guidance combines."""
+"""Guidance branches (rows of the batch): evaluations of the network with conditions zeroed or the network weakened."""
 
 from collections.abc import Mapping, Sequence
 from typing import NamedTuple
@@ -10,7 +10,7 @@ from float_research.types import FULL_STRENGTH, Conditions, Network, VectorField
 
 
 class Kept(NamedTuple):
-    """Which conditions a row keeps, and how weak its network is. `previous`: motion and audio before the window."""
+    """The conditions kept by a row, and the weakness of its network. `previous`: motion and audio before the window."""
 
     reference: bool
     audio: bool
@@ -31,15 +31,15 @@ FORGETFUL = Kept(True, True, True, previous=False)
 
 Weights = Mapping[Kept, float]
 ZERO = 1e-9
-"""Of weights."""
+"""Weights of smaller magnitude count as zero."""
 
 
 class Reuse:
-    """Says which rows an evaluation computes, one window long: all, or one alone whose differences are kept.
+    """Chooses the rows to compute in each evaluation of a window: all, or only a base row plus stored differences.
 
-    Differences between rows are kept for `evaluations` that need several rows, counted from the one that computed them.
-    Within these only the base is computed, the row of the largest weight, and of equal ones that of most conditions.
-    Where weights sum to zero, so that the base falls out, no row is computed.
+    Differences between rows are reused for `evaluations` evaluations that need several rows, including the one that
+    computed them. The others compute only the base: the row with the largest weight, and among equal weights the one
+    with the most conditions. If the weights sum to zero, the base cancels and no row is computed.
     """
 
     def __init__(self, evaluations: int):
@@ -60,7 +60,7 @@ class Reuse:
 
 
 class Rows:
-    """The fields of one window's rows. What depends on conditions alone is computed once for each choice of rows."""
+    """The fields of one window's rows. Network parts that depend only on conditions run once for each set of rows."""
 
     def __init__(self, network: Network, conditions: Conditions, reuse: int):
         self.network, self.conditions, self.choose = network, conditions, Reuse(reuse)
@@ -68,11 +68,11 @@ class Rows:
         self.kept: Mapping[Kept, Tensor] = {}
 
     def __call__(self, t: Tensor, x: Tensor, weights: Weights) -> Mapping[Kept, Tensor]:
-        """The field of each row that has a weight, computed or made of the base and a difference kept."""
+        """Returns the field of each row in `weights`, computed or restored from the base and a stored difference."""
         rows = self.choose(weights)
         if not rows:
             return {row: self.kept[row] for row in weights}
-        fields = self._computed(rows, t, x)
+        fields = self._compute(rows, t, x)
         if len(rows) < len(weights):
             (base,) = rows
             kept = self.kept
@@ -81,8 +81,8 @@ class Rows:
             self.kept = fields
         return fields
 
-    def _computed(self, rows: tuple[Kept, ...], t: Tensor, x: Tensor) -> Mapping[Kept, Tensor]:
-        """The fields of these rows, those of the same network in one batch."""
+    def _compute(self, rows: tuple[Kept, ...], t: Tensor, x: Tensor) -> Mapping[Kept, Tensor]:
+        """Computes the fields of these rows, batched per network."""
         fields: dict[Kept, Tensor] = {}
         for weakness in dict.fromkeys(row.weakness for row in rows):
             alike = tuple(row for row in rows if row.weakness == weakness)
@@ -94,7 +94,7 @@ class Rows:
 
 
 def batch(conditions: Conditions, rows: Sequence[Kept]) -> Conditions:
-    """The conditions of rows of the same network, one after the other: kept, or zero."""
+    """Returns the conditions of all rows, concatenated along the batch, each kept or zeroed."""
 
     def stacked(condition: Tensor, kept: Sequence[bool]) -> Tensor:
         return torch.cat([condition if keep else torch.zeros_like(condition) for keep in kept])
@@ -110,4 +110,10 @@ def batch(conditions: Conditions, rows: Sequence[Kept]) -> Conditions:
 
 
 def without_zeros(weights: Weights) -> Weights:
+    """Drops rows of weight zero."""
     return {row: weight for row, weight in weights.items() if abs(weight) > ZERO}
+
+
+def with_everything(weights: Weights) -> Weights:
+    """Adds the fully conditional row, with weight zero if it has none."""
+    return {**weights, EVERYTHING: weights.get(EVERYTHING, 0.0)}

@@ -1,4 +1,4 @@
-"""Sampling a clip: noise → ODE → motion latents, window by window (FLOAT section 3.2, arXiv 2412.01064)."""
+"""Sampling of clips: noise → ODE → motion latents, window by window (FLOAT section 3.2, arXiv 2412.01064)."""
 
 import copy
 import math
@@ -25,7 +25,7 @@ from float_research.types import ClipConditions, Conditions, Cost, MotionChunk, 
 
 @dataclass
 class Meter:
-    """Counts what really runs: evaluations of the guided field and rows of the network."""
+    """Counts actual evaluations of the guided field and rows of the network."""
 
     evaluations: int = 0
     rows: int = 0
@@ -52,25 +52,25 @@ class Meter:
 
 @dataclass(frozen=True, kw_only=True)
 class Choice:
-    """The candidate to go on with, what the verifier found of each, and what finding it cost."""
+    """The chosen candidate, the verifier's score of each, and the cost of verification."""
 
     candidate: int
     scores: Sequence[float | None]
     cost: Cost
 
     def of(self, rivals: Sequence[Sequence[MotionChunk]]) -> Iterator[MotionChunk]:
-        """The chosen candidate's chunks, which carry the cost of all."""
+        """Yields the chunks of the chosen candidate; the first carries the cost of all candidates."""
         cost = sum((chunk.cost for chunks in rivals for chunk in chunks), self.cost)
-        begun, *later = rivals[self.candidate]
-        yield replace(begun, cost=cost, scores=self.scores)
+        first, *later = rivals[self.candidate]
+        yield replace(first, cost=cost, scores=self.scores)
         yield from (replace(chunk, cost=Cost()) for chunk in later)
 
 
 @dataclass(frozen=True, kw_only=True)
 class Rivals:
-    """Several candidates for the windows solved next, `at_once` of them in one batch.
+    """Several candidates for each window, `at_once` of them in one batch.
 
-    `choose` is given the index of a clip and each candidate's chunks of these windows.
+    `choose` takes the index of a clip and the chunks of each candidate.
     """
 
     num: int
@@ -80,9 +80,9 @@ class Rivals:
 
 @dataclass(frozen=True, kw_only=True)
 class Sampler:
-    """The parts that together turn conditions into motion.
+    """Samples motion from conditions.
 
-    `temperature` scales the starting noise, whatever its kind: `x_0 = τ ε`; below 1 motion is nearer to the mean one.
+    `temperature` τ scales the initial noise of any kind: `x_0 = τ ε`; below 1 the motion is closer to the mean.
     """
 
     solver: Solver
@@ -101,36 +101,36 @@ class Sampler:
 
     def __post_init__(self) -> None:
         if self.nfe < 1:
-            raise UserError(f"nfe={self.nfe} must be a positive number; the official default is 10")
+            raise UserError(f"nfe={self.nfe} must be at least 1; the official default is 10")
         if self.guidance_reuse < 1:
-            raise UserError(f"guidance_reuse={self.guidance_reuse} must be at least 1, which keeps no difference")
+            raise UserError(f"guidance_reuse={self.guidance_reuse} must be at least 1; 1 means no reuse")
         if self.guidance_reuse > 1 and self.solver.evaluation_times([0.0, 1.0]) is None:
             raise UserError(
                 f"guidance_reuse={self.guidance_reuse} needs a solver with fixed steps: {self.solver.name} "
-                "judges its steps by the field, which differences kept would falsify; use guidance_reuse=1"
+                "controls its steps by error estimates, which reused differences would distort; use guidance_reuse=1"
             )
         if not 0 <= self.temperature < math.inf:
             raise UserError(
-                f"temperature={self.temperature} must be a finite number of 0 or more; 1 is the plain noise"
+                f"temperature={self.temperature} must be finite and not negative; 1 leaves the noise unscaled"
             )
         object.__setattr__(self, "grid_points", self.budget(self.nfe, self.solver))
         self.sampling_noise.check(self.solver, self.grid(torch.float32).tolist())
         self.stitch.overlap(self.chunking.window_frames)
 
     def grid(self, dtype: torch.dtype) -> Float[Tensor, " n"]:
-        """Flow times from 0 to 1: the solver's own, where it has some."""
+        """Returns flow times from 0 to 1: the solver's own grid if it has one."""
         own = self.solver.points(self.grid_points)
         if own is None:
             return self.time_grid(self.grid_points, dtype)
         if not isinstance(self.time_grid, Uniform):
-            raise UserError(f"solver {self.solver.name} brings its own time grid; leave time_grid=uniform as it is")
+            raise UserError(f"solver {self.solver.name} has its own time grid; keep the default time_grid=uniform")
         return torch.tensor(own, dtype=dtype)
 
     def num_windows(self, num_frames: int) -> int:
         return len(self.stitch.starts(num_frames, self.chunking.window_frames))
 
     def declared_cost(self, num_frames: int) -> Cost | None:
-        """What a clip of `num_frames` will cost; None where the solver decides as it goes."""
+        """Returns the cost of a clip of `num_frames`; None if the solver chooses its own evaluations."""
         times = self.solver.evaluation_times(self.grid(torch.float32).tolist())
         if times is None:
             return None
@@ -139,15 +139,15 @@ class Sampler:
         return Cost(len(times) * rounds, rows * self.num_windows(num_frames))
 
     def windows_at_once(self, num_frames: int) -> int:
-        """The most windows of a clip that are one batch of the network."""
+        """Returns the largest number of windows of a clip in one batch of the network."""
         return max(map(len, self.rounds(num_frames)))
 
     def __call__(
         self, network: Network, clips: Sequence[ClipConditions], rivals: Rivals | None = None
     ) -> Iterator[MotionChunk]:
-        """Motion of the clips, sampled side by side, in order within each clip and as soon as it is final.
+        """Yields motion of the clips, sampled in one batch: in order within each clip, as soon as it is final.
 
-        With `rivals`, the best candidate for each window, and so the history of the next, is chosen before that.
+        With `rivals`, the best candidate of each window is chosen first and becomes the history of the next window.
         """
         tracks = [_Track(index, clip, self) for index, clip in enumerate(clips)]
         rounds = [self.rounds(clip.num_frames) for clip in clips]
@@ -168,25 +168,25 @@ class Sampler:
                     ):
                         forks[fork.index].append((fork, chunks))
                 for i in group:
-                    made = [chunks for _, chunks in forks[i]]
-                    choice = rivals.choose(i, made)
+                    sampled = [chunks for _, chunks in forks[i]]
+                    choice = rivals.choose(i, sampled)
                     tracks[i], _ = forks[i][choice.candidate]
-                    yield from choice.of(made)
+                    yield from choice.of(sampled)
 
     def _advance(
         self, network: Network, tracks: Sequence["_Track"], starts: Sequence[int]
     ) -> Iterator[tuple["_Track", list[MotionChunk]]]:
-        """Solves windows of several tracks in one batch: each track and its frames that are final."""
+        """Solves windows of several tracks in one batch; yields each track with its final frames."""
         solved, cost = self._solve(network, tracks, starts)
         for track, motion in zip(tracks, solved, strict=True):
             yield track, list(track.finish(motion, starts, cost))
 
     def rounds(self, num_frames: int) -> list[list[int]]:
-        """First frames of the windows in the order of solving: those of one list are solved together."""
+        """Returns the first frames of the windows in solving order; those in one list are solved together."""
         return self.stitch.rounds(num_frames, self.chunking.window_frames)
 
     def _groups(self, active: Mapping[int, Sequence[int]]) -> list[list[int]]:
-        """Clips that are one batch: those with equally many windows to solve, unless the solver couples them."""
+        """Groups clips into batches: by number of windows, or one by one if the solver couples clips."""
         groups = defaultdict(list)
         for i, starts in active.items():
             groups[i if self.solver.couples_clips else len(starts)].append(i)
@@ -205,22 +205,22 @@ class Sampler:
         guided = guidance.guide(meter.network(network), conditions, self.guidance_reuse)
         field = meter.field(self.stitch.join(guided, len(starts), self.chunking.window_frames))
 
-        def drawn(step: int) -> Float[Tensor, "b t d"]:
+        def draw_noise(step: int) -> Float[Tensor, "b t d"]:
             return torch.stack([track.step_noise(step, starts) for track in tracks])
 
         noise = self.temperature * noise
-        solved = self.sampling_noise.solve(self.solver, field, noise, self.grid(precision), drawn)
+        solved = self.sampling_noise.solve(self.solver, field, noise, self.grid(precision), draw_noise)
         if not torch.isfinite(solved).all():
             end = starts[-1] + self.chunking.window_frames
             raise UserError(
-                f"the motion of frames {starts[0]} to {end} is not finite; lower the scales of guidance, give more "
-                "evaluations, or use vector_field.precision=float32"
+                f"the motion of frames {starts[0]} to {end} is not finite; lower the guidance scales, raise "
+                "nfe, or use vector_field.precision=float32"
             )
         return solved, Cost(meter.evaluations, meter.rows // len(tracks))
 
 
 class _Track:
-    """One clip under way: its padded conditions and the motion that the next window builds on."""
+    """Sampling state of one clip: its padded conditions and the motion before the next window."""
 
     def __init__(self, index: int, clip: ClipConditions, sampler: Sampler):
         self.index, self.stitch, self.num_frames = index, sampler.stitch, clip.num_frames
@@ -237,7 +237,7 @@ class _Track:
         self.tail: Float[Tensor, "o d"] | None = None
 
     def fork(self, candidate: int) -> "_Track":
-        """The same clip, to go on with a candidate's noise. No tensor is ever changed in place."""
+        """Returns a copy that uses a candidate's noise. Tensors are shared; none is changed in place."""
         fork = copy.copy(self)
         fork.rival = candidate
         return fork
@@ -248,11 +248,11 @@ class _Track:
         return self.candidates[start // self.hop] if self.candidates else 0
 
     def start(self, starts: Sequence[int]) -> Float[Tensor, "t d"]:
-        """The starting noise of windows that are solved together; where they overlap, the earlier one's."""
+        """Returns the initial noise of windows solved together; overlaps take that of the earlier window."""
         return torch.cat([self._noise(start)[-self.hop if k else 0 :] for k, start in enumerate(starts)])
 
     def _noise(self, start: int) -> Float[Tensor, "l d"]:
-        """The noise of a window: the next of its candidate's stream that is not of a window before."""
+        """Returns the noise of a window, skipping earlier windows in its candidate's stream."""
         candidate = self.candidate(start)
         if candidate not in self.streams:
             size: dict[str, Any] = {"num_frames": self.window, "latent_dim": len(self.reference)}
@@ -261,7 +261,7 @@ class _Track:
         return next(noise for window, noise in self.streams[candidate] if window == start // self.hop)
 
     def step_noise(self, step: int, starts: Sequence[int]) -> Float[Tensor, "t d"]:
-        """The noise of a step in windows that are solved together; where they overlap, the earlier one's."""
+        """Returns the noise of a step for windows solved together; overlaps take that of the earlier window."""
         which: dict[str, Any] = {"clip": self.id, "step": step}
         size: dict[str, Any] = {"num_frames": self.window, "latent_dim": len(self.reference)}
         drawn = [
@@ -271,40 +271,40 @@ class _Track:
         return torch.cat([noise[-self.hop if k else 0 :] for k, noise in enumerate(drawn)])
 
     def conditions(self, start: int) -> Conditions:
-        audio = self._rows(self.audio, start)
+        audio = self._positions(self.audio, start)
         return Conditions(
             audio=audio[self.previous :][None],
             reference=self.reference[None],
-            emotion=self._rows(self.emotion, start)[None],
+            emotion=self._positions(self.emotion, start)[None],
             previous_motion=self.history[None],
             previous_audio=audio[: self.previous][None],
         )
 
-    def _rows(self, padded: Float[Tensor, "t c"], start: int) -> Float[Tensor, "n c"]:
-        """The previous rows and the window's, the clip's last row repeated past its end."""
-        rows = padded[start : start + self.previous + self.window]
-        missing = self.previous + self.window - len(rows)
-        return torch.cat([rows, rows[-1:].expand(missing, -1)])
+    def _positions(self, padded: Float[Tensor, "t c"], start: int) -> Float[Tensor, "n c"]:
+        """Returns the previous positions and those of the window; past the clip's end the last one is repeated."""
+        found = padded[start : start + self.previous + self.window]
+        missing = self.previous + self.window - len(found)
+        return torch.cat([found, found[-1:].expand(missing, -1)])
 
     def finish(self, solved: Float[Tensor, "t d"], starts: Sequence[int], cost: Cost) -> Iterator[MotionChunk]:
-        """The frames that are final after windows were solved together: those of each, from its start on.
+        """Yields a chunk of final frames for each of the windows solved together.
 
-        What solving cost is the first one's.
+        The first chunk carries the cost of solving.
         """
         for start in starts:
-            place = start - starts[0]
-            end = None if start == starts[-1] else place + self.hop
+            offset = start - starts[0]
+            end = None if start == starts[-1] else offset + self.hop
             last = start + self.window >= self.num_frames
             yield MotionChunk(
                 index=self.index,
                 start=start,
-                motion=self.advance(solved[place:end], self.num_frames - start if last else self.hop),
+                motion=self.advance(solved[offset:end], self.num_frames - start if last else self.hop),
                 cost=cost if start == starts[0] else Cost(),
                 candidate=self.candidate(start),
             )
 
     def advance(self, solved: Float[Tensor, "l d"], num_final: int) -> Float[Tensor, "f d"]:
-        """Blends in the window just solved; returns its frames that are final now."""
+        """Blends in the solved window; returns the frames that are now final."""
         if self.tail is not None and len(self.tail):
             shared = len(self.tail)
             solved = torch.cat([self.stitch.blend(self.tail, solved[:shared]), solved[shared:]])
@@ -314,7 +314,7 @@ class _Track:
 
 
 def stack(windows: Sequence[Conditions]) -> Conditions:
-    """One batch of several clips' conditions."""
+    """Stacks the conditions of several windows into one batch."""
     tensors = [name for name, value in vars(windows[0]).items() if isinstance(value, Tensor)]
     together: dict[str, Any] = {name: torch.cat([getattr(window, name) for window in windows]) for name in tensors}
     return Conditions(**together)

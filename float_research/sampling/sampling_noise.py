@@ -1,6 +1,5 @@
-"""Noise along the way: the flow as a stochastic differential equation."""
+"""Noise during sampling: the flow as a stochastic differential equation."""
 
-import hashlib
 import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -10,53 +9,53 @@ from jaxtyping import Float
 from torch import Tensor
 
 from float_research.errors import UserError
-from float_research.sampling.noise import draw
+from float_research.sampling.noise import draw, hash_seed
 from float_research.sampling.schedule import Constant, Schedule
 from float_research.sampling.solver import Solver
 from float_research.types import VectorField
 
 Draw = Callable[[int], Tensor]
-"""Standard normal noise of a step, for all states."""
+"""Draws the standard normal noise of a step, for all states."""
 
 
 def step_noise(
     *, seed: int, clip: str, window: int, step: int, num_frames: int, latent_dim: int
 ) -> Float[Tensor, "l d"]:
-    """Noise of its own for each clip, window and step, drawn on the CPU; none of them is a starting noise."""
-    digest = hashlib.sha256(f"{seed}\n{window}.{step}\n{clip}".encode()).digest()
-    return draw(int.from_bytes(digest[:8], "big") >> 1, num_frames, latent_dim)
+    """Draws separate noise for each clip, window and step on the CPU, different from any initial noise."""
+    return draw(hash_seed(f"{seed}\n{window}.{step}\n{clip}"), num_frames, latent_dim)
 
 
 @dataclass(frozen=True, kw_only=True)
 class Sde:
-    """`dx = (v + g² s / 2) dt + g dW` with the flow's own score `s = (t v - x) / (1 - t)` (arXiv 2303.08797).
+    """`dx = (v + g² s / 2) dt + g dW` with the score of the flow, `s = (t v - x) / (1 - t)` (arXiv 2303.08797).
 
     It has the marginals of the ODE for every g. Euler-Maruyama on the grid: noise `g(t) sqrt(h) ε` at the end of a step
-    that began at t. The last step is the ODE's, since no step after it would take its noise away. Where g is 0 at
-    all other points, the solver solves the ODE and no noise is drawn. A schedule `interval` is 1 outside its ends.
+    that starts at t. The last step follows the ODE, because no later step would remove its noise. If g is 0 at all
+    other points, the solver solves the ODE and no noise is drawn. Note that the schedule `interval` is 1 outside.
     """
 
     g: Schedule
 
     def check(self, solver: Solver, grid: Sequence[float]) -> None:
-        """Raises a UserError for a g below 0, and for noise in a solver that does not evaluate once a step."""
+        """Raises a UserError for negative g, and for noise with a solver that does not evaluate once per step."""
         for t in grid:
             g = self.g(t)
             if not 0 <= g < math.inf:
-                raise UserError(f"sampling_noise.g is {g:g} at flow time {t:g}, but must be a number of 0 or more")
-        if self.acts(grid) and not at_starts(solver.evaluation_times(grid), grid[:-1]):
+                raise UserError(f"sampling_noise.g is {g:g} at flow time {t:g}, but must be finite and not negative")
+        if self.acts(grid) and not evaluates_at_starts(solver.evaluation_times(grid), grid[:-1]):
             raise UserError(
-                "sampling_noise.g above 0 needs a solver that evaluates the field once a step, at its start, which "
+                "sampling_noise.g above 0 needs a solver that evaluates the field once per step, at its start, which "
                 f"{solver.name} does not; use solver=euler"
             )
 
     def acts(self, grid: Sequence[float]) -> bool:
+        """Returns whether noise is added in any step."""
         return any(self.g(t) != 0 for t in grid[:-2])
 
     def solve(
         self, solver: Solver, field: VectorField, x: Float[Tensor, "b t d"], grid: Float[Tensor, " n"], draw: Draw
     ) -> Float[Tensor, "b t d"]:
-        """The solver integrates `x - N`, N the noise so far, so that also one that keeps its past needs no more."""
+        """Solves for `x - N`, with N the noise added so far, so that multistep solvers work unchanged."""
         times = grid.tolist()
         if not self.acts(times):
             return solver.solve(field, x, grid)
@@ -75,12 +74,12 @@ class Sde:
         return solver.solve(noised, x, grid) + noise
 
 
-def at_starts(times: Sequence[float] | None, starts: Sequence[float]) -> bool:
-    """Whether the field is evaluated once a step, where the step starts."""
+def evaluates_at_starts(times: Sequence[float] | None, starts: Sequence[float]) -> bool:
+    """Returns whether the field is evaluated exactly once per step, at its start."""
     if times is None or len(times) != len(starts):
         return False
     return all(abs(time - start) < 1e-6 for time, start in zip(times, starts, strict=True))
 
 
 ODE = Sde(g=Constant(scale=0.0))
-"""No noise along the way."""
+"""No noise during sampling."""

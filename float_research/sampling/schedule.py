@@ -1,4 +1,4 @@
-"""How a guidance scale changes over flow time t, from 0 (noise) to 1 (data)."""
+"""Guidance scales as functions of flow time t, from 0 (noise) to 1 (data)."""
 
 import math
 from dataclasses import dataclass
@@ -7,7 +7,7 @@ from typing import Protocol, runtime_checkable
 from float_research.errors import UserError
 
 TOLERANCE = 1e-6
-"""Slack at an interval's ends, so that rounding of t in a solver does not decide whether a point lies inside."""
+"""Tolerance at the ends of an interval, for rounding of t in a solver."""
 
 
 @runtime_checkable
@@ -19,7 +19,7 @@ class Schedule(Protocol):
 
 @dataclass(frozen=True, kw_only=True)
 class Constant:
-    """The same scale throughout."""
+    """A constant scale."""
 
     scale: float
 
@@ -51,7 +51,7 @@ class Cosine:
 
 @dataclass(frozen=True, kw_only=True)
 class Interval:
-    """`scale` within [t_lo, t_hi] and 1 outside (arXiv 2404.07724), where the rows it would need are saved."""
+    """`scale` within [t_lo, t_hi] and 1 outside (arXiv 2404.07724), which saves network rows there."""
 
     scale: float
     t_lo: float

@@ -1,4 +1,4 @@
-"""ODE solvers, each with its order and its cost declared; here those of torchdiffeq, in `multistep` others.
+"""ODE solvers with declared order and cost: those of torchdiffeq; see `multistep` for others.
 
 A solver integrates `dx/dt = v(t, x)` from the first to the last point of a time grid and returns the end point.
 """
@@ -22,8 +22,7 @@ from float_research.types import VectorField
 class Solver(ABC):
     """Integrates `v(t, x)` over a grid.
 
-    `couples_clips`: a step depends on the whole batch (an error norm, an iteration), so clips must be solved one by
-    one.
+    `couples_clips`: steps depend on the whole batch (error norm, iteration), so clips must be solved one by one.
     """
 
     couples_clips: ClassVar[bool]
@@ -31,41 +30,41 @@ class Solver(ABC):
     @property
     @abstractmethod
     def order(self) -> int:
-        """The error falls with this power of the step size."""
+        """Order of convergence: the error scales with this power of the step size."""
 
     @property
     def name(self) -> str:
-        """What sentences call it."""
+        """Name of the option, for messages."""
         return re.sub("(?<!^)(?=[A-Z])", "_", type(self).__name__).lower()
 
     @abstractmethod
     def trajectory(
         self, field: VectorField, x: Float[Tensor, "b l d"], grid: Float[Tensor, " n"]
     ) -> Float[Tensor, "n b l d"]:
-        """The states at the grid's points."""
+        """Returns the states at the grid points."""
 
     def solve(self, field: VectorField, x: Float[Tensor, "b l d"], grid: Float[Tensor, " n"]) -> Float[Tensor, "b l d"]:
-        """The state at the grid's last point, which holds none of the others in memory."""
+        """Returns the state at the last grid point, without keeping the others in memory."""
         return self.trajectory(field, x, grid)[-1].clone()
 
     @abstractmethod
     def evaluation_times(self, grid: Sequence[float]) -> list[float] | None:
-        """Flow times at which the field is evaluated; None where the solver decides as it goes."""
+        """Returns the flow times of all evaluations; None if the solver chooses its own."""
 
     def points(self, num_points: int) -> Sequence[float] | None:
-        """The only grid of this many points that the solver knows; None where it takes any."""
+        """Returns the solver's own grid of this many points; None if it accepts any grid."""
         return None
 
     def evaluations(self, num_steps: int) -> int | None:
-        """Evaluations of the field in `num_steps` steps; None where the solver decides as it goes."""
+        """Returns the number of evaluations in `num_steps` steps; None if the solver chooses its own."""
         times = self.evaluation_times([i / num_steps for i in range(num_steps + 1)])
         return None if times is None else len(times)
 
 
 class FixedStep(Solver):
-    """A method of torchdiffeq's on the grid's own steps.
+    """A torchdiffeq method with one step per grid interval.
 
-    `nodes`: where in a step the field is evaluated, as fractions of it.
+    `nodes`: evaluation times within a step, as fractions of it.
     """
 
     couples_clips = False
@@ -95,10 +94,10 @@ class Midpoint(FixedStep):
 
 @dataclass(frozen=True, kw_only=True)
 class ReachingEnd(FixedStep):
-    """Evaluates the field at a step's end.
+    """A method that evaluates the field at the end of a step.
 
-    `skip_end`: the last step is one of Euler's, so that none is evaluated at t = 1, where FLOAT's field stiffens. Its
-    error is of second order, and so is the whole then.
+    `skip_end`: the last step is an Euler step, which avoids evaluating at t = 1, where FLOAT's field becomes stiff. The
+    error of that step is of second order, which limits the order to 2.
     """
 
     skip_end: bool
@@ -143,7 +142,7 @@ class Rk4(ReachingEnd):
 
 
 class ExplicitAdams(FixedStep):
-    """Adams-Bashforth: two steps of `rk4` to start, then one evaluation a step."""
+    """Adams-Bashforth: two `rk4` steps to start, then one evaluation per step."""
 
     method, order, nodes = "explicit_adams", 4, Rk4.nodes
 
@@ -155,9 +154,9 @@ class ExplicitAdams(FixedStep):
 
 @dataclass(frozen=True, kw_only=True)
 class Controlled(Solver):
-    """A method of torchdiffeq's that works until an error estimate meets `atol + rtol · |x|`.
+    """A torchdiffeq method that iterates until an error estimate meets `atol + rtol · |x|`.
 
-    So it chooses its own evaluations.
+    It therefore chooses its own evaluations.
     """
 
     atol: float
@@ -170,7 +169,7 @@ class Controlled(Solver):
             raise UserError(f"solver.atol={self.atol} and solver.rtol={self.rtol} must be positive, such as 1e-5")
 
     def options(self, device: torch.device) -> dict[str, torch.dtype]:
-        """What torchdiffeq has to know: that step sizes have 32 bits on MPS, which knows no 64."""
+        """Returns options for torchdiffeq: float32 step sizes on MPS, which has no float64."""
         return {}
 
     def trajectory(
@@ -181,7 +180,7 @@ class Controlled(Solver):
             return odeint(field, x, grid.to(x.device), method=self.method, options=options, **tolerances)
         except AssertionError as error:
             raise UserError(
-                f"solver {self.method} could not reach atol={self.atol}, rtol={self.rtol} ({error}); "
+                f"solver {self.method} did not reach atol={self.atol}, rtol={self.rtol} ({error}); "
                 "raise the tolerances or use a solver with fixed steps"
             ) from error
 
@@ -190,15 +189,15 @@ class Controlled(Solver):
 
 
 class ImplicitAdams(Controlled):
-    """Adams-Bashforth-Moulton on the grid's own steps, up to four corrections in each."""
+    """Adams-Bashforth-Moulton with one step per grid interval and up to four corrections in each."""
 
     method, order = "implicit_adams", 4
 
 
 class Adaptive(Controlled):
-    """Embedded Runge-Kutta pair with step-size control; it solves between the grid's end points alone.
+    """Embedded Runge-Kutta pair with step-size control; it uses only the end points of the grid.
 
-    `stages`: evaluations in each attempted step; two more come before the first.
+    `stages`: evaluations per attempted step; two more precede the first.
     """
 
     stages: ClassVar[int]

@@ -1,4 +1,4 @@
-"""Where the steps lie in flow time: strictly increasing points from 0 (noise) to 1 (data)."""
+"""Time grids: strictly increasing flow times from 0 (noise) to 1 (data)."""
 
 from abc import ABC, abstractmethod
 from collections.abc import Sequence
@@ -14,7 +14,7 @@ from float_research.program import command
 from float_research.tensors import AGAIN, read_safetensors
 
 CURVATURE = "curvature"
-"""The tensor of a file of fitted steps with `‖x″‖` of the trajectories at evenly spaced flow times from 0 to 1."""
+"""Tensor in a solver file: `‖x″‖` of the trajectories at uniformly spaced flow times from 0 to 1."""
 
 
 class TimeGrid(ABC):
@@ -22,21 +22,21 @@ class TimeGrid(ABC):
 
     @abstractmethod
     def place(self, uniform: Float[Tensor, " n"]) -> Float[Tensor, " n"]:
-        """Moves uniformly spaced points."""
+        """Maps uniformly spaced points to the grid."""
 
     def __call__(self, num_points: int, dtype: torch.dtype) -> Float[Tensor, " n"]:
         grid = self.place(torch.linspace(0, 1, num_points, dtype=dtype))
         if grid[0] != 0 or grid[-1] != 1 or not bool((grid.diff() > 0).all()):
             raise UserError(
-                f"the time grid {[round(t, 6) for t in grid.tolist()]} does not rise strictly from 0 to 1; "
-                "use fewer points or a milder setting"
+                f"the time grid {[round(t, 6) for t in grid.tolist()]} does not increase strictly from 0 to 1; "
+                "use fewer points or less extreme settings"
             )
         return grid
 
 
 @dataclass(frozen=True, kw_only=True)
 class Uniform(TimeGrid):
-    """Equal steps: the official grid."""
+    """Uniform steps: the official grid."""
 
     def place(self, uniform: Float[Tensor, " n"]) -> Float[Tensor, " n"]:
         return uniform
@@ -50,7 +50,7 @@ class Shifted(TimeGrid):
 
     def __post_init__(self) -> None:
         if not self.shift > 0:
-            raise UserError(f"time_grid.shift={self.shift} must be positive; 1 keeps the grid uniform")
+            raise UserError(f"time_grid.shift={self.shift} must be positive; 1 is the uniform grid")
 
     def place(self, uniform: Float[Tensor, " n"]) -> Float[Tensor, " n"]:
         return self.shift * uniform / (1 + (self.shift - 1) * uniform)
@@ -64,7 +64,7 @@ class Power(TimeGrid):
 
     def __post_init__(self) -> None:
         if not self.exponent > 0:
-            raise UserError(f"time_grid.exponent={self.exponent} must be positive; 1 keeps the grid uniform")
+            raise UserError(f"time_grid.exponent={self.exponent} must be positive; 1 is the uniform grid")
 
     def place(self, uniform: Float[Tensor, " n"]) -> Float[Tensor, " n"]:
         return uniform**self.exponent
@@ -82,10 +82,10 @@ class Cosine(TimeGrid):
 
 @dataclass(frozen=True, kw_only=True)
 class Curvature(TimeGrid):
-    """Points of density `∝ ‖x″(t)‖^p` (equidistribution, de Boor 1973), where trajectories bend most.
+    """Points with density `∝ ‖x″(t)‖^p` (equidistribution, de Boor 1973): more points where trajectories bend more.
 
-    p = 1/2 gives each step of Euler's the same error of its own, 0 the uniform grid. The curvature was measured on
-    converged trajectories by scripts/fit_solver.py and stands in `file`; between its times the density is constant.
+    p = 1/2 equalizes the local error of Euler steps; 0 is the uniform grid. `file` holds the curvature of converged
+    trajectories, measured by scripts/fit_solver.py; the density is constant between its times.
     """
 
     file: str
@@ -94,13 +94,13 @@ class Curvature(TimeGrid):
 
     def __post_init__(self) -> None:
         if not 0 <= self.power <= 2:
-            raise UserError(f"time_grid.power={self.power} must lie between 0 and 2; 0 keeps the grid uniform")
+            raise UserError(f"time_grid.power={self.power} must be between 0 and 2; 0 is the uniform grid")
         what, remedy = "curvature file", f"{AGAIN}, or measure one with {command('fit_solver')}"
         tensors, _ = read_safetensors(Path(self.file), what=what, remedy=remedy)
         with reading(f"{what} {self.file}", remedy, mistakes=False):
             measured = tensors[CURVATURE].double()
             if measured.ndim != 1 or len(measured) < 2 or not bool(((measured > 0) & measured.isfinite()).all()):
-                raise ValueError("it holds no list of positive numbers")
+                raise ValueError("its curvature is not a list of positive numbers")
         object.__setattr__(self, "density", measured**self.power)
 
     def place(self, uniform: Float[Tensor, " n"]) -> Float[Tensor, " n"]:
@@ -114,14 +114,14 @@ class Curvature(TimeGrid):
 
 @dataclass(frozen=True, kw_only=True)
 class Explicit(TimeGrid):
-    """The points themselves. Their number must be the one that `nfe` and the budget ask for."""
+    """Explicit points. Their number must match the one that follows from `nfe` and the budget."""
 
     points: Sequence[float]
 
     def place(self, uniform: Float[Tensor, " n"]) -> Float[Tensor, " n"]:
         if len(self.points) != len(uniform):
             raise UserError(
-                f"time_grid.points has {len(self.points)} points, but nfe and budget ask for {len(uniform)}; "
-                "make them agree"
+                f"time_grid.points has {len(self.points)} points, but nfe and budget require {len(uniform)}; "
+                "change one of them"
             )
         return torch.tensor(list(self.points), dtype=uniform.dtype)

@@ -20,6 +20,7 @@ from float_research.media import BOUNDS, Limits
 from float_research.sound import MONO, SoundBlock, mono_blocks, read_sound, resample_blocks
 from float_research.stopping import held
 from float_research.types import WHOLE, Excerpt, Waveform
+from float_research.video.mark import BOTH, COMMENT, MARKS, METADATA, VISIBLE, letters, marked
 
 COLOURS = {
     "colorspace": Colorspace.ITU709,
@@ -60,6 +61,8 @@ class H264:
     `crf`: quality, 0 lossless to 51 worst. `audio_rate_hz`: None keeps 44.1 and 48 kHz. `fps`: None is the model's
     frame rate; for another, motion is interpolated before decoding. `audio_bitrate_bps`: for each two channels.
 
+    `mark`: `visible` writes “AI-generated” into the picture, `metadata` a comment into the file, `both` does both.
+
     The video is tagged as limited-range BT.709. The sound keeps the recording's channels.
     """
 
@@ -68,12 +71,15 @@ class H264:
     audio_rate_hz: int | None
     audio_bitrate_bps: int
     fps: float | None
+    mark: str | None
 
     def __post_init__(self) -> None:
         if not 0 <= self.crf <= 51:
             raise UserError(f"video.crf={self.crf} must be between 0 (lossless) and 51 (worst)")
         if self.fps is not None and not MIN_FPS <= self.fps <= MAX_FPS:
             raise UserError(f"video.fps={self.fps} must be from {MIN_FPS} to {MAX_FPS}, or null for the model's rate")
+        if self.mark not in (None, *MARKS):
+            raise UserError(f"video.mark={self.mark} must be one of {', '.join(MARKS)}, or null for no mark")
 
     def open(self, path: Path, *, fps: float, size_px: int, recording: Recording | None) -> "VideoWriter":
         """Returns a writer of square frames to `path`."""
@@ -89,6 +95,7 @@ class VideoWriter:
         self._part: Any = None
         self._container: Any = None
         self._sound: Iterator[np.ndarray] | None = None
+        self._letters = letters(size_px) if settings.mark in (VISIBLE, BOTH) else None
         try:
             with held():
                 self._part = Part(path)
@@ -101,6 +108,8 @@ class VideoWriter:
         """Opens the file and its streams."""
         name = str(self._part.path.absolute())  # FFmpeg would take a relative path with a colon as an address
         self._container = av.open(name, "w", format="mp4", options={"movflags": "+faststart"})
+        if settings.mark in (METADATA, BOTH):
+            self._container.metadata["comment"] = COMMENT
         self._video = self._container.add_stream("libx264", rate=self.rate)
         self._video.width = self._video.height = size_px
         self._video.pix_fmt = "yuv420p"
@@ -118,7 +127,8 @@ class VideoWriter:
     def write(self, frames: UInt8[Tensor, "l h w 3"]) -> None:
         """Encodes RGB frames and the sound of the same time."""
         for array in frames.cpu().numpy():
-            rgb = av.VideoFrame.from_ndarray(array, format="rgb24")
+            picture = array if self._letters is None else marked(array, self._letters)
+            rgb = av.VideoFrame.from_ndarray(picture, format="rgb24")
             frame = rgb.reformat(format="yuv420p", dst_colorspace=Colorspace.ITU709, dst_color_range=ColorRange.MPEG)
             frame.pts, frame.time_base = self.num_frames, 1 / self.rate
             self._container.mux(self._video.encode(frame))

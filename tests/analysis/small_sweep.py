@@ -46,7 +46,7 @@ def make_sweep(folder: Path, audio: Path) -> Path:
 def lengthen(sweep: Path, audio: Path, num_frames: int) -> Path:
     """Gives all runs of a sweep one longer video with brightening frames, and traces of that length."""
     levels = torch.linspace(0, 255, num_frames).byte()
-    settings = H264(fps=None, crf=20, preset="veryfast", audio_rate_hz=48000, audio_bitrate_bps=96000)
+    settings = H264(fps=None, mark=None, crf=20, preset="veryfast", audio_rate_hz=48000, audio_bitrate_bps=96000)
     video = sweep / "video.mp4"
     with settings.open(video, fps=25.0, size_px=64, recording=Recording(audio)) as writer:
         writer.write(levels[:, None, None, None].expand(num_frames, 64, 64, 3))

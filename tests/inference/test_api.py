@@ -1,4 +1,4 @@
-"""The pipeline as Python objects."""
+"""The Python API."""
 
 import os
 from collections.abc import Callable
@@ -32,7 +32,7 @@ Load = Callable[..., Pipeline]
 Speech = Callable[[float], Path]
 
 
-def test_three_lines(portrait: Path, speech: Speech, tmp_path: Path) -> None:
+def test_the_three_line_example(portrait: Path, speech: Speech, tmp_path: Path) -> None:
     pipeline = float_research.load(
         overrides=["model=tiny", "checkpoint=random", "face=none", "solver=midpoint", "nfe=3"]
     )
@@ -46,16 +46,16 @@ def test_three_lines(portrait: Path, speech: Speech, tmp_path: Path) -> None:
     assert sum(result.emotion.values()) == pytest.approx(1)
 
 
-def test_the_video_speaks_what_the_model_hears(load: Load, portrait: Path, tmp_path: Path) -> None:
+def test_the_video_has_the_sound_that_the_model_uses(load: Load, portrait: Path, tmp_path: Path) -> None:
     samples, rate_hz = soundfile.read(example("speech"), dtype="float32")
     soundfile.write(tmp_path / "a.wav", np.stack([samples, -samples], axis=1), rate_hz)
     result = load("nfe=2")(portrait, tmp_path / "a.wav")
     heard = listen(result.save(tmp_path / "a.mp4"), rate_hz)
-    assert heard.facts["channels"] == 1, "the one that was heard, for both cancel each other"
+    assert heard.facts["channels"] == 1, "the channel that was used, because both cancel each other"
     assert np.corrcoef(heard.waveform[: len(samples)], samples)[0, 1] > 0.95
 
 
-def test_loading_leaves_the_callers_hydra_as_it_was(tmp_path: Path) -> None:
+def test_loading_restores_the_callers_hydra(tmp_path: Path) -> None:
     (tmp_path / "mine.yaml").write_text("a: 1\n")
     environment, place = dict(os.environ), Path.cwd()
     with initialize_config_dir(str(tmp_path), version_base="1.2"):
@@ -74,7 +74,7 @@ def test_loading_leaves_the_callers_hydra_as_it_was(tmp_path: Path) -> None:
     assert not GlobalHydra.instance().is_initialized()
 
 
-def test_frames_come_one_by_one_and_again(load: Load, portrait: Path, speech: Speech) -> None:
+def test_frames_are_lazy_and_repeatable(load: Load, portrait: Path, speech: Speech) -> None:
     result = load("nfe=3", "decoding.frames_per_batch=4")(portrait, speech(0.4))
     frames = result.frames()
     first = next(frames)
@@ -116,18 +116,18 @@ def test_an_emotion_can_be_given_for_a_clip(load: Load, portrait: Path, speech: 
         (None, np.ones(10, np.float32), "less than one frame"),
     ],
 )
-def test_what_cannot_be_used_is_refused(image: Any, audio: Any, message: str, load: Load, portrait: Path) -> None:
+def test_invalid_inputs_are_rejected(image: Any, audio: Any, message: str, load: Load, portrait: Path) -> None:
     with pytest.raises(UserError, match=message):
         load("nfe=3")(portrait if image is None else image, example("speech") if audio is None else audio)
 
 
 def test_only_mp4_is_written(load: Load, portrait: Path, speech: Speech, tmp_path: Path) -> None:
-    with pytest.raises(UserError, match=r"does not end in \.mp4"):
+    with pytest.raises(UserError, match=r"must end in \.mp4"):
         load("nfe=3")(portrait, speech(0.2)).save(tmp_path / "out.avi")
 
 
 def test_batches_of_clips_give_the_frames_of_single_clips(load: Load, portrait: Path, speech: Speech) -> None:
-    """Float32, 1e-5: sampled side by side or alone, with noise of each clip's own."""
+    """In float32 to 1e-5: batched or single, with independent noise."""
     pipeline = load("nfe=4", "noise=independent")
     loader: ClipLoader = pipeline.loader
     loaded = [loader(Clip(id=str(s), image=portrait, audio=speech(s))) for s in (2.3, 4.4, 0.5)]
@@ -145,6 +145,6 @@ def test_batches_of_clips_give_the_frames_of_single_clips(load: Load, portrait: 
 
 
 @pytest.mark.gpu
-def test_the_gpu_makes_the_motion_of_the_cpu(load: Load, portrait: Path, speech: Speech) -> None:
+def test_gpu_and_cpu_motion_agree(load: Load, portrait: Path, speech: Speech) -> None:
     expected = load("nfe=4", "trainer.accelerator=cpu")(portrait, speech(2.5)).motion
     torch.testing.assert_close(load("nfe=4")(portrait, speech(2.5)).motion.cpu(), expected, atol=1e-3, rtol=1e-2)

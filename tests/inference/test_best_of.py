@@ -1,4 +1,4 @@
-"""The search over starting noise, against candidates sampled one by one and judged by formulas of these tests."""
+"""The search over initial noise, compared with candidates sampled one by one and scored independently."""
 
 import io
 from collections.abc import Callable
@@ -27,14 +27,14 @@ def velocity(motion: torch.Tensor) -> float:
 
 @torch.inference_mode()
 def sampled(pipeline: Pipeline, result: Result, **changes: Any) -> torch.Tensor:
-    """The clip's motion without any search."""
+    """Samples the clip's motion without a search."""
     parts = pipeline.parts
     clip = replace(result.clip.conditions, **changes)
     return torch.cat([chunk.motion for chunk in parts.sampler(parts.vector_field(parts.model.fmt), [clip])])
 
 
 @pytest.mark.parametrize("per", ["clip", "window"])
-def test_one_candidate_is_the_plain_way(per: str, load: Load, portrait: Path, speech: Speech) -> None:
+def test_one_candidate_equals_no_search(per: str, load: Load, portrait: Path, speech: Speech) -> None:
     plain = load("nfe=3")(portrait, speech(2.3))
     searched = load(*SEARCH, *STILLEST, "search.n=1", f"search.per={per}")(portrait, speech(2.3))
     assert torch.equal(plain.motion, searched.motion)
@@ -46,7 +46,7 @@ def test_the_best_clip_is_kept(noise: str, direction: str, load: Load, portrait:
     pipeline = load(*SEARCH, *STILLEST, f"search.direction={direction}", f"noise={noise}", "search.at_once=2")
     result = pipeline(portrait, speech(2.3))
     rivals = [sampled(pipeline, result, seed=candidate_seed(15, candidate)) for candidate in range(3)]
-    assert torch.equal(rivals[0], sampled(pipeline, result)), "the first has the plain noise"
+    assert torch.equal(rivals[0], sampled(pipeline, result)), "the first has the noise without search"
     best = {"max": max, "min": min}[direction]
     chosen = best(range(3), key=lambda candidate: velocity(rivals[candidate]))
     assert result.candidates == [chosen] * 2
@@ -68,7 +68,7 @@ def test_the_best_window_becomes_the_history_of_the_next(load: Load, portrait: P
     assert result.cost == result.declared
 
 
-def test_several_clips_are_searched_side_by_side(load: Load, portrait: Path, speech: Speech) -> None:
+def test_several_clips_are_searched_in_one_batch(load: Load, portrait: Path, speech: Speech) -> None:
     for per in ("clip", "window"):
         pipeline = load(*SEARCH, *STILLEST, f"search.per={per}", "noise=independent")
         results = [pipeline(portrait, speech(seconds), id=str(seconds)) for seconds in (0.5, 2.3)]
@@ -87,9 +87,7 @@ def watch(pipeline: Pipeline) -> Any:
 
 
 @pytest.mark.parametrize("size_px", [None, 16])
-def test_a_frame_metric_sees_what_the_decoder_makes(
-    size_px: int | None, load: Load, portrait: Path, speech: Speech
-) -> None:
+def test_a_frame_metric_sees_decoded_frames(size_px: int | None, load: Load, portrait: Path, speech: Speech) -> None:
     """Flicker is the mean difference of neighbouring frames' luma; the decoder's own levels give the frames."""
     import cv2
     import numpy as np
@@ -131,15 +129,15 @@ def test_a_run_declares_measures_records_and_resumes(per: str, tmp_path: Path, s
     assert [len(each) for each in scores] == [3] * windows
     best = [each.index(min(each)) for each in scores]
     assert chosen == (best * 2 if per == "clip" else best)
-    assert any(chosen), "or the next line could not fail"
-    assert clip["metrics"]["sampling_error"] < 1e-3, "the converged motion has the chosen candidates' noise"
+    assert any(chosen), "otherwise the next assertion could not fail"
+    assert clip["metrics"]["sampling_error"] < 1e-3, "converged motion starts from the noise of the chosen candidates"
     made = (tmp_path / clip["video"]).stat().st_mtime_ns
     again = compose.build_job(compose.compose_config([*settings, "resume=true", "search.at_once=1"]))
     assert again.run(Console(quiet=True)) is not None
     assert (tmp_path / clip["video"]).stat().st_mtime_ns == made
 
 
-def test_a_dry_run_tells_the_frames_of_the_verifier(tmp_path: Path, speech: Speech) -> None:
+def test_a_dry_run_reports_verified_frames(tmp_path: Path, speech: Speech) -> None:
     tiny = ["model=tiny", "checkpoint=random", "face=none", f"output_dir={tmp_path}", f"data.audio={speech(2.3)}"]
     console = Console(record=True, width=200, file=io.StringIO())
     compose.build_job(compose.compose_config([*tiny, "search=best_of", "dry_run=true"])).run(console)
@@ -153,19 +151,19 @@ def test_a_dry_run_tells_the_frames_of_the_verifier(tmp_path: Path, speech: Spee
     [
         ("search.n=0", "search.n=0 must be at least 1"),
         ("search.at_once=0", "search.at_once=0 must be at least 1"),
-        ("search.verifier=beauty", "search.verifier=beauty is none of the numbers"),
+        ("search.verifier=beauty", "search.verifier=beauty is not computed by search.metrics"),
         ("search.direction=up", "search.direction=up is unknown; choose max or min"),
         ("search.per=frame", "search.per=frame is unknown; choose clip or window"),
-        ("search.size_px=12", "search.size_px=12 is no size on the decoder's way; choose one of 8, 16"),
+        ("search.size_px=12", "search.size_px=12 is not a resolution level of the decoder; choose one of 8, 16"),
     ],
 )
-def test_wrong_settings_are_refused(wrong: str, message: str, tmp_path: Path) -> None:
+def test_invalid_settings_are_rejected(wrong: str, message: str, tmp_path: Path) -> None:
     tiny = ["model=tiny", "checkpoint=random", "face=none", f"output_dir={tmp_path}"]
     with pytest.raises(UserError, match=message):
         compose.build_job(compose.compose_config([*tiny, "search=best_of", wrong]))
 
 
-def test_a_verifier_that_cannot_be_computed_is_refused(
+def test_a_verifier_that_cannot_be_computed_is_rejected(
     load: Load, portrait: Path, speech: Speech, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("float_research.metrics.metric.find_spec", lambda package: None)
@@ -175,5 +173,5 @@ def test_a_verifier_that_cannot_be_computed_is_refused(
         pipeline(portrait, speech(0.5))
     with pytest.raises(UserError, match=r"cannot be computed: it needs .*float-research\[faces\]"):
         load(*SEARCH, "metrics@search.metrics=[face]", "search.verifier=blinks_per_min")
-    with pytest.raises(UserError, match="cannot judge one candidate's motion or frames alone"):
+    with pytest.raises(UserError, match="cannot score one candidate's motion or frames"):
         load(*SEARCH, "metrics@search.metrics=[sampling]", "search.verifier=sampling_error")

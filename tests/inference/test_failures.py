@@ -1,4 +1,4 @@
-"""A bad file costs its own clips, which are named; the others are made."""
+"""A bad file fails only its own clips, which are reported; the others are rendered."""
 
 import csv
 import io
@@ -29,7 +29,7 @@ def job(folder: Path, *overrides: str) -> Any:
 
 
 def run(folder: Path, *overrides: str) -> tuple[dict[str, Any], str]:
-    """The record, and what was printed."""
+    """Returns the record and the output."""
     console = Console(record=True, width=200, file=io.StringIO())
     content = job(folder, *overrides).run(console)
     assert content is not None
@@ -38,7 +38,7 @@ def run(folder: Path, *overrides: str) -> tuple[dict[str, Any], str]:
 
 @pytest.fixture
 def folder(tmp_path: Path, portrait: Path, speech: Callable[[float], Path]) -> Path:
-    """Four pictures and four recordings, one of each broken."""
+    """Writes four images and four recordings, one of each broken."""
     place = tmp_path / "batch"
     place.mkdir()
     with PillowImage.open(portrait) as file:
@@ -55,7 +55,7 @@ def grid(folder: Path) -> list[str]:
     return ["data=grid", f"data.images={folder}", f"data.audios={folder}"]
 
 
-def test_a_folder_with_a_broken_picture_and_a_broken_recording(folder: Path, tmp_path: Path) -> None:
+def test_a_folder_with_a_broken_image_and_a_broken_recording(folder: Path, tmp_path: Path) -> None:
     out = tmp_path / "out"
     content, said = run(out, *grid(folder))
     good = {f"face{face}-say{say}" for face in range(3) for say in range(3)}
@@ -63,7 +63,7 @@ def test_a_folder_with_a_broken_picture_and_a_broken_recording(folder: Path, tmp
     assert len(content["failed"]) == 7
     assert {clip["id"] for clip in content["failed"]}.isdisjoint(good)
     assert set(content["failed"][0]) == {"id", "image", "audio", "reason"}
-    assert "not made: 7 of 16 clips" in said
+    assert "failed: 7 of 16 clips" in said
     lines = [line for line in said.splitlines() if "cannot be read" in line]
     assert len(lines) == 2, "one for each file"
     assert any("image" in line and "face3.png cannot be read" in line for line in lines)
@@ -76,7 +76,7 @@ def test_a_folder_with_a_broken_picture_and_a_broken_recording(folder: Path, tmp
     content, said = run(out, *grid(folder), "resume=true")
     assert (len(content["clips"]), content["clips_kept"], content["failed"]) == (16, 9, [])
     assert all(path.stat().st_mtime_ns == time for path, time in times.items())
-    assert "not made" not in said
+    assert "failed:" not in said
     assert "finished before" in run(out, *grid(folder), "resume=true")[1]
 
 
@@ -92,16 +92,16 @@ def test_the_exit_code_says_that_clips_are_missing(folder: Path, tmp_path: Path)
     assert ended("dry_run=true") == 0
 
 
-def test_a_dry_run_names_them(folder: Path, tmp_path: Path) -> None:
+def test_a_dry_run_reports_failures(folder: Path, tmp_path: Path) -> None:
     (folder / "notes.txt").write_text("nothing")
     content, said = run(tmp_path / "out", *grid(folder), "dry_run=true")
     assert len(content["failed"]) == 7
     assert "data.images: skipped 1 without a picture (notes.txt)" in said
     assert "data.audios: skipped 1 without a recording (notes.txt)" in said
-    assert "not made: 7 of 16 clips" in said
+    assert "failed: 7 of 16 clips" in said
 
 
-def test_a_run_stops_where_it_is_told_to(folder: Path, tmp_path: Path) -> None:
+def test_on_error_stop_ends_the_run(folder: Path, tmp_path: Path) -> None:
     with pytest.raises(UserError, match=r"face3\.png cannot be read"):
         run(tmp_path / "out", *grid(folder), "on_error=stop")
     pair = [f"data.image={folder / 'face3.png'}", f"data.audio={folder / 'say0.wav'}"]
@@ -113,17 +113,17 @@ def test_a_run_stops_where_it_is_told_to(folder: Path, tmp_path: Path) -> None:
     assert not (tmp_path / "out").exists()
 
 
-def test_where_nothing_can_be_made_the_run_fails(folder: Path, tmp_path: Path) -> None:
+def test_a_run_without_valid_clips_fails(folder: Path, tmp_path: Path) -> None:
     for number in range(3):
         (folder / f"face{number}.png").unlink()
-    with pytest.raises(UserError, match=r"none of 4 clips is made: image .*face3\.png cannot be read"):
+    with pytest.raises(UserError, match=r"all 4 clips failed: image .*face3\.png cannot be read"):
         run(tmp_path / "out", *grid(folder))
 
 
-def test_a_clip_may_fail_at_its_face_and_as_it_is_loaded(
+def test_clips_can_fail_at_face_detection_and_loading(
     folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """By files that were whole when the run was planned."""
+    """The files are valid when the run is planned."""
     for name in ("face3.png", "say3.wav"):
         (folder / name).unlink()
     find_face, load = ClipLoader.portrait, ClipLoader.__call__
@@ -159,14 +159,14 @@ def write(path: Path, rows: list[dict[str, Any]]) -> list[str]:
     return ["data=manifest", f"data.file={path}"]
 
 
-def test_a_manifest_skips_as_a_folder_does(folder: Path, tmp_path: Path) -> None:
+def test_a_manifest_skips_like_a_folder(folder: Path, tmp_path: Path) -> None:
     rows = [{"image": folder / "face0.png", "audio": folder / f"say{say}.wav", "id": say} for say in (0, 3)]
     content, said = run(tmp_path / "out", *write(tmp_path / "clips.csv", rows), "dry_run=true")
     assert [clip["id"] for clip in content["failed"]] == ["3"]
-    assert "not made: 1 of 2 clips" in said
+    assert "failed: 1 of 2 clips" in said
 
 
-def test_a_run_whose_broken_files_were_left_out_is_whole(folder: Path, tmp_path: Path) -> None:
+def test_a_run_is_complete_once_broken_files_are_removed(folder: Path, tmp_path: Path) -> None:
     rows = [{"image": folder / "face0.png", "audio": folder / f"say{say}.wav", "id": say} for say in (0, 3)]
     content, _ = run(tmp_path / "out", *write(tmp_path / "clips.csv", rows))
     assert len(content["failed"]) == 1
@@ -174,7 +174,7 @@ def test_a_run_whose_broken_files_were_left_out_is_whole(folder: Path, tmp_path:
     assert (content["clips_kept"], content["failed"]) == (1, [])
 
 
-def test_what_a_row_chooses_is_made_anew_when_it_changes(folder: Path, tmp_path: Path) -> None:
+def test_a_changed_manifest_row_is_rendered_again(folder: Path, tmp_path: Path) -> None:
     files = {"image": folder / "face0.png", "audio": folder / "say2.wav"}
     rows: list[dict[str, Any]] = [{**files, "id": "a"}, {**files, "id": "b", "seed": 1}]
     out = tmp_path / "out"
@@ -199,10 +199,10 @@ def test_what_a_row_chooses_is_made_anew_when_it_changes(folder: Path, tmp_path:
         del said[name]
     old.write_text(json.dumps(said))
     (out / "record.json").unlink()
-    assert made_anew() == set(), "a clip of an older version chose nothing"
+    assert made_anew() == set(), "a clip of an older version has no settings of its own"
 
 
-def test_the_seed_of_a_clip_is_that_of_a_run_with_it(folder: Path, tmp_path: Path) -> None:
+def test_a_clip_seed_equals_the_same_run_seed(folder: Path, tmp_path: Path) -> None:
     files = {"image": folder / "face0.png", "audio": folder / "say2.wav", "id": "a"}
     name = "name='{id}-{seed}'"
     one, _ = run(tmp_path / "one", *write(tmp_path / "clips.csv", [{**files, "seed": 7}]), name)
@@ -211,7 +211,7 @@ def test_the_seed_of_a_clip_is_that_of_a_run_with_it(folder: Path, tmp_path: Pat
     assert one["clips"][0]["motion_sha256"] == other["clips"][0]["motion_sha256"]
 
 
-def test_a_sweep_goes_on_and_ends_with_3(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_sweep_continues_and_exits_with_3(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     import pandas as pd
 
     config = OmegaConf.create(
@@ -230,7 +230,7 @@ def test_a_sweep_goes_on_and_ends_with_3(tmp_path: Path, monkeypatch: pytest.Mon
 
 
 @pytest.mark.parametrize(("error", "code"), [(UserError("summary.csv is not ours"), 2), (ValueError("x"), 1)])
-def test_a_sweep_that_cannot_be_summed_up_does_not_end_with_0(
+def test_a_sweep_without_summary_does_not_exit_with_0(
     error: Exception, code: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     def fails(*_: object) -> None:
@@ -245,7 +245,7 @@ def test_a_sweep_that_cannot_be_summed_up_does_not_end_with_0(
     assert str(error) in capsys.readouterr().err
 
 
-def test_an_older_record_says_nothing_of_failures(tmp_path: Path) -> None:
+def test_an_older_record_has_no_failures(tmp_path: Path) -> None:
     (tmp_path / "record.json").write_text('{"clips": []}')
     assert "failed" not in read_record(tmp_path / "record.json")
     (tmp_path / "record.json").write_text('{"clips": [], "failed": [{"id": 3}]}')

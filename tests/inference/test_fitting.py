@@ -1,4 +1,4 @@
-"""Fits of steps: exact where they can be, better than Euler on a model, and then taken by a run of it."""
+"""Fitted steps: exact for linear fields, better than Euler on a model, and usable by its runs."""
 
 from collections.abc import Callable
 from pathlib import Path
@@ -18,13 +18,13 @@ RATES = torch.tensor([-3.0, -0.5, 1.0], dtype=torch.float64)
 
 
 def linear(noise: Tensor) -> Window:
-    """The window of `dx/dt = λ x` with three rates λ, solved exactly."""
+    """Returns the exact solution of `dx/dt = λ x` with three rates λ as a window."""
     times = torch.linspace(0, 1, FINE, dtype=torch.float64)
     return Window(lambda t, x: RATES * x, torch.exp(RATES * times[:, None, None, None]) * noise)
 
 
-def test_a_linear_field_of_three_rates_is_solved_exactly_by_two_evaluations() -> None:
-    """The end lies in the span of x, λ x and λ² x, with the same coefficients whatever the noise."""
+def test_two_evaluations_solve_a_linear_field_of_three_rates_exactly() -> None:
+    """The end state is in the span of x, λ x and λ² x, with the same coefficients for any noise."""
     seen, unseen = torch.randn(2, 4, 5, 3, dtype=torch.float64, generator=torch.Generator().manual_seed(0)).unbind()
     steps, error = fit([linear(seen)], [0, 0.5, 1])
     assert error < 1e-9
@@ -49,7 +49,7 @@ def fitting(speech: Callable[[float], Path], output: Path, *more: str) -> Any:
     return studies.build_fitting(compose.compose_config([tiny, *short, *few, *more], "fit_solver"))
 
 
-def test_steps_that_are_fitted_to_a_model_are_taken_by_its_runs(
+def test_steps_fitted_to_a_model_are_used_by_its_runs(
     speech: Callable[[float], Path], load: Callable[..., Any], tmp_path: Path
 ) -> None:
     file = tmp_path / "solver.safetensors"
@@ -66,17 +66,17 @@ def test_steps_that_are_fitted_to_a_model_are_taken_by_its_runs(
 @pytest.mark.parametrize(
     ("override", "message"),
     [
-        ("evaluations=[]", "evaluations=.* must be positive numbers, at least one"),
-        ("evaluations=[0]", "evaluations=.* must be positive"),
+        ("evaluations=[]", "evaluations=.* must be one or more positive numbers"),
+        ("evaluations=[0]", "evaluations=.* must be one or more positive"),
         ("evaluations=[1.5]", "each of evaluations=1.5 must be an integer"),
-        ("shifts=[-1]", "shifts=.* must be positive"),
-        ("fit.seeds=[]", "seeds=.* must be whole numbers"),
+        ("shifts=[-1]", "shifts=.* must be one or more positive"),
+        ("fit.seeds=[]", "seeds=.* must be one or more integers"),
         ("held_out.seeds=[a]", "each of held_out.seeds=a must be an integer"),
         ("fit.images=[1]", "each of fit.images=1 must be a string"),
-        ("output=solver.pt", r"output=solver\.pt does not end in \.safetensors"),
+        ("output=solver.pt", r"output=solver\.pt must end in \.safetensors"),
     ],
 )
-def test_settings_that_cannot_work_are_refused(
+def test_invalid_settings_are_rejected(
     override: str, message: str, speech: Callable[[float], Path], tmp_path: Path
 ) -> None:
     with pytest.raises(UserError, match=message):

@@ -1,4 +1,4 @@
-"""A run from its config to its record, in one process."""
+"""A run in one process, from config to record."""
 
 import csv
 import io
@@ -43,7 +43,7 @@ def job(folder: Path, *overrides: str) -> Any:
 
 @pytest.fixture(scope="module")
 def manifest(speech: Callable[[float], Path], portrait: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Three clips of different lengths, the last with an emotion of its own."""
+    """Writes a manifest of three clips of different lengths, the last with its own emotion."""
     folder = tmp_path_factory.mktemp("clips")
     PillowImage.open(portrait).transpose(PillowImage.Transpose.FLIP_LEFT_RIGHT).save(folder / "mirrored.png")
     rows = [
@@ -57,7 +57,7 @@ def manifest(speech: Callable[[float], Path], portrait: Path, tmp_path_factory: 
     return folder / "clips.csv"
 
 
-def test_a_run_leaves_videos_config_and_record(tmp_path: Path, portrait: Path, speech: Callable[[float], Path]) -> None:
+def test_a_run_writes_videos_config_and_record(tmp_path: Path, portrait: Path, speech: Callable[[float], Path]) -> None:
     audio = speech(2.5)
     content = run(tmp_path, f"data.image={portrait}", f"data.audio={audio}", "nfe=4", "seed=7")
     clip = content["clips"][0]
@@ -93,13 +93,13 @@ def test_a_run_leaves_videos_config_and_record(tmp_path: Path, portrait: Path, s
 
 @pytest.mark.parametrize("overlap", ["null", "true"])
 def test_batches_of_clips_give_the_frames_of_single_clips(overlap: str, manifest: Path, tmp_path: Path) -> None:
-    """Networks are compared in test_api.py; here lossless videos, their frames at most a rounding apart."""
+    """Compares lossless videos up to rounding; test_api.py compares motion."""
     settings = ["data=manifest", f"data.file={manifest}", "noise=independent", "nfe=3", "video.crf=0"]
     single = run(tmp_path / "single", *settings, "batch_clips=1")
     batched = run(tmp_path / "batched", *settings, "batch_clips=3", f"overlap={overlap}")
     assert [clip["id"] for clip in batched["clips"]] == ["short", "long", "angry"]
     assert batched["totals"] | {"seconds": 0} == single["totals"] | {"seconds": 0}
-    assert batched["signature"] == single["signature"], "how clips are grouped and stages overlap changes no result"
+    assert batched["signature"] == single["signature"], "batching and overlap do not change results"
     for clip in single["clips"]:
         pair = (read_frames(tmp_path / kind / clip["video"]) for kind in ("single", "batched"))
         for one, other in zip(*pair, strict=True):
@@ -122,10 +122,10 @@ def test_adaptive_solvers_declare_nothing_and_measure_all(speech: Callable[[floa
 
 
 @pytest.mark.parametrize(("chosen", "heard"), [({"track": 1}, (1, None)), ({"channel": 1}, (0, 1))], ids=str)
-def test_the_track_and_the_channel_that_are_chosen_are_heard_and_spoken(
+def test_the_chosen_track_and_channel_drive_the_model_and_the_video(
     chosen: dict[str, int], heard: tuple[int, int | None], tmp_path: Path
 ) -> None:
-    """Of two tracks of one channel, or one of two."""
+    """Two tracks with one channel, or one track with two."""
     one, other = noise(1.0), noise(1.0, seed=5)
     path = tmp_path / "a.mkv"
     if "track" in chosen:
@@ -142,7 +142,7 @@ def test_the_track_and_the_channel_that_are_chosen_are_heard_and_spoken(
     assert np.corrcoef(spoken.waveform[: other.shape[1]], other[0])[0, 1] > 0.95
 
 
-def test_damaged_sound_is_told_and_stands_in_the_record(tmp_path: Path) -> None:
+def test_damaged_sound_is_reported_and_recorded(tmp_path: Path) -> None:
     path, console = tmp_path / "a.mp3", Console(record=True, width=200, file=io.StringIO())
     whole = encode(path, noise(2.4), container="mp3", codec="libmp3lame", b="256k").read_bytes()
     path.write_bytes(burst(whole, 0.8, 2500))
@@ -152,7 +152,7 @@ def test_damaged_sound_is_told_and_stands_in_the_record(tmp_path: Path) -> None:
     assert console.export_text().count("a.mp3: skipped 1 of 90 packets, which are damaged") == 1
 
 
-def test_another_frame_rate_than_that_of_the_weights_is_told_once(
+def test_a_frame_rate_unlike_the_weights_is_reported_once(
     manifest: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     def said(*more: str) -> str:
@@ -198,7 +198,7 @@ def test_a_dry_run_says_what_a_run_does_and_writes_nothing(manifest: Path, tmp_p
     assert float(lines["weights"][0]) == pytest.approx(weights * 4 / 1e6, abs=1)
 
 
-def test_videos_that_are_named_as_their_clips_have_no_column() -> None:
+def test_videos_named_after_their_clips_have_no_column() -> None:
     usual, other = (clip_table(["frames"], [["a", "1", f"videos/{name}.mp4"]], "made") for name in "ab")
     assert (usual.names, usual.rows) == (["clip", "frames"], [["a", "1"]])
     assert (other.names, other.rows) == (["clip", "frames", "video"], [["a", "1", "videos/b.mp4"]])
@@ -220,7 +220,7 @@ def changed_at(path: Path) -> int:
     return path.stat().st_mtime_ns
 
 
-def test_a_finished_run_is_left_alone_and_any_other_is_made_anew(
+def test_a_finished_run_is_kept_and_any_other_is_rendered_again(
     tmp_path: Path, portrait: Path, speech: Callable[[float], Path]
 ) -> None:
     image, audio = tmp_path / "face.png", tmp_path / "speech.wav"
@@ -251,7 +251,7 @@ def test_a_finished_run_is_left_alone_and_any_other_is_made_anew(
     assert made_anew("nfe=4", "checkpoint.seed=1"), "broken motion"
     before = json.loads(record.read_text())
     record.write_text(record.read_text()[:-100])
-    assert not made_anew("nfe=4", "checkpoint.seed=1"), "a broken record costs no clip"
+    assert not made_anew("nfe=4", "checkpoint.seed=1"), "a broken record loses no clip"
     after = json.loads(record.read_text())
     assert after["clips"] == before["clips"]
     assert after["totals"]["measured"] == before["totals"]["measured"]
@@ -260,7 +260,7 @@ def test_a_finished_run_is_left_alone_and_any_other_is_made_anew(
     whole = config.read_text()
     config.write_text(whole[:-100] + "\n- [")
     assert not made_anew("nfe=4", "checkpoint.seed=1"), "finished"
-    assert config.read_text().splitlines()[-20:] == whole.splitlines()[-20:], "what cannot be read is written again"
+    assert config.read_text().splitlines()[-20:] == whole.splitlines()[-20:], "an unreadable file is rewritten"
     assert not made_anew("nfe=4", "checkpoint.seed=1")
 
 
@@ -277,7 +277,7 @@ def test_a_requeued_run_keeps_the_clips_it_finished(
     after = run(tmp_path, *settings)
     assert {id for id, video in made.items() if changed_at(video) != times[id]} == {"short"}
     assert (before["clips_kept"], after["clips_kept"]) == (0, 2)
-    assert after["totals"]["measured"] == before["totals"]["measured"], "kept ones count"
+    assert after["totals"]["measured"] == before["totals"]["measured"], "kept clips count"
     rows = manifest.read_text().replace(",long,", ",long,happy")
     (tmp_path / "other.csv").write_text(rows)
     again = run(tmp_path, "data=manifest", f"data.file={tmp_path / 'other.csv'}", "nfe=2")
@@ -288,9 +288,7 @@ def test_a_requeued_run_keeps_the_clips_it_finished(
     assert not job(tmp_path).resume
 
 
-def test_weights_that_changed_on_disk_make_a_finished_run_anew(
-    tmp_path: Path, portrait: Path, speech: Callable[[float], Path]
-) -> None:
+def test_changed_weights_repeat_a_finished_run(tmp_path: Path, portrait: Path, speech: Callable[[float], Path]) -> None:
     with torch.device("meta"):
         shapes = parameter_shapes(compose.model_builder(compose.compose_config(["model=tiny"]))())
     file = tmp_path / "weights.safetensors"
@@ -303,7 +301,7 @@ def test_weights_that_changed_on_disk_make_a_finished_run_anew(
     assert hashes[0] != hashes[1]
 
 
-def test_demo_weights_warn_of_photos_only(tmp_path: Path, portrait: Path, speech: Callable[[float], Path]) -> None:
+def test_demo_weights_warn_only_about_photos(tmp_path: Path, portrait: Path, speech: Callable[[float], Path]) -> None:
     with torch.device("meta"):
         shapes = parameter_shapes(compose.model_builder(compose.compose_config(["model=tiny"]))())
     save_file(Random(seed=0).tensors(shapes), tmp_path / "demo.safetensors")
@@ -320,7 +318,7 @@ def test_demo_weights_warn_of_photos_only(tmp_path: Path, portrait: Path, speech
     assert "no toy portrait" not in said["toy"]
 
 
-def test_a_signal_that_a_library_swallowed_ends_the_run_all_the_same(tmp_path: Path) -> None:
+def test_a_signal_swallowed_by_a_library_still_ends_the_run(tmp_path: Path) -> None:
     with pytest.raises(Stopped), stoppable():
         with suppress(Stopped):
             os.kill(os.getpid(), signal.SIGUSR2)

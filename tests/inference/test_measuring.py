@@ -24,7 +24,7 @@ Run = Callable[..., tuple[Path, dict[str, Any]]]
 
 @pytest.fixture
 def run(tmp_path: Path, speech: Callable[[float], Path]) -> Run:
-    """`run("metrics=…")`: a tiny run's folder and record."""
+    """Runs a tiny job, `run("metrics=…")`; returns its folder and record."""
 
     def made(*overrides: str, console: Console = QUIET) -> tuple[Path, dict[str, Any]]:
         clip = [] if "data=manifest" in overrides else [f"data.audio={speech(2.4)}"]
@@ -37,7 +37,7 @@ def run(tmp_path: Path, speech: Callable[[float], Path]) -> Run:
     return made
 
 
-def test_a_run_keeps_its_motion_and_what_was_measured(run: Run) -> None:
+def test_a_run_saves_its_motion_and_metrics(run: Run) -> None:
     folder, content = run("metrics=[motion]")
     clip = content["clips"][0]
     track = load_track((folder / clip["video"]).with_suffix(".motion.safetensors"))
@@ -56,7 +56,7 @@ def test_a_run_keeps_its_motion_and_what_was_measured(run: Run) -> None:
 
 
 @pytest.mark.parametrize("precision", ["64-true", "bf16-true", "bf16-mixed"])
-def test_metrics_compute_in_32_bits_whatever_the_networks_do(precision: str, run: Run) -> None:
+def test_metrics_compute_in_float32_for_any_network_precision(precision: str, run: Run) -> None:
     _, content = run(f"trainer.precision={precision}", "metrics=[motion,lip_sync,sampling]")
     clip = content["clips"][0]
     assert clip["absent"] == {}
@@ -70,7 +70,7 @@ def test_without_metrics_nothing_is_measured(run: Run) -> None:
     assert (clip["metrics"], clip["absent"], clip["traces"], clip["flow"]) == ({}, {}, None, None)
 
 
-def test_other_metrics_leave_a_finished_run_alone(run: Run) -> None:
+def test_other_metrics_do_not_repeat_a_finished_run(run: Run) -> None:
     folder, content = run("metrics=none")
     before = (folder / content["clips"][0]["video"]).stat().st_mtime_ns
     console = Console(record=True, width=300, file=io.StringIO())
@@ -95,7 +95,7 @@ def test_a_metric_that_fails_does_not_lose_the_clip(run: Run, monkeypatch: pytes
     assert "NaN" not in json.dumps(content, default=str)
 
 
-def test_a_motion_file_that_is_none_is_told(tmp_path: Path) -> None:
+def test_an_invalid_motion_file_is_reported(tmp_path: Path) -> None:
     with pytest.raises(UserError, match=r"motion file .*a\.motion\.safetensors does not exist; run the clip again"):
         load_track(tmp_path / "a.motion.safetensors")
     (tmp_path / "a.motion.safetensors").write_bytes(b"text")
@@ -113,7 +113,7 @@ def remeasure(folder: Path, *overrides: str) -> dict[str, Any]:
     return recorded.build_remeasuring(folder, recorded.choose_metrics(overrides)).run()
 
 
-def test_metrics_can_be_computed_later_and_keep_each_other_company(run: Run) -> None:
+def test_metrics_computed_later_are_added_to_the_others(run: Run) -> None:
     folder, content = run("metrics=[motion,sampling]")
     expected = content["clips"][0]["metrics"]
     _, bare = run("metrics=none")
@@ -138,7 +138,7 @@ def test_converged_motion_is_solved_later_with_the_model_of_the_run(run: Run, tm
     cache.forget()
     again = remeasure(folder, "metrics=[sampling]", caches["second"])
     assert again["clips"][0]["metrics"]["sampling_error"] == pytest.approx(error, rel=1e-4)
-    assert entries("first") == entries("second") != [], "both are filed under the same key"
+    assert entries("first") == entries("second") != [], "both have the same key"
     cache.forget()
     content["checkpoint"]["hash"] = "another"
     (folder / "record.json").write_text(json.dumps(content))
@@ -147,14 +147,14 @@ def test_converged_motion_is_solved_later_with_the_model_of_the_run(run: Run, tm
     assert "sampling_error" not in again["clips"][0]["metrics"]
 
 
-def test_frames_are_measured_again_from_the_video_and_the_record_says_so(run: Run) -> None:
+def test_frames_are_measured_from_the_video_and_recorded_as_such(run: Run) -> None:
     folder, content = run("metrics=[motion,flicker,sharpness]", "video.crf=0")
     first = content["clips"][0]
     assert first["from_video"] == []
     clip = remeasure(folder, "metrics=[motion,flicker]")["clips"][0]
     assert clip["from_video"] == ["flicker"]
     assert clip["metrics"]["flicker"] == pytest.approx(first["metrics"]["flicker"], rel=0.1)
-    assert clip["metrics"]["flicker"] != first["metrics"]["flicker"], "chroma is halved even without loss"
+    assert clip["metrics"]["flicker"] != first["metrics"]["flicker"], "chroma is subsampled even in lossless video"
     assert clip["metrics"]["sharpness"] == first["metrics"]["sharpness"]
     video = folder / clip["video"]
     video.write_bytes(video.read_bytes()[:-1])
@@ -163,7 +163,7 @@ def test_frames_are_measured_again_from_the_video_and_the_record_says_so(run: Ru
     assert changed["metrics"]["motion_jerk"] == first["metrics"]["motion_jerk"]
 
 
-def test_the_label_of_a_manifest_counts_and_is_known_later(
+def test_the_label_of_a_manifest_is_used_when_measuring_later(
     run: Run, tmp_path: Path, portrait: Path, speech: Callable[[float], Path]
 ) -> None:
     def remembered(label: str) -> list[str]:
@@ -192,7 +192,7 @@ ELSEWHERE = ["../../a.mp4", "videos/../../a.mp4", "settings.mp4", "videos/a.json
 
 
 @pytest.mark.parametrize("video", ELSEWHERE)
-def test_no_record_leads_out_of_its_run(video: str, run: Run, tmp_path: Path) -> None:
+def test_a_record_cannot_point_outside_its_run(video: str, run: Run, tmp_path: Path) -> None:
     folder, content = run("metrics=none")
     change(folder, clips=[content["clips"][0] | {"video": video}])
     before = {path: path.read_bytes() for path in tmp_path.rglob("*") if path.is_file()}
@@ -201,7 +201,7 @@ def test_no_record_leads_out_of_its_run(video: str, run: Run, tmp_path: Path) ->
     assert {path: path.read_bytes() for path in tmp_path.rglob("*") if path.is_file()} == before
 
 
-def test_no_link_leads_out_of_a_run(run: Run, tmp_path: Path) -> None:
+def test_a_link_cannot_point_outside_a_run(run: Run, tmp_path: Path) -> None:
     folder, _ = run("metrics=none")
     (folder / "videos").rename(tmp_path / "elsewhere")
     (folder / "videos").symlink_to(tmp_path / "elsewhere")
@@ -209,7 +209,7 @@ def test_no_link_leads_out_of_a_run(run: Run, tmp_path: Path) -> None:
         remeasure(folder, "metrics=[motion]")
 
 
-def test_damaged_traces_are_told_by_their_name_and_made_anew(run: Run, caplog: pytest.LogCaptureFixture) -> None:
+def test_damaged_traces_are_reported_and_rewritten(run: Run, caplog: pytest.LogCaptureFixture) -> None:
     folder, content = run("metrics=[motion]")
     traces = folder / content["clips"][0]["traces"]
     traces.write_bytes(traces.read_bytes()[:-9])
@@ -218,7 +218,7 @@ def test_damaged_traces_are_told_by_their_name_and_made_anew(run: Run, caplog: p
     assert "motion_velocity" in pd.read_parquet(traces)
 
 
-def test_what_is_gone_is_told_and_the_rest_is_measured(run: Run) -> None:
+def test_missing_files_are_reported_and_the_rest_is_measured(run: Run) -> None:
     folder, content = run("metrics=none")
     video = folder / content["clips"][0]["video"]
     video.with_suffix(".motion.safetensors").unlink()

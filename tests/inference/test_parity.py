@@ -1,4 +1,4 @@
-"""The tiny golden case: what the official model computes."""
+"""The tiny golden case of the official model."""
 
 from pathlib import Path
 
@@ -47,13 +47,13 @@ def test_a_wrong_or_unknown_tensor_is_found(tmp_path: Path) -> None:
         ("crop.json", b"[", r"golden case .*crop\.json cannot be read"),
         ("crop.json", b"[" * 100_000, r"golden case .*crop\.json cannot be read"),
         ("crop.json", b"\xff", r"golden case .*crop\.json cannot be read"),
-        ("crop.json", b"3", r"golden case .*crop\.json cannot be read \(its settings are no mappings"),
+        ("crop.json", b"3", r"golden case .*crop\.json cannot be read \(its settings are not a list of mappings"),
         ("crop.json", b'[{"size": 3}]', r"golden case .*crop\.json cannot be read \('box"),
         ("crop.safetensors", b"text", r"golden tensors .*crop\.safetensors cannot be read"),
         ("crop.keys.json", b"{}", r"golden case .*crop\.json does not hold a mapping"),
     ],
 )
-def test_a_damaged_case_is_named(tmp_path: Path, name: str, content: bytes, told: str) -> None:
+def test_a_damaged_case_is_reported_with_its_name(tmp_path: Path, name: str, content: bytes, told: str) -> None:
     for file in GOLDEN.glob("crop.*"):
         (tmp_path / file.name).write_bytes(file.read_bytes())
     (tmp_path / name).write_bytes(content)
@@ -61,7 +61,7 @@ def test_a_damaged_case_is_named(tmp_path: Path, name: str, content: bytes, told
         list(compare_folder(tmp_path))
 
 
-def test_relative_error_is_infinite_for_another_shape() -> None:
+def test_relative_error_is_infinite_for_different_shapes() -> None:
     from float_research.inference.parity import relative_error
 
     assert relative_error(torch.ones(2), torch.ones(3)) == float("inf")

@@ -1,4 +1,4 @@
-"""What becomes of runs, clips and numbers that other code made."""
+"""Resuming runs, clips and numbers produced by other code."""
 
 import importlib
 import io
@@ -31,7 +31,7 @@ Run = Callable[..., tuple[dict[str, Any], str]]
 
 @pytest.fixture
 def run(tmp_path: Path, portrait: Path, speech: Callable[[float], Path]) -> Run:
-    """`run("resume=…")`: the record of a tiny run of two clips, and what was said."""
+    """Runs a tiny job of two clips, `run("resume=…")`; returns its record and output."""
     rows = [f"{portrait},{speech(0.5)},first", f"{portrait},{speech(0.9)},second"]
     (tmp_path / "clips.csv").write_text("\n".join(["image,audio,id", *rows]))
 
@@ -47,7 +47,7 @@ def run(tmp_path: Path, portrait: Path, speech: Callable[[float], Path]) -> Run:
 
 @pytest.fixture
 def edited(monkeypatch: pytest.MonkeyPatch) -> Callable[[], None]:
-    """Makes the code of all parts another."""
+    """Pretends that the code of all parts has changed."""
     before = record.code
     return lambda: monkeypatch.setattr(record, "code", lambda *modules: "edited-" + before(*modules)[:8])
 
@@ -56,7 +56,7 @@ def made_at(folder: Path) -> list[int]:
     return [path.stat().st_mtime_ns for path in sorted((folder / "videos").glob("*.mp4"))]
 
 
-def test_clips_of_other_code_are_made_again(run: Run, edited: Callable[[], None], tmp_path: Path) -> None:
+def test_clips_of_other_code_are_rendered_again(run: Run, edited: Callable[[], None], tmp_path: Path) -> None:
     first, _ = run()
     before = made_at(tmp_path / "run")
     assert run("resume=true")[0]["sources"] == first["sources"]
@@ -91,12 +91,12 @@ def test_clips_of_other_code_are_kept_and_marked_on_request(
     assert {"commit", "changed", "signature"} <= set(row.index)
 
 
-def test_a_resume_that_is_none_is_refused(run: Run) -> None:
+def test_an_invalid_resume_is_rejected(run: Run) -> None:
     with pytest.raises(UserError, match="resume=perhaps is unknown; choose true, false or keep"):
         run("resume=perhaps")
 
 
-def test_numbers_of_other_code_are_told_and_measured_again(
+def test_numbers_of_other_code_are_reported_and_measured_again(
     run: Run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     run()
@@ -107,7 +107,7 @@ def test_numbers_of_other_code_are_told_and_measured_again(
     assert "not measured then" not in run("resume=true")[1]
 
 
-def test_motion_of_other_code_is_not_compared_with_exact_motion_of_this_code(
+def test_motion_of_other_code_is_not_compared_with_converged_motion_of_this_code(
     run: Run, edited: Callable[[], None], tmp_path: Path
 ) -> None:
     run()
@@ -117,7 +117,9 @@ def test_motion_of_other_code_is_not_compared_with_exact_motion_of_this_code(
     assert "the code is no longer that of the run" in content["clips"][0]["absent"]["sampling_error"]
 
 
-def test_exact_motion_of_other_code_is_not_reused(run: Run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_converged_motion_of_other_code_is_not_reused(
+    run: Run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """A user's guidance is edited between two runs that share a cache on disk."""
     monkeypatch.syspath_prepend(tmp_path)
     own = ["metrics=[sampling]", "guidance._target_=edited_guidance.Guidance", f"cache.folder={tmp_path / 'cache'}"]
@@ -131,7 +133,7 @@ def test_exact_motion_of_other_code_is_not_reused(run: Run, tmp_path: Path, monk
     assert errors[1] == errors[2] != errors[0]
 
 
-def test_records_say_what_made_them(run: Run, tmp_path: Path) -> None:
+def test_records_state_their_code(run: Run, tmp_path: Path) -> None:
     content, _ = run()
     for clip in content["clips"]:
         assert clip["run"].split() == [content["signature"], content["checkpoint"]["hash"], content["sources"]]

@@ -32,7 +32,7 @@ def retimed(motion: torch.Tensor, lengths: Sequence[int], fps: float) -> list[Mo
 
 @pytest.mark.parametrize("fps", [1, 12, 24, 29.97, 30, 50, 60, 240])
 @pytest.mark.parametrize("lengths", [[100], [50, 50], [1] * 100, [1, 98, 1], [7, 3, 60, 30]])
-def test_motion_is_linear_between_frames_whatever_the_chunks(fps: float, lengths: list[int]) -> None:
+def test_motion_is_linear_between_frames_for_any_chunks(fps: float, lengths: list[int]) -> None:
     motion = torch.randn(100, 3, dtype=torch.float64, generator=torch.Generator().manual_seed(0))
     chunks = retimed(motion, lengths, fps)
     made = torch.cat([chunk.motion for chunk in chunks]).numpy()
@@ -45,7 +45,7 @@ def test_motion_is_linear_between_frames_whatever_the_chunks(fps: float, lengths
     assert len(chunks[-1].motion), "a clip ends with its last chunk"
 
 
-def test_the_models_rate_leaves_motion_as_it_is() -> None:
+def test_the_models_rate_leaves_motion_unchanged() -> None:
     motion = torch.randn(100, 3)
     assert all(chunk.motion is not None for chunk in retimed(motion, [50, 50], 25))
     assert torch.equal(torch.cat([chunk.motion for chunk in retimed(motion, [50, 50], 25)]), motion)
@@ -63,8 +63,8 @@ def test_a_video_has_its_own_rate_and_the_same_length(fps: float, frames: int, t
     assert sum(1 for _ in pipeline.stream(example("portrait"), example("speech"))) == frames
 
 
-def test_frames_between_those_of_the_model_are_of_the_motion_between(tmp_path: Path) -> None:
-    """And neither blended nor repeated; the sound is what it is without."""
+def test_frames_between_model_frames_show_interpolated_motion(tmp_path: Path) -> None:
+    """They are neither blended nor repeated; the sound is unchanged."""
     clip = example("portrait"), example("speech")
     usual, twice = load(TINY)(*clip), load([*TINY, "video.fps=50"])(*clip)
     assert torch.equal(usual.motion, twice.motion)
@@ -78,8 +78,8 @@ def test_frames_between_those_of_the_model_are_of_the_motion_between(tmp_path: P
     assert np.array_equal(*spoken)
 
 
-def test_a_run_makes_videos_of_that_rate(tmp_path: Path) -> None:
-    """And all that is kept beside them is by their frames."""
+def test_a_run_renders_videos_at_the_chosen_rate(tmp_path: Path) -> None:
+    """All files beside them use the frames of the video."""
     cfg = compose.compose_config([*TINY, "video.fps=50", "metrics=[motion]", f"output_dir={tmp_path}"])
     (clip,) = compose.build_job(cfg).run(Console(quiet=True))["clips"]
     assert (clip["num_frames"], probe(tmp_path / clip["video"]).num_frames) == (200, 200)

@@ -1,4 +1,4 @@
-"""A wrong reuse is worse than none: whatever a model depends on must make another one."""
+"""Models and outputs are reused only if everything they depend on is equal."""
 
 import dataclasses
 from collections.abc import Callable
@@ -47,14 +47,14 @@ def test_sampling_settings_share_a_model(override: str) -> None:
     "override",
     ["checkpoint.seed=1", "model.fmt.depth=1", "chunking.attention_window=3", "trainer.precision=bf16-true"],
 )
-def test_what_a_model_depends_on_makes_another(override: str) -> None:
+def test_changed_dependencies_load_another_model(override: str) -> None:
     first, _ = loaded()
     second, reused = loaded(override)
     assert not reused
     assert second is not first
 
 
-def test_weights_that_change_on_disk_are_loaded_anew(tmp_path: Path) -> None:
+def test_weights_that_change_on_disk_are_reloaded(tmp_path: Path) -> None:
     job = compose.build_job(compose.compose_config(list(BASE)))
     with torch.device("meta"):
         shapes = parameter_shapes(job.build_model())
@@ -70,14 +70,14 @@ def test_weights_that_change_on_disk_are_loaded_anew(tmp_path: Path) -> None:
         loaded(*here)
 
 
-def test_no_more_models_are_kept_than_said() -> None:
+def test_at_most_max_models_are_kept() -> None:
     for seed in range(reuse.MAX_MODELS + 2):
         loaded(f"checkpoint.seed={seed}")
-    assert loaded("checkpoint.seed=0")[1] is False, "the oldest were let go"
+    assert loaded("checkpoint.seed=0")[1] is False, "the oldest was evicted"
     assert loaded(f"checkpoint.seed={reuse.MAX_MODELS + 1}")[1] is True
 
 
-def test_a_run_leaves_its_model_as_it_was(portrait: Path, speech: Any, tmp_path: Path) -> None:
+def test_a_run_does_not_change_its_model(portrait: Path, speech: Any, tmp_path: Path) -> None:
     inputs = [f"data.image={portrait}", f"data.audio={speech(0.5)}", "nfe=3", f"output_dir={tmp_path}"]
     for reused in (False, True):
         content = compose.build_job(compose.compose_config([*BASE[:-1], *inputs])).run(Console(quiet=True))
@@ -98,7 +98,7 @@ SAMPLING = ("nfe=3", "solver=midpoint", "seed=3", "guidance=none", "noise=indepe
 
 @pytest.fixture
 def reused(portrait: Path, speech: Any, tmp_path: Path) -> Callable[..., list[str]]:
-    """What a run in a fresh process, of a cache of its own, would take from the runs before it."""
+    """Returns the outputs that a run in a new process reuses from earlier runs."""
     threads, audio = torch.get_num_threads(), speech(0.5)
     inputs = [f"data.image={portrait}", f"data.audio={audio}", "nfe=2", f"cache.folder={tmp_path / 'cache'}"]
 
@@ -118,12 +118,12 @@ def reused(portrait: Path, speech: Any, tmp_path: Path) -> Callable[..., list[st
     return run
 
 
-def test_sampling_settings_share_what_is_computed_once(reused: Callable[..., list[str]]) -> None:
+def test_sampling_settings_share_network_outputs(reused: Callable[..., list[str]]) -> None:
     for override in SAMPLING:
         assert reused(override) == ALL, override
 
 
-def test_inputs_that_change_are_computed_anew(reused: Callable[..., list[str]], speech: Any) -> None:
+def test_changed_inputs_are_recomputed(reused: Callable[..., list[str]], speech: Any) -> None:
     assert reused(f"data.audio={speech(0.6)}") == [IMAGE]
     assert reused(f"data.image={example('portrait')}") == [AUDIO, EMOTION]
     assert reused("emotion=label", "emotion.label=happy") == [AUDIO, IMAGE]
@@ -142,14 +142,12 @@ def test_inputs_that_change_are_computed_anew(reused: Callable[..., list[str]], 
         ("chunking.attention_window=3", ALL),
     ],
 )
-def test_what_networks_depend_on_makes_them_compute(
-    override: str, kept: list[str], reused: Callable[..., list[str]]
-) -> None:
+def test_changed_dependencies_are_recomputed(override: str, kept: list[str], reused: Callable[..., list[str]]) -> None:
     assert reused(override) == kept
     assert reused(override) == ALL
 
 
-def test_other_rounding_and_other_code_are_not_mixed(
+def test_outputs_of_other_devices_and_code_are_not_reused(
     reused: Callable[..., list[str]], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     assert reused(num_threads=torch.get_num_threads() + 1) == []
@@ -159,7 +157,7 @@ def test_other_rounding_and_other_code_are_not_mixed(
     assert reused() == ALL
 
 
-def test_frames_are_the_same_with_and_without(
+def test_frames_are_the_same_with_and_without_reuse(
     load: Callable[..., Pipeline], portrait: Path, speech: Any, tmp_path: Path
 ) -> None:
     made, audio = [], speech(0.5)
@@ -174,13 +172,13 @@ def test_frames_are_the_same_with_and_without(
 
 
 class WholeImage(Mtcnn):
-    """Finds one face that is all of the image."""
+    """Detects one face that fills the image."""
 
     def detect(self, image: Image) -> list[Box]:
         return [Box(0, 0, *image.shape[1::-1], score=1)]
 
 
-def test_a_crop_depends_on_every_setting_of_the_face(portrait: Path, tmp_path: Path) -> None:
+def test_a_crop_depends_on_every_face_setting(portrait: Path, tmp_path: Path) -> None:
     face = WholeImage(margin=1.6, min_score=0.5, select="first")
     base = dataclasses.replace(
         compose.build_loader(compose.compose_config(list(BASE))),

@@ -1,4 +1,4 @@
-"""Stages at work at the same time."""
+"""Prefetching in background threads."""
 
 import subprocess
 import sys
@@ -21,7 +21,7 @@ WAIT_S = 10
 
 
 class Maker:
-    """Counts up, and keeps book."""
+    """Counts up and records its calls."""
 
     def __init__(self, num: int, breaks_at: int | None = None):
         self.num, self.breaks_at = num, breaks_at
@@ -42,7 +42,7 @@ class Maker:
             self.closed.set()
 
     def has_made(self, num: int) -> bool:
-        """Whether `num` items get made without anybody taking one."""
+        """Returns whether `num` items are produced without a consumer."""
         with self.changed:
             return self.changed.wait_for(lambda: self.made >= num, timeout=WAIT_S)
 
@@ -54,11 +54,11 @@ def test_items_come_in_order_from_another_thread() -> None:
     assert len(maker.threads) == 1
 
 
-def test_the_next_items_are_made_while_one_is_used_and_no_more_than_have_room() -> None:
+def test_at_most_the_given_number_of_items_is_prefetched() -> None:
     maker = Maker(20)
     with closing(ahead(maker.items(), at_most=2, device=CPU)) as made:
         assert next(made) == 0
-        assert maker.has_made(3), "two wait while the first is used"
+        assert maker.has_made(3), "two are prefetched while the first is used"
         maker.changed.acquire()
         assert not maker.changed.wait_for(lambda: maker.made > 3, timeout=0.2)
         maker.changed.release()
@@ -74,7 +74,7 @@ def test_an_exception_comes_after_the_items_before_it() -> None:
         next(made)
 
 
-def test_closing_ends_the_maker() -> None:
+def test_closing_ends_the_worker() -> None:
     maker, before = Maker(10**9), threading.active_count()
     items = maker.items()
     with pytest.raises(KeyboardInterrupt), closing(ahead(items, at_most=2, device=CPU)) as made:
@@ -85,8 +85,8 @@ def test_closing_ends_the_maker() -> None:
     assert threading.active_count() == before
 
 
-def test_an_interrupted_start_ends_the_maker(monkeypatch: pytest.MonkeyPatch) -> None:
-    """As by a signal while the thread begins."""
+def test_an_interrupted_start_ends_the_worker(monkeypatch: pytest.MonkeyPatch) -> None:
+    """As if a signal arrived while the thread starts."""
     start = threading.Thread.start
 
     def interrupted(thread: threading.Thread) -> None:
@@ -145,11 +145,11 @@ def test_a_signal_at_any_moment_ends_both_threads() -> None:
     command = [sys.executable, "-X", "faulthandler", "-c", SIGNALS]
     done = subprocess.run(command, check=False, timeout=120, capture_output=True, text=True)
     assert done.returncode == 0, done.stderr
-    assert int(done.stdout) > 100, "moments that were tried"
+    assert int(done.stdout) > 100, "number of moments tried"
 
 
 @pytest.mark.parametrize("inference", [True, False])
-def test_the_maker_works_in_the_callers_modes(inference: bool) -> None:
+def test_the_worker_runs_in_the_callers_modes(inference: bool) -> None:
     def modes() -> Generator[tuple[Any, ...]]:
         yield torch.is_inference_mode_enabled(), torch.is_autocast_enabled("cpu"), torch.get_autocast_dtype("cpu")
 
@@ -184,5 +184,5 @@ def test_frames_come_before_the_clip_is_sampled(
     made = [first, *frames]
     assert len(sampled) == 5
     difference = np.abs(np.stack(made).astype(int) - np.stack(list(expected.frames())))
-    assert difference.max() <= 1, "batches end elsewhere, and some processors round by their size"
+    assert difference.max() <= 1, "batch sizes differ, and some processors round differently by size"
     assert (difference > 0).mean() < 1e-4

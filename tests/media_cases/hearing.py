@@ -17,7 +17,7 @@ from float_research.video.writer import H264, Recording
 from media_cases.sound import HZ, Case
 
 RATE_HZ, FPS = 16000, 25.0
-SETTINGS = H264(fps=None, crf=40, preset="ultrafast", audio_rate_hz=None, audio_bitrate_bps=192000)
+SETTINGS = H264(fps=None, mark=None, crf=40, preset="ultrafast", audio_rate_hz=None, audio_bitrate_bps=192000)
 
 
 @dataclass(frozen=True, kw_only=True)

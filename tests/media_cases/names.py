@@ -58,4 +58,4 @@ QUOTED = {
     "a comma": "a,b",
     "an interpolation": r"\${me}",
 }
-"""Names that Hydra parses differently: they need double quotes on the command line, as the README says."""
+"""Names that Hydra parses differently: they need double quotes on the command line, as docs/howto/clips.md says."""

@@ -1,4 +1,4 @@
-"""Guidance by a weakened network: what is computed, by modules and engine alike, and which settings are refused."""
+"""Guidance by a weakened network: its field in modules and engine, its cost, and rejected settings."""
 
 import copy
 import dataclasses
@@ -25,7 +25,7 @@ SKIPPED, NARROWED = Weakness(skip_blocks=(0,)), Weakness(attention_window=1)
 
 
 def weakened(fmt: FlowMatchingTransformer, weakness: Weakness) -> FlowMatchingTransformer:
-    """A network that is weak by itself: without these blocks, with this attention window."""
+    """Returns a network built without these blocks and with this attention window."""
     made = copy.deepcopy(fmt)
     made.blocks = nn.ModuleList([block for i, block in enumerate(made.blocks) if i not in weakness.skip_blocks])
     if weakness.attention_window is not None:
@@ -40,7 +40,7 @@ def autoguidance(weakness: Weakness = SKIPPED, weak: float = 1.5, **changes: Any
 
 @torch.inference_mode()
 @pytest.mark.parametrize("weakness", [SKIPPED, NARROWED])
-def test_it_is_pushed_away_from_a_network_that_is_weak(model: FloatModel, weakness: Weakness) -> None:
+def test_guidance_pushes_away_from_a_weaker_network(model: FloatModel, weakness: Weakness) -> None:
     fmt = model.fmt
     conditions, x = case(fmt)
     everything, weak = fmt.vector_field(conditions)(T, x), weakened(fmt, weakness).vector_field(conditions)(T, x)
@@ -55,7 +55,7 @@ def test_it_is_pushed_away_from_a_network_that_is_weak(model: FloatModel, weakne
 
 @torch.inference_mode()
 @pytest.mark.parametrize("weakness", [SKIPPED, NARROWED])
-def test_the_engine_weakens_the_network_as_the_modules_do(model: FloatModel, weakness: Weakness) -> None:
+def test_engine_and_modules_weaken_alike(model: FloatModel, weakness: Weakness) -> None:
     conditions, x = case(model.fmt)
     exact = weakened(model.fmt, weakness).vector_field(conditions)(T, x)
     conditions = dataclasses.replace(conditions, weakness=weakness)
@@ -63,13 +63,13 @@ def test_the_engine_weakens_the_network_as_the_modules_do(model: FloatModel, wea
     assert error(FieldEngine(model.fmt, torch.float32).vector_field(conditions)(T, x), exact) < 1e-5
 
 
-def test_the_papers_form_needs_two_rows_and_one_while_differences_are_kept() -> None:
+def test_the_papers_form_needs_two_rows_and_one_with_reuse() -> None:
     alone = dataclasses.replace(autoguidance(), **constants(1, 1))
     assert alone.rows(0.4) == 2
     assert [alone.declared_rows([0.1, 0.2, 0.3], reuse) for reuse in (1, 2, 3)] == [6, 5, 4]
 
 
-def test_settings_act_and_cost_what_is_declared(model: FloatModel) -> None:
+def test_settings_change_the_motion_at_the_declared_cost(model: FloatModel) -> None:
     motions: list[Tensor] = []
     plain = sampler("guidance=autoguidance", "nfe=4")
     narrow = {"skip_blocks": None, "attention_window": 0}
@@ -81,10 +81,10 @@ def test_settings_act_and_cost_what_is_declared(model: FloatModel) -> None:
         motions.append(motion)
 
 
-def test_blocks_are_those_of_the_chosen_model() -> None:
+def test_blocks_are_checked_against_the_model() -> None:
     official = ["model=official", "output_dir=out", "guidance=autoguidance"]
     compose.build_sampler(compose.compose_config([*official, "guidance.skip_blocks=[6, 7]"]))
-    with pytest.raises(UserError, match=r"guidance\.skip_blocks=\[8\] must name blocks of the model, 0 to 7"):
+    with pytest.raises(UserError, match=r"guidance\.skip_blocks=\[8\] must be blocks of the model, 0 to 7"):
         compose.build_sampler(compose.compose_config([*official, "guidance.skip_blocks=[8]"]))
 
 
@@ -94,12 +94,12 @@ def test_blocks_are_those_of_the_chosen_model() -> None:
         ({"skip_blocks": None}, r"skip_blocks=None and guidance\.attention_window=None: set one of them"),
         ({"skip_blocks": []}, r"skip_blocks=\[\] and guidance\.attention_window=None: set one of them"),
         ({"attention_window": 1}, r"skip_blocks=\(0,\) and guidance\.attention_window=1: set one of them"),
-        ({"skip_blocks": [1, 2]}, r"guidance\.skip_blocks=\[1, 2\] must name blocks of the model, 0 to 1"),
-        ({"skip_blocks": [-1]}, r"guidance\.skip_blocks=\[-1\] must name blocks"),
+        ({"skip_blocks": [1, 2]}, r"guidance\.skip_blocks=\[1, 2\] must be blocks of the model, 0 to 1"),
+        ({"skip_blocks": [-1]}, r"guidance\.skip_blocks=\[-1\] must be blocks"),
         ({"skip_blocks": None, "attention_window": 2}, r"guidance\.attention_window=2 must be .* less than .*window=2"),
         ({"skip_blocks": None, "attention_window": -1}, r"guidance\.attention_window=-1 must be 0 or more"),
     ],
 )
-def test_a_network_that_is_not_weaker_is_refused(changes: dict[str, Any], said: str) -> None:
+def test_a_network_that_is_not_weaker_is_rejected(changes: dict[str, Any], said: str) -> None:
     with pytest.raises(UserError, match=said):
         autoguidance(**changes)

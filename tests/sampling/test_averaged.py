@@ -3,7 +3,7 @@ import torch
 
 from float_research.models.float_model import FloatModel
 from float_research.sampling import stitch
-from float_research.sampling.averaged import Averaged, shares
+from float_research.sampling.averaged import Averaged, window_weights
 from float_research.types import Conditions, VectorField
 from tests.sampling.test_sampler import PREVIOUS, WINDOW, clip, sample, sampler
 
@@ -12,7 +12,7 @@ HOP = WINDOW - OVERLAP
 
 
 @pytest.mark.parametrize("num_frames", [1, WINDOW])
-def test_one_window_is_the_plain_way(model: FloatModel, num_frames: int) -> None:
+def test_one_window_equals_autoregressive(model: FloatModel, num_frames: int) -> None:
     plain, averaged = (
         sample(sampler(stitch=joined), model, [clip(model, num_frames)])[0]
         for joined in (stitch.Autoregressive(), Averaged(overlap_frames=OVERLAP))
@@ -21,7 +21,7 @@ def test_one_window_is_the_plain_way(model: FloatModel, num_frames: int) -> None
     assert plain[1] == averaged[1]
 
 
-def test_all_windows_are_one_batch_that_knows_no_motion_before_it(model: FloatModel) -> None:
+def test_all_windows_form_one_batch_without_previous_motion(model: FloatModel) -> None:
     seen: list[Conditions] = []
 
     def spying(c: Conditions) -> VectorField:
@@ -48,7 +48,7 @@ def test_all_windows_are_one_batch_that_knows_no_motion_before_it(model: FloatMo
 
 @pytest.mark.parametrize("overlap", [0, 1, 4, 5, 9])
 def test_the_field_is_the_weighted_mean_of_the_windows(overlap: int) -> None:
-    """Each window says its own number; every frame takes the mean of those it lies in, whatever x was."""
+    """The field of each window is its number; every frame gets the mean over the windows that contain it, for any x."""
     num_windows, hop = 4, WINDOW - overlap
     x = torch.randn(2, 3 * hop + WINDOW, 3, generator=torch.Generator().manual_seed(1))
 
@@ -64,16 +64,16 @@ def test_the_field_is_the_weighted_mean_of_the_windows(overlap: int) -> None:
         assert torch.allclose(joined[:, frame], torch.tensor(mean))
 
 
-def test_the_shares_of_a_frame_add_up_to_one() -> None:
+def test_weights_of_a_frame_sum_to_one() -> None:
     places = [slice(start, start + WINDOW) for start in (0, 4, 8)]
     total = torch.zeros(18, 1)
-    for place, shared in zip(places, shares(places, torch.zeros(1, 18, 2)), strict=True):
+    for place, shared in zip(places, window_weights(places, torch.zeros(1, 18, 2)), strict=True):
         total[place] += shared
     assert torch.allclose(total, torch.ones(18, 1))
 
 
-def test_windows_that_overlap_begin_from_the_same_noise(model: FloatModel) -> None:
-    """Where the field is zero, motion is the noise: the first window's, then what each further one adds."""
+def test_overlapping_windows_share_their_noise(model: FloatModel) -> None:
+    """With a zero field, the motion is the noise: that of the first window, then the new frames of each further one."""
     s = sampler(stitch=Averaged(overlap_frames=OVERLAP))
     motion = torch.cat([chunk.motion for chunk in s(lambda c: lambda t, x: x * 0, [clip(model, 22)])])
     drawn = s.noise(seed=3, clip="one", num_frames=WINDOW, latent_dim=motion.shape[1])

@@ -1,4 +1,4 @@
-"""Steps from a file: what they compute and cost, and which files and runs are refused."""
+"""Steps from a file: results and cost, and rejected files and runs."""
 
 import shutil
 from collections.abc import Callable
@@ -24,7 +24,7 @@ TWO = Steps(
 
 @pytest.fixture
 def write(tmp_path: Path) -> Callable[..., Path]:
-    """`write({2: TWO}, weights="w")`: a file of steps and what they were fitted to."""
+    """Writes a solver file: `write({2: TWO}, weights="w")`."""
 
     def writing(steps: dict[int, Steps], **told: Any) -> Path:
         save_steps(steps, told, tmp_path / "solver.safetensors")
@@ -33,7 +33,7 @@ def write(tmp_path: Path) -> Callable[..., Path]:
     return writing
 
 
-def test_each_state_is_the_sum_that_the_file_says(write: Callable[..., Path]) -> None:
+def test_each_state_is_the_linear_combination_in_the_file(write: Callable[..., Path]) -> None:
     solver = Fitted(file=str(write({2: TWO})), anyway=False)
     x = torch.ones(1, 1, 1, dtype=torch.float64)
     states = solver.trajectory(lambda t, x: 10 * t + x, x, torch.tensor(solver.points(3), dtype=torch.float64))
@@ -41,7 +41,7 @@ def test_each_state_is_the_sum_that_the_file_says(write: Callable[..., Path]) ->
     assert states.flatten().tolist() == pytest.approx([1, middle, 0.5 + 0.25 + 2 * (2.5 + middle)])
 
 
-def test_it_costs_what_it_declares_on_the_grid_that_it_brings(
+def test_measured_cost_equals_declared_cost_on_its_own_grid(
     load: Callable[..., Any], speech: Any, portrait: Path
 ) -> None:
     for more in (["budget=evaluations", "nfe=4"], ["nfe=5"]):
@@ -56,7 +56,7 @@ def test_it_costs_what_it_declares_on_the_grid_that_it_brings(
     ("overrides", "message"),
     [
         (["nfe=100"], r"no steps for 99 evaluations, only for 2, 3, .*fit_solver"),
-        (["nfe=5", "time_grid=shifted"], r"solver fitted brings its own time grid; leave time_grid=uniform"),
+        (["nfe=5", "time_grid=shifted"], r"solver fitted has its own time grid; keep the default time_grid=uniform"),
         (["nfe=5", "guidance.audio.scale=3"], r"fitted to other guidance than .*solver\.anyway=true"),
         (["nfe=5", "guidance=none"], r"fitted to other guidance than"),
         (["nfe=5", "model=tiny", "checkpoint=random"], r"fitted to other weights than"),
@@ -64,20 +64,20 @@ def test_it_costs_what_it_declares_on_the_grid_that_it_brings(
         (["solver.file=nowhere.safetensors"], r"solver file nowhere\.safetensors does not exist; .*fit_solver"),
     ],
 )
-def test_what_it_was_not_fitted_to_is_refused(overrides: list[str], message: str) -> None:
+def test_other_weights_or_guidance_are_rejected(overrides: list[str], message: str) -> None:
     build_sampler(compose_config(["solver=fitted", "nfe=5"]))
     with pytest.raises(UserError, match=message):
         build_sampler(compose_config(["solver=fitted", *overrides]))
 
 
-def test_other_weights_and_guidance_are_taken_if_told_so() -> None:
+def test_other_weights_and_guidance_are_allowed_with_anyway() -> None:
     others = ["model=tiny", "checkpoint=official", "checkpoint.folder=nowhere", "guidance=none"]
     build_sampler(compose_config(["solver=fitted", "solver.anyway=true", "nfe=5", *others]))
 
 
-def test_another_grid_of_as_many_points_is_refused(write: Callable[..., Path]) -> None:
+def test_another_grid_with_equally_many_points_is_rejected(write: Callable[..., Path]) -> None:
     solver = Fitted(file=str(write({2: TWO})), anyway=False)
-    with pytest.raises(UserError, match="has another time grid"):
+    with pytest.raises(UserError, match="fitted on another time grid"):
         solver.solve(lambda t, x: x, torch.ones(1, 1, 1), torch.linspace(0, 1, 3))
 
 
@@ -85,29 +85,27 @@ def test_another_grid_of_as_many_points_is_refused(write: Callable[..., Path]) -
     ("steps", "message"),
     [
         ({}, "holds no steps"),
-        ({3: TWO}, "another shape or type"),
-        ({2: Steps(TWO.grid.float(), TWO.coefficients)}, "another shape or type"),
-        ({2: Steps(TWO.grid.flip(0), TWO.coefficients)}, "does not rise from 0 to 1"),
-        ({2: Steps(TWO.grid * torch.nan, TWO.coefficients)}, "does not rise from 0 to 1"),
+        ({3: TWO}, "the wrong shape or dtype"),
+        ({2: Steps(TWO.grid.float(), TWO.coefficients)}, "the wrong shape or dtype"),
+        ({2: Steps(TWO.grid.flip(0), TWO.coefficients)}, "does not increase from 0 to 1"),
+        ({2: Steps(TWO.grid * torch.nan, TWO.coefficients)}, "does not increase from 0 to 1"),
         ({2: Steps(TWO.grid, TWO.coefficients / 0)}, "a coefficient is not finite"),
     ],
 )
-def test_a_file_without_proper_steps_is_one_sentence(
-    steps: dict[int, Steps], message: str, write: Callable[..., Path]
-) -> None:
+def test_invalid_steps_give_a_clear_error(steps: dict[int, Steps], message: str, write: Callable[..., Path]) -> None:
     with pytest.raises(UserError, match=rf"solver file .*cannot be read \(.*{message}.*get it again, or fit one"):
         Fitted(file=str(write(steps)), anyway=True)
 
 
 @pytest.mark.parametrize("size", [0, 7, 100, -20])
-def test_a_damaged_file_is_one_sentence(size: int, write: Callable[..., Path]) -> None:
+def test_a_truncated_file_gives_a_clear_error(size: int, write: Callable[..., Path]) -> None:
     damaged = write({2: TWO})
     damaged.write_bytes(damaged.read_bytes()[:size])
     with pytest.raises(UserError, match=r"solver file .*solver\.safetensors cannot be read \(.*get it again"):
         Fitted(file=str(damaged), anyway=True)
 
 
-def test_whatever_is_damaged_is_one_sentence_or_steps(write: Callable[..., Path]) -> None:
+def test_any_damaged_byte_gives_a_clear_error_or_valid_steps(write: Callable[..., Path]) -> None:
     file = write({2: TWO}, weights="w", guidance={})
     content, said = file.read_bytes(), list[str]()
     for number in range(200):
@@ -120,13 +118,13 @@ def test_whatever_is_damaged_is_one_sentence_or_steps(write: Callable[..., Path]
     assert all(sentence.startswith(f"solver file {file} cannot be read") for sentence in said)
 
 
-def test_a_file_of_other_tensors_is_one_sentence() -> None:
+def test_a_file_of_other_tensors_gives_a_clear_error() -> None:
     with pytest.raises(UserError, match=r"solver file .*cannot be read"):
         Fitted(file=asset("demo/weights.safetensors"), anyway=True)
 
 
 @pytest.mark.parametrize("part", ["solver=fitted", "time_grid=curvature"])
-def test_a_result_is_known_by_a_file_and_not_by_where_it_is(
+def test_a_result_is_identified_by_file_contents_not_path(
     part: str, write: Callable[..., Path], tmp_path: Path
 ) -> None:
     def signed(file: str | Path) -> str:

@@ -28,7 +28,7 @@ def network(c: Conditions) -> VectorField:
 
 
 def velocity(x: torch.Tensor, c: Conditions) -> torch.Tensor:
-    """A field that depends on every condition, differently."""
+    """Returns a field that depends on each condition in a different way."""
     own = torch.sin(x) + c.previous_motion.mean((1, 2), keepdim=True) + c.previous_audio.mean((1, 2), keepdim=True)
     audio = c.audio.square().mean(2, keepdim=True)
     return own * (1 + audio) + 2 * c.reference[:, None].square() + 3 * c.emotion.sum((1, 2))[:, None, None] * x
@@ -59,7 +59,7 @@ U, C_A, C_AE = row(audio=False, emotion=False), row(audio=True, emotion=False), 
 @pytest.mark.parametrize(
     ("a", "e", "rows"), [(2.0, 1.0, 3), (2.0, 3.5, 3), (2.0, 2.0, 2), (1.0, 3.0, 2), (1.0, 1.0, 1), (0.0, 0.0, 1)]
 )
-def test_incremental_is_its_formula_and_computes_only_the_rows_it_needs(a: float, e: float, rows: int) -> None:
+def test_incremental_follows_its_formula_and_computes_only_needed_rows(a: float, e: float, rows: int) -> None:
     meter = Meter()
     guidance = Incremental(**constants(a, e))
     guided = guidance.guide(meter.network(network), conditions())(T, X)
@@ -67,7 +67,7 @@ def test_incremental_is_its_formula_and_computes_only_the_rows_it_needs(a: float
     assert meter.rows == rows * B == guidance.rows(0.4) * B
 
 
-def test_dropping_audio_and_emotion_keeps_what_came_before() -> None:
+def test_dropping_audio_and_emotion_keeps_previous_frames() -> None:
     seen: list[Conditions] = []
 
     def spying(c: Conditions) -> VectorField:
@@ -83,7 +83,7 @@ def test_dropping_audio_and_emotion_keeps_what_came_before() -> None:
 
 
 @pytest.mark.parametrize("r", [1.0, 2.5])
-def test_reference_is_its_formula(r: float) -> None:
+def test_reference_follows_its_formula(r: float) -> None:
     a, e = 2.0, 3.0
     v0 = row(audio=False, emotion=False, reference=False)
     guidance = Reference(**constants(a, e), reference=Constant(scale=r))
@@ -92,7 +92,7 @@ def test_reference_is_its_formula(r: float) -> None:
     assert guidance.rows(0.4) == (3 if r == 1 else 4)
 
 
-def test_scale_one_is_the_conditional_field_for_every_guidance() -> None:
+def test_scale_one_gives_the_conditional_field_for_every_guidance() -> None:
     one = constants(1, 1)
     for guidance in (
         NoGuidance(),
@@ -111,7 +111,7 @@ def test_zero_star_scales_the_unconditional_field_by_the_projection() -> None:
     assert ZeroStar(**constants(2, 0), zero_until=0.0).weights(0.4).keys() == {REFERENCE, AUDIO, EVERYTHING}
 
 
-def test_zero_start_computes_nothing_until_its_time() -> None:
+def test_zero_init_computes_nothing_before_zero_until() -> None:
     meter = Meter()
     field = ZeroStar(**constants(2, 1), zero_until=0.1).guide(meter.network(network), conditions())
     assert field(torch.tensor(0.05), X).abs().sum() == 0
@@ -119,7 +119,7 @@ def test_zero_start_computes_nothing_until_its_time() -> None:
     assert field(torch.tensor(0.1), X).abs().sum() > 0
 
 
-def test_an_interval_saves_rows_outside_itself() -> None:
+def test_an_interval_saves_rows_outside() -> None:
     guidance = Incremental(audio=Interval(scale=2, t_lo=0.2, t_hi=0.6), emotion=Constant(scale=1))
     assert [guidance.rows(t) for t in (0.0, 0.2, 0.6, 0.7)] == [1, 3, 3, 1]
     with pytest.raises(UserError, match="t_lo"):
@@ -133,7 +133,7 @@ def test_schedules_run_from_start_to_scale(kind: type[Linear | Cosine]) -> None:
     assert Constant(scale=2.0)(0.3) == 2.0
 
 
-def test_conditions_are_bound_once_for_their_rows() -> None:
+def test_conditions_are_bound_once_per_set_of_rows() -> None:
     seen: list[Conditions] = []
 
     def spying(c: Conditions) -> VectorField:

@@ -1,4 +1,4 @@
-"""Other forms of guidance than the incremental one: formulas, neutral settings, memory, bad settings."""
+"""Forms of guidance besides incremental: formulas, neutral settings, memory, invalid settings."""
 
 import dataclasses
 from collections.abc import Callable
@@ -51,7 +51,7 @@ def field(guidance: Guidance) -> Tensor:
 
 @pytest.mark.parametrize("scales", [(2, 1), (2, 3), (3, 0)])
 @pytest.mark.parametrize("form", NEUTRAL)
-def test_neutral_settings_are_incremental_guidance_exactly(form: str, scales: tuple[float, float]) -> None:
+def test_neutral_settings_equal_incremental_guidance(form: str, scales: tuple[float, float]) -> None:
     neutral = NEUTRAL[form](**constants(*scales)).guide(network, conditions())
     plain = Incremental(**constants(*scales)).guide(network, conditions())
     for t in (0.0, 0.4, 1.0):
@@ -59,7 +59,7 @@ def test_neutral_settings_are_incremental_guidance_exactly(form: str, scales: tu
 
 
 @pytest.mark.parametrize("form", STRONG)
-def test_scale_one_is_the_conditional_field_for_every_form(form: str) -> None:
+def test_scale_one_gives_the_conditional_field_for_every_form(form: str) -> None:
     guidance = STRONG[form](**constants(1, 1))
     assert torch.equal(field(guidance), C_AE)
     assert guidance.rows(0.4) == 1
@@ -70,7 +70,7 @@ def apg(**changes: Any) -> Apg:
     return Apg(**constants(2, 1), **{"momentum": 0.0, "norm_threshold": 0.0, "parallel": 1.0} | changes)
 
 
-def test_apg_damps_what_is_parallel_to_the_predicted_data() -> None:
+def test_apg_damps_the_component_parallel_to_the_predicted_data() -> None:
     data, g = X + (1 - T) * C_AE, C_A - U
     parallel = (g * data).sum((1, 2), keepdim=True) / (data * data).sum((1, 2), keepdim=True) * data
     assert torch.allclose(field(apg(parallel=0.0)), C_AE + g - parallel, atol=1e-4)
@@ -79,21 +79,21 @@ def test_apg_damps_what_is_parallel_to_the_predicted_data() -> None:
     assert torch.allclose(field(apg(parallel=0.25)), C_AE + g - 0.75 * parallel, atol=1e-4)
 
 
-def test_apg_shortens_long_differences_alone() -> None:
+def test_apg_clips_only_large_differences() -> None:
     size = (C_A - U).square().mean((1, 2)).sqrt()
     made = (field(apg(norm_threshold=float(size.mean()))) - C_AE).square().mean((1, 2)).sqrt()
     assert torch.allclose(made, size.clamp_max(size.mean()), rtol=1e-3)
 
 
-def test_apg_remembers_within_a_window_and_no_longer() -> None:
+def test_apg_has_memory_within_a_window_only() -> None:
     guidance = apg(momentum=-0.5)
     window = guidance.guide(network, conditions())
     gains = [((window(T, X) - C_AE) / (C_A - U)).mean().item() for _ in range(3)]
     assert gains == pytest.approx([1, 0.5, 0.75], rel=1e-3)
-    assert torch.equal(field(guidance), field(apg())), "another window begins anew"
+    assert torch.equal(field(guidance), field(apg())), "a new window has no memory"
 
 
-def test_apg_tends_to_its_settled_form() -> None:
+def test_apg_converges_to_its_dense_limit() -> None:
     guidance = apg(momentum=-0.5, parallel=0.5)
     window = guidance.guide(network, conditions())
     for _ in range(40):
@@ -104,8 +104,8 @@ def test_apg_tends_to_its_settled_form() -> None:
     assert torch.equal(field(settled), field(settled))
 
 
-def test_a_solver_that_chooses_its_evaluations_integrates_the_settled_form(model: FloatModel) -> None:
-    """And dense Euler steps, which do remember, come near it."""
+def test_adaptive_solvers_integrate_the_dense_limit(model: FloatModel) -> None:
+    """Dense Euler steps, which have memory, come close to it."""
     strong = ["guidance=apg", "guidance.audio.scale=4"]
     adaptive = sampler(*strong, "solver=dopri5")
     exact = sampled(adaptive, model, 10)[0]
@@ -115,7 +115,7 @@ def test_a_solver_that_chooses_its_evaluations_integrates_the_settled_form(model
     assert (dense - exact).norm() < 0.1 * (coarse - exact).norm()
 
 
-def test_tangential_damping_keeps_what_the_first_singular_vector_spans() -> None:
+def test_tangential_damping_projects_on_the_first_singular_vector() -> None:
     pairs = torch.stack([C_AE.flatten(1), U.flatten(1)], 1).double()
     s = torch.linalg.svd(pairs, full_matrices=False).Vh[:, :1]
     shared = ((pairs[:, 1:] * s).sum(2, keepdim=True) * s).view_as(U).float()
@@ -124,14 +124,14 @@ def test_tangential_damping_keeps_what_the_first_singular_vector_spans() -> None
         assert torch.allclose(made, C_A + C_AE - U + damping * (U - shared), atol=1e-3)
 
 
-def test_magnitude_aware_guidance_is_damped_clip_by_clip() -> None:
+def test_magnitude_aware_guidance_is_damped_per_clip() -> None:
     ratio = (C_AE - U).flatten(1).norm(dim=1) / U.flatten(1).norm(dim=1)
     assert ratio[0] != ratio[1]
     made = field(MagnitudeAware(**constants(2, 1), alpha=2.0))
     assert torch.allclose(made, C_AE + (-2 * ratio).exp()[:, None, None] * (C_A - U), atol=1e-4)
 
 
-def test_rectified_guidance_takes_its_differences_ahead() -> None:
+def test_rectified_guidance_evaluates_differences_ahead() -> None:
     def moving(c: Conditions) -> VectorField:
         return lambda t, x: (1 + t) * network(c)(t, x)
 
@@ -150,7 +150,7 @@ def test_rectified_guidance_takes_its_differences_ahead() -> None:
 
 
 @pytest.mark.parametrize(("a", "e", "rows"), [(2.0, 1.0, 4), (1.0, 1.0, 2), (2.0, 0.0, 4)])
-def test_history_guidance_takes_its_difference_without_what_came_before(a: float, e: float, rows: int) -> None:
+def test_history_guidance_uses_the_difference_without_previous_frames(a: float, e: float, rows: int) -> None:
     known = conditions()
     motion, audio = torch.zeros_like(known.previous_motion), torch.zeros_like(known.previous_audio)
     forgetful = network(dataclasses.replace(known, previous_motion=motion, previous_audio=audio))(T, X)
@@ -160,7 +160,7 @@ def test_history_guidance_takes_its_difference_without_what_came_before(a: float
     assert guidance.rows(0.4) == rows
 
 
-def test_differences_alone_need_no_row_while_they_are_kept() -> None:
+def test_reused_differences_need_no_row() -> None:
     guidance = RectifiedCfgPp(**constants(2, 1), ahead=0.2)
     assert [guidance.declared_rows([0.1, 0.2, 0.3], k) for k in (1, 2, 3)] == [9, 7, 5]
     window = guidance.guide(network, conditions(), 2)
@@ -172,13 +172,13 @@ def test_differences_alone_need_no_row_while_they_are_kept() -> None:
 @pytest.mark.parametrize(
     ("form", "changes", "said"),
     [
-        ("apg", {"momentum": 1.0}, r"guidance\.momentum=1\.0 must lie between -1 and 1"),
-        ("apg", {"norm_threshold": -1.0}, r"guidance\.norm_threshold=-1\.0 must be positive"),
-        ("tangential", {"damping": 1.5}, r"guidance\.damping=1\.5 must lie in \[0, 1\]"),
-        ("rectified_cfg_pp", {"ahead": 2.0}, r"guidance\.ahead=2\.0 must lie in \[0, 1\]"),
-        ("magnitude_aware", {"alpha": -1.0}, r"guidance\.alpha=-1\.0 must be positive"),
+        ("apg", {"momentum": 1.0}, r"guidance\.momentum=1\.0 must be between -1 and 1"),
+        ("apg", {"norm_threshold": -1.0}, r"guidance\.norm_threshold=-1\.0 must not be negative"),
+        ("tangential", {"damping": 1.5}, r"guidance\.damping=1\.5 must be in \[0, 1\]"),
+        ("rectified_cfg_pp", {"ahead": 2.0}, r"guidance\.ahead=2\.0 must be in \[0, 1\]"),
+        ("magnitude_aware", {"alpha": -1.0}, r"guidance\.alpha=-1\.0 must not be negative"),
     ],
 )
-def test_settings_without_sense_are_refused(form: str, changes: dict[str, float], said: str) -> None:
+def test_invalid_settings_are_rejected(form: str, changes: dict[str, float], said: str) -> None:
     with pytest.raises(UserError, match=said):
         dataclasses.replace(STRONG[form](**constants(2, 1)), **changes)  # type: ignore[type-var]

@@ -1,4 +1,4 @@
-"""Any two options of a sampler's groups together cost what is declared, or are refused with a sentence."""
+"""All pairs of sampler options have the declared cost or are rejected with a clear error."""
 
 import dataclasses
 import itertools
@@ -22,7 +22,7 @@ VARIANTS = {
     ("solver", "rk4", "rk4_skip_end"): "skip_end=true",
     ("sampling_noise", "sde", "noisy"): "g.scale=0.5",
 }
-"""Settings of an option that count as another one, under the last name."""
+"""Settings of an option that are tested as a further option with the last name."""
 DECIDING = {"dopri5", "dopri8", "bosh3", "fehlberg2", "adaptive_heun", "implicit_adams"}
 """Solvers that choose their own evaluations."""
 SETTINGS = [
@@ -32,12 +32,12 @@ SETTINGS = [
     *(f"solver.{name}.{tolerance}=0.01" for name in sorted(DECIDING) for tolerance in ("atol", "rtol")),
 ]
 ONCE = {"euler", "ab2", "abm2", "dpm_2m", "fitted"}
-"""Solvers that evaluate the field at each step's start and nowhere else."""
+"""Solvers that evaluate the field only at the start of each step."""
 
 
 @pytest.fixture(scope="module")
 def options() -> dict[str, dict[str, Any]]:
-    """Every option of every group, built: all files of conf/, in one config."""
+    """Builds every option of every group from one config."""
     files = [(group, path.stem) for group in FROM_CONF for path in (compose.config_folder() / group).glob("*.yaml")]
     chosen = [(group, name, name) for group, name in sorted(files)] + list(VARIANTS)
     cfg = compose.compose_config(
@@ -67,7 +67,7 @@ def clip(num_frames: int) -> ClipConditions:
 
 
 def together(plain: Sampler, parts: dict[str, Any]) -> Sampler:
-    """The plain sampler with these parts. A schedule is that of the guidance's audio, where it has one."""
+    """Returns the plain sampler with these parts. A schedule replaces that of audio guidance, if there is one."""
     changes = dict(parts)
     schedule, guidance = changes.pop("schedule", None), changes.get("guidance", plain.guidance)
     if schedule is not None and hasattr(guidance, "audio"):
@@ -76,7 +76,7 @@ def together(plain: Sampler, parts: dict[str, Any]) -> Sampler:
 
 
 def stated(chosen: dict[str, str]) -> str:
-    """What a refusal of this pair must say; nothing where the pair must work."""
+    """Returns the expected error of this pair; empty if the pair must work."""
     solver, grid = chosen.get("solver", "euler"), chosen.get("time_grid", "uniform")
     if chosen.get("budget") == "evaluations" and solver in DECIDING:
         return f"budget=evaluations cannot bound solver {solver}"
@@ -85,17 +85,17 @@ def stated(chosen: dict[str, str]) -> str:
     if chosen.get("sampling_noise") == "noisy" and solver not in ONCE:
         return f"{solver.removesuffix('_skip_end')} does not; use solver=euler"
     if solver == "fitted" and grid != "uniform":
-        return "solver fitted brings its own time grid"
+        return "solver fitted has its own time grid"
     if grid == "explicit" and chosen.get("budget") == "evaluations":
         return "has 4 points"
     return ""
 
 
 @pytest.mark.parametrize(("one", "other"), PAIRS)
-def test_a_pair_of_options_costs_what_is_declared_or_is_refused(
+def test_a_pair_of_options_has_the_declared_cost_or_is_rejected(
     options: dict[str, dict[str, Any]], one: str, other: str
 ) -> None:
-    """In one window; where windows are joined, in two or three."""
+    """With one window, or two or three for pairs with `stitch`."""
     given = clip(60 if "stitch" in (one, other) else 50)
     for names in itertools.product(options[one], options[other]):
         chosen = dict(zip((one, other), names, strict=True))

@@ -1,4 +1,4 @@
-"""Rows are computed as declared, for every guidance, and where differences between them are kept."""
+"""Rows are computed as declared, for every guidance, with and without reuse of differences."""
 
 import dataclasses
 
@@ -49,7 +49,7 @@ def test_every_guidance_computes_the_rows_it_declares(
 
 
 @pytest.mark.parametrize("guidance", sorted(set(GUIDANCES) - {"none"}))
-def test_every_guidance_saves_rows_where_differences_are_kept(guidance: str) -> None:
+def test_every_guidance_saves_rows_with_reuse(guidance: str) -> None:
     plain, kept = (sampler(f"guidance={guidance}", f"guidance_reuse={k}").declared_cost(15) for k in (1, 2))
     assert plain is not None
     assert kept is not None
@@ -57,13 +57,13 @@ def test_every_guidance_saves_rows_where_differences_are_kept(guidance: str) -> 
     assert kept.rows < plain.rows
 
 
-def test_two_evaluations_to_a_difference_save_eight_rows_of_the_official_27() -> None:
+def test_reuse_for_two_evaluations_saves_eight_of_the_official_27_rows() -> None:
     rows = [sampler(f"guidance_reuse={k}").declared_cost(10) for k in (1, 2, 9)]
     assert rows == [Cost(9, 27), Cost(9, 19), Cost(9, 11)]
 
 
-def test_the_base_is_computed_and_the_rest_kept() -> None:
-    """The field moves with t in every row alike and in their differences: the first is seen, the second kept."""
+def test_the_base_is_recomputed_and_differences_are_reused() -> None:
+    """The field changes with t in all rows and in their differences: the base is recomputed, differences are reused."""
 
     def moving(c: Conditions) -> VectorField:
         return lambda t, x: (1 + t) * network(c)(t, x) + t * x
@@ -78,8 +78,8 @@ def test_the_base_is_computed_and_the_rest_kept() -> None:
     assert torch.equal(field(later, X), guidance.guide(moving, conditions())(later, X)), "a fresh difference"
 
 
-def test_kept_once_is_the_plain_way_exactly(model: FloatModel) -> None:
-    """Against a guidance that starts anew at each evaluation and so can keep nothing."""
+def test_reuse_of_one_is_no_reuse(model: FloatModel) -> None:
+    """Compares with a guidance that is reset at each evaluation, so that nothing is reused."""
 
     class Forgetful(Incremental):
         def guide(self, network: Network, conditions: Conditions, reuse: int = 1) -> VectorField:
@@ -95,31 +95,31 @@ def test_kept_once_is_the_plain_way_exactly(model: FloatModel) -> None:
     assert not torch.equal(sampled(sampler("guidance_reuse=2"), model)[0], sampled(plain, model)[0])
 
 
-def test_other_rows_than_those_kept_are_computed() -> None:
+def test_rows_without_stored_differences_are_computed() -> None:
     choose = Reuse(3)
     assert choose(SCALES) == tuple(SCALES)
     assert choose({AUDIO: 2.0, EVERYTHING: 1.0}) == (AUDIO,), "the largest weight"
-    assert choose({EVERYTHING: 1.0}) == (EVERYTHING,), "one row is computed whatever is kept"
-    assert choose(SCALES) == (EVERYTHING,), "of equal weights the row with most conditions"
+    assert choose({EVERYTHING: 1.0}) == (EVERYTHING,), "a single row is always computed"
+    assert choose(SCALES) == (EVERYTHING,), "among equal weights, the row with the most conditions"
     assert choose(SCALES) == tuple(SCALES)
     choose = Reuse(3)
     choose({AUDIO: 2.0, EVERYTHING: 1.0})
-    assert choose(SCALES) == tuple(SCALES), "one of them has no difference kept"
+    assert choose(SCALES) == tuple(SCALES), "one of them has no stored difference"
 
 
 @pytest.mark.parametrize("solver", ["dopri5", "implicit_adams"])
-def test_a_solver_that_judges_the_field_keeps_no_differences(solver: str) -> None:
+def test_error_controlled_solvers_reject_reuse(solver: str) -> None:
     with pytest.raises(UserError, match="guidance_reuse=2 needs a solver with fixed steps"):
         sampler(f"solver={solver}", "guidance_reuse=2")
     assert sampler(f"solver={solver}").declared_cost(10) is None
 
 
-def test_no_evaluation_is_too_few() -> None:
+def test_reuse_of_zero_is_rejected() -> None:
     with pytest.raises(UserError, match="guidance_reuse=0 must be at least 1"):
         sampler("guidance_reuse=0")
 
 
-def test_rows_of_a_batch_are_kept_clip_by_clip() -> None:
+def test_differences_are_stored_per_clip_of_a_batch() -> None:
     meter = Meter()
     field = Incremental(**constants(2, 1)).guide(meter.network(network), conditions(), 2)
     for _ in range(4):

@@ -67,7 +67,7 @@ def sample(s: Sampler, model: FloatModel, clips: list[ClipConditions]) -> list[t
 @pytest.mark.parametrize(
     "kind", [solver.Euler(), solver.Rk4(skip_end=False), solver.ExplicitAdams()], ids=["euler", "rk4", "explicit_adams"]
 )
-def test_every_frame_is_made_at_the_declared_cost(
+def test_every_frame_is_sampled_at_the_declared_cost(
     model: FloatModel, num_frames: int, joined: stitch.Stitch, kind: solver.Solver
 ) -> None:
     s = sampler(stitch=joined, solver=kind)
@@ -77,7 +77,7 @@ def test_every_frame_is_made_at_the_declared_cost(
     assert cost == s.declared_cost(num_frames)
 
 
-def test_one_chunk_is_no_chunking(model: FloatModel) -> None:
+def test_one_window_equals_a_single_solve(model: FloatModel) -> None:
     """A clip of one window is one solve of the network with zero history."""
     s, conditions = sampler(), clip(model, WINDOW)
     ((motion, _),) = sample(s, model, [conditions])
@@ -95,7 +95,7 @@ def test_one_chunk_is_no_chunking(model: FloatModel) -> None:
     assert torch.allclose(motion, x[0], atol=1e-5)
 
 
-def test_a_later_chunk_sees_the_frames_and_the_audio_before_it(model: FloatModel) -> None:
+def test_later_windows_see_the_previous_frames_and_audio(model: FloatModel) -> None:
     seen = []
 
     def spying(c: Conditions) -> VectorField:
@@ -110,10 +110,10 @@ def test_a_later_chunk_sees_the_frames_and_the_audio_before_it(model: FloatModel
     assert torch.equal(second.previous_motion[0], motion[WINDOW - PREVIOUS : WINDOW])
     assert torch.equal(second.previous_audio[0], conditions.audio[WINDOW - PREVIOUS : WINDOW])
     assert torch.equal(third.audio[-1, :5], conditions.audio[20:])
-    assert torch.equal(third.audio[-1, 5:], conditions.audio[-1:].expand(5, -1)), "the last row fills the window"
+    assert torch.equal(third.audio[-1, 5:], conditions.audio[-1:].expand(5, -1)), "the last position fills the window"
 
 
-def test_crossfade_without_overlap_is_autoregressive(model: FloatModel) -> None:
+def test_crossfade_without_overlap_equals_autoregressive(model: FloatModel) -> None:
     plain, faded = (
         sample(sampler(stitch=joined), model, [clip(model, 33)])[0][0]
         for joined in (stitch.Autoregressive(), stitch.Crossfade(overlap_frames=0))
@@ -124,7 +124,7 @@ def test_crossfade_without_overlap_is_autoregressive(model: FloatModel) -> None:
 @pytest.mark.parametrize("overlap", [1, 3, 5])
 @pytest.mark.parametrize("kind", [stitch.Crossfade, Averaged])
 def test_an_overlap_spreads_a_jump_over_its_frames(kind: type[stitch.Crossfade | Averaged], overlap: int) -> None:
-    """Two windows that disagree by the distance of their starts: the step between frames is that over overlap + 1."""
+    """Two windows differ by the distance of their starts; each frame step is that divided by overlap + 1."""
 
     class Zero:
         def __call__(self, *, seed: int, clip: str, num_frames: int, latent_dim: int) -> Iterator[torch.Tensor]:
@@ -149,8 +149,8 @@ def test_an_overlap_spreads_a_jump_over_its_frames(kind: type[stitch.Crossfade |
 
 
 @pytest.mark.parametrize("temperature", [0.0, 0.5, 1.0])
-def test_temperature_scales_the_starting_noise(temperature: float) -> None:
-    """Where the field is zero, motion is the noise it began from; at temperature 1 that very noise."""
+def test_temperature_scales_the_initial_noise(temperature: float) -> None:
+    """With a zero field, the motion is the scaled initial noise."""
 
     def still(c: Conditions) -> VectorField:
         return lambda t, x: x * 0
@@ -177,13 +177,13 @@ def test_a_clip_does_not_depend_on_its_batch(model: FloatModel, kind: solver.Sol
 
 
 @pytest.mark.parametrize("kind", [solver.Euler(), solver.Dopri5(**TOLERANCES)])
-def test_motion_that_is_kept_keeps_no_state_on_its_way(model: FloatModel, kind: solver.Solver) -> None:
+def test_stored_motion_holds_no_intermediate_states(model: FloatModel, kind: solver.Solver) -> None:
     with torch.inference_mode():
         motion = next(sampler(solver=kind)(model.vector_field, [clip(model, 20)])).motion
     assert motion.untyped_storage().nbytes() == motion.nbytes
 
 
-def test_previous_frames_and_window_can_be_anything(model: FloatModel) -> None:
+def test_any_previous_frames_and_window_work(model: FloatModel) -> None:
     for window_s, previous in ((0.2, 0), (0.2, 5), (2.0, 3)):
         chunking = Chunking(window_s=window_s, previous_frames=previous, attention_window=2, fps=25)
         assert len(sample(sampler(chunking=chunking), model, [clip(model, 17)])[0][0]) == 17
@@ -197,7 +197,7 @@ def test_time_grids_run_from_0_to_1() -> None:
     assert time_grid.Explicit(points=[0, 0.2, 1])(3, torch.float64).tolist() == [0, 0.2, 1]
     assert torch.equal(time_grid.Uniform()(10, torch.float32), torch.linspace(0, 1, 10))
     for points in ([0, 1, 0.5], [0.1, 0.5, 1], [0, 0.5, 0.9], [0, 0, 1]):
-        with pytest.raises(UserError, match="rise strictly"):
+        with pytest.raises(UserError, match="increase strictly"):
             time_grid.Explicit(points=points)(3, torch.float32)
     with pytest.raises(UserError, match="4 points"):
         sampler(time_grid=time_grid.Explicit(points=[0, 0.2, 0.3, 1]), nfe=3)
@@ -223,7 +223,7 @@ def test_a_budget_of_evaluations_is_never_exceeded(
     assert cost.evaluations == evaluations
 
 
-def test_grid_points_are_the_official_meaning_of_nfe() -> None:
+def test_grid_points_match_the_official_nfe() -> None:
     costs = {
         kind.name: sampler(solver=kind, nfe=10).declared_cost(1)
         for kind in (solver.Euler(), solver.Midpoint(), solver.Rk4(skip_end=False))
@@ -240,7 +240,7 @@ def test_grid_points_are_the_official_meaning_of_nfe() -> None:
         ({"nfe": 3, "solver": solver.Rk4(skip_end=False), "budget": budget.Evaluations()}, "takes 4"),
         ({"nfe": 1, "solver": Ab3(), "budget": budget.Evaluations()}, "one step of solver ab3 takes 2"),
         ({"nfe": 3, "solver": solver.ExplicitAdams(), "budget": budget.Evaluations()}, "explicit_adams takes 4"),
-        ({"guidance_reuse": 2, "solver": solver.Dopri5(**TOLERANCES)}, "fixed steps: dopri5 judges its steps"),
+        ({"guidance_reuse": 2, "solver": solver.Dopri5(**TOLERANCES)}, "fixed steps: dopri5 controls its steps"),
         ({"temperature": -0.5}, "temperature=-0.5 must be"),
         ({"temperature": float("inf")}, "temperature=inf must be"),
         ({"temperature": float("nan")}, "temperature=nan must be"),
@@ -250,12 +250,12 @@ def test_grid_points_are_the_official_meaning_of_nfe() -> None:
         ({"stitch": Averaged(overlap_frames=-1)}, "overlap_frames=-1"),
     ],
 )
-def test_settings_that_cannot_work_are_refused(changes: dict[str, Any], message: str) -> None:
+def test_invalid_settings_are_rejected(changes: dict[str, Any], message: str) -> None:
     with pytest.raises(UserError, match=message):
         sampler(**changes)
 
 
-def test_chunking_refuses_more_history_than_window() -> None:
+def test_more_previous_frames_than_window_frames_are_rejected() -> None:
     settings = Chunking(window_s=0.4, previous_frames=10, attention_window=2, fps=25)
     with pytest.raises(UserError, match="previous_frames=11"):
         dataclasses.replace(settings, previous_frames=11)
@@ -263,7 +263,7 @@ def test_chunking_refuses_more_history_than_window() -> None:
         dataclasses.replace(settings, window_s=0.01, previous_frames=0)
 
 
-def test_motion_that_is_not_finite_is_told_and_goes_no_further(model: FloatModel) -> None:
+def test_non_finite_motion_raises_an_error(model: FloatModel) -> None:
     """The second window overflows."""
 
     def grows(c: Conditions) -> VectorField:

@@ -19,7 +19,7 @@ def draw(step: int) -> torch.Tensor:
     return torch.randn(1, 1000, 100, generator=torch.Generator().manual_seed(step), dtype=torch.float64)
 
 
-def test_every_step_is_its_formula() -> None:
+def test_every_step_follows_its_formula() -> None:
     def field(t: torch.Tensor, x: torch.Tensor) -> torch.Tensor:
         return torch.sin(x) + t
 
@@ -33,8 +33,8 @@ def test_every_step_is_its_formula() -> None:
 
 
 @pytest.mark.parametrize("g", [0.0, 1.0])
-def test_the_marginal_is_that_of_the_ode(g: float) -> None:
-    """Data are normal about 2 with deviation 0.5, for which the field is known."""
+def test_the_marginal_equals_that_of_the_ode(g: float) -> None:
+    """Normal data with mean 2 and standard deviation 0.5, for which the field is known."""
     mean, deviation = 2.0, 0.5
 
     def field(t: torch.Tensor, x: torch.Tensor) -> torch.Tensor:
@@ -59,7 +59,7 @@ def test_without_noise_every_solver_solves_the_ode_and_draws_nothing() -> None:
 
 
 @pytest.mark.parametrize("joined", [stitch.Autoregressive(), Averaged(overlap_frames=3)])
-def test_noise_belongs_to_the_clip_and_costs_what_is_declared(model: FloatModel, joined: stitch.Stitch) -> None:
+def test_noise_depends_on_the_clip_and_costs_as_declared(model: FloatModel, joined: stitch.Stitch) -> None:
     s = sampler(sampling_noise=NOISY, stitch=joined)
     clips = [clip(model, 25, "a"), clip(model, 8, "b"), clip(model, 25, "c")]
     together = sample(s, model, clips)
@@ -82,6 +82,6 @@ def test_noise_belongs_to_the_clip_and_costs_what_is_declared(model: FloatModel,
         ({"sampling_noise": NOISY, "solver": solver.Dopri5(**TOLERANCES)}, "dopri5 does not"),
     ],
 )
-def test_noise_that_cannot_work_is_refused(changes: dict[str, Any], message: str) -> None:
+def test_invalid_sampling_noise_is_rejected(changes: dict[str, Any], message: str) -> None:
     with pytest.raises(UserError, match=message):
         sampler(**changes)

@@ -1,4 +1,4 @@
-"""Every solver of conf/: the order that it declares is measured, and so are the evaluations and their times."""
+"""Every solver of conf/: declared order, evaluations and evaluation times are compared with measured ones."""
 
 import math
 from pathlib import Path
@@ -24,11 +24,11 @@ GRIDS = {
     "finer near both ends": lambda u: u / 2 + (1 - torch.cos(math.pi * u)) / 4,
 }
 OWN_SLOPE = {"explicit_adams"}
-"""Whose order grows with the steps behind it, so that the slope wanders."""
+"""Their order grows with the number of previous steps, so the slope fluctuates."""
 
 
 def found() -> list[Any]:
-    """Every solver that conf/ names; those that reach a step's end, once more without the grid's end."""
+    """Builds every solver of conf/, those with `skip_end` in both forms."""
     made = []
     for path in sorted(set((CONF / "solver").glob("*.yaml")) - {CONF / "solver" / "fitted.yaml"}):  # see test_fitted
         settings = {key: value for key, value in yaml.safe_load(path.read_text()).items() if key != "defaults"}
@@ -71,15 +71,15 @@ def test_the_error_falls_with_the_declared_order(solver: Solver, place: Any) -> 
 
 
 @pytest.mark.parametrize("solver", [solvers.ExplicitAdams(), ImplicitAdams(atol=1e-13, rtol=1e-13)])
-def test_the_error_of_solvers_with_many_steps_falls_at_least_with_the_declared_order(solver: Solver) -> None:
-    """Their order grows with the steps behind them, so the slope wanders: it is taken over four doublings."""
+def test_the_error_of_adams_solvers_falls_at_least_with_the_declared_order(solver: Solver) -> None:
+    """Their order grows with the number of previous steps, so the slope is measured over four doublings."""
     errors = [solve(solver, n)[0] for n in (16, 256)]
     assert solver.order - 0.2 < math.log2(errors[0] / errors[1]) / 4 < solver.order + 1.5
 
 
 @pytest.mark.parametrize("solver", STEPPING)
 @pytest.mark.parametrize("num_steps", [1, 2, 3, 7])
-def test_solvers_cost_what_they_declare(solver: Solver, num_steps: int) -> None:
+def test_measured_cost_equals_declared_cost(solver: Solver, num_steps: int) -> None:
     times: list[float] = []
 
     def recording(t: torch.Tensor, x: torch.Tensor) -> torch.Tensor:
@@ -122,11 +122,11 @@ def test_all_declare_an_order() -> None:
 
 
 @pytest.mark.parametrize("solver", [param for param in STEPPING if "skipped" in param.id or "ab" in param.id])
-def test_these_leave_the_end_alone(solver: Solver) -> None:
+def test_these_never_evaluate_at_the_end(solver: Solver) -> None:
     assert max(solver.evaluation_times([0.0, 0.5, 1.0]) or []) < 1
 
 
-def test_weights_are_those_of_the_textbook() -> None:
+def test_weights_match_the_textbook() -> None:
     assert weights([0.0, 1.0], 1.0, 2.0) == pytest.approx([-1 / 2, 3 / 2])
     assert weights([0.0, 1.0, 2.0], 2.0, 3.0) == pytest.approx([5 / 12, -16 / 12, 23 / 12])
     assert weights([0.0, 1.0, 2.0], 1.0, 2.0) == pytest.approx([-1 / 12, 8 / 12, 5 / 12])
@@ -135,7 +135,7 @@ def test_weights_are_those_of_the_textbook() -> None:
     assert weights([0.0, before], before, before + step) == pytest.approx([-step * ratio / 2, step * (1 + ratio / 2)])
 
 
-def test_a_step_or_two_are_euler_and_its_heirs() -> None:
+def test_one_or_two_steps_reduce_to_simpler_methods() -> None:
     x, grid = torch.ones(1, 1, 1, dtype=torch.float64), torch.tensor([0.0, 0.4, 1.0], dtype=torch.float64)
     for solver in (Ab2(), Abm2()):
         torch.testing.assert_close(solver.solve(field, x, grid[:2]), x + 0.4 * field(grid[0], x))
@@ -155,7 +155,7 @@ def test_adaptive_solvers_reach_their_tolerance_in_whole_steps(kind: type[Adapti
     assert solve(tight, 9) == (error_tight, cost_tight), "the inner grid points must not matter"
 
 
-def test_only_solvers_that_reach_the_end_can_skip_it() -> None:
+def test_skip_end_exists_only_where_it_applies() -> None:
     error = HydraException("Could not override 'solver.skip_end'.")
     said = cli.unknown_setting(error, ["solver=dopri5", "solver.skip_end=true"])
     assert said == "solver=dopri5 has no setting solver.skip_end; choose solver=heun2, rk4"

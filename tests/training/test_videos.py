@@ -44,7 +44,7 @@ def film(path: Path, person: int, *, num_frames: int = FRAMES, fps: float = FPS,
     frames = render(looks.expand(num_frames, -1), motion, 64).image
     pixels = ((frames.permute(0, 2, 3, 1) + 1) * 127.5).to(torch.uint8)
     recording = Recording(Path(example("speech"))) if sound else None
-    settings = H264(fps=None, crf=10, preset="ultrafast", audio_rate_hz=48000, audio_bitrate_bps=128000)
+    settings = H264(fps=None, mark=None, crf=10, preset="ultrafast", audio_rate_hz=48000, audio_bitrate_bps=128000)
     with settings.open(path, fps=fps, size_px=64, recording=recording) as writer:
         writer.write(pixels)
 

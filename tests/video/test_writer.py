@@ -14,7 +14,7 @@ from float_research.errors import UserError
 from float_research.video.reader import probe, read_frames
 from float_research.video.writer import H264, Recording, exact_rate
 
-SETTINGS = H264(fps=None, crf=12, preset="fast", audio_rate_hz=48000, audio_bitrate_bps=128000)
+SETTINGS = H264(fps=None, mark=None, crf=12, preset="fast", audio_rate_hz=48000, audio_bitrate_bps=128000)
 
 
 def moving_disc(num_frames: int) -> torch.Tensor:
@@ -98,7 +98,7 @@ def test_an_existing_video_survives_a_failure(tmp_path: Path) -> None:
 
 def test_crf_must_be_valid() -> None:
     with pytest.raises(UserError, match="crf=99"):
-        H264(fps=None, crf=99, preset="fast", audio_rate_hz=48000, audio_bitrate_bps=128000)
+        H264(fps=None, mark=None, crf=99, preset="fast", audio_rate_hz=48000, audio_bitrate_bps=128000)
 
 
 @pytest.mark.parametrize("fps", [0, -25.0, 0.9, 241, math.nan, math.inf])
@@ -128,7 +128,7 @@ def test_a_writer_that_fails_to_open_leaves_no_file(tmp_path: Path, monkeypatch:
         raise KeyboardInterrupt
 
     monkeypatch.setattr("av.open", stop)
-    settings = H264(fps=None, crf=20, preset="veryfast", audio_rate_hz=48000, audio_bitrate_bps=96000)
+    settings = H264(fps=None, mark=None, crf=20, preset="veryfast", audio_rate_hz=48000, audio_bitrate_bps=96000)
     with pytest.raises(KeyboardInterrupt):
         settings.open(tmp_path / "a.mp4", fps=25.0, size_px=64, recording=None)
     assert not list(tmp_path.iterdir())
@@ -152,3 +152,26 @@ def test_colours_are_those_of_bt709(colour: tuple[int, int, int], tmp_path: Path
     shown = 255 * np.clip([r, (y - 0.2126 * r - 0.0722 * b) / 0.7152, b], 0, 1)
     assert np.abs(shown - colour).max() <= 2
     assert np.abs(next(iter(read_frames(tmp_path / "a.mp4")))[32, 32].astype(int) - colour).max() <= 2
+
+
+@pytest.mark.parametrize(
+    ("mark", "in_picture", "in_file"),
+    [(None, False, False), ("visible", True, False), ("metadata", False, True), ("both", True, True)],
+)
+def test_a_mark_is_read_back(mark: str | None, in_picture: bool, in_file: bool, tmp_path: Path) -> None:
+    grey = torch.full((3, 128, 128, 3), 128, dtype=torch.uint8)
+    settings = dataclasses.replace(SETTINGS, mark=mark)
+    with settings.open(tmp_path / "a.mp4", fps=25, size_px=128, recording=None) as writer:
+        writer.write(grey)
+    assert (grey == 128).all(), "metrics see the frames without the mark"
+    for frame in read_frames(tmp_path / "a.mp4"):
+        assert abs(frame[:64].astype(int) - 128).max() <= 4
+        corner = frame[-10:, :60]
+        assert (corner.max() > 200 and corner.min() < 70) == in_picture
+    with av.open(tmp_path / "a.mp4") as video:
+        assert ("trainedAlgorithmicMedia" in video.metadata.get("comment", "")) == in_file
+
+
+def test_an_unknown_mark_is_refused() -> None:
+    with pytest.raises(UserError, match=r"video\.mark=loud must be one of visible, metadata, both"):
+        dataclasses.replace(SETTINGS, mark="loud")
