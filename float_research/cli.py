@@ -1,7 +1,6 @@
 """Shared by all commands: readable errors, exit codes, and a clean end when interrupted."""
 
 import difflib
-import gc
 import os
 import re
 import signal
@@ -14,11 +13,11 @@ from typing import NoReturn
 
 from hydra.core.hydra_config import HydraConfig
 from hydra.errors import HydraException, InstantiationException, MissingConfigException
-from hydra.types import RunMode
 from omegaconf.errors import InterpolationResolutionError, MissingMandatoryValue, OmegaConfBaseException
 
 from float_research import printing
 from float_research.errors import UserError, printable
+from float_research.launch import WORKER_DIED, in_sweep
 from float_research.options import known_keys, options_of, owner
 from float_research.overrides import COMMAND_LINE, arguments, parsed_command_line
 from float_research.program import command
@@ -31,8 +30,6 @@ WANTS_TRACEBACK = os.environ.get(TRACEBACK_WISH, os.environ.get(TRACEBACK_SWITCH
 EXIT_USER_ERROR, EXIT_CRASH, EXIT_INCOMPLETE, EXIT_SIGNAL = 2, 1, 3, 128
 failed_plans: list[str] = []
 """Why runs of this process's dry-run sweep would fail."""
-WORKER_DIED = ("TerminatedWorkerError", "UncompletedJobError", "WorkerCrashedError", "OutOfMemoryError")
-"""What joblib, submitit and Ray raise when a job's process has died."""
 CLASHES = ("Only one of --run, --multirun, ", "The --resolve flag can only be used ")
 """How Hydra's ValueErrors about incompatible command-line flags begin."""
 # Our launchers deliberately have the names of Hydra's plugins. At import, so that it applies to worker processes too.
@@ -50,22 +47,6 @@ def run(main: Callable[[], object], *, hydra: bool = False) -> None:
         if hydra:
             COMMAND_LINE[:] = sys.argv[1:] = arguments(sys.argv[1:])
         main()
-
-
-@contextmanager
-def importing() -> Iterator[None]:
-    """Pauses garbage collection during heavy imports, which saves about a second.
-
-    The half a million imported objects are then frozen, so that later collections and the exit skip them.
-    """
-    enabled = gc.isenabled()
-    gc.disable()
-    try:
-        yield
-    finally:
-        gc.freeze()
-        if enabled:
-            gc.enable()
 
 
 @contextmanager
@@ -106,11 +87,6 @@ def refuse_chdir(chdir: object) -> None:
         )
 
 
-def in_sweep() -> bool:
-    """Returns whether this is a run of a sweep."""
-    return HydraConfig.initialized() and HydraConfig.get().mode == RunMode.MULTIRUN
-
-
 def incomplete() -> None:
     """Exits after a run that failed for some of its clips. In a sweep, the summary reports them instead."""
     if not in_sweep():
@@ -138,8 +114,8 @@ def sentence(error: BaseException) -> tuple[str, int]:
         return f"{error.full_key} is not set; give it as {error.full_key}=…", EXIT_USER_ERROR
     if isinstance(error, InstantiationException) and error.__cause__ is not None:
         return " ".join(str(error.__cause__).split()), EXIT_USER_ERROR
-    if key := unknown(error):
-        return unknown_key(key, parsed_command_line().overrides), EXIT_USER_ERROR
+    if isinstance(error, HydraException) and (said := unknown_setting(error, parsed_command_line().overrides)):
+        return said, EXIT_USER_ERROR
     if several := re.match(r"Ambiguous value for argument '(.+)' 1\. To use", text):
         name, _, value = several[1].partition("=")
         return f"{several[1]} has several values; add -m, or quote one string: '{name}=\"{value}\"'", EXIT_USER_ERROR
@@ -160,12 +136,6 @@ def sentence(error: BaseException) -> tuple[str, int]:
     return f"unexpected {type(error).__name__}: {text}; {TRACEBACK_SWITCH}=1 shows the traceback", EXIT_CRASH
 
 
-def unknown(error: BaseException) -> str | None:
-    """Returns the unknown setting, if that is why a config could not be composed."""
-    found = re.match(r"Could not override '(.+?)'", str(error)) if isinstance(error, HydraException) else None
-    return found[1] if found else None
-
-
 def missing_option(error: MissingConfigException) -> str:
     """Returns the sentence for an unknown option such as `solver=eulr`: the closest option, then all of them."""
     in_a_list = re.search(r"Could not load '(.+?)'", str(error))
@@ -176,12 +146,15 @@ def missing_option(error: MissingConfigException) -> str:
     return f"{group}={option} is unknown{guess(option, options)}; choose one of {', '.join(options)}"
 
 
-def unknown_key(key: str, overrides: Sequence[str], runs: Iterable[Sequence[str]] = ()) -> str:
-    """Returns the sentence for an unknown setting.
+def unknown_setting(error: HydraException, overrides: Sequence[str], runs: Iterable[Sequence[str]] = ()) -> str | None:
+    """Returns the sentence for an unknown setting, if that is why a config could not be composed.
 
     For `nfee=3` it names the closest key, for `guidance=none guidance.audio.scale=2` the options that have the setting.
     `overrides` are those of the config, in a sweep of one of its `runs`.
     """
+    if not (match := re.match(r"Could not override '(.+?)'", str(error))):
+        return None
+    key = match[1]
     if (found := owner(key, overrides)) is None:
         return f"unknown setting {key}{guess(key, known_keys())}; {command('infer')} --cfg job lists all settings"
     group, chosen, having = found

@@ -4,7 +4,6 @@ Besides this module, only the command line sees a `DictConfig`: commands, overri
 """
 
 import copy
-import os
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from functools import partial
@@ -22,22 +21,22 @@ from hydra.utils import get_class, instantiate
 from hydra.version import VersionBase
 from omegaconf import DictConfig, ListConfig, OmegaConf
 
-from float_research.cli import importing, in_sweep
 from float_research.data.examples import asset, example
 from float_research.errors import UserError, printable, reason, writable
 from float_research.files import name_bytes
+from float_research.launch import in_sweep, num_tasks, requeued
 from float_research.options import config_folder, parts
 from float_research.overrides import literal, without_interpolations
+from float_research.packages import importing
 from float_research.program import command, typed
 
 if TYPE_CHECKING:  # functions import what they build, so that --help and rejected settings answer at once
     from lightning import Trainer
 
     from float_research.data.clips import ClipLoader
-    from float_research.evaluation.demo import Evaluation
     from float_research.inference.api import Pipeline
-    from float_research.inference.fitting import Fitting
     from float_research.inference.job import Job
+    from float_research.inference.pipeline import PipelineParts
     from float_research.metrics.metric import Metric
     from float_research.models.float_model import FloatModel
     from float_research.sampling.sampler import Sampler
@@ -155,6 +154,16 @@ def build_sampler(cfg: DictConfig) -> "Sampler":
     return Sampler(**{value: cfg[value] for value in ("nfe", "seed", "temperature", "guidance_reuse")}, **parts)
 
 
+def build_parts(cfg: DictConfig) -> "PipelineParts":
+    """Builds the parts of a pipeline besides its network."""
+    from float_research.inference.pipeline import PipelineParts
+
+    groups = ("search", "vector_field", "emotion", "decoding")
+    return PipelineParts(
+        sampler=build_sampler(cfg), video_fps=cfg.video.fps, **{group: build(cfg[group]) for group in groups}
+    )
+
+
 def build_loader(cfg: DictConfig) -> "ClipLoader":
     """Builds the clip loader with the model's sizes."""
     from float_research.data.clips import ClipLoader
@@ -208,8 +217,9 @@ def build_job(cfg: DictConfig) -> "Job":
     with importing():
         from float_research.data.clips import ENDING_BYTES, SKIP, STOP
         from float_research.inference.job import Job
-        from float_research.inference.module import Naming
+        from float_research.inference.naming import Naming
         from float_research.inference.resuming import KEEP
+        from float_research.inference.run_folder import RunFolder
 
     if "output_dir" not in cfg:
         raise UserError(f"these are the settings of a finished run; {command('rerun')} FOLDER repeats it elsewhere")
@@ -239,11 +249,7 @@ def build_job(cfg: DictConfig) -> "Job":
         source=build(cfg.data),
         loader=build_loader(cfg),
         cache=build(cfg.cache),
-        sampler=build_sampler(cfg),
-        search=build(cfg.search),
-        vector_field=build(cfg.vector_field),
-        emotion=build(cfg.emotion),
-        decoding=build(cfg.decoding),
+        parts=build_parts(cfg),
         video=build(cfg.video),
         metrics=build_metrics(cfg),
         build_trainer=partial(build_trainer, cfg),
@@ -252,7 +258,7 @@ def build_job(cfg: DictConfig) -> "Job":
         naming=Naming(
             pattern=cfg.name, values=naming_values(cfg), room=name_bytes(Path(cfg.output_dir)) - ENDING_BYTES
         ),
-        output_dir=Path(cfg.output_dir),
+        folder=RunFolder(Path(cfg.output_dir)),
         on_error=cfg.on_error,
         dry_run=cfg.dry_run,
         resume=cfg.resume or requeued(),
@@ -329,58 +335,6 @@ def check_training_data(cfg: DictConfig) -> None:
         )
 
 
-def build_evaluation(cfg: DictConfig) -> "Evaluation":
-    """Builds an evaluation of what `float-research infer` would load with `cfg.overrides`."""
-    from float_research.evaluation.demo import SUBJECTS, Evaluation
-
-    texts_and_lists = {"reader": str, "portrait": str, "output": str, "overrides": list, "subjects": list}
-    for name, kind in {"num_pairs": int, **texts_and_lists}.items():
-        check_type(name, cfg[name], kind)
-    unknown = set(cfg.subjects) - set(SUBJECTS)
-    if unknown:
-        raise UserError(f"subjects={unknown.pop()} is unknown; choose from {', '.join(SUBJECTS)}")
-    overrides = [*cfg.overrides, "face=none"]
-    return Evaluation(
-        load=lambda more: load([*overrides, *more]),
-        subjects=list(cfg.subjects),
-        reader=Path(cfg.reader),
-        portrait=Path(cfg.portrait),
-        corpus=Path(cfg.corpus) if cfg.corpus else None,
-        num_pairs=cfg.num_pairs,
-        output=Path(cfg.output),
-    )
-
-
-def build_fitting(cfg: DictConfig) -> "Fitting":
-    """Builds a solver fit to what `float-research infer` would load with `cfg.overrides`."""
-    with importing():
-        from float_research.inference.fitting import Fitting
-
-    for name, kind in {"overrides": list, "tolerance": float, "output": str}.items():
-        check_type(name, cfg[name], kind)
-    lists = {"evaluations": int, "shifts": float, "exponents": float}
-    for part in ("fit", "held_out"):
-        lists |= {f"{part}.images": str, f"{part}.audios": str, f"{part}.seeds": int}
-    for name, kind in lists.items():
-        values = OmegaConf.select(cfg, name)
-        check_type(name, values, list)
-        for value in values:
-            check_type(f"each of {name}", value, kind)
-    infer = compose_config(cfg.overrides)
-    return Fitting(
-        load=lambda: load_composed(infer),
-        weights=lambda: build(infer.checkpoint).fingerprint(),
-        guidance=resolved(infer.guidance),
-        evaluations=list(cfg.evaluations),
-        fit=build(cfg.fit),
-        held_out=build(cfg.held_out),
-        shifts=list(cfg.shifts),
-        exponents=list(cfg.exponents),
-        tolerance=cfg.tolerance,
-        output=Path(cfg.output),
-    )
-
-
 def resolved(cfg: DictConfig) -> dict[str, Any]:
     container = OmegaConf.to_container(cfg, resolve=True)
     assert isinstance(container, dict)
@@ -400,17 +354,6 @@ def naming_values(cfg: DictConfig) -> dict[str, Any]:
     }
 
 
-def num_tasks() -> int:
-    """Returns how many processes the launcher starts for this run."""
-    launcher = HydraConfig.get().launcher if in_sweep() else {}
-    return int(launcher.get("tasks_per_node", 1) * launcher.get("nodes", 1))
-
-
-def requeued() -> bool:
-    """Returns whether SLURM requeued this job after a time limit, preemption or node failure."""
-    return int(os.environ.get("SLURM_RESTART_COUNT", "0")) > 0
-
-
 def load(overrides: Sequence[str]) -> "Pipeline":
     """Loads the pipeline that `float-research infer` would run with these overrides, weights included."""
     return load_composed(compose_config(overrides))
@@ -420,27 +363,17 @@ def load_composed(cfg: DictConfig) -> "Pipeline":
     """Loads the pipeline of a config, weights included."""
     with importing():
         from float_research.inference.api import Pipeline
-        from float_research.inference.job import silence_lightning
-        from float_research.inference.pipeline import FloatPipeline
         from float_research.inference.reuse import keep
+        from float_research.inference.trainers import silence_lightning
         from float_research.models.checkpoint import load_model
 
     silence_lightning()
     trainer, checkpoint = build_trainer(cfg), build(cfg.checkpoint)
     settings = {name: resolved(cfg[name]) for name in ("model", "trainer")}
     model, device = load_model(model_builder(cfg), checkpoint), trainer.strategy.root_device
-    parts = FloatPipeline(
-        model=model,
-        sampler=build_sampler(cfg),
-        vector_field=build(cfg.vector_field),
-        emotion=build(cfg.emotion),
-        decoding=build(cfg.decoding),
-        search=build(cfg.search),
-        kept=keep(build(cfg.cache), checkpoint, settings, device),
-        video_fps=cfg.video.fps,
-    )
+    kept = keep(build(cfg.cache), checkpoint, settings, device)
     return Pipeline(
-        parts=parts,
+        parts=build_parts(cfg).pipeline(model, kept),
         loader=build_loader(cfg),
         video=build(cfg.video),
         device=device,

@@ -41,7 +41,7 @@ DIRECTIONS = ("minimize", "maximize")
 
 
 @dataclass(frozen=True, kw_only=True)
-class Search:
+class SettingsSearch:
     """Runs settings from a `space`, besides `fixed` ones, to optimise each `objective`, a number in the runs' records.
 
     `launch` runs lists of overrides, numbered from a first run number, and returns the exception of each or None;
@@ -223,12 +223,42 @@ def exception_of(job: JobReturn) -> Exception | None:
     return None
 
 
-def build(sweeper: Any, arguments: Sequence[str]) -> Search:
+def build(sweeper: Any, arguments: Sequence[str]) -> SettingsSearch:
     """Builds the search that a sweeper's settings and overrides describe.
 
     Raises:
         UserError: a setting is wrong, or there is nothing to search over.
     """
+    objective, directions = aims(sweeper)
+    check_settings(sweeper)
+    space, fixed = search_space(sweeper, arguments)
+    folder = Path(sweeper.config.hydra.sweep.dir)
+    begin(folder, sweeper.config)
+    optuna.logging.set_verbosity(optuna.logging.WARNING)
+    runs = Runs(sweeper)
+    return SettingsSearch(
+        study=optuna.create_study(
+            storage=f"sqlite:///{quote(str(folder / STUDY))}",
+            study_name="search",
+            directions=[StudyDirection[name.upper()] for name in directions],
+            load_if_exists=True,
+        ),
+        objective=objective,
+        n_trials=sweeper.n_trials,
+        n_jobs=sweeper.n_jobs,
+        sampler=partial(instantiate, sweeper.sampler),
+        seed=sweeper.sampler.get("seed"),
+        space=space,
+        fixed=fixed,
+        folder=folder,
+        place=runs.place,
+        code=runs.code,
+        launch=runs.launch,
+    )
+
+
+def aims(sweeper: Any) -> tuple[list[str], list[str]]:
+    """Returns the objectives and a direction for each. Raises a UserError if they do not match."""
     objective, direction = (
         [said] if isinstance(said, str) else list(said) for said in (sweeper.objective, sweeper.direction)
     )
@@ -238,8 +268,13 @@ def build(sweeper: Any, arguments: Sequence[str]) -> Search:
             f"hydra.sweeper.direction={direction} does not match hydra.sweeper.objective={objective}; "
             f"give {' or '.join(DIRECTIONS)}, or a list with one for each objective"
         )
-    seed = sweeper.sampler.get("seed")
-    for name, value in {"n_trials": sweeper.n_trials, "n_jobs": sweeper.n_jobs, "sampler.seed": seed}.items():
+    return objective, directions
+
+
+def check_settings(sweeper: Any) -> None:
+    """Raises a UserError for a wrong number, a dry run, or runs that the search would not wait for."""
+    numbers = {"n_trials": sweeper.n_trials, "n_jobs": sweeper.n_jobs, "sampler.seed": sweeper.sampler.get("seed")}
+    for name, value in numbers.items():
         check_type(f"hydra.sweeper.{name}", value, int)
         if name != "sampler.seed" and value < 1:
             raise UserError(f"hydra.sweeper.{name}={value} must be at least 1")
@@ -247,6 +282,14 @@ def build(sweeper: Any, arguments: Sequence[str]) -> Search:
         raise UserError("dry_run=true gives a search no results; leave out dry_run=true or hydra/sweeper=optuna")
     if OmegaConf.select(sweeper.config, "submit"):
         raise UserError("a search must wait for its runs to choose the next ones; leave out submit=true")
+
+
+def search_space(sweeper: Any, arguments: Sequence[str]) -> tuple[dict[str, BaseDistribution], list[str]]:
+    """Returns the settings to search over and the fixed overrides. Composes each choice once, to reject wrong ones.
+
+    Raises:
+        UserError: there is nothing to search over.
+    """
     loader = sweeper.hydra_context.config_loader
     given = [*literal([f"{name}={value}" for name, value in sweeper.params.items()], sweep=True), *arguments]
     parsed = OverridesParser.create(config_loader=loader).parse_overrides(given)
@@ -258,43 +301,34 @@ def build(sweeper: Any, arguments: Sequence[str]) -> Search:
     for name, choices in space.items():
         for choice in choices.choices if isinstance(choices, CategoricalDistribution) else ():
             loader.load_sweep_config(sweeper.config, [*fixed, f"{name}={choice}"])
+    return space, fixed
 
-    def place(overrides: Sequence[str], run: int) -> Path:
-        config = loader.load_sweep_config(sweeper.config, list(overrides))
+
+@dataclass(frozen=True)
+class Runs:
+    """The runs of a sweeper, given by their overrides."""
+
+    sweeper: Any
+
+    def place(self, overrides: Sequence[str], run: int) -> Path:
+        """Returns the folder of a run."""
+        config = self._compose(overrides)
         with open_dict(config):
             config.hydra.job.num = run
         return Path(config.hydra.sweep.dir) / config.hydra.sweep.subdir
 
-    def code(overrides: Sequence[str]) -> str:
-        config = OmegaConf.to_container(loader.load_sweep_config(sweeper.config, list(overrides)), resolve=False)
+    def code(self, overrides: Sequence[str]) -> str:
+        """Returns the digest of the code that a run would use."""
+        config = OmegaConf.to_container(self._compose(overrides), resolve=False)
         assert isinstance(config, dict)
         return identity({str(name): value for name, value in config.items() if name != "hydra"}, "").sources
 
-    def launch(batch: Sequence[Sequence[str]], first: int) -> list[Exception | None]:
+    def launch(self, batch: Sequence[Sequence[str]], first: int) -> list[Exception | None]:
+        """Launches runs, numbered from `first`, and returns the exception of each or None."""
         try:
-            return [exception_of(job) for job in sweeper.launcher.launch(batch, initial_job_idx=first)]
+            return [exception_of(job) for job in self.sweeper.launcher.launch(batch, initial_job_idx=first)]
         except Exception as error:  # for example, a killed process
             return [error] * len(batch)
 
-    folder = Path(sweeper.config.hydra.sweep.dir)
-    begin(folder, sweeper.config)
-    optuna.logging.set_verbosity(optuna.logging.WARNING)
-    return Search(
-        study=optuna.create_study(
-            storage=f"sqlite:///{quote(str(folder / STUDY))}",
-            study_name="search",
-            directions=[StudyDirection[name.upper()] for name in directions],
-            load_if_exists=True,
-        ),
-        objective=objective,
-        n_trials=sweeper.n_trials,
-        n_jobs=sweeper.n_jobs,
-        sampler=partial(instantiate, sweeper.sampler),
-        seed=seed,
-        space=space,
-        fixed=fixed,
-        folder=folder,
-        place=place,
-        code=code,
-        launch=launch,
-    )
+    def _compose(self, overrides: Sequence[str]) -> Any:
+        return self.sweeper.hydra_context.config_loader.load_sweep_config(self.sweeper.config, list(overrides))

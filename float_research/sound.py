@@ -33,7 +33,7 @@ PADDED, PADDING = {"mov", "ogg"}, 2048
 MONO = "mono"
 
 
-class Block(NamedTuple):
+class SoundBlock(NamedTuple):
     """Consecutive samples, their rate and FFmpeg's name of their channel layout."""
 
     samples: Float[np.ndarray, "c s"]
@@ -57,7 +57,9 @@ class Tally:
     missing_s: float = 0.0
 
 
-def read_sound(path: Path, excerpt: Excerpt, limits: Limits = BOUNDS, tally: Tally | None = None) -> Iterator[Block]:
+def read_sound(
+    path: Path, excerpt: Excerpt, limits: Limits = BOUNDS, tally: Tally | None = None
+) -> Iterator[SoundBlock]:
     """Yields the blocks of an excerpt, with all channels unless it selects one.
 
     As in FFmpeg, the format is detected by content, undecodable packets are skipped, and rate and channels may change
@@ -73,12 +75,12 @@ def read_sound(path: Path, excerpt: Excerpt, limits: Limits = BOUNDS, tally: Tal
             yield block
         else:
             number = min(number, num_channels - 1)
-            yield Block(block.samples[number : number + 1], block.rate_hz, MONO)
+            yield SoundBlock(block.samples[number : number + 1], block.rate_hz, MONO)
     if tally.dropped > MAX_DROPPED * tally.packets:
         raise UserError(f"{name} is damaged: {tally.dropped} of {tally.packets} packets cannot be decoded; {REMEDY}")
 
 
-def _decode(path: Path, track: int, tally: Tally, limits: Limits) -> Iterator[Block]:
+def _decode(path: Path, track: int, tally: Tally, limits: Limits) -> Iterator[SoundBlock]:
     name = named("audio", path)
     for container in _links(path):
         num_tracks = len(container.streams.audio)
@@ -115,7 +117,7 @@ def _links(path: Path) -> Iterator[InputContainer]:
                 yield container
 
 
-def _frames(container: InputContainer, stream: AudioStream, tally: Tally) -> Iterator[Block]:
+def _frames(container: InputContainer, stream: AudioStream, tally: Tally) -> Iterator[SoundBlock]:
     """Decodes the packets of a track, one frame at a time."""
     for packet in _packets(container, stream, tally):
         try:
@@ -126,7 +128,7 @@ def _frames(container: InputContainer, stream: AudioStream, tally: Tally) -> Ite
             tally.dropped += packet.size > 0
             continue
         for frame in frames:
-            yield Block(as_float(frame), frame.sample_rate, frame.layout.name)
+            yield SoundBlock(as_float(frame), frame.sample_rate, frame.layout.name)
 
 
 def _packets(container: InputContainer, stream: AudioStream, tally: Tally) -> Iterator[av.Packet]:
@@ -157,12 +159,14 @@ def as_float(frame: av.AudioFrame) -> Float[np.ndarray, "c s"]:
         return samples.astype(np.float32, copy=False)
 
 
-def _trim(blocks: Iterator[Block], container: InputContainer, stream: AudioStream, tally: Tally) -> Iterator[Block]:
+def _trim(
+    blocks: Iterator[SoundBlock], container: InputContainer, stream: AudioStream, tally: Tally
+) -> Iterator[SoundBlock]:
     """Removes the padding of the encoder's last packet, if the container declares a duration."""
     if not PADDED & set(container.format.name.split(",")) or not stream.duration or not stream.time_base:
         yield from blocks
         return
-    left, held = float(stream.duration * stream.time_base), list[Block]()
+    left, held = float(stream.duration * stream.time_base), list[SoundBlock]()
     for block in blocks:
         num = len(block.samples[0])
         within = num if held else min(num, max(0, round(left * block.rate_hz)))
@@ -177,7 +181,7 @@ def _trim(blocks: Iterator[Block], container: InputContainer, stream: AudioStrea
     tally.missing_s += 0 if math.isinf(left) or left < MISSING_S else left
 
 
-def _cut(blocks: Iterator[Block], excerpt: Excerpt) -> Iterator[Block]:
+def _cut(blocks: Iterator[SoundBlock], excerpt: Excerpt) -> Iterator[SoundBlock]:
     """Cuts the blocks to the excerpt."""
     end_s, from_s = math.inf if excerpt.end_s is None else excerpt.end_s, 0.0
     for block in blocks:
@@ -191,7 +195,7 @@ def _cut(blocks: Iterator[Block], excerpt: Excerpt) -> Iterator[Block]:
         from_s += num / rate_hz
 
 
-def _check(blocks: Iterator[Block], name: str, limits: Limits) -> Iterator[Block]:
+def _check(blocks: Iterator[SoundBlock], name: str, limits: Limits) -> Iterator[SoundBlock]:
     """Passes the blocks on. Raises a UserError if they exceed the limits or are not finite."""
     seconds = 0.0
     for block in blocks:
@@ -209,10 +213,10 @@ def require_finite(samples: np.ndarray, name: str) -> None:
         raise UserError(f"{name} contains NaN or infinite samples; export it again")
 
 
-def mono_blocks(waveform: Waveform, rate_hz: int) -> Iterator[Block]:
+def mono_blocks(waveform: Waveform, rate_hz: int) -> Iterator[SoundBlock]:
     """Yields a waveform as blocks of float32 mono sound."""
     for part in parts(waveform):
-        yield Block(np.asarray(part[None], dtype=np.float32), rate_hz, MONO)
+        yield SoundBlock(np.asarray(part[None], dtype=np.float32), rate_hz, MONO)
 
 
 def parts(waveform: Waveform) -> Iterator[Waveform]:
@@ -221,9 +225,9 @@ def parts(waveform: Waveform) -> Iterator[Waveform]:
         yield waveform[start : start + BLOCK]
 
 
-def merge(blocks: Iterable[Block]) -> Iterator[Block]:
+def merge(blocks: Iterable[SoundBlock]) -> Iterator[SoundBlock]:
     """Merges consecutive blocks of the same kind to `BLOCK` samples or slightly more."""
-    parts, num_samples = list[Block](), 0
+    parts, num_samples = list[SoundBlock](), 0
     for block in blocks:
         alike = parts and block[1:] == parts[0][1:] and len(block.samples) == len(parts[0].samples)
         if parts and (num_samples >= BLOCK or not alike):
@@ -235,11 +239,11 @@ def merge(blocks: Iterable[Block]) -> Iterator[Block]:
         yield _join(parts)
 
 
-def _join(parts: list[Block]) -> Block:
+def _join(parts: list[SoundBlock]) -> SoundBlock:
     return parts[0]._replace(samples=np.concatenate([part.samples for part in parts], axis=1))
 
 
-def resample_blocks(blocks: Iterable[Block], target_hz: int) -> Iterator[Float[np.ndarray, "c s"]]:
+def resample_blocks(blocks: Iterable[SoundBlock], target_hz: int) -> Iterator[Float[np.ndarray, "c s"]]:
     """Resamples each stretch of constant rate with soxr_hq, librosa's default.
 
     All blocks must have the same number of channels.

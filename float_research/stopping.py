@@ -1,9 +1,7 @@
 """Termination signals, turned into an exception that cleans up."""
 
-import os
 import signal
 import threading
-import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from types import CodeType, FrameType
@@ -25,8 +23,6 @@ _received: list[int] = []
 _callbacks: set[CodeType] = set()
 _holding = 0
 """The number of nested blocks that defer signals."""
-PARENT_S = 0.5
-"""The interval at which a worker checks for its parent process, in seconds."""
 
 
 def _stop(number: int, frame: FrameType | None) -> None:
@@ -98,17 +94,3 @@ def stoppable() -> Iterator[None]:
         if callable(listener) and listener not in (_stop, signal.default_int_handler):
             listener(number, None)
         raise Stopped(number)
-
-
-def end_with(parent: int) -> None:
-    """Ends a worker process by SIGTERM once its parent process is gone."""
-    if os.getpid() != parent and all(thread.name != end_with.__name__ for thread in threading.enumerate()):
-        threading.Thread(target=_end_after, args=(parent,), name=end_with.__name__, daemon=True).start()
-
-
-def _end_after(parent: int) -> None:
-    while os.getppid() == parent:
-        time.sleep(PARENT_S)
-    while True:  # the first starts the cleanup, during which others are ignored; a later one then ends the process
-        os.kill(os.getpid(), signal.SIGTERM)
-        time.sleep(PARENT_S)

@@ -2,7 +2,6 @@
 
 import atexit
 import os
-import signal
 import sys
 from collections.abc import Mapping, Sequence
 from contextlib import suppress
@@ -18,9 +17,9 @@ from float_research import cli, compose
 from float_research.errors import UserError, printable
 from float_research.files import sweep_parts
 from float_research.folders import require_own
+from float_research.launch import end_with, start_ray
 from float_research.locks import lock
 from float_research.printing import say, stdout
-from float_research.stopping import end_with
 from float_research.submission import submitted_jobs
 from float_research.tracking.record import PLACES, write_json
 from float_research.tracking.runs import SWEEP, read_sweep
@@ -45,8 +44,9 @@ class Sweep(Callback):
     process: int | None = None
     """The process id of the sweep."""
 
+    place: Path
     absent: Sequence[Path] = ()
-    """The folders that Hydra creates and a dry run removes."""
+    """The folder of the run or sweep, and those of it and its parents that Hydra creates and a dry run removes."""
 
     def on_run_start(self, config: DictConfig, **kwargs: Any) -> None:
         if config.submit:
@@ -69,13 +69,15 @@ class Sweep(Callback):
             cli.refuse_chdir(config.hydra.job.chdir)
         except UserError as error:
             cli.fail(str(error), cli.EXIT_USER_ERROR)
+        self.place = Path(folder).absolute()
         if config.dry_run:
-            place = Path(folder).absolute()
-            self.absent = [path for path in (place, *place.parents) if not path.exists()]
+            self.absent = [path for path in (self.place, *self.place.parents) if not path.exists()]
 
     def on_job_start(self, config: DictConfig, **kwargs: Any) -> None:
         if config.dry_run:
-            for path in (Path(config.hydra.runtime.output_dir), *self.absent):
+            run = Path(config.hydra.runtime.output_dir).absolute()
+            inner = [path for path in (run, *run.parents) if self.place in path.parents]
+            for path in (*inner, *self.absent):
                 with suppress(OSError):  # not empty
                     path.rmdir()
         if self.process is not None and "joblib" in config.hydra.launcher._target_:
@@ -106,15 +108,6 @@ class Sweep(Callback):
             sys.exit(1)
         if not table.empty and table["failed"].any():
             sys.exit(cli.EXIT_INCOMPLETE)
-
-
-def start_ray(**settings: Any) -> None:
-    """Starts Ray before its launcher does, then restores SIGTERM, which Ray takes over, to end a sweep like SIGINT."""
-    import ray
-
-    os.environ["RAY_USAGE_STATS_ENABLED"] = "0"
-    ray.init(**settings)
-    signal.signal(signal.SIGTERM, signal.getsignal(signal.SIGINT))
 
 
 def identity(config: DictConfig) -> dict[str, str]:

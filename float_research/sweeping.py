@@ -67,8 +67,8 @@ def check(sweeper: Any, runs: Sequence[Run]) -> None:
         try:
             composed = sweeper.composed.loader.load_sweep_config(sweeper.config, list(run))
         except HydraException as error:
-            if key := cli.unknown(error):
-                raise UserError(cli.unknown_key(key, run, runs)) from error
+            if said := cli.unknown_setting(error, run, runs):
+                raise UserError(said) from error
             raise
         if len(sweeper.composed.kept) < AT_MOST:
             sweeper.composed.kept[run] = composed

@@ -23,6 +23,7 @@ from rich.console import Console
 
 from float_research import compose
 from float_research.errors import UserError
+from float_research.launch import num_tasks
 from float_research.video.reader import read_frames
 
 ROOT = Path(__file__).parents[1]
@@ -198,7 +199,7 @@ def test_tasks_that_would_render_each_video_twice_are_refused(tmp_path: Path) ->
     twice = ["hydra/launcher=submitit_local", "hydra.launcher.tasks_per_node=2", "hydra.mode=MULTIRUN"]
     with initialize_config_dir(str(compose.config_folder()), version_base="1.3"):
         HydraConfig.instance().set_config(hydra_compose("infer", twice, return_hydra_config=True))
-    tasks = compose.num_tasks()
+    tasks = num_tasks()
     job = replace(compose.build_job(compose.compose_config([*TINY, f"output_dir={tmp_path}"])), sweep="s")
     with pytest.raises(UserError, match=r"tasks_per_node × nodes is 2, .* wants 1: clips would be made twice"):
         replace(job, num_tasks=tasks).run(Console(quiet=True))

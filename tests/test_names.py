@@ -46,7 +46,7 @@ def planned(*overrides: str) -> list[Path]:
     job = compose.build_job(compose.compose_config([*TINY, *overrides]))
     listed, failures = job.source.clips(), Failures(num_clips=1, skip=False)
     clips = plan_clips(
-        listed, job.loader, job.sampler, job.search, job.naming, folder=job.output_dir, failures=failures
+        listed, job.loader, job.parts.sampler, job.parts.search, job.naming, folder=job.folder, failures=failures
     )
     return [clip.video for clip in clips]
 

@@ -10,7 +10,7 @@ from fuzz.processes import script
 from hydra.core.override_parser.types import ValueType
 from omegaconf import OmegaConf
 
-from float_research import compose, overrides
+from float_research import compose, overrides, studies
 from float_research.cli import sentence
 from float_research.errors import UserError
 from float_research.overrides import literal, quoted, read
@@ -157,7 +157,7 @@ def test_lists_of_trainings_and_evaluations_are_not_strings() -> None:
             compose.build_training(compose.compose_config([override, "output_dir=."], "train"))
     for override in ("overrides=(a", "subjects=x"):
         with pytest.raises(UserError, match="must be a list, as in"):
-            compose.build_evaluation(compose.compose_config([override], "evaluate_demo"))
+            studies.build_evaluation(compose.compose_config([override], "evaluate_demo"))
 
 
 def test_options_of_hydra_keep_their_values() -> None:

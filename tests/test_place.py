@@ -13,7 +13,7 @@ from rich.console import Console
 from float_research import compose
 from float_research.errors import UserError
 from float_research.folders import fresh, occupied
-from float_research.inference.job import LOCK
+from float_research.inference.run_folder import LOCK
 
 TINY = ["model=tiny", "checkpoint=random", "face=none", "trainer.accelerator=cpu", "nfe=2", "metrics=none"]
 ONCE = "defaults: [infer, _self_]\nhydra: {run: {dir: runs/now}}\n"

@@ -28,7 +28,7 @@ from rich.console import Console
 
 from float_research import compose
 from float_research.errors import UserError
-from float_research.search import Search, build, distribution, size
+from float_research.search import SettingsSearch, build, distribution, size
 from float_research.tracking.record import write_failure, write_json
 from hydra_plugins import float_research_optuna
 
@@ -73,16 +73,16 @@ class World:
         write_json(place / "record.json", record(*outcome(settings["solver"], settings["nfe"])))
 
 
-Searching = Callable[..., Search]
+Searching = Callable[..., SettingsSearch]
 
 
 @pytest.fixture
 def searching(tmp_path: Path) -> Searching:
     """Returns `searching(folder, launch=…)`: a search over 3 × 6 settings, which resumes a study in `folder`."""
 
-    def made(folder: Path | None = None, **settings: Any) -> Search:
+    def made(folder: Path | None = None, **settings: Any) -> SettingsSearch:
         optuna.logging.set_verbosity(optuna.logging.WARNING)
-        searched = Search(
+        searched = SettingsSearch(
             study=optuna.create_study(
                 storage=f"sqlite:///{folder}/study.db" if folder else None,
                 study_name="search",
@@ -109,7 +109,7 @@ def searching(tmp_path: Path) -> Searching:
     return made
 
 
-def trials(search: Search) -> list[tuple[dict[str, Any], list[float] | None]]:
+def trials(search: SettingsSearch) -> list[tuple[dict[str, Any], list[float] | None]]:
     return [(trial.params, trial.values) for trial in search.study.get_trials()]
 
 

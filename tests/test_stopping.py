@@ -2,8 +2,6 @@
 
 import os
 import signal
-import subprocess
-import sys
 import time
 from collections.abc import Callable, Iterator
 from contextlib import suppress
@@ -11,7 +9,6 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import psutil
 import pytest
 import torch
 
@@ -93,27 +90,6 @@ def test_held_raises_no_earlier_signal() -> None:
                 tidied = True
     assert tidied
     check_stopped()
-
-
-WORKER = """
-import os, time
-from float_research.stopping import end_with
-end_with(os.getppid())
-print(os.getpid(), flush=True)
-time.sleep(60)
-"""
-PARENT = f"import subprocess, sys; subprocess.Popen([sys.executable, '-c', {WORKER!r}]).wait()"
-
-
-def test_a_worker_ends_with_its_parent() -> None:
-    with subprocess.Popen([sys.executable, "-c", PARENT], stdout=subprocess.PIPE, text=True) as parent:
-        assert parent.stdout is not None
-        worker = psutil.Process(int(parent.stdout.readline()))
-        parent.kill()
-    started = time.monotonic()
-    while worker.is_running() and worker.status() != psutil.STATUS_ZOMBIE:  # no process may wait for it
-        assert time.monotonic() - started < 20
-        time.sleep(0.05)
 
 
 def test_no_signal_is_raised_where_an_extension_calls_from_c() -> None:

@@ -13,6 +13,7 @@ import pytest
 from fuzz.processes import Ended, script
 from hydra._internal.config_loader_impl import ConfigLoaderImpl
 from hydra.core.plugins import Plugins
+from hydra.errors import HydraException
 from submitit.core.utils import FailedJobError
 
 from float_research import cli, compose, options, overrides, sweeping
@@ -141,6 +142,10 @@ def test_a_search_cannot_be_combined_with_a_sweep(capsys: pytest.CaptureFixture[
     )
 
 
+def unknown(setting: str, *overrides: str) -> str | None:
+    return cli.unknown_setting(HydraException(f"Could not override '{setting}'."), overrides)
+
+
 def test_the_option_that_lacks_a_setting_is_named() -> None:
     given = ["guidance=zero_star,none", "guidance.audio.scale=1,2"]
     held = sweeper()
@@ -154,9 +159,10 @@ def test_the_option_that_lacks_a_setting_is_named() -> None:
         f"choose guidance={', '.join(having)}, or sweep in blocks: "
         f"hydra.sweeper.params=[{{guidance: {having[0]}, guidance.audio.scale: …}}, {{guidance: none}}]",
     ]
-    named, schedule = cli.unknown_key("guidance.audio.t_hi", []), "schedule@guidance.audio"
+    named, schedule = unknown("guidance.audio.t_hi"), "schedule@guidance.audio"
     assert named == f"{schedule}=constant has no setting guidance.audio.t_hi; choose {schedule}=interval"
-    assert cli.unknown_key("nfee", ["nfee=3"]).startswith("unknown setting nfee (did you mean nfe?)")
+    assert str(unknown("nfee", "nfee=3")).startswith("unknown setting nfee (did you mean nfe?)")
+    assert cli.unknown_setting(HydraException("nfee"), []) is None
 
 
 @pytest.mark.parametrize("told", ["--config-dir {}", "hydra.searchpath=[{}]", "--config-dir {0} --config-name main"])
@@ -189,15 +195,19 @@ def plans(ended: Ended) -> list[str]:
 
 
 def test_dry_runs_leave_nothing(tmp_path: Path) -> None:
+    (tmp_path / "mine").mkdir()
     for mode in "hydra.mode=RUN", "-m":
-        ended = infer(tmp_path, mode, "dry_run=true", "hydra/launcher=submitit_local")
+        ended = infer(tmp_path, mode, "dry_run=true", "hydra/launcher=submitit_local", "hydra.run.dir=mine")
         assert ended.code == 0, ended.error
         assert "nothing was written" in ended.output
         assert "no record" not in ended.output + ended.error
-    ended = infer(tmp_path, "-m", "dry_run=true", "nfe=0,4", "hydra.sweep.dir=out")
+    ended = infer(
+        tmp_path, "-m", "dry_run=true", "nfe=0,4", "hydra.sweep.dir=out", "hydra.sweep.subdir=a/b/${hydra.job.num}"
+    )
     assert (ended.code, plans(ended)) == (2, ["nfe=0", "nfe=4"])
     assert "nfe=0 must be at least 1" in ended.error
-    assert {path.name for path in tmp_path.iterdir()} <= {"cache", "tmp"}
+    assert {path.name for path in tmp_path.iterdir()} <= {"cache", "tmp", "mine"}
+    assert (tmp_path / "mine").is_dir(), "an empty folder that was there stays"
 
 
 def test_an_experiment_with_a_sweep_needs_no_m(tmp_path: Path) -> None:

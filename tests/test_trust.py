@@ -26,7 +26,7 @@ HOSTILE: Mapping[str, Mapping[str, Any]] = {
     "joblib": {"_target_": "joblib.load", "filename": "{mark}"},
     "url": {"_target_": "urllib.request.urlopen", "url": "http://127.0.0.1:9/"},
     "module": {"_target_": "float_research.cache.os.system", "command": "touch '{mark}'"},
-    "function": {"_target_": "float_research.models.checkpoint.read_tensors", "path": "{mark}"},
+    "function": {"_target_": "float_research.models.checkpoint.read_weights", "path": "{mark}"},
     "another group": {"_target_": "float_research.video.writer.VideoWriter", "path": "{mark}"},
     "no text": {"_target_": ["numpy.testing.runstring"]},
     "args": {"_target_": "float_research.models.checkpoint.Random", "_args_": [0]},

@@ -11,7 +11,7 @@ import pandas as pd
 from float_research.errors import UserError
 from float_research.files import inside
 from float_research.tables import read_table
-from float_research.tracking.record import UNITS
+from float_research.tracking.record import flat_costs
 from float_research.tracking.runs import Found, Run, as_numbers, find, refuse_empty, settings_of, word
 from float_research.tracking.summary import facts
 from float_research.tracking.tracker import mean_metrics
@@ -150,15 +150,12 @@ def _clip_rows(run: Run, settings: Mapping[str, Any]) -> list[Row]:
     rows: list[Row] = []
     for clip in record["clips"]:
         absent = {**(record.get("absent") or {}), **(clip.get("absent") or {})}
-        costs = {
-            f"{kind}_{unit}": (clip.get(kind) or {}).get(unit) for kind in ("declared", "measured") for unit in UNITS
-        }
         known = {
             "run": run.name,
             "clip": clip.get("id"),
             "frames": clip.get("num_frames"),
             "chunks": clip.get("num_chunks"),
-            **costs,
+            **flat_costs(clip),
             **{f"{stage}_s": value for stage, value in (clip.get("seconds") or {}).items()},
             **{f"emotion_{name}": value for name, value in (clip.get("emotion") or {}).items()},
             **shared,

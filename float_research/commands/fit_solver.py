@@ -2,14 +2,14 @@
 
 from omegaconf import DictConfig
 
-from float_research import cli, compose
+from float_research import cli, compose, studies
 from float_research.printing import stdout
 
 
 @compose.hydra_main("fit_solver")
 def main(cfg: DictConfig) -> None:
     with cli.errors():
-        compose.build_fitting(cfg).run(stdout())
+        studies.build_fitting(cfg).run(stdout())
 
 
 if __name__ == "__main__":

@@ -6,7 +6,6 @@ Runs that were logged before are updated, not duplicated.
 import argparse
 import sys
 from collections.abc import Callable, Sequence
-from functools import partial
 from operator import methodcaller
 from pathlib import Path
 
@@ -56,7 +55,7 @@ def choose(overrides: Sequence[str]) -> list[Tracker]:
 
 def to_tracked(run: Run) -> TrackedRun:
     """Converts a run on disk to what trackers get when a run ends."""
-    from float_research.inference.sheets import sheet
+    from float_research.inference.run_folder import RunFolder
 
     folder = Path(run.folder)
     sweep = sweep_of(folder)
@@ -65,7 +64,7 @@ def to_tracked(run: Run) -> TrackedRun:
         config=run.config,
         overrides=run.record.get("overrides") or [],
         sweep=sweep.name if sweep else None,
-        sheet=partial(sheet, folder),
+        sheet=RunFolder(folder).sheet,
         record=run.record,
     )
 

@@ -74,7 +74,7 @@ class Audio:
 
 
 @dataclass(frozen=True, kw_only=True)
-class Constant:
+class ConstantEmotion:
     """The same weights for all frames. Base of `Label`, `Blend` and `NoEmotion`."""
 
     emotions: Sequence[str]
@@ -91,7 +91,7 @@ class Constant:
 
 
 @dataclass(frozen=True, kw_only=True)
-class Label(Constant):
+class Label(ConstantEmotion):
     """One emotion."""
 
     label: str
@@ -101,7 +101,7 @@ class Label(Constant):
 
 
 @dataclass(frozen=True, kw_only=True)
-class Blend(Constant):
+class Blend(ConstantEmotion):
     """A mixture of emotions. `blend`: label → weight, normalised by their sum."""
 
     blend: Mapping[str, float]
@@ -111,7 +111,7 @@ class Blend(Constant):
 
 
 @dataclass(frozen=True, kw_only=True)
-class NoEmotion(Constant):
+class NoEmotion(ConstantEmotion):
     """No emotion condition: all weights zero, as in the unconditional guidance branch."""
 
     def weights(self) -> list[float]:

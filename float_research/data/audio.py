@@ -11,7 +11,16 @@ import numpy as np
 
 from float_research.errors import UserError, named
 from float_research.media import BOUNDS, Limits
-from float_research.sound import MONO, Block, Tally, mono_blocks, parts, read_sound, require_finite, resample_blocks
+from float_research.sound import (
+    MONO,
+    SoundBlock,
+    Tally,
+    mono_blocks,
+    parts,
+    read_sound,
+    require_finite,
+    resample_blocks,
+)
 from float_research.types import WHOLE, Excerpt, Waveform
 
 SUFFIXES = frozenset({".wav", ".flac", ".mp3", ".ogg", ".opus", ".m4a", ".aac", ".webm", ".mp4"})
@@ -47,7 +56,7 @@ class _Levels:
     peak: float = 0.0
     rate_hz: int = 0
 
-    def see(self, blocks: Iterable[Block]) -> Iterator[Block]:
+    def see(self, blocks: Iterable[SoundBlock]) -> Iterator[SoundBlock]:
         """Measures blocks and yields the mean of the channels of each."""
         for block in blocks:
             self.rate_hz = self.rate_hz or block.rate_hz
@@ -57,7 +66,7 @@ class _Levels:
             mean = block.mono
             self.mean += float(np.square(mean, dtype=np.float64).sum())
             self.peak = max(self.peak, float(block.samples.max()), -float(block.samples.min()))
-            yield Block(mean[None], block.rate_hz, MONO)
+            yield SoundBlock(mean[None], block.rate_hz, MONO)
 
     @property
     def loudest(self) -> int:

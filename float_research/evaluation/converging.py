@@ -7,11 +7,16 @@ from torch import Tensor
 
 from float_research.evaluation.figure import Figure
 from float_research.inference.api import Pipeline
+from float_research.sampling.solver import Euler, Midpoint, Rk4
 from float_research.types import Image, Waveform
 
 REFERENCE = ("solver=dopri5", "solver.rtol=1e-9", "solver.atol=1e-9")
-ORDERS = {"euler": (1, (64, 128, 256)), "midpoint": (2, (256, 512, 1024)), "rk4": (4, (512, 1024, 2048))}
-"""Order, and the evaluations at which it is measured: an order is a limit, which coarse steps do not show."""
+ORDERS = {
+    "euler": (Euler.order, (64, 128, 256)),
+    "midpoint": (Midpoint.order, (256, 512, 1024)),
+    "rk4": (Rk4.full_order, (512, 1024, 2048)),
+}
+"""Declared order, and the evaluations at which it is measured: an order is a limit, which coarse steps do not show."""
 FLOAT64 = "trainer.precision=64-true"
 SHARE_OF_ORDER = 0.8
 

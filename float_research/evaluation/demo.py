@@ -24,7 +24,7 @@ SUBJECTS = ("portraits", "speaking", "solvers")
 
 
 @dataclass(frozen=True, kw_only=True)
-class Evaluation:
+class DemoEvaluation:
     """Evaluates a model on held-out people, sentences and real recordings. `load` loads it with further overrides."""
 
     load: Callable[[Sequence[str]], Pipeline]

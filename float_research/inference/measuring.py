@@ -4,7 +4,6 @@ import logging
 from collections import defaultdict
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
-from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -23,7 +22,7 @@ from float_research.sources import code, parts
 from float_research.tables import read_table
 from float_research.tracking.record import APPROXIMATION, identity
 from float_research.types import Clip, LoadedClip
-from float_research.video.reader import read_frames, read_frames_at
+from float_research.video.reader import read_frames
 
 log = logging.getLogger(__name__)
 TRACES, FLOW = "traces", "flow"
@@ -56,7 +55,6 @@ class Measures:
             num_frames=ready.num_video_frames,
             fps=pipeline.fps,
             solution=ConvergedSolution(cache=self.cache, depends=depends, pose=lambda: problem, candidates=candidates),
-            read=partial(read_frames_at, fps=pipeline.fps),
             missing=retimed(pipeline.fps, pipeline.model.fps),
         )
         return Panel(of_clips(self.metrics), subject)

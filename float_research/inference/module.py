@@ -1,19 +1,16 @@
 """The Lightning module: renders batches of clips to videos on disk."""
 
 import time
-from collections.abc import Mapping
 from contextlib import ExitStack, closing
-from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING
 
 import lightning
 
-from float_research.data.clips import ClipBatch, file_name
-from float_research.errors import UserError
-from float_research.files import short_name
+from float_research.data.clips import ClipBatch
 from float_research.inference.measuring import Measures
+from float_research.inference.naming import Naming
 from float_research.inference.pipeline import FloatPipeline
 from float_research.inference.stopwatch import Stopwatch
 from float_research.inference.stream import stream
@@ -23,33 +20,8 @@ from float_research.tracking.record import clip_record, write_json
 from float_research.types import Clip, ClipResult, LoadedClip, Observer
 from float_research.video.writer import H264, Recording
 
-FAILED = ".failed.json"
-"""Suffix of the file written in place of a failed video, with the reason, until the run's record has it."""
-
-
-@dataclass(frozen=True, kw_only=True)
-class Naming:
-    """File names of videos: `pattern` filled in with {id}, {image}, {audio} of a clip and the `values` of the run.
-
-    Names longer than `room` bytes are shortened and end in a hash.
-    """
-
-    pattern: str
-    values: Mapping[str, Any]
-    room: int
-
-    def __call__(self, clip: Clip) -> str:
-        values = {**self.values, "id": clip.id, "image": clip.image.stem, "audio": clip.audio.stem}
-        if clip.emotion is not None:
-            values["emotion"] = clip.emotion
-        if clip.seed is not None:
-            values["seed"] = clip.seed
-        try:
-            return short_name(file_name(self.pattern.format_map(values)), self.room)
-        except (KeyError, ValueError, IndexError, AttributeError, TypeError) as error:
-            raise UserError(
-                f"name={self.pattern!r} cannot be filled in ({error}); it may use {{{'}, {'.join(sorted(values))}}}"
-            ) from error
+if TYPE_CHECKING:  # its code does not affect what is computed, so it is no part of the code that identifies results
+    from float_research.inference.run_folder import RunFolder
 
 
 class FloatInference(lightning.LightningModule):
@@ -64,7 +36,7 @@ class FloatInference(lightning.LightningModule):
         pipeline: FloatPipeline,
         measures: Measures,
         video: H264,
-        folder: Path,
+        folder: "RunFolder",
         naming: Naming,
         run: str,
         observer: Observer,
@@ -77,7 +49,7 @@ class FloatInference(lightning.LightningModule):
 
     def predict_step(self, clip_batch: ClipBatch, batch_idx: int) -> list[ClipResult]:
         for failed in clip_batch.failed:  # read by the first process once all are done
-            write_json(self._video(failed.clip).with_suffix(FAILED), {"reason": failed.reason})
+            self.folder.write_failure(self._video(failed.clip), failed.reason)
         if not clip_batch.clips:
             return []
         started, shared = time.perf_counter(), Stopwatch(self.device)
@@ -105,9 +77,9 @@ class FloatInference(lightning.LightningModule):
         for take in takes:
             share = take.clip.num_frames / num_frames
             shared_s = {stage: seconds * share for stage, seconds in shared.seconds.items()}
-            results.append(take.result(self.folder, self.run, shared_s=shared_s, made_s=made_s * share))
+            results.append(take.result(self.folder.path, self.run, shared_s=shared_s, made_s=made_s * share))
         for result in results:
-            write_json((self.folder / result.video).with_suffix(".json"), clip_record(result))
+            write_json((self.folder.path / result.video).with_suffix(".json"), clip_record(result))
         return results
 
     def on_predict_end(self) -> None:
@@ -115,7 +87,7 @@ class FloatInference(lightning.LightningModule):
         self.trainer.strategy.barrier()
 
     def _video(self, clip: Clip) -> Path:
-        return self.folder / "videos" / f"{self.naming(clip)}.mp4"
+        return self.folder.video(self.naming(clip))
 
     def _take(self, clip: LoadedClip) -> Take:
         open_video = partial(

@@ -1,9 +1,7 @@
-"""The FLOAT pipeline in torch: image and speech → conditions → motion → frames. Files and Lightning stay outside."""
+"""The FLOAT pipeline in torch, without files and Lightning: image and speech → conditions → motion → frames."""
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from functools import partial
-from typing import Any
 
 import torch
 from jaxtyping import Float, UInt8
@@ -13,8 +11,9 @@ from float_research.conditioning.emotion import EmotionSource, Label, Speech
 from float_research.data.audio import normalise, num_video_frames
 from float_research.data.clips import TOY
 from float_research.inference.best_of import Evidence, Search
+from float_research.inference.encoding import ClipEncoder
 from float_research.inference.retiming import Retiming
-from float_research.inference.reuse import Kept
+from float_research.inference.reuse import KeptOutputs
 from float_research.inference.stopwatch import Stopwatch
 from float_research.metrics.metric import Need, Subject
 from float_research.models.decoding import Decoding
@@ -28,10 +27,10 @@ from float_research.video.reader import read_frames_at
 
 @dataclass(frozen=True, kw_only=True)
 class PreparedClip:
-    """A clip after all that is computed once: the conditions, and the portrait as the decoder needs it.
+    """A clip with everything that is computed once: its conditions, and the portrait as the decoder needs it.
 
     `subject`: what metrics may know of it, at the model's frame rate and without converged motion. `num_video_frames`:
-    of the video, at its own rate. `reused`: the parts of it that an earlier run had computed.
+    at the video's frame rate. `reused`: networks whose outputs an earlier run had computed.
     """
 
     conditions: ClipConditions
@@ -44,31 +43,38 @@ class PreparedClip:
 
 
 @dataclass(frozen=True, kw_only=True)
-class FloatPipeline:
-    """The built parts of a run. Every method computes on the model's device, in the model's precision.
+class PipelineParts:
+    """The parts of a pipeline besides its network. `video_fps`: the video's frame rate, if it is not the model's."""
 
-    `video_fps`: frame rate of the video, where it is not the model's.
-    """
-
-    model: FloatModel
     sampler: Sampler
     vector_field: Evaluation
     emotion: EmotionSource
     decoding: Decoding
-    kept: Kept
     search: Search
-    video_fps: float | None = None
+    video_fps: float | None
+
+    def pipeline(self, model: FloatModel, kept: KeptOutputs) -> "FloatPipeline":
+        """Returns the pipeline of a loaded model, with what is kept of its outputs."""
+        return FloatPipeline(**vars(self), model=model, kept=kept)
+
+
+@dataclass(frozen=True, kw_only=True)
+class FloatPipeline(PipelineParts):
+    """A pipeline with its network. Every method computes on the model's device, in the model's precision."""
+
+    model: FloatModel
+    kept: KeptOutputs
 
     def __post_init__(self) -> None:
         self.search.check(self.model.motion_autoencoder.image_size)
 
     @property
     def fps(self) -> float:
-        """Frames of the video in a second."""
+        """The frame rate of the video."""
         return self.video_fps or self.model.fps
 
     def retiming(self, clip: PreparedClip) -> Retiming:
-        """What brings the clip's motion to the video's frame rate, once."""
+        """Returns the conversion of the clip's motion to the video's frame rate, to be used once."""
         return Retiming(
             num_frames=clip.conditions.num_frames,
             num_video_frames=clip.num_video_frames,
@@ -76,33 +82,15 @@ class FloatPipeline:
         )
 
     def prepare(self, clip: LoadedClip, watch: Stopwatch) -> PreparedClip:
-        """Encodes the portrait, the speech and the emotion of a clip, or takes what is kept of earlier runs."""
+        """Encodes the portrait, the speech and the emotion of a clip, or takes outputs kept from earlier runs."""
         model = self.model
         like = model.motion_autoencoder.dec.direction.weight
         waveform = torch.from_numpy(normalise(clip.waveform))[None].to(like.device, like.dtype)
-        reused = set()
-
-        def kept(network: str, compute: Callable[[], dict[str, Tensor]], **inputs: Any) -> Mapping[str, Tensor]:
-            tensors, found = self.kept.get(network, inputs, compute, like.device)
-            reused.update([network] if found else [])
-            return tensors
-
-        def encode_image() -> dict[str, Tensor]:
-            identity, features = model.motion_autoencoder.encode(clip.image[None].to(like.device, like.dtype))
-            reference = model.motion_autoencoder.reference_motion(identity)
-            levels = {f"feature_{level:02}": feature for level, feature in enumerate(features)}
-            return {"identity": identity, "reference": reference, **levels}
-
-        def encode_audio() -> dict[str, Tensor]:
-            return {"audio": model.audio_encoder(waveform, clip.num_frames)}
-
-        def predict(heard: Float[Tensor, "b s"]) -> Float[Tensor, "b e"]:
-            return kept("emotion_encoder", lambda: {"emotion": model.emotion_encoder(heard)}, speech=heard)["emotion"]
-
+        encoder = ClipEncoder(model=model, kept=self.kept)
         with watch.stage("encode_image"):
-            image = kept("motion_autoencoder", encode_image, image=clip.image)
+            image = encoder.image(clip.image)
         with watch.stage("encode_audio"):
-            audio = kept("audio_encoder", encode_audio, speech=waveform, num_frames=clip.num_frames)["audio"]
+            audio = encoder.audio(waveform, clip.num_frames)
         with watch.stage("emotion"):
             label = clip.clip.emotion
             source = self.emotion if label is None else Label(label=label, emotions=model.emotions)
@@ -112,11 +100,10 @@ class FloatPipeline:
                 fps=model.fps,
                 sampling_rate_hz=model.sampling_rate_hz,
             )
-            emotion = source(speech, predict)
-        reference = image["reference"][0]
+            emotion = source(speech, encoder.emotion)
         return PreparedClip(
             conditions=ClipConditions(
-                id=clip.clip.id, audio=audio[0], reference=reference, emotion=emotion, seed=clip.clip.seed
+                id=clip.clip.id, audio=audio[0], reference=image["reference"][0], emotion=emotion, seed=clip.clip.seed
             ),
             subject=Subject(
                 id=clip.clip.id,
@@ -128,22 +115,22 @@ class FloatPipeline:
                 waveform=clip.waveform,
                 sampling_rate_hz=model.sampling_rate_hz,
                 solution=None,
-                read=partial(read_frames_at, fps=model.fps),
+                read=read_frames_at,
                 missing={Need.SOLUTION: "it is not solved yet"},
             ),
             identity=image["identity"],
             features=[image[name] for name in sorted(image) if name.startswith("feature_")],
             num_video_frames=num_video_frames(len(clip.waveform), model.sampling_rate_hz, self.fps),
             emotion=dict(zip(model.emotions, emotion.float().mean(0).tolist(), strict=True)),
-            reused=sorted(reused),
+            reused=sorted(encoder.reused),
         )
 
     def declared_cost(self, num_frames: int) -> Cost | None:
-        """What the motion of a clip will cost; None where the solver decides as it goes."""
+        """Returns the cost of a clip's motion, or None if the solver chooses its steps adaptively."""
         return self.search.declared_cost(self.sampler, num_frames)
 
     def motion(self, clips: Sequence[PreparedClip], watch: Stopwatch) -> Iterator[MotionChunk]:
-        """Samples the clips side by side, chunk by chunk. What a search verifies is not the stage `sample`."""
+        """Samples the clips in one batch, chunk by chunk. A search times its verification separately."""
         evidence = Evidence(
             subjects=[clip.subject for clip in clips],
             directions=self.model.motion_autoencoder.dec.direction.basis,
@@ -158,7 +145,7 @@ class FloatPipeline:
     ) -> Iterator[UInt8[Tensor, "n h w 3"]]:
         """Decodes motion latents, a batch of frames at a time: `decoder(s_r + r)`.
 
-        `size_px`: where the decoder stops, with the colours so far; None: whole frames.
+        `size_px`: the resolution at which the decoder stops; None: full resolution.
         """
         latents = clip.identity + motion.to(clip.identity.dtype)
         features = [feature for feature in clip.features if size_px is None or feature.shape[-1] <= size_px]

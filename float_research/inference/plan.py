@@ -10,7 +10,8 @@ from float_research.data.clips import ENDING_BYTES, ClipLoader, Once
 from float_research.files import PART_BYTES, require_path
 from float_research.inference.best_of import Search
 from float_research.inference.failures import Failures
-from float_research.inference.module import Naming
+from float_research.inference.naming import Naming
+from float_research.inference.run_folder import VIDEOS, RunFolder
 from float_research.models.decoding import Decoding
 from float_research.models.float_model import FloatModel
 from float_research.printing import Table
@@ -39,7 +40,7 @@ def plan_clips(
     search: Search,
     naming: Naming,
     *,
-    folder: Path,
+    folder: RunFolder,
     failures: Failures,
 ) -> list[PlannedClip]:
     """Plans all clips, reading each file once. Clips with unusable files go to `failures`."""
@@ -50,7 +51,7 @@ def plan_clips(
             num_frames=num_frames,
             num_chunks=sampler.num_windows(num_frames),
             cost=search.declared_cost(sampler, num_frames),
-            video=folder / "videos" / f"{naming(clip)}.mp4",
+            video=folder.video(naming(clip)),
             notes=notes,
         )
         for clip, (num_frames, notes) in failures.sift(clips, lambda clip: loader.probe(clip, once))
@@ -97,7 +98,7 @@ def _speech_values(config: object, num_frames: int, model: FloatModel, *, audio:
     return max(convolution, (num_frames if audio else steps) * (8 * hidden))
 
 
-def plan_tables(planned: Sequence[PlannedClip], memory_mb: dict[str, float], folder: Path) -> list[Table]:
+def plan_tables(planned: Sequence[PlannedClip], memory_mb: dict[str, float], folder: RunFolder) -> list[Table]:
     """Returns the plan as tables. Video paths are relative to the run's folder."""
     rows, units = [], {"evaluations": "evaluations", "rows": "network rows"}
     if any(item.cost and item.cost.verified_frames for item in planned):
@@ -105,7 +106,7 @@ def plan_tables(planned: Sequence[PlannedClip], memory_mb: dict[str, float], fol
     for item in planned:
         costs = [str(getattr(item.cost, unit)) if item.cost else "solver decides" for unit in units]
         counts = (str(item.num_frames), str(item.num_chunks), *costs)
-        rows.append([item.clip.id, *counts, str(item.video.relative_to(folder))])
+        rows.append([item.clip.id, *counts, str(item.video.relative_to(folder.path))])
     memory = [[stage, f"{value:,.0f}"] for stage, value in memory_mb.items()]
     return [
         clip_table(["frames", "chunks", *units.values()], rows, "plan"),
@@ -116,6 +117,6 @@ def plan_tables(planned: Sequence[PlannedClip], memory_mb: dict[str, float], fol
 def clip_table(counts: Sequence[str], rows: Sequence[Sequence[str]], title: str) -> Table:
     """Returns a table of clips: id, counts, video. The video column is dropped if all names follow from the ids."""
     table = Table(["clip", *counts, "video"], rows, title)
-    if all(video == f"videos/{id}.mp4" for id, *_, video in rows):
+    if all(video == f"{VIDEOS}/{id}.mp4" for id, *_, video in rows):
         table = Table(table.names[:-1], [row[:-1] for row in rows], title)
     return table

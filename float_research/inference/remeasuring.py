@@ -1,4 +1,4 @@
-"""Measuring a run again, from what it left: record, videos, motion. Nothing is sampled but converged motion."""
+"""Measures a finished run again from its record, videos and motion. Only converged motion is sampled again."""
 
 import itertools
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -11,8 +11,8 @@ import numpy as np
 
 from float_research.cache import Cache
 from float_research.data.clips import TOY, ClipLoader
-from float_research.errors import UserError, printable
-from float_research.files import inside, sha256
+from float_research.errors import UserError
+from float_research.files import sha256
 from float_research.inference.api import Pipeline
 from float_research.inference.measuring import (
     clip_depends,
@@ -23,32 +23,32 @@ from float_research.inference.measuring import (
     retimed,
     write_tables,
 )
+from float_research.inference.run_folder import RunFolder
 from float_research.inference.solution import ConvergedSolution, Problem
 from float_research.inference.stopwatch import Stopwatch
 from float_research.metrics.metric import Findings, FrameMetric, Metric, Need, Subject
 from float_research.metrics.panel import Panel
 from float_research.metrics.track import SUFFIX, MotionTrack, load_track
-from float_research.tracking.record import RECORD, identity, read_record, write_json
+from float_research.tracking.record import RECORD, RunIdentity, identity, read_record, write_json
 from float_research.types import Clip, Excerpt, Image
 from float_research.video.reader import read_frames, read_frames_at
 
 T = TypeVar("T")
 FRAMES_A_BATCH = 16
-VIDEOS = "videos"
 NEEDED = ("id", "image", "audio", "video", "image_sha256", "audio_sha256", "video_sha256", "num_frames", "face")
-"""What a clip's record must say to be measured again."""
+"""Entries of a clip's record without which it cannot be measured."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class Inputs:
-    """A clip, and what its files were when it was made."""
+    """A clip, and the hashes that its files had when the video was rendered."""
 
     clip: Clip
     image_sha256: str
     audio_sha256: str
 
     def intact(self, *kinds: str) -> Clip:
-        """The clip; a UserError where its image or audio, as asked for, is gone or another one now."""
+        """Returns the clip. Raises a UserError if its image or audio, as asked for, is missing or has changed."""
         for kind in kinds:
             path = getattr(self.clip, kind)
             if not path.is_file():
@@ -60,10 +60,10 @@ class Inputs:
 
 @dataclass(frozen=True, kw_only=True)
 class Remeasuring:
-    """A finished run and new metrics for it.
+    """A finished run, and metrics to measure it by.
 
-    `load` gives the run's pipeline and `fingerprint` names its weights of today; only converged motion asks for them.
-    A new finding takes the place of an older one of the same name, be it a number or the reason why there is none.
+    `load` returns the run's pipeline and `fingerprint` the current hash of its weights; only converged motion needs
+    them. A new finding, a number or the reason why there is none, replaces an older one of the same name.
     """
 
     folder: Path
@@ -75,10 +75,10 @@ class Remeasuring:
     load: Callable[[], Pipeline]
 
     def run(self) -> dict[str, Any]:
-        """Measures, writes the findings into the records, and returns the run's.
+        """Measures, writes the findings to the records, and returns the run's record.
 
         Raises:
-            UserError: there is no record, or it is damaged.
+            UserError: the record is missing or damaged.
         """
         path = self.folder / RECORD
         content = read_record(path)
@@ -86,7 +86,7 @@ class Remeasuring:
         for clip in content["clips"]:
             if lacking := [name for name in NEEDED if clip.get(name) is None]:
                 raise UserError(f"{path} says no {lacking[0]} of a clip; make the run again")
-        videos = [video_of(self.folder, clip["video"]) for clip in content["clips"]]
+        videos = [RunFolder(self.folder).recorded_video(clip["video"]) for clip in content["clips"]]
         for clip, video in zip(content["clips"], videos, strict=True):
             try:
                 self._measure(clip, video, checkpoint_hash)
@@ -99,41 +99,10 @@ class Remeasuring:
         return content
 
     def _measure(self, record: dict[str, Any], video: Path, checkpoint_hash: str) -> None:
-        clip = recorded_clip(record)
-        inputs = Inputs(clip=clip, image_sha256=record["image_sha256"], audio_sha256=record["audio_sha256"])
-        fps = (self.config.get("video") or {}).get("fps") or self.loader.fps
-        missing = retimed(fps, self.loader.fps)
+        """Measures a clip and adds the findings to its record."""
+        missing = self._missing(record, video)
         track = found_or_said(missing, Need.MOTION, lambda: motion_of(record, video.with_suffix(SUFFIX)))
-        speech = found_or_said(missing, Need.AUDIO, lambda: self.loader.speech(inputs.intact("audio")))
-        portrait = found_or_said(missing, Need.PORTRAIT, lambda: self.loader.portrait(inputs.intact("image")))
-        if not video.is_file():
-            missing[Need.FRAMES] = f"{video} does not exist"
-        elif sha256(video) != record["video_sha256"]:
-            missing[Need.FRAMES] = f"{video} is no longer the video of the run"
-        if str(record.get("run")).split()[2:] != [self._sources]:
-            missing.setdefault(Need.SOLUTION, "the code is no longer that of the run; run it again")
-        depends = {
-            **motion_depends(self.config, checkpoint_hash),
-            **clip_depends(clip, inputs.image_sha256, inputs.audio_sha256),
-        }
-        subject = Subject(
-            id=clip.id,
-            num_frames=record["num_frames"],
-            fps=fps,
-            toy=(record["face"] or {}).get("detector") == TOY,
-            emotions=self.loader.emotions,
-            portrait=portrait[0] if portrait else None,
-            waveform=speech[0].waveform if speech else None,
-            sampling_rate_hz=self.loader.sampling_rate_hz,
-            solution=ConvergedSolution(
-                cache=self.cache,
-                depends=depends,
-                pose=partial(self._pose, inputs, checkpoint_hash),
-                candidates=lambda: (record.get("search") or {}).get("candidates", ()),
-            ),
-            read=partial(read_frames_at, fps=fps),
-            missing=missing,
-        )
+        subject = self._subject(record, missing, checkpoint_hash)
         panel = Panel(of_clips(self.metrics), subject)
         if panel.wants_frames:
             for images in batches(read_frames(video)):
@@ -145,17 +114,62 @@ class Remeasuring:
         for kind, name in write_tables(video, found, subject.fps).items():
             record[kind] = str(Path(record["video"]).with_name(name))
 
+    def _missing(self, record: Mapping[str, Any], video: Path) -> dict[Need, str]:
+        """Returns what metrics cannot have because the video, the code or the frame rate differ, and why."""
+        missing = retimed(self._fps, self.loader.fps)
+        if not video.is_file():
+            missing[Need.FRAMES] = f"{video} does not exist"
+        elif sha256(video) != record["video_sha256"]:
+            missing[Need.FRAMES] = f"{video} is no longer the video of the run"
+        if not self._identity.same_code(str(record.get("run"))):
+            missing.setdefault(Need.SOLUTION, "the code is no longer that of the run; run it again")
+        return missing
+
+    def _subject(self, record: Mapping[str, Any], missing: dict[Need, str], checkpoint_hash: str) -> Subject:
+        """Returns what metrics may know of a clip. Adds inputs that cannot be read to `missing`."""
+        clip = recorded_clip(record)
+        inputs = Inputs(clip=clip, image_sha256=record["image_sha256"], audio_sha256=record["audio_sha256"])
+        speech = found_or_said(missing, Need.AUDIO, lambda: self.loader.speech(inputs.intact("audio")))
+        portrait = found_or_said(missing, Need.PORTRAIT, lambda: self.loader.portrait(inputs.intact("image")))
+        depends = {
+            **motion_depends(self.config, checkpoint_hash),
+            **clip_depends(clip, inputs.image_sha256, inputs.audio_sha256),
+        }
+        return Subject(
+            id=clip.id,
+            num_frames=record["num_frames"],
+            fps=self._fps,
+            toy=(record["face"] or {}).get("detector") == TOY,
+            emotions=self.loader.emotions,
+            portrait=portrait[0] if portrait else None,
+            waveform=speech[0].waveform if speech else None,
+            sampling_rate_hz=self.loader.sampling_rate_hz,
+            solution=ConvergedSolution(
+                cache=self.cache,
+                depends=depends,
+                pose=partial(self._pose, inputs, checkpoint_hash),
+                candidates=lambda: (record.get("search") or {}).get("candidates", ()),
+            ),
+            read=read_frames_at,
+            missing=missing,
+        )
+
+    @property
+    def _fps(self) -> float:
+        """The frame rate of the run's videos."""
+        return (self.config.get("video") or {}).get("fps") or self.loader.fps
+
     @cached_property
-    def _sources(self) -> str:
-        """The code of today, which a clip's record names in the third word of its run."""
-        return identity(self.config, "").sources
+    def _identity(self) -> RunIdentity:
+        """The current code's identity of the run, without weights."""
+        return identity(self.config, "")
 
     @cached_property
     def _measured_by(self) -> Mapping[str, str]:
         return measured_by(self.config, self.metrics)
 
     def _update(self, record: dict[str, Any], found: Findings) -> None:
-        """Puts findings into a record in place of older ones."""
+        """Adds findings to a record. They replace older ones of the same name."""
         by = self._measured_by
         names = found.metrics.keys() | found.absent.keys()
         said = {name: by[name] for name in by.keys() & names}
@@ -165,7 +179,7 @@ class Remeasuring:
             record[kind] = {**kept, **new}
 
     def _pose(self, inputs: Inputs, checkpoint_hash: str) -> Problem:
-        """The clip as the run sampled it; a UserError where its inputs or weights are no longer what they were."""
+        """Returns the clip as the run sampled it. Raises a UserError if its inputs or weights have changed."""
         if self.fingerprint() != checkpoint_hash:
             raise UserError("the weights are no longer those of the run; run it again")
         pipeline, clip = self._pipeline, inputs.intact("image", "audio")
@@ -179,7 +193,7 @@ class Remeasuring:
 
 
 def recorded_clip(record: Mapping[str, Any]) -> Clip:
-    """The clip that a record tells of. Records of older versions say less of it."""
+    """Returns the clip of a record. Records of older versions have fewer entries."""
     excerpt, crop = record.get("excerpt") or {}, record.get("crop")
     return Clip(
         id=record["id"],
@@ -193,15 +207,8 @@ def recorded_clip(record: Mapping[str, Any]) -> Clip:
     )
 
 
-def video_of(folder: Path, name: str) -> Path:
-    """The video that a record names, which must be one of the run's. The clip's other files stand beside it."""
-    if Path(name).parts[:1] != (VIDEOS,) or Path(name).suffix != ".mp4":
-        raise UserError(f"{printable(repr(name))} is no video of {folder}, {VIDEOS}/NAME.mp4; make the run again")
-    return inside(folder, name)
-
-
 def motion_of(record: Mapping[str, Any], path: Path) -> MotionTrack:
-    """The motion of a clip; a UserError where it is not what the run left. Version 0.1 did not say what it left."""
+    """Returns the motion of a clip. Raises a UserError if the file has changed; version 0.1 recorded no hash."""
     track = load_track(path)
     if record.get("motion_sha256") not in (None, sha256(path)):
         raise UserError(f"{path} is no longer the motion of the run")
@@ -211,7 +218,7 @@ def motion_of(record: Mapping[str, Any], path: Path) -> MotionTrack:
 
 
 def found_or_said(missing: dict[Need, str], need: Need, find: Callable[[], T]) -> T | None:
-    """What `find` finds, or None and its reason in `missing`."""
+    """Returns what `find` returns, or None for a UserError, whose message goes to `missing`."""
     try:
         return find()
     except UserError as error:
@@ -220,6 +227,6 @@ def found_or_said(missing: dict[Need, str], need: Need, find: Callable[[], T]) -
 
 
 def batches(frames: Iterator[Image]) -> Iterator[np.ndarray]:
-    """A few frames at a time."""
+    """Yields frames in batches."""
     while batch := list(itertools.islice(frames, FRAMES_A_BATCH)):
         yield np.stack(batch)

@@ -1,4 +1,4 @@
-"""Clips that an earlier run finished: which are kept, and by which code they were made."""
+"""Clips that an earlier run finished: which are kept, and which code rendered them."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
@@ -10,16 +10,16 @@ from float_research.inference.plan import PlannedClip
 from float_research.metrics.metric import Metric
 from float_research.metrics.track import SUFFIX
 from float_research.tracking import record
-from float_research.tracking.record import Identity
+from float_research.tracking.record import RunIdentity
 from float_research.types import WHOLE
 
 KEEP = "keep"
-"""The value of `resume` that keeps what other code made."""
+"""The value of `resume` that also keeps clips of other code."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class Before:
-    """Clips of the same settings, weights and inputs that are there: made by this very code, or by other code."""
+    """Existing clips of the same settings, weights and inputs, rendered by the same code or by other code."""
 
     same: Sequence[PlannedClip]
     other: Sequence[PlannedClip]
@@ -28,15 +28,15 @@ class Before:
         return [*self.same, *(self.other if resume == KEEP else [])]
 
     def told(self, resume: bool | str) -> list[str]:
-        """What becomes of clips that other code made."""
+        """Returns a line that says what happens to clips of other code."""
         if not self.other:
             return []
         fate = "are kept and marked" if resume == KEEP else "are made again; resume=keep keeps them"
         return [f"{len(self.other)} clips were made by other code or other versions of packages, and {fate}"]
 
 
-def made_before(planned: Sequence[PlannedClip], run: Identity) -> Before:
-    """What is there of a run's clips."""
+def made_before(planned: Sequence[PlannedClip], run: RunIdentity) -> Before:
+    """Returns which of the planned clips exist."""
     made = [(item, run_of(item)) for item in planned]
     same = [item for item, said in made if said == str(run)]
     other = [item for item, said in made if said is not None and said != str(run) and run.but_for_code(said)]
@@ -44,13 +44,13 @@ def made_before(planned: Sequence[PlannedClip], run: Identity) -> Before:
 
 
 def run_of(item: PlannedClip) -> str | None:
-    """The run that a clip's record names, if the clip is of the same inputs, and its video and motion are intact."""
+    """Returns the identity in a clip's record, if the inputs are the same and its video and motion are intact."""
     clip = item.clip
     try:
         made = record.read_clip(item.video.with_suffix(".json"))
         files = {"image": clip.image, "audio": clip.audio, "video": item.video}
         motion = item.video.with_suffix(SUFFIX)
-        if "motion_sha256" in made and motion.exists():  # it is gone where somebody saved room
+        if "motion_sha256" in made and motion.exists():  # a user may delete it to save space
             files["motion"] = motion
         hashes = {f"{kind}_sha256": sha256(path) for kind, path in files.items()}
         wanted = {"id": clip.id, **clip.own, **hashes}
@@ -61,7 +61,7 @@ def run_of(item: PlannedClip) -> str | None:
 
 
 def unmeasured(content: Mapping[str, Any], metrics: Sequence[Metric], measured_by: Mapping[str, str]) -> list[str]:
-    """What some metrics would find, and a record says nothing of, or what it says was measured otherwise."""
+    """Returns the numbers that a record lacks, or has from other code, weights or settings of a metric."""
     said: dict[str, set[str]] = {}
     for part in (*content["clips"], content):
         by = part.get("measured_by") or {}

@@ -15,7 +15,7 @@ from float_research.models.float_model import FloatModel
 from float_research.sources import code, parts
 from float_research.tracking.record import device_name
 
-ENCODING = "float_research.inference.pipeline"
+ENCODING = "float_research.inference.encoding"
 """The module that calls the networks."""
 MAX_MODELS = 2
 """The official model takes 2.5 GB."""
@@ -46,7 +46,7 @@ def forget_models() -> None:
 
 
 @dataclass(frozen=True)
-class Kept:
+class KeptOutputs:
     """A cache of network outputs.
 
     `sizes`: the settings of each network. `state`: everything else that outputs depend on besides the inputs.
@@ -65,7 +65,7 @@ class Kept:
         return {name: tensor.to(device) for name, tensor in entry.tensors.items()}, reused
 
 
-def keep(cache: Cache, checkpoint: Checkpoint, config: Mapping[str, Any], device: torch.device) -> Kept:
+def keep(cache: Cache, checkpoint: Checkpoint, config: Mapping[str, Any], device: torch.device) -> KeptOutputs:
     """Returns the cache of a model's outputs, keyed by weights, precision, device and code.
 
     Devices and thread counts round differently, so their outputs are not mixed.
@@ -76,4 +76,4 @@ def keep(cache: Cache, checkpoint: Checkpoint, config: Mapping[str, Any], device
         "device": device_name(device),
         "code": code(ENCODING, type(checkpoint).__module__, *parts(config["model"])),
     }
-    return Kept(cache, config["model"], state)
+    return KeptOutputs(cache, config["model"], state)

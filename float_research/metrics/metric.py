@@ -94,7 +94,7 @@ class Subject:
     """A clip as known before its first frame. `missing`: need → why it is not available.
 
     `portrait`: the model's input crop. `toy`: whether it shows a face of the toy world. `read`: yields the frames of
-    another video at this clip's frame rate.
+    another video at a frame rate.
     """
 
     id: str
@@ -106,7 +106,7 @@ class Subject:
     waveform: Waveform | None
     sampling_rate_hz: int
     solution: Solution | None
-    read: Callable[[Path], Iterator[Image]]
+    read: Callable[[Path, float], Iterator[Image]]
     missing: Mapping[Need, str]
 
 

@@ -36,4 +36,4 @@ def reference_frames(reference: str, setting: str, clip: Subject) -> Iterator[Im
         found = Path(present(str(place / f"{clip.id}.mp4"))) if place.is_dir() else place
     if not found.is_file():
         raise UserError(f"{setting}={reference} has no video for clip {clip.id}; {GIVE}")
-    return clip.read(found)
+    return clip.read(found, clip.fps)

@@ -70,7 +70,7 @@ class SyncNet(FrameMetric):
 
     def watch(self, clip: Subject) -> Watching:
         assert clip.waveform is not None
-        track, windows = FaceTrack(), Windows()
+        track, windows = FaceTrack(), FaceWindows()
         lips: list[Float[Tensor, "b 1024"]] = []
         while (frames := (yield)) is not None:
             lips += [self._network.lips(batch) for batch in windows.add(track.add(frames.images))]
@@ -103,7 +103,7 @@ def sound_windows(waveform: Waveform, num_windows: int) -> Iterator[Float[Tensor
         yield batch.to(device())
 
 
-class Windows:
+class FaceWindows:
     """Batches faces into windows of five, one per frame except for the last frames, as in the published code."""
 
     def __init__(self) -> None:

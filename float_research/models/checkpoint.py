@@ -19,10 +19,10 @@ import torch
 from torch import Tensor
 from torch.nn.utils.parametrize import is_parametrized, remove_parametrizations
 
-from float_research import tensors as files_of_tensors
 from float_research.errors import UserError
 from float_research.files import require_file, whole
 from float_research.models.float_model import FloatModel
+from float_research.tensors import read_tensors, save_tensors
 
 Shapes = Mapping[str, Sequence[int]]
 
@@ -94,7 +94,7 @@ class Official(Checkpoint):
 
     def tensors(self, shapes: Shapes) -> dict[str, Tensor]:
         main, *_ = self.files()
-        return {**speech_tensors(Path(self.folder)), **read_tensors(main)}
+        return {**speech_tensors(Path(self.folder)), **read_weights(main)}
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -107,7 +107,7 @@ class Unified(Checkpoint):
         return [require_checkpoint(Path(self.file), "give your file as checkpoint.file=FILE, or use checkpoint=random")]
 
     def tensors(self, shapes: Shapes) -> dict[str, Tensor]:
-        return read_tensors(self.files()[0])
+        return read_weights(self.files()[0])
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -142,7 +142,7 @@ class Split(Checkpoint):
     def tensors(self, shapes: Shapes) -> dict[str, Tensor]:
         tensors = speech_tensors(Path(self.folder))
         for name, prefix in self.PREFIXES.items():
-            tensors |= {prefix + key: value for key, value in read_tensors(Path(self.folder) / name).items()}
+            tensors |= {prefix + key: value for key, value in read_weights(Path(self.folder) / name).items()}
         return tensors
 
 
@@ -159,7 +159,7 @@ class Stages(Checkpoint):
         return [require_checkpoint(Path(file), remedy) for file in self.weights]
 
     def tensors(self, shapes: Shapes) -> dict[str, Tensor]:
-        return {name: value for file in self.files() for name, value in read_tensors(file).items()}
+        return {name: value for file in self.files() for name, value in read_weights(file).items()}
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -222,21 +222,21 @@ def speech_tensors(folder: Path) -> dict[str, Tensor]:
     tensors: dict[str, Tensor] = {}
     prefixes = ("audio_encoder.", "emotion_encoder.wav2vec2_for_emotion.")
     for path, prefix in zip(speech_files(folder), prefixes, strict=True):
-        for key, value in read_tensors(path).items():
+        for key, value in read_weights(path).items():
             if not key.startswith("lm_head."):
                 tensors[prefix + key] = value
     return tensors
 
 
-def read_tensors(path: Path) -> dict[str, Tensor]:
+def read_weights(path: Path) -> dict[str, Tensor]:
     """Reads the tensors of a safetensors or PyTorch file by canonical name, without executing any code in it."""
-    content = files_of_tensors.read_tensors(path, what="checkpoint file")
+    content = read_tensors(path, what="checkpoint file")
     return {canonical(key): value for key, value in content.items()}
 
 
 def earlier_tensors(path: Path) -> dict[str, Tensor]:
     """Reads weights for `init_from`: a file of weights, or a folder with the two Hugging Face models."""
-    return speech_tensors(path) if path.is_dir() else read_tensors(path)
+    return speech_tensors(path) if path.is_dir() else read_weights(path)
 
 
 def load_model(build: Callable[[], FloatModel], checkpoint: Checkpoint) -> FloatModel:
@@ -308,5 +308,5 @@ def convert(checkpoint: Checkpoint, build: Callable[[], FloatModel], output: Pat
         if infinite:
             raise UserError(f"half=true: {shorten(infinite)} overflows 16-bit floats; convert with half=false")
     with whole(output) as part:
-        files_of_tensors.save_tensors(tensors, part)
+        save_tensors(tensors, part)
     return len(tensors)

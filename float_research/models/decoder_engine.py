@@ -79,7 +79,7 @@ class Colours(NamedTuple):
     offset: Float[Tensor, "3 1 1"]
 
 
-class Level(NamedTuple):
+class PreparedLevel(NamedTuple):
     """The layers of one size."""
 
     up: Conv
@@ -104,7 +104,7 @@ class Factors(NamedTuple):
         return Factors(self.style[now], self.shift[now], None if self.out is None else self.out[now])
 
 
-class Shared(NamedTuple):
+class SharedMaps(NamedTuple):
     """Inputs shared by all frames of a clip: features as tables, the last one as colours, and all factors."""
 
     tables: list[Tensor]
@@ -112,7 +112,7 @@ class Shared(NamedTuple):
     first: Factors
     levels: list[tuple[Factors, Factors, Factors]]
 
-    def at(self, now: slice) -> "Shared":
+    def at(self, now: slice) -> "SharedMaps":
         """Selects frames."""
         levels = [(up.at(now), conv.at(now), flow.at(now)) for up, conv, flow in self.levels]
         return self._replace(first=self.first.at(now), levels=levels)
@@ -165,7 +165,9 @@ class Engine:
         ups, convs = decoder.convs[::2][:num_levels], decoder.convs[1::2][:num_levels]
         flows, rgbs = decoder.to_flows[:num_levels], decoder.to_rgbs[:num_levels]
         self.levels = [
-            Level(self._layer(up, size // 2), self._layer(conv, size), self._flow(to_flow, size), self._rgb(to_rgb))
+            PreparedLevel(
+                self._layer(up, size // 2), self._layer(conv, size), self._flow(to_flow, size), self._rgb(to_rgb)
+            )
             for size, up, conv, to_flow, to_rgb in zip(
                 (2**i for i in range(3, 3 + len(ups))), ups, convs, flows, rgbs, strict=True
             )
@@ -227,7 +229,7 @@ class Engine:
         style = style if before is None else style * before
         return Factors(style, conv.bias / out, out)
 
-    def shared(self, features: Features, latents: Float[Tensor, "t d"]) -> Shared:
+    def shared(self, features: Features, latents: Float[Tensor, "t d"]) -> SharedMaps:
         """Computes the inputs that all frames share."""
         first = self.factors(self.first, latents)
         before, levels = first.out, []
@@ -236,7 +238,7 @@ class Engine:
             conv, flow = self.factors(level.conv, latents, up.out), self.factors(level.flow, latents)
             before = None
             levels.append((up._replace(out=None), conv, flow))
-        return Shared(
+        return SharedMaps(
             tables=[table(feature, self.dtype) for feature in features[:-1]],
             colours=torch.einsum("oc,chw->ohw", self.levels[-1].rgb.weight, features[-1][0].float())[None],
             first=first._replace(out=None),
@@ -269,7 +271,7 @@ class Engine:
             frames = self._check_finite(*self._compiled(shared.at(slice(start, start + at_a_time))))
             yield frames[: len(latents) - start]
 
-    def _all_frames(self, shared: Shared) -> tuple[Tensor | None, Tensor | None]:
+    def _all_frames(self, shared: SharedMaps) -> tuple[Tensor | None, Tensor | None]:
         """Returns flows and colours of all frames at the last level."""
         state = self._begin(shared, slice(0, len(shared.first.style)))
         for number in range(len(self.levels)):
@@ -282,11 +284,11 @@ class Engine:
         size, channels = 4 << len(self.levels), len(self.levels[-1].conv.bias)
         return MAPS * size**2 * channels * self.dtype.itemsize
 
-    def _begin(self, shared: Shared, now: slice) -> State:
+    def _begin(self, shared: SharedMaps, now: slice) -> State:
         x = self.start.expand(now.stop - now.start, -1, -1, -1)
         return State(now, modulated_conv(x, self.first, shared.first.at(now), activate=True), None, None)
 
-    def _run_levels(self, number: int, state: State, shared: Shared, memory_bytes: int) -> Iterator[State]:
+    def _run_levels(self, number: int, state: State, shared: SharedMaps, memory_bytes: int) -> Iterator[State]:
         """Runs frames through the levels from `number` on, in smaller batches where the activations get too large."""
         if number == len(self.levels):
             yield state
@@ -298,7 +300,7 @@ class Engine:
         for part in state.split(max(1, bound // of_a_frame)):
             yield from self._run_levels(number + 1, self._level(number, part, shared), shared, memory_bytes)
 
-    def _level(self, number: int, state: State, shared: Shared) -> State:
+    def _level(self, number: int, state: State, shared: SharedMaps) -> State:
         """Computes one level, at twice the size."""
         level, factors = self.levels[number], [factors.at(state.now) for factors in shared.levels[number]]
         if number < len(shared.tables):
@@ -329,7 +331,7 @@ class Engine:
         return rgb
 
 
-def enlarge(x: Tensor, level: Level, factors: Sequence[Factors]) -> tuple[Tensor, Tensor]:
+def enlarge(x: Tensor, level: PreparedLevel, factors: Sequence[Factors]) -> tuple[Tensor, Tensor]:
     """Computes features at twice the size, and the raw flow and mask."""
     up, conv, flow = factors
     x = modulated_conv(modulated_conv(x, level.up, up, activate=True), level.conv, conv, activate=True)

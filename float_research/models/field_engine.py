@@ -18,7 +18,7 @@ ROWS = 192
 """Input rows (batch × positions) for which oneDNN lays out its weights; other numbers work, too."""
 
 
-class Linear(NamedTuple):
+class PreparedLinear(NamedTuple):
     """A prepared linear layer. If `packed`, its weight is in oneDNN's layout."""
 
     weight: Tensor
@@ -35,14 +35,14 @@ class Linear(NamedTuple):
         return F.gelu(y, approximate="tanh") if gelu else y
 
 
-class Block(NamedTuple):
+class PreparedBlock(NamedTuple):
     """The layers of a transformer block."""
 
-    modulation: Linear
-    qkv: Linear
-    proj: Linear
-    fc1: Linear
-    fc2: Linear
+    modulation: PreparedLinear
+    qkv: PreparedLinear
+    proj: PreparedLinear
+    fc1: PreparedLinear
+    fc2: PreparedLinear
 
 
 class FieldEngine:
@@ -58,7 +58,9 @@ class FieldEngine:
         blocks: list[Any] = list(fmt.blocks)
         self.num_heads = blocks[0].attn.num_heads
         self.blocks = [
-            Block(*map(self._linear, (it.adaLN_modulation[1], it.attn.qkv, it.attn.proj, it.mlp.fc1, it.mlp.fc2)))
+            PreparedBlock(
+                *map(self._linear, (it.adaLN_modulation[1], it.attn.qkv, it.attn.proj, it.mlp.fc1, it.mlp.fc2))
+            )
             for it in blocks
         ]
         last: Any = fmt.decoder
@@ -69,11 +71,11 @@ class FieldEngine:
             mode = "reduce-overhead" if device.type == "cuda" else "default"
             self._run = torch.compile(self._velocities, fullgraph=True, dynamic=False, mode=mode)
 
-    def _linear(self, layer: nn.Linear) -> Linear:
+    def _linear(self, layer: nn.Linear) -> PreparedLinear:
         weight, bias = layer.weight.detach().to(self.dtype), layer.bias.detach().to(self.dtype)
         if self.packs:
             weight = torch.ops.mkldnn._reorder_linear_weight(weight, ROWS)
-        return Linear(weight, bias, self.packs)
+        return PreparedLinear(weight, bias, self.packs)
 
     def vector_field(self, conditions: Conditions) -> VectorField:
         """Returns the field under these conditions, which are embedded once for all flow times."""
@@ -117,7 +119,7 @@ class FieldEngine:
         shift, scale = self.last_modulation(condition).chunk(2, dim=-1)
         return self.last(modulate(hidden, shift, scale))
 
-    def _attend(self, block: Block, x: Float[Tensor, "b n h"], mask: Tensor) -> Float[Tensor, "b n h"]:
+    def _attend(self, block: PreparedBlock, x: Float[Tensor, "b n h"], mask: Tensor) -> Float[Tensor, "b n h"]:
         q, k, v = block.qkv(x).unflatten(-1, (3, self.num_heads, -1)).permute(2, 0, 3, 1, 4)
         return block.proj(F.scaled_dot_product_attention(q, k, v, attn_mask=mask).transpose(1, 2).flatten(2))
 

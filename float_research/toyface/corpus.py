@@ -33,7 +33,7 @@ MAX_SAMPLES = 600 * RATE_HZ
 
 
 @dataclass(frozen=True, kw_only=True)
-class Entry:
+class CorpusEntry:
     """One line of a corpus index; `load` reads its sound."""
 
     file: Path
@@ -61,7 +61,7 @@ class Entry:
         )
 
 
-def read_corpus(folder: Path, split: str) -> list[Entry]:
+def read_corpus(folder: Path, split: str) -> list[CorpusEntry]:
     """Reads the utterances of a split, `train` or `held_out`, in order. The splits share no sentence.
 
     Raises:
@@ -76,7 +76,7 @@ def read_corpus(folder: Path, split: str) -> list[Entry]:
     return [entry for entry, found in entries if found == split]
 
 
-def _entry(folder: Path, name: str, text: str) -> tuple[Entry, str]:
+def _entry(folder: Path, name: str, text: str) -> tuple[CorpusEntry, str]:
     """Parses a line of the index to an entry and its split. `name` begins the message of a UserError."""
     with reading(name, AGAIN):
         line = json.loads(text)
@@ -89,7 +89,7 @@ def _entry(folder: Path, name: str, text: str) -> tuple[Entry, str]:
         _require(isinstance(line.get("phones"), list) and all(map(_is_phone, line["phones"])), line, "phones")
         phones = tuple(Phone(label, start, end, stress) for label, start, end, stress in line["phones"])
         words = {key: line[key] for key in ("id", "text", "voice", "emotion", "num_samples")}
-        return Entry(file=_sound(folder, line.get("file")), phones=phones, **words), line["split"]
+        return CorpusEntry(file=_sound(folder, line.get("file")), phones=phones, **words), line["split"]
 
 
 def _sound(folder: Path, name: Any) -> Path:

@@ -1,6 +1,6 @@
 """Reports runs to Lightning's loggers."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from importlib.util import find_spec
 from pathlib import Path
@@ -19,21 +19,21 @@ if TYPE_CHECKING:
 class LightningTracker:
     """Logs the settings, the numbers of each clip as one step, and the run's totals at the last step.
 
-    `build` gets the run's folder as `save_dir`. `package` is the required package, and the extra that installs it.
+    `build` gets the run's folder as `save_dir`. `packages`: required package → the extra that installs it.
 
     Raises:
-        UserError: the package is not installed.
+        UserError: a package is not installed.
     """
 
     build: Callable[..., Logger]
-    package: str
+    packages: Mapping[str, str]
 
     def __post_init__(self) -> None:
-        if find_spec(self.package) is None:
-            raise UserError(
-                f"logger={self.package} needs a package that is not installed; "
-                f"pip install 'float-research[{self.package}]'"
-            )
+        for package, extra in self.packages.items():
+            if find_spec(package) is None:
+                raise UserError(
+                    f"a logger needs {package}, which is not installed; pip install 'float-research[{extra}]'"
+                )
 
     def run(self, run: TrackedRun) -> str | None:
         logger = self.open(run)

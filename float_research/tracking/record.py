@@ -81,7 +81,7 @@ COMPUTING = ("float_research.inference.module", "float_research.inference.soluti
 
 
 @dataclass(frozen=True, kw_only=True)
-class Identity:
+class RunIdentity:
     """The identity of a result besides its inputs: digests of settings, weights and code."""
 
     signature: str
@@ -95,11 +95,17 @@ class Identity:
         """Returns whether a result has these settings and weights, regardless of its code."""
         return run.split()[:2] == [self.signature, self.checkpoint]
 
+    def same_code(self, run: str) -> bool:
+        """Returns whether a result has this code, regardless of its settings and weights."""
+        return run.split()[2:] == [self.sources]
 
-def identity(config: Mapping[str, Any], checkpoint: str, without: Collection[str] = ()) -> Identity:
+
+def identity(config: Mapping[str, Any], checkpoint: str, without: Collection[str] = ()) -> RunIdentity:
     """Returns the identity of a resolved config and its weights, `without` some groups and the code of their parts."""
     kept = computing(config, without)
-    return Identity(signature=signature(config, without), checkpoint=checkpoint, sources=code(*COMPUTING, *parts(kept)))
+    return RunIdentity(
+        signature=signature(config, without), checkpoint=checkpoint, sources=code(*COMPUTING, *parts(kept))
+    )
 
 
 def signature(config: Mapping[str, Any], without: Collection[str] = ()) -> str:
@@ -178,6 +184,11 @@ def totals(clips: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
         "measured": total("measured"),
         "seconds": {stage: sum(clip["seconds"].get(stage, 0.0) for clip in clips) for stage in stages},
     }
+
+
+def flat_costs(part: Mapping[str, Any]) -> dict[str, Any]:
+    """Returns the costs of a clip or of a run's totals as `declared_evaluations`, `measured_rows` and so on."""
+    return {f"{kind}_{unit}": (part.get(kind) or {}).get(unit) for kind in ("declared", "measured") for unit in UNITS}
 
 
 def write_text(path: Path, text: str) -> None:

@@ -11,7 +11,7 @@ from rich.console import Console
 from float_research.errors import UserError, reading, writable
 from float_research.files import whole
 from float_research.printing import Table, say
-from float_research.tracking.record import UNITS
+from float_research.tracking.record import flat_costs
 from float_research.tracking.runs import SUMMARY, Found, Run, as_numbers, find, parse_overrides, refuse_empty
 from float_research.tracking.tracker import mean_metrics
 
@@ -59,14 +59,11 @@ def facts(run: Run) -> dict[str, Any]:
     """Flattens a run's record, except for metrics. Records of older versions lack some entries."""
     record = run.record
     totals, checkpoint = record.get("totals") or {}, record.get("checkpoint") or {}
-    costs = {
-        f"{kind}_{unit}": (totals.get(kind) or {}).get(unit) for kind in ("declared", "measured") for unit in UNITS
-    }
     return {
         "run": run.name,
         **{name: totals.get(name) for name in ("clips", "frames", "chunks")},
         "failed": len(record.get("failed") or []),
-        **costs,
+        **flat_costs(totals),
         **{f"{stage}_s": value for stage, value in (totals.get("seconds") or {}).items()},
         "load_s": record.get("load_s"),
         "wall_s": record.get("wall_s"),

@@ -4,12 +4,10 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-from lightning.fabric.utilities.rank_zero import rank_zero_only
-
-from float_research import folders
 from float_research.errors import UserError
 from float_research.files import sweep_parts
 from float_research.folders import require_own, visible
+from float_research.inference.trainers import is_first, reserved
 from float_research.texts import read_yaml
 from float_research.tracking.record import CONFIG
 
@@ -22,13 +20,11 @@ NAMES = frozenset({CONFIG, CODE, LAST, PREVIOUS, WEIGHTS, PREVIEWS, CURVES})
 SETTINGS = frozenset({"stage", "trainer", "average_decay", "checkpoint_every"})
 """Keys that identify the config of a training."""
 LOCK = ".training.lock"
-FIRST = getattr(rank_zero_only, "rank", 0) == 0
-"""Whether this is the rank-zero process, the only one that writes to the folder."""
 
 
 def require_training(folder: Path) -> None:
     """Raises a UserError for a folder with files that no training wrote."""
-    if FIRST:
+    if is_first():
         require_own(folder, "output_dir", is_training)
 
 
@@ -51,11 +47,8 @@ def occupied(folder: Path) -> Iterator[None]:
     Raises:
         UserError: another training is running there.
     """
-    if not FIRST:
-        yield
-        return
-    with folders.occupied(folder, LOCK, "output_dir", what="training"):
-        for place in (folder, folder / PREVIEWS):
+    with reserved(folder, LOCK, what="training"):
+        for place in (folder, folder / PREVIEWS) if is_first() else ():
             sweep_parts(place)
         yield
 

@@ -14,7 +14,7 @@ from lightning.pytorch.loggers import CSVLogger
 from rich.console import Console
 
 from float_research.errors import UserError
-from float_research.inference.job import silence_lightning
+from float_research.inference.trainers import silence_lightning
 from float_research.models.checkpoint import earlier_tensors, require_checkpoint
 from float_research.models.float_model import FloatModel
 from float_research.printing import say

@@ -14,7 +14,7 @@ from torch.func import functional_call
 from torch.nn.utils.parametrizations import spectral_norm
 
 from float_research.errors import UserError
-from float_research.models.checkpoint import REAL, read_tensors, require_checkpoint
+from float_research.models.checkpoint import REAL, read_weights, require_checkpoint
 
 POOL = 0
 VGG19 = (64, 64, POOL, 128, 128, POOL, 256, 256, 256, 256, POOL, 512, 512, 512, 512, POOL, 512)
@@ -43,7 +43,7 @@ class Perceptual:
     @cached_property
     def layers(self) -> list[tuple[Tensor, Tensor]]:
         """Weights and biases of the convolutions."""
-        tensors = read_tensors(Path(str(self.file)))
+        tensors = read_weights(Path(str(self.file)))
         names = [f"features.{index}" for index in _places()]
         widths = [width for width in VGG19 if width != POOL]
         for name, before, after in zip(names, [3, *widths], widths, strict=False):

@@ -17,7 +17,7 @@ from float_research.data.audio import normalise, num_video_frames
 from float_research.models.float_model import FloatModel
 from float_research.sampling.chunking import Chunking
 from float_research.toyface.corpus import HELD_OUT as HELD_OUT_SPLIT
-from float_research.toyface.corpus import TRAIN, Entry, read_corpus
+from float_research.toyface.corpus import TRAIN, CorpusEntry, read_corpus
 from float_research.toyface.motion import MOTION, sample_motions
 from float_research.toyface.performance import loudness, perform
 from float_research.toyface.speech import RATE_HZ
@@ -116,7 +116,7 @@ def encode_speech(
 
 
 @dataclass(frozen=True, kw_only=True)
-class Spoken:
+class SpokenFeatures:
     """Outputs of the frozen encoders for an utterance, and its takes so far."""
 
     speech: Float[Tensor, "t k"]
@@ -138,14 +138,14 @@ class ToySequences(Sequences):
     takes: int
     coordinate_scale: float
     source_spread: float
-    _spoken: dict[tuple[int, int], Spoken] = field(default_factory=dict, init=False, repr=False, compare=False)
+    _spoken: dict[tuple[int, int], SpokenFeatures] = field(default_factory=dict, init=False, repr=False, compare=False)
 
     @property
     def jaw(self) -> int:
         return MOTION.index("jaw")
 
     @cached_property
-    def entries(self) -> dict[int, list[Entry]]:
+    def entries(self) -> dict[int, list[CorpusEntry]]:
         return {
             TRAINING: read_corpus(Path(self.folder), TRAIN),
             HELD_OUT: read_corpus(Path(self.folder), HELD_OUT_SPLIT),
@@ -168,7 +168,7 @@ class ToySequences(Sequences):
             emotion=spoken.emotion if label is None else torch.eye(len(model.emotions))[label],
         )
 
-    def spoken(self, model: FloatModel, number: int, stream: int, device: torch.device) -> Spoken:
+    def spoken(self, model: FloatModel, number: int, stream: int, device: torch.device) -> SpokenFeatures:
         """Returns the encoder outputs of an utterance, computed on first use."""
         key = (stream, number)
         if key not in self._spoken:
@@ -176,7 +176,7 @@ class ToySequences(Sequences):
             num_frames = num_video_frames(len(waveform), RATE_HZ, model.fps)
             speech, emotion = encode_speech(model, waveform, num_frames, device)
             loud = loudness(torch.from_numpy(waveform), num_frames)
-            self._spoken[key] = Spoken(speech=speech, emotion=emotion, loudness=loud)
+            self._spoken[key] = SpokenFeatures(speech=speech, emotion=emotion, loudness=loud)
         return self._spoken[key]
 
     def take(

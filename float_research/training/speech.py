@@ -19,7 +19,7 @@ from float_research.data.audio import normalise
 from float_research.models.float_model import FloatModel
 from float_research.toyface.augment import Augmentation
 from float_research.toyface.corpus import HELD_OUT as HELD_OUT_SPLIT
-from float_research.toyface.corpus import TRAIN, Entry, read_corpus
+from float_research.toyface.corpus import TRAIN, CorpusEntry, read_corpus
 from float_research.toyface.phones import PHONES, SILENCE
 from float_research.toyface.speech import RATE_HZ, Phone
 from float_research.training.objective import HELD_OUT, TRAINING, BatchKey, Terms
@@ -50,7 +50,7 @@ class SpeechCrops:
     seed: int
 
     @cached_property
-    def entries(self) -> dict[int, list[Entry]]:
+    def entries(self) -> dict[int, list[CorpusEntry]]:
         return {
             TRAINING: read_corpus(Path(self.folder), TRAIN),
             HELD_OUT: read_corpus(Path(self.folder), HELD_OUT_SPLIT),
@@ -86,16 +86,10 @@ def frame_phones(phones: tuple[Phone, ...], start_s: float, num_frames: int, fps
 
 
 @dataclass(frozen=True, kw_only=True)
-class PhoneObjective:
-    """Cross entropy of the phone in each video frame, with a linear head on the last layer that is not exported."""
+class SpeechObjective:
+    """The base of objectives that train an encoder on labelled speech."""
 
     speech: SpeechCrops
-
-    trains: ClassVar[tuple[str, ...]] = ("audio_encoder.wav2vec2.", "phone_head.")
-    exports: ClassVar[tuple[str, ...]] = ("audio_encoder.wav2vec2.",)
-
-    def prepare(self, model: FloatModel) -> None:
-        model.add_module("phone_head", nn.Linear(model.audio_encoder.wav2vec2.config.hidden_size, len(PHONES)))
 
     def begin(self, model: FloatModel, trained: Set[str]) -> None:
         """Does nothing: carried-over weights need no adjustment."""
@@ -105,6 +99,20 @@ class PhoneObjective:
 
     def batch(self, key: BatchKey) -> SpeechBatch:
         return self.speech(key)
+
+    def preview(self, model: FloatModel, device: torch.device) -> None:
+        return None
+
+
+@dataclass(frozen=True, kw_only=True)
+class PhoneObjective(SpeechObjective):
+    """Cross entropy of the phone in each video frame, with a linear head on the last layer that is not exported."""
+
+    trains: ClassVar[tuple[str, ...]] = ("audio_encoder.wav2vec2.", "phone_head.")
+    exports: ClassVar[tuple[str, ...]] = ("audio_encoder.wav2vec2.",)
+
+    def prepare(self, model: FloatModel) -> None:
+        model.add_module("phone_head", nn.Linear(model.audio_encoder.wav2vec2.config.hidden_size, len(PHONES)))
 
     def losses(self, model: FloatModel, batch: SpeechBatch, device: torch.device) -> Terms:
         batch = batch.to(device)
@@ -115,9 +123,6 @@ class PhoneObjective:
         right = self.logits(model, batch).argmax(-1) == batch.phones
         return {"phone_accuracy": right.float().mean()}
 
-    def preview(self, model: FloatModel, device: torch.device) -> None:
-        return None
-
     def logits(self, model: FloatModel, batch: SpeechBatch) -> Float[Tensor, "b t k"]:
         encoder = model.audio_encoder
         features = encoder.frame_features(batch.waveform, batch.phones.shape[1])
@@ -125,25 +130,14 @@ class PhoneObjective:
 
 
 @dataclass(frozen=True, kw_only=True)
-class EmotionObjective:
+class EmotionObjective(SpeechObjective):
     """Cross entropy of the utterance's emotion."""
-
-    speech: SpeechCrops
 
     trains: ClassVar[tuple[str, ...]] = ("emotion_encoder.",)
     exports = trains
 
     def prepare(self, model: FloatModel) -> None:
         """Does nothing: keeps the initial weights of transformers."""
-
-    def begin(self, model: FloatModel, trained: Set[str]) -> None:
-        """Does nothing: carried-over weights need no adjustment."""
-
-    def finish(self, model: FloatModel) -> None:
-        """Does nothing: there is nothing to fold into the weights."""
-
-    def batch(self, key: BatchKey) -> SpeechBatch:
-        return self.speech(key)
 
     def losses(self, model: FloatModel, batch: SpeechBatch, device: torch.device) -> Terms:
         batch = batch.to(device)
@@ -154,6 +148,3 @@ class EmotionObjective:
         batch = batch.to(device)
         right = model.emotion_encoder(batch.waveform).argmax(-1) == batch.emotion
         return {"emotion_accuracy": right.float().mean()}
-
-    def preview(self, model: FloatModel, device: torch.device) -> None:
-        return None

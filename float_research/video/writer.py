@@ -17,7 +17,7 @@ from torch import Tensor
 from float_research.errors import UserError
 from float_research.files import Part
 from float_research.media import BOUNDS, Limits
-from float_research.sound import MONO, Block, mono_blocks, read_sound, resample_blocks
+from float_research.sound import MONO, SoundBlock, mono_blocks, read_sound, resample_blocks
 from float_research.stopping import held
 from float_research.types import WHOLE, Excerpt, Waveform
 from float_research.video.mark import BOTH, COMMENT, MARKS, METADATA, VISIBLE, letters, marked
@@ -47,7 +47,7 @@ class Recording:
     excerpt: Excerpt = WHOLE
     limits: Limits = BOUNDS
 
-    def blocks(self) -> Iterator[Block]:
+    def blocks(self) -> Iterator[SoundBlock]:
         """Decodes the sound block by block, with the decoder that the model's input uses."""
         if isinstance(self.source, Path):
             return read_sound(self.source, self.excerpt, self.limits)
@@ -193,7 +193,7 @@ def exact_rate(fps: float) -> Fraction:
     return Fraction(fps).limit_denominator(1001)
 
 
-def aac_layout(block: Block) -> str:
+def aac_layout(block: SoundBlock) -> str:
     """Returns the channel layout if AAC supports it, else the usual layout of that many channels, else mono."""
     return block.layout if block.layout in AAC_LAYOUTS else USUAL_LAYOUTS.get(len(block.samples), MONO)
 
@@ -203,7 +203,7 @@ def aac_rate_hz(rate_hz: int) -> int:
     return 44100 if rate_hz % 11025 == 0 else 48000
 
 
-def _sound(blocks: Iterable[Block], num_channels: int, rate_hz: int) -> Iterator[np.ndarray]:
+def _sound(blocks: Iterable[SoundBlock], num_channels: int, rate_hz: int) -> Iterator[np.ndarray]:
     """Yields samples `(c, s)`, one AAC frame at a time. A block with other channels is replaced by their mean."""
     alike = (
         block if len(block.samples) == num_channels else block._replace(samples=np.tile(block.mono, (num_channels, 1)))

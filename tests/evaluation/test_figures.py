@@ -7,7 +7,7 @@ import torch
 from rich.console import Console
 from safetensors.torch import save_file
 
-from float_research import compose
+from float_research import compose, studies
 from float_research.errors import UserError
 from float_research.evaluation.figure import Figure, table
 from float_research.evaluation.portraits import ssim
@@ -67,9 +67,9 @@ def test_an_evaluation_runs_and_writes_what_it_found(tmp_path: Path) -> None:
     settings = [f"reader={tmp_path / 'reader.safetensors'}", f"output={tmp_path / 'out.json'}", f"overrides={small}"]
     cfg = compose.compose_config([*settings, "subjects=[portraits]", "num_pairs=4"], "evaluate_demo")
     console = Console(record=True, width=120, quiet=False)
-    assert compose.build_evaluation(cfg).run(console) is False, "random weights reach nothing"
+    assert studies.build_evaluation(cfg).run(console) is False, "random weights reach nothing"
     assert "R² of jaw" in console.export_text()
     assert '"reached": false' in (tmp_path / "out.json").read_text()
     cfg.subjects = ["portrait"]
     with pytest.raises(UserError, match="choose from portraits, speaking, solvers"):
-        compose.build_evaluation(cfg)
+        studies.build_evaluation(cfg)

@@ -135,9 +135,9 @@ def probe_video(path: Path) -> object:
 
 
 def read_weights(path: Path) -> object:
-    from float_research.models.checkpoint import read_tensors
+    from float_research.models import checkpoint
 
-    return read_tensors(path)
+    return checkpoint.read_weights(path)
 
 
 def read_script(path: Path) -> object:

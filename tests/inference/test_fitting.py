@@ -9,7 +9,7 @@ import torch
 from rich.console import Console
 from torch import Tensor
 
-from float_research import compose
+from float_research import compose, studies
 from float_research.errors import UserError
 from float_research.inference.fitting import FINE, Window, curvature, fit
 from float_research.sampling.fitted import Fitted
@@ -46,7 +46,7 @@ def fitting(speech: Callable[[float], Path], output: Path, *more: str) -> Any:
     short = [f"fit.audios=[{speech(0.5)}]", f"held_out.audios=[{speech(0.6)}]", "fit.seeds=[0]", "held_out.seeds=[1]"]
     few = ["evaluations=[2,3]", "shifts=[1.0,2.0]", "exponents=[1.0]", "tolerance=1e-3", f"output={output}"]
     tiny = "overrides=[model=tiny,checkpoint=random,face=none,trainer.accelerator=cpu,noise=independent]"
-    return compose.build_fitting(compose.compose_config([tiny, *short, *few, *more], "fit_solver"))
+    return studies.build_fitting(compose.compose_config([tiny, *short, *few, *more], "fit_solver"))
 
 
 def test_steps_fitted_to_a_model_are_used_by_its_runs(

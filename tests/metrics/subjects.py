@@ -24,7 +24,7 @@ def subject(num_frames: int = 100, **changes: Any) -> Subject:
         "waveform": np.zeros(num_frames * 640, dtype=np.float32),
         "sampling_rate_hz": 16000,
         "solution": None,
-        "read": lambda path: iter(()),
+        "read": lambda path, fps: iter(()),
         "missing": {},
     }
     return Subject(**facts | changes)

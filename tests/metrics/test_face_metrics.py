@@ -155,7 +155,7 @@ def test_a_video_is_its_own_reference(photo: Image, tmp_path: Path) -> None:
     others = [np.roll(photo, 3, axis=1)] * 2
 
     def found(read: list[Image]) -> Any:
-        clip = subject(3, read=lambda path: iter(read))
+        clip = subject(3, read=lambda path, fps: iter(read))
         return watched(LandmarkDistance(reference=str(tmp_path)), [photo] * 3, clip, batch=2)
 
     assert found([photo] * 3).metrics == {"landmark_distance": 0, "mouth_landmark_distance": 0}

@@ -67,7 +67,7 @@ def test_sharpness_is_the_laplacians_variance_and_falls_with_blur(texture: Image
 
 
 def compared(images: list[Image], others: list[Image], reference: Path, **changes: Any) -> Any:
-    clip = subject(len(images), read=lambda path: iter(others), **changes)
+    clip = subject(len(images), read=lambda path, fps: iter(others), **changes)
     return watched(Similarity(reference=str(reference)), images, clip)
 
 
@@ -109,7 +109,7 @@ def test_small_frames_have_no_multiscale_similarity(texture: Image, video: Path)
 def test_the_reference_is_found_by_id(texture: Image, tmp_path: Path) -> None:
     asked = []
 
-    def read(path: Path) -> Iterator[Image]:
+    def read(path: Path, fps: float) -> Iterator[Image]:
         asked.append(path)
         return iter([texture])
 

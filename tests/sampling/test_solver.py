@@ -7,6 +7,7 @@ from typing import Any
 import pytest
 import torch
 import yaml
+from hydra.errors import HydraException
 from hydra.utils import instantiate
 
 from float_research import cli, compose
@@ -155,5 +156,6 @@ def test_adaptive_solvers_reach_their_tolerance_in_whole_steps(kind: type[Adapti
 
 
 def test_skip_end_exists_only_where_it_applies() -> None:
-    said = cli.unknown_key("solver.skip_end", ["solver=dopri5", "solver.skip_end=true"])
+    error = HydraException("Could not override 'solver.skip_end'.")
+    said = cli.unknown_setting(error, ["solver=dopri5", "solver.skip_end=true"])
     assert said == "solver=dopri5 has no setting solver.skip_end; choose solver=heun2, rk4"

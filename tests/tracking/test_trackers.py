@@ -168,8 +168,8 @@ def test_trackers_are_built_at_the_end_of_a_sweep() -> None:
 
 
 def test_invalid_trackers_are_refused_before_the_run() -> None:
-    with pytest.raises(UserError, match=r"pip install 'float-research\[nowhere\]'"):
-        LightningTracker(build=CSVLogger, package="nowhere")
+    with pytest.raises(UserError, match=r"a logger needs nowhere, .* pip install 'float-research\[somewhere\]'"):
+        LightningTracker(build=CSVLogger, packages={"nowhere": "somewhere"})
     with pytest.raises(UserError, match=r"mode=of.* is unknown; choose one of auto, online, offline, disabled"):
         compose.build_trackers(compose.compose_config(["logger=wandb", "logger.wandb.mode=of", "output_dir=out"]))
     assert compose.build_trackers(compose.compose_config(["output_dir=out"])) == []
