@@ -118,8 +118,7 @@ def test_workers_of_a_stopped_sweep_leave_no_partial_files(
     await_part(process, tmp_path, "*")
     process.send_signal(signal.SIGTERM)
     code, _, error = ended(process)
-    assert code == 128 + signal.SIGTERM
-    assert error == "error: stopped by SIGTERM; no partial files were left\n"
+    assert (code, error) == (128 + signal.SIGTERM, "error: stopped by SIGTERM; no partial files were left\n")
     assert not list(tmp_path.rglob("*.part"))
     assert not list(tmp_path.rglob("*.mp4"))
 
@@ -178,7 +177,9 @@ def test_a_run_cancelled_by_slurm_leaves_no_partial_files(speech: Callable[[floa
     slurm("scancel", job)
     code, _, error = ended(process)
     assert code == 1
-    assert re.match(r"error: a worker process died \(.*\); resume=true with the same hydra\.sweep\.dir resumes$", error)
+    assert re.match(
+        r"error: a worker process died \(.*\); resume=true with the same hydra\.sweep\.dir resumes\n", error
+    )
     assert not part.exists()
 
 

@@ -103,7 +103,7 @@ class Difference:
 
 
 @dataclass(frozen=True, kw_only=True)
-class Comparison:
+class Contrasts:
     """Differences of all settings to a baseline.
 
     `means`: a row per setting, a column per number. `best`: number → the setting with the best mean. `inseparable`:
@@ -118,7 +118,7 @@ class Comparison:
     notes: Sequence[str]
 
 
-def compare(groups: Groups, numbers: Sequence[str] | None, baseline: str) -> Comparison:
+def compare(groups: Groups, numbers: Sequence[str] | None, baseline: str) -> Contrasts:
     """Compares all settings with the baseline, paired by clip and seed.
 
     `numbers`: metrics or costs; None for the headline metrics, of which those that cannot be compared become notes.
@@ -177,7 +177,7 @@ def compare(groups: Groups, numbers: Sequence[str] | None, baseline: str) -> Com
         raise UserError("; ".join(notes) or "the clips have no headline metric; name some with --numbers")
     corrected = holm(np.array([row.p for row in rows]))
     apart = dict(zip(tests, holm(np.array(list(tests.values()))) < LEVEL, strict=True))
-    return Comparison(
+    return Contrasts(
         differences=[replace(row, p=float(p)) for row, p in zip(rows, corrected, strict=True)],
         means=pd.DataFrame(means, index=labels),
         best=best,

@@ -8,7 +8,7 @@ from pathlib import Path
 import pandas as pd
 
 from float_research.analysis.numbers import declared
-from float_research.analysis.statistics import Comparison, Difference, rounded
+from float_research.analysis.statistics import Contrasts, Difference, rounded
 from float_research.errors import UserError, printable, writable
 from float_research.metrics.metric import Better
 from float_research.tracking.record import write_text
@@ -30,7 +30,7 @@ LATEX_SIGNS = {
 FOOT = "Best in bold; underlined: not separable from it (paired t-tests, Holm's correction, 5 %)."
 
 
-def write(comparison: Comparison, folder: Path) -> list[Path]:
+def write(comparison: Contrasts, folder: Path) -> list[Path]:
     """Writes a comparison to a folder in all formats, atomically, in place of an earlier one.
 
     Raises:
@@ -70,7 +70,7 @@ def row(difference: Difference) -> dict[str, object]:
     }
 
 
-def csv(comparison: Comparison) -> str:
+def csv(comparison: Contrasts) -> str:
     table = pd.DataFrame([row(difference) for difference in comparison.differences])
     return table.map(writable).to_csv(index=False)
 
@@ -91,7 +91,7 @@ class Style:
         arrows = {Better.HIGHER: self.higher, Better.LOWER: self.lower, None: ""}
         return self.escape(name) + (self.close_to.format(better) if isinstance(better, float) else arrows[better])
 
-    def lines(self, comparison: Comparison) -> list[list[str]]:
+    def lines(self, comparison: Contrasts) -> list[list[str]]:
         """Returns the cells of a table of means, headings first."""
         halves: dict[str, float] = {}
         for item in comparison.differences:
@@ -107,7 +107,7 @@ class Style:
         return lines
 
 
-def markdown(comparison: Comparison) -> str:
+def markdown(comparison: Contrasts) -> str:
     """Returns a table of means with a row per setting, and a sentence per difference."""
     lines = MARKDOWN.lines(comparison)
     head, *rows = [f"| {' | '.join(cells)} |" for cells in lines]
@@ -116,7 +116,7 @@ def markdown(comparison: Comparison) -> str:
     return "\n".join([f"<!-- {MADE} -->", head, rule, *rows, "", FOOT, "", *sentences, ""])
 
 
-def latex(comparison: Comparison) -> str:
+def latex(comparison: Contrasts) -> str:
     """Returns a table of means with a row per setting, for the package booktabs."""
     lines = LATEX.lines(comparison)
     head, *rows = [rf"{' & '.join(cells)} \\" for cells in lines]

@@ -14,7 +14,7 @@ from scipy import stats
 from float_research.analysis.crossed import RESIDUAL, Design, Estimate, detectable, needed
 from float_research.analysis.load import load_clips
 from float_research.analysis.pairs import settings
-from float_research.analysis.statistics import Comparison, compare, holm
+from float_research.analysis.statistics import Contrasts, compare, holm
 from float_research.analysis.tables import write
 from float_research.errors import UserError
 
@@ -155,7 +155,7 @@ def clips(num_settings: int = 3, recordings: int = 6, portraits: int = 3, seeds:
     return table
 
 
-def compared(table: pd.DataFrame, numbers: Sequence[str] | None = None) -> Comparison:
+def compared(table: pd.DataFrame, numbers: Sequence[str] | None = None) -> Contrasts:
     groups = settings(table, ["solver=s0", "solver=s1"])
     return compare(groups, numbers, "solver=s0")
 

@@ -88,7 +88,7 @@ def test_a_metric_that_fails_does_not_lose_the_clip(run: Run, monkeypatch: pytes
     folder, content = run("metrics=[motion]")
     clip = content["clips"][0]
     assert clip["metrics"] == {}
-    assert set(clip["absent"]) == set(Motion.names)
+    assert set(clip["absent"]) == set(Motion().names)
     assert clip["absent"]["motion_jerk"] == "failed with ZeroDivisionError: by zero"
     assert clip["traces"] is None
     assert (folder / clip["video"]).is_file()
@@ -223,7 +223,7 @@ def test_missing_files_are_reported_and_the_rest_is_measured(run: Run) -> None:
     video = folder / content["clips"][0]["video"]
     video.with_suffix(".motion.safetensors").unlink()
     clip = remeasure(folder, "metrics=[motion]")["clips"][0]
-    assert set(clip["absent"]) == set(Motion.names)
+    assert set(clip["absent"]) == set(Motion().names)
     assert "needs motion latents" in clip["absent"]["motion_jerk"]
     (folder / "record.json").write_text("{")
     with pytest.raises(UserError, match=r"record\.json cannot be read"):
