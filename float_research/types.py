@@ -185,8 +185,8 @@ class FailedClip:
 class ClipResult:
     """The result of one clip, as recorded.
 
-    `made_s`: seconds from loading to the last metric, where stages may overlap; clips sampled in one batch share them.
-    `declared` is None where a solver chooses its own number of evaluations; `reused` names stages answered by a cache,
+    `made_s`: seconds from loading to the last metric, where phases may overlap; clips sampled in one batch share them.
+    `declared` is None where a solver chooses its own number of evaluations; `reused`: networks answered by a cache,
     whose seconds are those of the lookup.
     `search`: `candidates`, the one chosen for each window, and `scores`, those of all candidates at each choice; None
     without a search.

@@ -30,7 +30,7 @@ from float_research.analysis.load import load_runs
 from float_research.analysis.page import write_page
 from float_research.data.examples import example
 from float_research.evaluation.searching import compare
-from float_research.inference.ahead import stage_threads
+from float_research.inference.ahead import phase_threads
 from float_research.inference.parity import relative_error
 from float_research.inference.stopwatch import Stopwatch
 from float_research.inference.stream import stream as inference_stream
@@ -44,7 +44,7 @@ from float_research.toyface.speech import RATE_HZ
 from float_research.tracking.record import device_name, write_json
 
 INFER = (sys.executable, str(Path(__file__).with_name("infer.py")))
-STAGES = ("encode_image", "encode_audio", "emotion", "sample", "decode", "write")
+PHASES = ("encode_image", "encode_audio", "emotion", "sample", "decode", "write")
 FINE = 41
 """Grid points of the Rk4 reference solution; its error is about a hundredth of the measured errors."""
 SOLVERS, NFES = ("euler", "midpoint", "heun3", "rk4"), (4, 6, 8, 10, 12, 16)
@@ -87,13 +87,13 @@ def peak_own_mb(*arguments: str) -> float:
 
 
 def sweep(arguments: argparse.Namespace) -> dict[str, Any]:
-    """Compares a sweep of 24 runs, start to end, with the sum of its runs' stages and with 24 separate processes."""
+    """Compares a sweep of 24 runs, start to end, with the sum of its runs' phases and with 24 separate processes."""
     with tempfile.TemporaryDirectory() as folder:
         folders = [f"hydra.sweep.dir={folder}/sweep", f"cache.folder={folder}/cache"]
         names = [f"solver={','.join(SOLVERS)}", f"nfe={','.join(map(str, NFES))}", "budget=evaluations"]
         sweep_s = infer("-m", *names, *folders, *arguments.overrides)
         table = pd.read_csv(Path(folder) / "sweep" / "summary.csv")
-        stages_s = float(table[[f"{stage}_s" for stage in STAGES]].to_numpy().sum())
+        phases_s = float(table[[f"{phase}_s" for phase in PHASES]].to_numpy().sum())
         settings = [f"solver={solver} nfe={nfe}".split() for solver, nfe in product(SOLVERS, NFES)]
         separate = ["budget=evaluations", "cache=none", *arguments.overrides]
         separate_s = sum(
@@ -102,11 +102,11 @@ def sweep(arguments: argparse.Namespace) -> dict[str, Any]:
         )
     device = table["device"][0]
     print(f"{len(table)} runs as one sweep: {sweep_s:.1f} s on {device}, with an empty cache")
-    print(f"their sampling, decoding and encoding: {stages_s:.1f} s; the sweep took {sweep_s / stages_s:.2f} x that")
+    print(f"their sampling, decoding and encoding: {phases_s:.1f} s; the sweep took {sweep_s / phases_s:.2f} x that")
     print(
         f"{len(settings)} processes, cache=none: {separate_s:.1f} s; the sweep took {sweep_s / separate_s:.2f} x that"
     )
-    return {"device": device, "runs": len(table), "sweep_s": sweep_s, "stages_s": stages_s, "alone_s": separate_s}
+    return {"device": device, "runs": len(table), "sweep_s": sweep_s, "phases_s": phases_s, "alone_s": separate_s}
 
 
 def analysis(arguments: argparse.Namespace) -> dict[str, Any]:
@@ -315,8 +315,8 @@ def clip(arguments: argparse.Namespace) -> dict[str, Any]:
 
 
 def stream(arguments: argparse.Namespace) -> dict[str, Any]:
-    """Compares overlapped sampling, decoding and encoding of a clip with sequential execution and with each stage by
-    itself, run with the intra-op threads of overlapped stages.
+    """Compares overlapped sampling, decoding and encoding of a clip with sequential execution and with each phase by
+    itself, run with the intra-op threads of overlapped phases.
     """
     pipeline = compose.load(arguments.overrides)
     speech, rate_hz = soundfile.read(example("speech"), dtype="float32")
@@ -349,7 +349,7 @@ def stream(arguments: argparse.Namespace) -> dict[str, Any]:
         }
         seconds: dict[str, list[float]] = {}
         for _ in range(arguments.rounds):
-            torch.set_num_threads(stage_threads())
+            torch.set_num_threads(phase_threads())
             for name, act in acts.items():
                 seconds.setdefault(name, []).append(timed(act))
             torch.set_num_threads(num_threads)

@@ -179,7 +179,7 @@ def test_streams_are_used_on_any_device_that_has_them(monkeypatch: pytest.Monkey
     assert devices.has_streams(device)
     with devices.own_stream(device) as stream:
         assert stream == "of xpu"
-    with Stopwatch(device).stage("sample"):
+    with Stopwatch(device).phase("sample"):
         assert xpu.waited == [device]
     assert xpu.waited == [device, device]
     assert device_name(device) == "Arc"
@@ -190,7 +190,7 @@ def test_mps_has_no_streams_no_name_and_no_64_bits(monkeypatch: pytest.MonkeyPat
     device, waited = torch.device("mps"), []
     monkeypatch.setattr(torch.mps, "synchronize", lambda: waited.append(1))
     assert not devices.has_streams(device)
-    with Stopwatch(device).stage("sample"), devices.own_stream(device):
+    with Stopwatch(device).phase("sample"), devices.own_stream(device):
         pass
     assert waited == [1, 1]
     assert device_name(device).startswith("mps (")

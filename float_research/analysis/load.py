@@ -156,7 +156,7 @@ def _clip_rows(run: Run, settings: Mapping[str, Any]) -> list[Row]:
             "frames": clip.get("num_frames"),
             "chunks": clip.get("num_chunks"),
             **flat_costs(clip),
-            **{f"{stage}_s": value for stage, value in (clip.get("seconds") or {}).items()},
+            **{f"{phase}_s": value for phase, value in (clip.get("seconds") or {}).items()},
             **{f"emotion_{name}": value for name, value in (clip.get("emotion") or {}).items()},
             **shared,
             "notice": notice(run),

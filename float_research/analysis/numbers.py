@@ -9,7 +9,7 @@ from float_research import metrics
 from float_research.metrics.metric import Better, Metric, Number, RunMetric
 from float_research.tracking.record import UNITS
 
-STAGES = (
+PHASES = (
     *("load", "read", "crop", "encode_image", "encode_audio", "emotion"),
     *("sample", "verify", "decode", "write", "metrics"),
 )
@@ -24,7 +24,7 @@ COSTS = {
             for kind in ("measured", "declared")
             for unit in UNITS
         ),
-        *(Number(f"{stage}_s", "s", Better.LOWER, stage in ("sample", "wall")) for stage in (*STAGES, "wall")),
+        *(Number(f"{phase}_s", "s", Better.LOWER, phase in ("sample", "wall")) for phase in (*PHASES, "wall")),
         *(Number(f"peak_memory_mb_{place}", "MB", Better.LOWER) for place in ("host", "device")),
     )
 }

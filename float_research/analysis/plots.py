@@ -12,7 +12,7 @@ from matplotlib.ticker import LogLocator, NullFormatter
 
 from float_research.analysis.convergence import ERROR, EVALUATIONS, slopes
 from float_research.analysis.load import varying
-from float_research.analysis.numbers import STAGES
+from float_research.analysis.numbers import PHASES
 from float_research.errors import UserError
 
 COLOURS = (
@@ -113,16 +113,16 @@ def by_setting(runs: pd.DataFrame, metrics: Sequence[str], setting: str) -> Figu
 
 
 def timing(runs: pd.DataFrame) -> Figure:
-    """Plots the seconds of each run's stages, stacked, with the rest of the wall time in grey."""
-    stages = [stage for stage in STAGES if f"{stage}_s" in runs and runs[f"{stage}_s"].notna().any()]
-    if not stages:
-        raise UserError("the runs have no stage times, which older records lack; run them again")
+    """Plots the seconds of each run's phases, stacked, with the rest of the wall time in grey."""
+    phases = [phase for phase in PHASES if f"{phase}_s" in runs and runs[f"{phase}_s"].notna().any()]
+    if not phases:
+        raise UserError("the runs have no phase times, which older records lack; run them again")
     figure, axes = _figure(7.5, 1.4 + 0.28 * len(runs))
     start = np.zeros(len(runs))
     labels = names(runs)
-    for colour, stage in zip(_endless(), stages, strict=False):
-        spent = runs[f"{stage}_s"].fillna(0).to_numpy(dtype=float)
-        axes.barh(labels, spent, left=start, color=colour, label=stage)
+    for colour, phase in zip(_endless(), phases, strict=False):
+        spent = runs[f"{phase}_s"].fillna(0).to_numpy(dtype=float)
+        axes.barh(labels, spent, left=start, color=colour, label=phase)
         start += spent
     if "wall_s" in runs:
         rest = (runs["wall_s"].fillna(0) - start).clip(lower=0)

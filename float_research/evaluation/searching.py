@@ -72,7 +72,7 @@ def made(parts: FloatPipeline, clip: PreparedClip, search: BestOf) -> Numbers:
         chunk_starts=torch.tensor([chunk.start for chunk in chunks]),
     )
     counts = {unit: float(getattr(cost, unit)) for unit in COSTS[:3]}
-    seconds = {f"{stage}_s": watch.seconds[stage] for stage in ("sample", "verify")}
+    seconds = {f"{phase}_s": watch.seconds[phase] for phase in ("sample", "verify")}
     return {**panel.finish(track).metrics, **counts, **seconds}
 
 

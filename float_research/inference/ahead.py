@@ -1,4 +1,4 @@
-"""Prefetching: pipeline stages that run concurrently in threads."""
+"""Prefetching: pipeline phases that run concurrently in threads."""
 
 import threading
 from collections.abc import Callable, Generator
@@ -80,19 +80,19 @@ def ahead(items: Generator[T], *, at_most: int, device: torch.device) -> Generat
         close()  # again, in case a signal interrupted the first call
 
 
-def stage_threads() -> int:
-    """Returns half the current number of intra-op threads, because two stages share the CPU."""
+def phase_threads() -> int:
+    """Returns half the current number of intra-op threads, because two phases share the CPU."""
     return max(1, torch.get_num_threads() // 2)
 
 
 def caller_modes(device: torch.device) -> Callable[[], AbstractContextManager[object]]:
     """Returns a context that applies this thread's inference mode and autocast in another thread.
 
-    It also sets a separate stream on a GPU, or `stage_threads` intra-op threads on a CPU.
+    It also sets a separate stream on a GPU, or `phase_threads` intra-op threads on a CPU.
     """
     kind, inference = device.type, torch.is_inference_mode_enabled()
     enabled, dtype = torch.is_autocast_enabled(kind), torch.get_autocast_dtype(kind)
-    num_threads = stage_threads()
+    num_threads = phase_threads()
 
     def enter() -> AbstractContextManager[object]:
         stack = ExitStack()

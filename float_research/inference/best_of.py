@@ -195,7 +195,7 @@ class BestOf:
     ) -> Choice:
         """Chooses the best candidate: the first of equals, and candidate 0 if none has a score."""
         scores, shown = list[float | None](), 0
-        with evidence.watch.stage("verify", within="sample"):
+        with evidence.watch.phase("verify", within="sample"):
             for chunks in rivals:
                 score, num_frames = self._score(evidence, clips[i], i, chunks, history)
                 scores.append(score)

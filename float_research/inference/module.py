@@ -76,7 +76,7 @@ class FloatInference(lightning.LightningModule):
         results = []
         for take in takes:
             share = take.clip.num_frames / num_frames
-            shared_s = {stage: seconds * share for stage, seconds in shared.seconds.items()}
+            shared_s = {phase: seconds * share for phase, seconds in shared.seconds.items()}
             results.append(take.result(self.folder.path, self.run, shared_s=shared_s, made_s=made_s * share))
         for result in results:
             write_json((self.folder.path / result.video).with_suffix(".json"), clip_record(result))

@@ -87,11 +87,11 @@ class FloatPipeline(PipelineParts):
         like = model.motion_autoencoder.dec.direction.weight
         waveform = torch.from_numpy(normalise(clip.waveform))[None].to(like.device, like.dtype)
         encoder = ClipEncoder(model=model, kept=self.kept)
-        with watch.stage("encode_image"):
+        with watch.phase("encode_image"):
             image = encoder.image(clip.image)
-        with watch.stage("encode_audio"):
+        with watch.phase("encode_audio"):
             audio = encoder.audio(waveform, clip.num_frames)
-        with watch.stage("emotion"):
+        with watch.phase("emotion"):
             label = clip.clip.emotion
             source = self.emotion if label is None else Label(label=label, emotions=model.emotions)
             speech = Speech(

@@ -64,7 +64,7 @@ def plan_clips(
 def estimate_memory_mb(
     model: FloatModel, sampler: Sampler, decoding: Decoding, batch_clips: int, num_frames: int
 ) -> dict[str, float]:
-    """Estimates the peak of each stage in float32 MB, besides weights: simultaneous activations of the widest layers.
+    """Estimates the peak of each phase in float32 MB, besides weights: simultaneous activations of the widest layers.
 
     `model` may be on the meta device. Encoder and decoder: six feature maps of the largest level. Speech: the larger of
     the first convolution of a segment (input, output, normalised) and the transformer of the whole clip (eight hidden
@@ -86,8 +86,8 @@ def estimate_memory_mb(
         "sample": rows * window * (12 + 2 * fmt.mlp_ratio) * width,
     }
     weights = sum(value.numel() for value in model.state_dict().values())
-    stages = {stage: values * FLOAT32_BYTES / 1e6 for stage, values in {"weights": weights, **activations}.items()}
-    return {**stages, "decode": decoding.peak_mb(stages["encode image"])}
+    phases = {phase: values * FLOAT32_BYTES / 1e6 for phase, values in {"weights": weights, **activations}.items()}
+    return {**phases, "decode": decoding.peak_mb(phases["encode image"])}
 
 
 def _speech_values(config: object, num_frames: int, model: FloatModel, *, audio: bool) -> int:
@@ -107,10 +107,10 @@ def plan_tables(planned: Sequence[PlannedClip], memory_mb: dict[str, float], fol
         costs = [str(getattr(item.cost, unit)) if item.cost else "solver decides" for unit in units]
         counts = (str(item.num_frames), str(item.num_chunks), *costs)
         rows.append([item.clip.id, *counts, str(item.video.relative_to(folder.path))])
-    memory = [[stage, f"{value:,.0f}"] for stage, value in memory_mb.items()]
+    memory = [[phase, f"{value:,.0f}"] for phase, value in memory_mb.items()]
     return [
         clip_table(["frames", "chunks", *units.values()], rows, "plan"),
-        Table(["stage", "MB"], memory, "estimated peak memory, float32"),
+        Table(["phase", "MB"], memory, "estimated peak memory, float32"),
     ]
 
 

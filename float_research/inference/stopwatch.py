@@ -1,4 +1,4 @@
-"""Timing of pipeline stages."""
+"""Timing of pipeline phases."""
 
 import time
 from collections import defaultdict
@@ -14,15 +14,15 @@ T = TypeVar("T")
 
 
 class Stopwatch:
-    """Sums seconds per stage. Synchronizes the thread's GPU stream at both ends, so work counts for its own stage."""
+    """Sums seconds per phase. Synchronizes the thread's GPU stream at both ends, so work counts for its own phase."""
 
     def __init__(self, device: torch.device):
         self.device = device
         self.seconds: dict[str, float] = defaultdict(float)
 
     @contextmanager
-    def stage(self, name: str, *, within: str | None = None) -> Iterator[None]:
-        """Times a stage; its seconds are subtracted from the enclosing stage `within`."""
+    def phase(self, name: str, *, within: str | None = None) -> Iterator[None]:
+        """Times a phase; its seconds are subtracted from the enclosing phase `within`."""
         started = self._now()
         try:
             yield
@@ -36,7 +36,7 @@ class Stopwatch:
         """Yields the items, timing only how long each takes to produce."""
         iterator = iter(items)
         while True:
-            with self.stage(name):
+            with self.phase(name):
                 item = next(iterator, None)
             if item is None:
                 return

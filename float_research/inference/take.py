@@ -33,7 +33,7 @@ class Take(contextlib.AbstractContextManager["Take"]):
     ) -> None:
         self.clip, self.pipeline, self.measures, self.watch = clip, pipeline, measures, Stopwatch(device)
         self.ready = pipeline.prepare(clip, self.watch)
-        with self.watch.stage("metrics"):
+        with self.watch.phase("metrics"):
             self.panel = measures.panel(clip, self.ready, pipeline, lambda: [chunk.candidate for chunk in self.chunks])
         self.num_windows = pipeline.sampler.num_windows(clip.num_frames)
         self.chunks: list[MotionChunk] = []
@@ -54,10 +54,10 @@ class Take(contextlib.AbstractContextManager["Take"]):
             self.chunks.append(chunk)
         if not len(frames):
             return
-        with self.watch.stage("write"):
+        with self.watch.phase("write"):
             self.writer.write(frames)
         if self.panel.wants_frames:
-            with self.watch.stage("metrics"):
+            with self.watch.phase("metrics"):
                 self.panel.see(frames.numpy())
 
     def close(self) -> None:
@@ -68,18 +68,18 @@ class Take(contextlib.AbstractContextManager["Take"]):
             emotion=self.pipeline.retiming(self.ready).whole(self.ready.conditions.emotion.cpu()),
             chunk_starts=torch.tensor([chunk.start for chunk in self.chunks if len(chunk.motion)]),
         )
-        with self.watch.stage("write"):
+        with self.watch.phase("write"):
             self.writer.close()
             self.motion = self.writer.path.with_suffix(SUFFIX)
             track.save(self.motion)
-        with self.watch.stage("metrics"):
+        with self.watch.phase("metrics"):
             self.found = self.panel.finish(track)
             names = self.found.metrics.keys() | self.found.absent.keys()
             self.measured_by = {name: digest for name, digest in self.measures.measured_by.items() if name in names}
             self.tables = write_tables(self.writer.path, self.found, self.pipeline.fps)
 
     def result(self, folder: Path, run: str, *, shared_s: Mapping[str, float], made_s: float) -> ClipResult:
-        """Returns the clip's record entry. `shared_s`: its share of the seconds of stages shared by the batch."""
+        """Returns the clip's record entry. `shared_s`: its share of the seconds of phases shared by the batch."""
         clip, place = self.clip.clip, self.writer.path.parent.relative_to(folder)
         tables = {kind: str(place / name) for kind, name in self.tables.items()}
         return ClipResult(

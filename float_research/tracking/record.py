@@ -175,14 +175,14 @@ def totals(clips: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
             return None
         return {unit: sum(cost.get(unit, 0) for cost in costs) for unit in UNITS}
 
-    stages = sorted({stage for clip in clips for stage in clip["seconds"]})
+    phases = sorted({phase for clip in clips for phase in clip["seconds"]})
     return {
         "clips": len(clips),
         "frames": sum(clip["num_frames"] for clip in clips),
         "chunks": sum(clip["num_chunks"] for clip in clips),
         "declared": total("declared"),
         "measured": total("measured"),
-        "seconds": {stage: sum(clip["seconds"].get(stage, 0.0) for clip in clips) for stage in stages},
+        "seconds": {phase: sum(clip["seconds"].get(phase, 0.0) for clip in clips) for phase in phases},
     }
 
 

@@ -38,7 +38,7 @@ def summarise(found: Found) -> pd.DataFrame:
     """Returns one row per run.
 
     Columns: `run`, the folder, as integers if all are; every setting that some run overrode, by its command-line name;
-    costs, seconds of each stage, places, and metrics whose names are not taken. A setting that a run did not override
+    costs, seconds of each phase, places, and metrics whose names are not taken. A setting that a run did not override
     is empty.
     """
     rows = [
@@ -64,7 +64,7 @@ def facts(run: Run) -> dict[str, Any]:
         **{name: totals.get(name) for name in ("clips", "frames", "chunks")},
         "failed": len(record.get("failed") or []),
         **flat_costs(totals),
-        **{f"{stage}_s": value for stage, value in (totals.get("seconds") or {}).items()},
+        **{f"{phase}_s": value for phase, value in (totals.get("seconds") or {}).items()},
         "load_s": record.get("load_s"),
         "wall_s": record.get("wall_s"),
         **{f"peak_memory_mb_{kind}": value for kind, value in (record.get("peak_memory_mb") or {}).items()},

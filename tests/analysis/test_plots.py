@@ -61,7 +61,7 @@ def test_guidance_map_has_a_number_per_cell(runs: pd.DataFrame) -> None:
     assert drawn(figure)
 
 
-def test_bars_are_the_seconds_of_stages(runs: pd.DataFrame) -> None:
+def test_bars_are_the_seconds_of_phases(runs: pd.DataFrame) -> None:
     (axes,) = plots.timing(runs.head(2)).axes
     widths = {str(bars.get_label()): bars[1].get_width() for bars in axes.containers}
     assert widths["decode"] == pytest.approx(runs["decode_s"][1])
@@ -121,7 +121,7 @@ BARE.attrs = {SETTINGS: ["nfe"]}
 NOTHING: dict[str, tuple[Callable[[], Figure], str]] = {
     "pareto": (lambda: plots.pareto(BARE), "no run has sampling_error"),
     "map": (lambda: plots.guidance_map(BARE.assign(x=1.0, y=1, z=2), "x", rows="y", columns="z"), "do not vary"),
-    "timing": (lambda: plots.timing(BARE), "no stage times"),
+    "timing": (lambda: plots.timing(BARE), "no phase times"),
     "setting": (lambda: plots.by_setting(BARE, ["a", "b"], "nfe"), "none of a, b"),
     "seams": (lambda: over_clips.seams(pd.DataFrame()), "no clip has traces"),
     "strips": (lambda: over_clips.strips(pd.DataFrame()), "no clip to show"),
