@@ -373,7 +373,7 @@ def load_composed(cfg: DictConfig) -> "Pipeline":
     model, device = load_model(model_builder(cfg), checkpoint), trainer.strategy.root_device
     kept = keep(build(cfg.cache), checkpoint, settings, device)
     return Pipeline(
-        parts=build_parts(cfg).pipeline(model, kept),
+        core=build_parts(cfg).pipeline(model, kept),
         loader=build_loader(cfg),
         video=build(cfg.video),
         device=device,

@@ -165,9 +165,9 @@ def decode(arguments: argparse.Namespace) -> dict[str, Any]:
     """Compares decoder engines on random motion with framewise float32 decoding: speed and PSNR."""
     pipeline = compose.load(arguments.overrides)
     clip = pipeline(example("portrait"), example("speech")).clip
-    direction, generator = pipeline.parts.model.motion_autoencoder.dec.direction, torch.Generator().manual_seed(0)
+    direction, generator = pipeline.core.model.motion_autoencoder.dec.direction, torch.Generator().manual_seed(0)
     motion = direction(torch.randn(arguments.frames, 20, generator=generator) * arguments.amplitude)
-    batched: Any = pipeline.parts.decoding
+    batched: Any = pipeline.core.decoding
     engines: dict[str, Decoding] = {"framewise float32": Framewise()}
     for precision in ("float32", "bfloat16"):
         engines[f"batched {precision}"] = replace(batched, precision=precision)
@@ -176,10 +176,10 @@ def decode(arguments: argparse.Namespace) -> dict[str, Any]:
     for part in motion.split(arguments.at_once):
         for name, engine in engines.items():
             started = time.perf_counter()
-            frames[name] += list(replace(pipeline.parts, decoding=engine).frames(clip, part))
+            frames[name] += list(replace(pipeline.core, decoding=engine).frames(clip, part))
             seconds[name].append((time.perf_counter() - started) / len(part))
     base = torch.cat(frames["framewise float32"]).cpu().double()
-    size = pipeline.parts.model.motion_autoencoder.image_size
+    size = pipeline.core.model.motion_autoencoder.image_size
     figures: dict[str, Any] = {"device": device_name(pipeline.device), "size_px": size}
     for name, times in seconds.items():
         ratio = median(seconds["framewise float32"][1:]) / median(times[1:])
@@ -200,11 +200,11 @@ def sample(arguments: argparse.Namespace) -> dict[str, Any]:
     clip = pipeline(example("portrait"), example("speech")).clip
     with pipeline.computing():
         for name, network in networks.items():
-            parts = replace(pipeline.parts, vector_field=network)
+            core = replace(pipeline.core, vector_field=network)
             times = []
             for _ in range(arguments.rounds):
                 started = time.perf_counter()
-                chunks = list(parts.motion([clip], Stopwatch(pipeline.device)))
+                chunks = list(core.motion([clip], Stopwatch(pipeline.device)))
                 times.append((time.perf_counter() - started) / sum(chunk.cost.evaluations for chunk in chunks))
             motion[name] = torch.cat([chunk.motion for chunk in chunks])
             figures[name] = {
@@ -233,10 +233,10 @@ def solvers(arguments: argparse.Namespace) -> dict[str, Any]:
         ready = [pipeline(example("portrait"), each.waveform, id=each.id).clip for each in spoken]
         seeds = range(arguments.seeds)
         clips = [replace(clip.conditions, seed=seed) for clip in ready for seed in seeds]
-        network = pipeline.parts.vector_field(pipeline.parts.model.fmt)
+        network = pipeline.core.vector_field(pipeline.core.model.fmt)
 
         def motion(solver: Solver, nfe: int, budget: Budget) -> list[Tensor]:
-            sampler = replace(pipeline.parts.sampler, solver=solver, nfe=nfe, budget=budget)
+            sampler = replace(pipeline.core.sampler, solver=solver, nfe=nfe, budget=budget)
             parts: list[list[Tensor]] = [[] for _ in clips]
             for chunk in sampler(network, clips):
                 parts[chunk.index].append(chunk.motion)
@@ -323,8 +323,8 @@ def stream(arguments: argparse.Namespace) -> dict[str, Any]:
     result = pipeline(
         example("portrait"), np.resize(speech, int(arguments.seconds * rate_hz)), sampling_rate_hz=rate_hz
     )
-    clip, parts, fps = result.clip, pipeline.parts, pipeline.parts.model.fps
-    size_px = parts.model.motion_autoencoder.image_size
+    clip, core, fps = result.clip, pipeline.core, pipeline.core.model.fps
+    size_px = core.model.motion_autoencoder.image_size
     num_threads = torch.get_num_threads()
 
     def encode(batches: Iterable[Tensor]) -> None:
@@ -336,15 +336,15 @@ def stream(arguments: argparse.Namespace) -> dict[str, Any]:
 
     def whole(*, overlap: bool) -> None:
         watch = Stopwatch(pipeline.device)
-        decoded = inference_stream(parts, [clip], overlap=overlap, sampling=watch, decoding=[watch])
+        decoded = inference_stream(core, [clip], overlap=overlap, sampling=watch, decoding=[watch])
         with closing(decoded):
             encode(batch for _, batch in decoded)
 
     with pipeline.computing():
-        batches = [batch.cpu() for batch in parts.frames(clip, result.motion)]
+        batches = [batch.cpu() for batch in core.frames(clip, result.motion)]
         acts: dict[str, Callable[[], object]] = {
-            "sampling": lambda: list(parts.motion([clip], Stopwatch(pipeline.device))),
-            "decoding": lambda: [batch.cpu() for batch in parts.frames(clip, result.motion)],
+            "sampling": lambda: list(core.motion([clip], Stopwatch(pipeline.device))),
+            "decoding": lambda: [batch.cpu() for batch in core.frames(clip, result.motion)],
             "encoding": lambda: encode(batches),
         }
         seconds: dict[str, list[float]] = {}

@@ -40,7 +40,7 @@ def test_the_weights_are_small() -> None:
 def test_unseen_faces_are_animated(demo: Pipeline) -> None:
     with torch.inference_mode():
         figures = {
-            figure.name: figure.value for figure in reconstruction(demo.parts.model.motion_autoencoder, NUM_PAIRS)
+            figure.name: figure.value for figure in reconstruction(demo.core.model.motion_autoencoder, NUM_PAIRS)
         }
     assert figures["PSNR"] > 25
     assert figures["gain over copying"] > 8
@@ -54,7 +54,7 @@ def test_four_fitted_evaluations_beat_nine_of_euler(demo: Pipeline) -> None:
     def motion(*overrides: str) -> torch.Tensor:
         sampler = build_sampler(compose_config(["seed=5", "budget=evaluations", *overrides]))
         pipeline = copy.copy(demo)
-        pipeline.parts = replace(demo.parts, sampler=sampler)
+        pipeline.core = replace(demo.core, sampler=sampler)
         return pipeline(example("portrait"), waveform, sampling_rate_hz=RATE_HZ).motion
 
     exact = motion("solver=dopri5", "budget=grid_points")

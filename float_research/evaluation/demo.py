@@ -52,7 +52,7 @@ class DemoEvaluation:
         real = recordings()
         if subject == "portraits":
             with torch.inference_mode():
-                model = self.load([]).parts.model.motion_autoencoder
+                model = self.load([]).core.model.motion_autoencoder
                 return [*reconstruction(model, self.num_pairs), *reading(reader, self.num_pairs)]
         if subject == "solvers":
             return list(solvers(self.load, portrait, real[0].waveform, RATE_HZ))

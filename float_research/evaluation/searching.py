@@ -31,20 +31,20 @@ def compare(pipeline: Pipeline, portrait: ImageInput, spoken: Mapping[str, Wavef
     Means over recordings and seeds of the plain way and of the search; their paired difference with an interval at a
     confidence of 0.95, by bootstrap over recordings and seeds.
     """
-    search = pipeline.parts.search
+    search = pipeline.core.search
     if not isinstance(search, BestOf):
         raise UserError("there is no search to compare with the plain way; use search=best_of")
-    ways = {"plain": replace(pipeline.parts, search=NoSearch()), "search": pipeline.parts}
+    ways = {"plain": replace(pipeline.core, search=NoSearch()), "search": pipeline.core}
     found: dict[str, list[Numbers]] = {way: [] for way in ways}
     for id, waveform in spoken.items():
-        pipeline.parts = ways["plain"]
+        pipeline.core = ways["plain"]
         clip = pipeline(portrait, waveform, id=id).clip
         for seed in seeds:
             seeded = replace(clip, conditions=replace(clip.conditions, seed=seed))
             with pipeline.computing():
-                for way, parts in ways.items():
-                    found[way].append(made(parts, seeded, search))
-    pipeline.parts = ways["search"]
+                for way, core in ways.items():
+                    found[way].append(made(core, seeded, search))
+    pipeline.core = ways["search"]
     names = [name for metric in search.metrics.values() for name in metric.names]
     rows = []
     for name in [search.verifier, *(name for name in (*names, *COSTS) if name != search.verifier)]:
@@ -56,18 +56,18 @@ def compare(pipeline: Pipeline, portrait: ImageInput, spoken: Mapping[str, Wavef
     return Table(columns, rows, f"{search.verifier}, {search.direction}, per {search.per}: {count}")
 
 
-def made(parts: FloatPipeline, clip: PreparedClip, search: BestOf) -> Numbers:
+def made(core: FloatPipeline, clip: PreparedClip, search: BestOf) -> Numbers:
     """Samples a clip; what all metrics of the search find in its whole frames, and what sampling cost."""
     watch = Stopwatch(clip.identity.device)
-    chunks = list(watch.each("sample", parts.motion([clip], watch)))
+    chunks = list(watch.each("sample", core.motion([clip], watch)))
     cost = sum((chunk.cost for chunk in chunks), Cost())
     motion: Float[Tensor, "t d"] = torch.cat([chunk.motion for chunk in chunks])
     panel = Panel([metric for metric in search.metrics.values() if isinstance(metric, ClipMetric)], clip.subject)
-    for frames in parts.frames(clip, motion) if panel.wants_frames else ():
+    for frames in core.frames(clip, motion) if panel.wants_frames else ():
         panel.see(frames.cpu().numpy())
     track = MotionTrack(
         motion=motion.cpu(),
-        directions=parts.model.motion_autoencoder.dec.direction.basis.cpu(),
+        directions=core.model.motion_autoencoder.dec.direction.basis.cpu(),
         emotion=clip.conditions.emotion.cpu(),
         chunk_starts=torch.tensor([chunk.start for chunk in chunks]),
     )

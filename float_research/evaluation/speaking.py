@@ -162,7 +162,7 @@ class Speaking:
         if not self.synthetic:
             yield Figure(name=name, value=None, goal=goal, absent=NO_SPEECH)
             return
-        model = self._pipeline().parts.model
+        model = self._pipeline().core.model
         right = []
         with torch.inference_mode():
             for speech in self.synthetic:
@@ -181,7 +181,7 @@ class Speaking:
         for name, column, goal in goals:
             pairs = [(a[:, column], b[:, column]) for a, b in zip(first, second, strict=True)]
             yield Figure(name=f"{name} of two seeds, correlation", value=mean_correlation(pairs), goal=goal)
-        window_frames = self._pipeline().parts.sampler.chunking.window_frames
+        window_frames = self._pipeline().core.sampler.chunking.window_frames
         ratios = [seam_ratio(self.speak(s).motion, window_frames) for s in self.recordings]
         yield Figure(name="jump between windows, of the median step", value=statistics.mean(ratios), goal=("≤", 1.5))
 

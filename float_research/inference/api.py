@@ -51,27 +51,30 @@ class Result:
 
     def save(self, path: str | Path) -> Path:
         """Writes an MP4 with sound, atomically."""
-        path, parts = Path(path), self.pipeline.parts
+        path, core = Path(path), self.pipeline.core
         if path.suffix.lower() != ".mp4":
             raise UserError(f"{path} must end in .mp4, the only supported format")
-        size_px = parts.model.motion_autoencoder.image_size
-        with self.pipeline.video.open(path, fps=parts.fps, size_px=size_px, recording=self.recording) as writer:
+        size_px = core.model.motion_autoencoder.image_size
+        with self.pipeline.video.open(path, fps=core.fps, size_px=size_px, recording=self.recording) as writer:
             for batch in self._batches():
                 writer.write(batch)
         return path
 
     def _batches(self) -> Iterator[UInt8[Tensor, "n h w 3"]]:
-        parts = self.pipeline.parts
-        return self.pipeline.computed(parts.frames(self.clip, parts.retiming(self.clip).whole(self.motion)))
+        core = self.pipeline.core
+        return self.pipeline.computed(core.frames(self.clip, core.retiming(self.clip).whole(self.motion)))
 
 
 class Pipeline:
-    """FLOAT with loaded weights and fixed settings. Call it with an image and speech."""
+    """FLOAT with loaded weights and fixed settings. Call it with an image and speech.
+
+    `core`: the pipeline in torch, on `device`, which knows no files.
+    """
 
     def __init__(
         self,
         *,
-        parts: FloatPipeline,
+        core: FloatPipeline,
         loader: ClipLoader,
         video: H264,
         device: torch.device,
@@ -79,8 +82,8 @@ class Pipeline:
         overlap: bool | None,
     ) -> None:
         self.loader, self.video, self.precision, self.overlap = loader, video, precision, overlap
-        model = precision.convert_module(parts.model).to(device)
-        self.parts = replace(parts, model=model)
+        model = precision.convert_module(core.model).to(device)
+        self.core = replace(core, model=model)
         self.device = device
 
     def __call__(
@@ -104,13 +107,13 @@ class Pipeline:
         loaded, recording = self._load(image, audio, sampling_rate_hz, emotion, id)
         watch = Stopwatch(self.device)
         with self.computing():
-            clip = self.parts.prepare(loaded, watch)
-            chunks = list(watch.each("sample", self.parts.motion([clip], watch)))
+            clip = self.core.prepare(loaded, watch)
+            chunks = list(watch.each("sample", self.core.motion([clip], watch)))
         return Result(
             motion=torch.cat([chunk.motion for chunk in chunks]),
             candidates=[chunk.candidate for chunk in chunks],
             cost=sum((chunk.cost for chunk in chunks), Cost()),
-            declared=self.parts.declared_cost(loaded.num_frames),
+            declared=self.core.declared_cost(loaded.num_frames),
             emotion=clip.emotion,
             seconds=dict(watch.seconds),
             clip=clip,
@@ -131,8 +134,8 @@ class Pipeline:
         loaded, _ = self._load(image, audio, sampling_rate_hz, emotion, id)
         watch = Stopwatch(self.device)
         with self.computing():
-            clip = self.parts.prepare(loaded, watch)
-            decoded = stream(self.parts, [clip], overlap=self.overlap, sampling=watch, decoding=[watch])
+            clip = self.core.prepare(loaded, watch)
+            decoded = stream(self.core, [clip], overlap=self.overlap, sampling=watch, decoding=[watch])
         with closing(decoded):
             for _, frames in self.computed(decoded):
                 yield from frames.numpy()

@@ -58,10 +58,10 @@ class Window(NamedTuple):
 def solve_windows(pipeline: Pipeline, clips: Sequence[ClipConditions], tolerance: float) -> list[Window]:
     """Solves clips to convergence, each window on the converged motion before it; returns the windows."""
     traced = Traced(solver=Dopri5(atol=tolerance, rtol=tolerance))
-    own = pipeline.parts.sampler
+    own = pipeline.core.sampler
     plain: dict[str, Any] = {"guidance_reuse": 1, "sampling_noise": ODE}
     sampler = replace(own, solver=traced, nfe=FINE, budget=GridPoints(), time_grid=Uniform(), **plain)
-    for _ in sampler(pipeline.parts.vector_field(pipeline.parts.model.fmt), clips):
+    for _ in sampler(pipeline.core.vector_field(pipeline.core.model.fmt), clips):
         pass
     return list(starmap(Window, traced.windows))
 

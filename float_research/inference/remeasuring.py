@@ -184,8 +184,8 @@ class Remeasuring:
             raise UserError("the weights are no longer those of the run; run it again")
         pipeline, clip = self._pipeline, inputs.intact("image", "audio")
         with pipeline.computing():
-            ready = pipeline.parts.prepare(pipeline.loader(clip), Stopwatch(pipeline.device))
-        return Problem(sampler=pipeline.parts.sampler, fmt=pipeline.parts.model.fmt, conditions=ready.conditions)
+            ready = pipeline.core.prepare(pipeline.loader(clip), Stopwatch(pipeline.device))
+        return Problem(sampler=pipeline.core.sampler, fmt=pipeline.core.model.fmt, conditions=ready.conditions)
 
     @cached_property
     def _pipeline(self) -> Pipeline:

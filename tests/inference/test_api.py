@@ -132,13 +132,13 @@ def test_batches_of_clips_give_the_frames_of_single_clips(load: Load, portrait: 
     loader: ClipLoader = pipeline.loader
     loaded = [loader(Clip(id=str(s), image=portrait, audio=speech(s))) for s in (2.3, 4.4, 0.5)]
     with torch.inference_mode():
-        prepared = [pipeline.parts.prepare(clip, Stopwatch(pipeline.device)) for clip in loaded]
+        prepared = [pipeline.core.prepare(clip, Stopwatch(pipeline.device)) for clip in loaded]
         motion: list[list[torch.Tensor]] = [[] for _ in prepared]
-        for chunk in pipeline.parts.motion(prepared, Stopwatch(pipeline.device)):
+        for chunk in pipeline.core.motion(prepared, Stopwatch(pipeline.device)):
             motion[chunk.index].append(chunk.motion)
-        decode = pipeline.parts.model.motion_autoencoder.decode
+        decode = pipeline.core.model.motion_autoencoder.decode
         for clip, chunks in zip(prepared, motion, strict=True):
-            alone = torch.cat([chunk.motion for chunk in pipeline.parts.motion([clip], Stopwatch(pipeline.device))])
+            alone = torch.cat([chunk.motion for chunk in pipeline.core.motion([clip], Stopwatch(pipeline.device))])
             together = torch.cat(chunks)
             frames = [decode(clip.features, clip.identity + m) for m in (alone, together)]
             torch.testing.assert_close(frames[0], frames[1], atol=1e-5, rtol=0)

@@ -28,9 +28,9 @@ def velocity(motion: torch.Tensor) -> float:
 @torch.inference_mode()
 def sampled(pipeline: Pipeline, result: Result, **changes: Any) -> torch.Tensor:
     """Samples the clip's motion without a search."""
-    parts = pipeline.parts
+    core = pipeline.core
     clip = replace(result.clip.conditions, **changes)
-    return torch.cat([chunk.motion for chunk in parts.sampler(parts.vector_field(parts.model.fmt), [clip])])
+    return torch.cat([chunk.motion for chunk in core.sampler(core.vector_field(core.model.fmt), [clip])])
 
 
 @pytest.mark.parametrize("per", ["clip", "window"])
@@ -57,9 +57,9 @@ def test_the_best_clip_is_kept(noise: str, direction: str, load: Load, portrait:
 def test_the_best_window_becomes_the_history_of_the_next(load: Load, portrait: Path, speech: Speech) -> None:
     pipeline = load(*SEARCH, *STILLEST, "search.per=window", "noise=independent")
     result = pipeline(portrait, speech(4.5))
-    window, chosen = pipeline.parts.sampler.chunking.window_frames, list[int]()
+    window, chosen = pipeline.core.sampler.chunking.window_frames, list[int]()
     for start in range(0, len(result.motion), window):
-        shown = slice(max(0, start - pipeline.parts.sampler.chunking.previous_frames), start + window)
+        shown = slice(max(0, start - pipeline.core.sampler.chunking.previous_frames), start + window)
         rivals = [sampled(pipeline, result, candidates=[*chosen, candidate, 0, 0])[shown] for candidate in range(3)]
         chosen.append(min(range(3), key=lambda candidate: velocity(rivals[candidate])))
     assert result.candidates == chosen
@@ -74,7 +74,7 @@ def test_several_clips_are_searched_in_one_batch(load: Load, portrait: Path, spe
         results = [pipeline(portrait, speech(seconds), id=str(seconds)) for seconds in (0.5, 2.3)]
         motion: dict[int, list[torch.Tensor]] = {0: [], 1: []}
         with pipeline.computing():
-            for chunk in pipeline.parts.motion([result.clip for result in results], watch(pipeline)):
+            for chunk in pipeline.core.motion([result.clip for result in results], watch(pipeline)):
                 motion[chunk.index].append(chunk.motion)
         for index, result in enumerate(results):
             torch.testing.assert_close(torch.cat(motion[index]), result.motion, atol=1e-4, rtol=1e-4)
@@ -99,9 +99,9 @@ def test_a_frame_metric_sees_decoded_frames(size_px: int | None, load: Load, por
     for candidate in range(3):
         motion = sampled(pipeline, result, seed=candidate_seed(15, candidate))
         with torch.inference_mode():
-            decoded = pipeline.parts.model.motion_autoencoder.decode(features, result.clip.identity + motion)
+            decoded = pipeline.core.model.motion_autoencoder.decode(features, result.clip.identity + motion)
         frames = ((decoded.clamp(-1, 1) + 1) / 2 * 255).byte().permute(0, 2, 3, 1).numpy()
-        assert frames.shape[1] == (size_px or pipeline.parts.model.motion_autoencoder.image_size)
+        assert frames.shape[1] == (size_px or pipeline.core.model.motion_autoencoder.image_size)
         grey = np.stack([cv2.cvtColor(frame, cv2.COLOR_RGB2GRAY) for frame in frames]).astype(float)
         scores.append(np.abs(np.diff(grey, axis=0)).mean())
     assert result.candidates == [int(np.argmax(scores))]
@@ -168,7 +168,7 @@ def test_a_verifier_that_cannot_be_computed_is_rejected(
 ) -> None:
     monkeypatch.setattr("float_research.metrics.metric.find_spec", lambda package: None)
     pipeline = load(*SEARCH)
-    monkeypatch.setattr(pipeline.parts.sampler.solver.__class__, "trajectory", None)
+    monkeypatch.setattr(pipeline.core.sampler.solver.__class__, "trajectory", None)
     with pytest.raises(UserError, match=r"cannot be computed of clip: it needs .*float-research\[faces\]"):
         pipeline(portrait, speech(0.5))
     with pytest.raises(UserError, match=r"cannot be computed: it needs .*float-research\[faces\]"):

@@ -70,7 +70,7 @@ def test_frames_between_model_frames_show_interpolated_motion(tmp_path: Path) ->
     assert torch.equal(usual.motion, twice.motion)
     with torch.inference_mode():
         between = torch.lerp(usual.motion[:4], usual.motion[1:5], 0.5)
-        decoded = torch.cat(list(usual.pipeline.parts.frames(usual.clip, between))).numpy()
+        decoded = torch.cat(list(usual.pipeline.core.frames(usual.clip, between))).numpy()
     frames = list(islice(twice.frames(), 8))
     assert np.array_equal(frames[1::2], decoded)
     assert np.array_equal(frames[::2], list(islice(usual.frames(), 4)))

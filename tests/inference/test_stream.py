@@ -170,14 +170,14 @@ def test_frames_come_before_the_clip_is_sampled(
     pipeline, audio = load("nfe=3", f"overlap={overlap}"), speech(9.0)
     expected = pipeline(portrait, audio)
     sampled: list[int] = []
-    motion = type(pipeline.parts).motion
+    motion = type(pipeline.core).motion
 
     def watched(*args: Any) -> Generator[Any]:
         for chunk in motion(*args):
             sampled.append(chunk.start)
             yield chunk
 
-    monkeypatch.setattr(type(pipeline.parts), "motion", watched)
+    monkeypatch.setattr(type(pipeline.core), "motion", watched)
     frames = pipeline.stream(portrait, audio)
     first = next(frames)
     assert len(sampled) <= (3 if overlap == "true" else 1)

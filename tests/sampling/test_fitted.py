@@ -49,7 +49,7 @@ def test_measured_cost_equals_declared_cost_on_its_own_grid(
         result = pipeline(portrait, speech(3.0))
         assert result.cost == result.declared
         assert result.cost.evaluations == 2 * 4
-        assert pipeline.parts.sampler.grid(torch.float64).tolist() == pipeline.parts.sampler.solver.points(5)
+        assert pipeline.core.sampler.grid(torch.float64).tolist() == pipeline.core.sampler.solver.points(5)
 
 
 @pytest.mark.parametrize(
