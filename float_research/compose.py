@@ -40,7 +40,7 @@ if TYPE_CHECKING:  # functions import what they build, so that --help and reject
     from float_research.metrics.metric import Metric
     from float_research.models.float_model import FloatModel
     from float_research.sampling.sampler import Sampler
-    from float_research.tracking.tracker import Tracker
+    from float_research.tracking.logger import RunLogger
     from float_research.training.job import TrainingJob
 
 
@@ -262,7 +262,7 @@ def build_job(cfg: DictConfig) -> "Job":
         on_error=cfg.on_error,
         dry_run=cfg.dry_run,
         resume=cfg.resume or requeued(),
-        trackers=build_trackers(cfg),
+        loggers=build_loggers(cfg),
         overrides=list(HydraConfig.get().overrides.task) if HydraConfig.initialized() else [],
         num_tasks=num_tasks(),
         sweep=Path(HydraConfig.get().sweep.dir).name if in_sweep() else None,
@@ -283,8 +283,8 @@ def check_place(cfg: DictConfig) -> None:
             )
 
 
-def build_trackers(cfg: DictConfig) -> "list[Tracker]":
-    """Builds the trackers that `logger` names."""
+def build_loggers(cfg: DictConfig) -> "list[RunLogger]":
+    """Builds the loggers that `logger` names."""
     return [build(node) for node in cfg.logger.values()]
 
 

@@ -21,7 +21,7 @@ from float_research.errors import UserError, reading
 from float_research.options import config_folder
 from float_research.texts import read_yaml
 from float_research.tracking.record import CONFIG
-from float_research.trust import check_record
+from float_research.trust import check_record, renamed
 
 if TYPE_CHECKING:
     from float_research.inference.remeasuring import Remeasuring
@@ -57,7 +57,7 @@ def recorded_config(folder: Path, chosen: Chosen) -> DictConfig:
     """Reads the settings of a finished run as data, with the groups of `MEASURING` as chosen now."""
     path = folder / CONFIG
     with reading(path, REMAKE):
-        content = read_yaml(path, what="settings", remedy=REMAKE)
+        content = renamed(read_yaml(path, what="settings", remedy=REMAKE))
         if not isinstance(content, dict) or not {"model", "checkpoint", "trainer"} <= content.keys():
             raise UserError(f"{path} does not hold the settings of a run; {REMAKE}")
         check_record(content, path, config_folder(), chosen.trusted)

@@ -15,7 +15,7 @@ from float_research.packages import package_versions
 from float_research.texts import read_yaml
 from float_research.tracking.record import CONFIG, PACKAGES, PLACES, RECORD, identity, read_record
 from float_research.tracking.runs import word
-from float_research.trust import TARGET, check_record
+from float_research.trust import TARGET, check_record, renamed
 
 UNSET = "not set"
 Leaves = Mapping[tuple[Any, ...], Any]
@@ -38,7 +38,7 @@ def again(folder: Path, overrides: Sequence[str], output_dir: Path, trusted: Seq
     """
     record, path = read_record(folder / RECORD), folder / CONFIG
     with reading(path, "choose another run"):
-        stored = read_yaml(path, what="settings", remedy="choose another run")
+        stored = renamed(read_yaml(path, what="settings", remedy="choose another run"))
         if not isinstance(stored, dict):
             raise UserError(f"{path} does not hold the settings of a run; choose another run")
         check_record(stored, path, config_folder(), trusted)

@@ -30,9 +30,9 @@ from float_research.files import whole
 from float_research.overrides import literal
 from float_research.printing import Table, say
 from float_research.sweep import begin
+from float_research.tracking.logger import run_numbers
 from float_research.tracking.record import FAILURE, RECORD, identity, read_record, write_failure, write_text
 from float_research.tracking.runs import parse_overrides
-from float_research.tracking.tracker import run_numbers
 
 STUDY, FRONT = "study.db", "pareto"
 RUN = "run"

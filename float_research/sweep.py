@@ -21,9 +21,9 @@ from float_research.launch import end_with, start_ray
 from float_research.locks import lock
 from float_research.printing import say, stdout
 from float_research.submission import submitted_jobs
+from float_research.tracking.logger import tell
 from float_research.tracking.record import PLACES, write_json
 from float_research.tracking.runs import SWEEP, read_sweep
-from float_research.tracking.tracker import tell
 
 LOCK = ".sweep.lock"
 MORE = ", or extend the sweep, keeping all of these values"
@@ -36,7 +36,7 @@ _locks: dict[Path, TextIO] = {}
 
 
 class Sweep(Callback):
-    """Reports a sweep once all runs have ended: on the console, in files and to trackers.
+    """Reports a sweep once all runs have ended: on the console, in files and to loggers.
 
     Exits with 1 if any run failed, else with 3 if any clip did.
     """
@@ -101,7 +101,7 @@ class Sweep(Callback):
             release(folder)
             return
         table, num_failed = report(folder, console)
-        for said in tell(compose.build_trackers(config), lambda tracker: tracker.sweep(folder, table)):
+        for said in tell(compose.build_loggers(config), lambda logger: logger.sweep(folder, table)):
             say(console, said)
         release(folder)
         if num_failed:
@@ -111,7 +111,7 @@ class Sweep(Callback):
 
 
 def identity(config: DictConfig) -> dict[str, str]:
-    """Returns what identifies a sweep: its overrides and sweeper settings by name, without places and trackers."""
+    """Returns what identifies a sweep: its overrides and sweeper settings by name, without places and loggers."""
     swept = {name: value for name, _, value in (text.partition("=") for text in config.hydra.overrides.task)}
     sweeper = OmegaConf.to_container(config.hydra.sweeper, resolve=False)
     assert isinstance(sweeper, dict)

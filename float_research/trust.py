@@ -10,6 +10,22 @@ from typing import Any
 from float_research.errors import UserError, printable
 
 TARGET, PARTIAL = "_target_", "_partial_"
+RENAMED = {
+    "float_research.tracking.lightning_tracker.LightningTracker": (
+        "float_research.tracking.lightning_logger.LightningLogger"
+    ),
+    "float_research.tracking.mlflow_tracker.MlflowTracker": "float_research.tracking.mlflow_logger.MlflowLogger",
+}
+"""Classes that older records name, and their names now."""
+
+
+def renamed(config: Any) -> Any:
+    """Returns recorded settings with the present names of classes."""
+    if isinstance(config, Mapping):
+        return {
+            key: RENAMED.get(str(value), value) if key == TARGET else renamed(value) for key, value in config.items()
+        }
+    return [renamed(value) for value in config] if isinstance(config, list) else config
 
 
 def check_record(config: Mapping[Any, Any], source: Path, folder: Path, trusted: Sequence[str]) -> None:

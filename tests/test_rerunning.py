@@ -10,9 +10,11 @@ import yaml
 from fuzz.processes import Ended, script
 from rich.console import Console
 
-from float_research import compose, rerunning
+from float_research import compose, recorded, rerunning
+from float_research.analysis.load import load_runs
 from float_research.errors import UserError
 from float_research.tracking.record import write_config
+from float_research.trust import RENAMED
 
 TINY = ["model=tiny", "checkpoint=random", "face=none", "trainer.accelerator=cpu", "metrics=none"]
 QUIET = Console(quiet=True)
@@ -73,6 +75,23 @@ def test_defaults_that_changed_since_keep_their_recorded_values(first: Path, tmp
     assert again.config.guidance.audio.scale == 1.5
     assert again.config.seed == 4
     assert again.differs == ["seed: 99 → 4"]
+
+
+@pytest.mark.parametrize("option", ["csv", "tensorboard"])
+def test_classes_that_were_renamed_since_are_found(option: str, first: Path, tmp_path: Path) -> None:
+    new_name = compose.compose_config([f"logger={option}", "output_dir=x"]).logger[option]._target_
+    then = compose.resolved(compose.compose_config([*TINY, f"logger={option}", "output_dir=x"]))
+    (old_name,) = (old for old, new in RENAMED.items() if new == new_name)
+    then["logger"][option]["_target_"] = old_name
+    write_config(first, {**settings(first), "logger": then["logger"]})
+    content = json.loads((first / "record.json").read_text())
+    content["overrides"].append(f"logger={option}")
+    (first / "record.json").write_text(json.dumps(content))
+    assert load_runs(first)["measured_evaluations"].notna().all()
+    again = rerunning.again(first, [], tmp_path / "second")
+    assert again.differs == []
+    assert compose.build_loggers(again.config)
+    assert recorded.build_remeasuring(first, recorded.choose_metrics(["metrics=motion"])).run()["clips"]
 
 
 @pytest.mark.parametrize(

@@ -13,7 +13,7 @@ from rich.console import Console
 
 from float_research import compose, recorded
 from float_research.errors import UserError
-from float_research.trust import check_record, is_allowed
+from float_research.trust import RENAMED, check_record, is_allowed, is_class, renamed
 
 CONF, SOURCE = compose.config_folder(), Path("config.yaml")
 HOSTILE: Mapping[str, Mapping[str, Any]] = {
@@ -124,6 +124,12 @@ def test_a_run_that_cannot_be_measured_does_not_affect_others(made: Path, tmp_pa
     assert "model.fps=0 must be" in ended.stdout.replace("\n", " ")
     assert "solver._target_=psutil.Popen is not a part" in ended.stdout.replace("\n", " ")
     assert f"{tmp_path / '2'}: measured" in ended.stdout
+
+
+@pytest.mark.parametrize("old", RENAMED)
+def test_only_classes_of_ours_that_exist_replace_renamed_ones(old: str) -> None:
+    assert (is_class(RENAMED[old]), is_class(old)) == (True, False)
+    assert renamed([{"a": {"_target_": old}}, [old]]) == [{"a": {"_target_": RENAMED[old]}}, [old]]
 
 
 def test_a_class_belongs_to_its_group() -> None:

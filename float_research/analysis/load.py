@@ -11,10 +11,10 @@ import pandas as pd
 from float_research.errors import UserError
 from float_research.files import inside
 from float_research.tables import read_table
+from float_research.tracking.logger import mean_metrics
 from float_research.tracking.record import flat_costs
 from float_research.tracking.runs import Found, Run, as_numbers, find, refuse_empty, settings_of, word
 from float_research.tracking.summary import facts
-from float_research.tracking.tracker import mean_metrics
 from float_research.tracking.weights_and_biases import find_offline, find_project
 
 WANDB = "wandb:"

@@ -1,4 +1,4 @@
-"""Logs finished runs to trackers such as W&B.
+"""Logs finished runs with loggers such as W&B.
 
 Runs that were logged before are updated, not duplicated.
 """
@@ -15,9 +15,9 @@ from float_research import cli, compose, options
 from float_research.errors import UserError
 from float_research.printing import say, stdout
 from float_research.program import command
+from float_research.tracking.logger import EndedRun, RunLogger
 from float_research.tracking.runs import SWEEP, Run, find, refuse_empty, sweep_of
 from float_research.tracking.summary import summarise
-from float_research.tracking.tracker import TrackedRun, Tracker
 
 
 def main() -> None:
@@ -27,39 +27,39 @@ def main() -> None:
         "overrides", nargs="+", help="logger=wandb, or logger=[…], and settings such as logger.wandb.project=NAME"
     )
     arguments = parser.parse_args()
-    trackers = choose(arguments.overrides)
+    loggers = choose(arguments.overrides)
     found = find(arguments.folder)
     refuse_empty(found, arguments.folder)
     console, failures = stdout(), 0
     for note in found.notes():
         say(console, note, style="bold yellow")
     for run in found.runs:
-        failures += log(trackers, methodcaller("run", to_tracked(run)), run.folder, console)
+        failures += log(loggers, methodcaller("run", to_ended(run)), run.folder, console)
     if (arguments.folder / SWEEP).is_file():
         summed = methodcaller("sweep", arguments.folder, summarise(found))
-        failures += log(trackers, summed, str(arguments.folder), console)
+        failures += log(loggers, summed, str(arguments.folder), console)
     if failures:
         sys.exit(1)
 
 
-def choose(overrides: Sequence[str]) -> list[Tracker]:
-    """Builds the trackers of the command line."""
+def choose(overrides: Sequence[str]) -> list[RunLogger]:
+    """Builds the loggers of the command line."""
     for override in overrides:
         if override.lstrip("+~").split("=")[0].split(".")[0] != "logger":
             raise UserError(f"{override} cannot be changed in a finished run; give only logger=… and its settings")
-    trackers = compose.build_trackers(compose.compose_config([*overrides, "output_dir=."]))
-    if not trackers:
+    loggers = compose.build_loggers(compose.compose_config([*overrides, "output_dir=."]))
+    if not loggers:
         raise UserError("logger=none logs nothing; choose another, such as logger=wandb")
-    return trackers
+    return loggers
 
 
-def to_tracked(run: Run) -> TrackedRun:
-    """Converts a run on disk to what trackers get when a run ends."""
+def to_ended(run: Run) -> EndedRun:
+    """Converts a run on disk to what loggers get when a run ends."""
     from float_research.inference.run_folder import RunFolder
 
     folder = Path(run.folder)
     sweep = sweep_of(folder)
-    return TrackedRun(
+    return EndedRun(
         folder=folder,
         config=run.config,
         overrides=run.record.get("overrides") or [],
@@ -69,12 +69,12 @@ def to_tracked(run: Run) -> TrackedRun:
     )
 
 
-def log(trackers: Sequence[Tracker], report: Callable[[Tracker], str | None], what: str, console: Console) -> int:
-    """Calls `report` for all trackers, prints what they return, and returns how many failed."""
+def log(loggers: Sequence[RunLogger], report: Callable[[RunLogger], str | None], what: str, console: Console) -> int:
+    """Calls `report` for all loggers, prints what they return, and returns how many failed."""
     failures = 0
-    for tracker in trackers:
+    for logger in loggers:
         try:
-            line = report(tracker) or f"{what}: logged"
+            line = report(logger) or f"{what}: logged"
         except Exception as error:  # the other runs are still logged
             if cli.WANTS_TRACEBACK:
                 raise

@@ -33,9 +33,9 @@ from float_research.printing import Table, say
 from float_research.program import command
 from float_research.tracking import record
 from float_research.tracking.code import git_state, uncommitted, write_code
+from float_research.tracking.logger import EndedRun, RunLogger, tell
 from float_research.tracking.record import RunIdentity
 from float_research.tracking.runs import read_config
-from float_research.tracking.tracker import TrackedRun, Tracker, tell
 from float_research.types import Clip, FailedClip
 from float_research.video.writer import H264
 
@@ -72,7 +72,7 @@ class Job:
     on_error: str | None
     dry_run: bool
     resume: bool | str
-    trackers: Sequence[Tracker]
+    loggers: Sequence[RunLogger]
     overrides: Sequence[str]
     num_tasks: int
     sweep: str | None
@@ -156,7 +156,7 @@ class Job:
         run: RunIdentity,
         console: Console,
     ) -> dict[str, Any] | None:
-        """Renders the clips that are not kept, writes the record and informs the trackers."""
+        """Renders the clips that are not kept, writes the record and informs the loggers."""
         started, start_time = time.perf_counter(), datetime.now(UTC)
         planned = self._with_faces(planned, failures, self._warn(console))
         silence_lightning()
@@ -324,8 +324,8 @@ class Job:
 
     @rank_zero_only
     def _track(self, content: Mapping[str, Any] | None, error: str | None, console: Console) -> None:
-        """Informs the trackers how the run ended."""
-        run = TrackedRun(
+        """Informs the loggers how the run ended."""
+        run = EndedRun(
             folder=self.folder.path,
             config=self.config,
             overrides=self.overrides,
@@ -334,7 +334,7 @@ class Job:
             record=content,
             error=error,
         )
-        for said in tell(self.trackers, lambda tracker: tracker.run(run)):
+        for said in tell(self.loggers, lambda logger: logger.run(run)):
             say(console, said, once=self.sweep)
 
 

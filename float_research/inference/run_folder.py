@@ -53,7 +53,7 @@ class RunFolder:
         return inside(self.path, name)
 
     def sheet(self, clip: Mapping[str, Any]) -> Path:
-        """Renders the contact sheet of a clip, given its record, for trackers."""
+        """Renders the contact sheet of a clip, given its record, for loggers."""
         video = inside(self.path, clip.get("video"))
         place = self.path / SHEETS / video.with_suffix(".png").name
         return contact_sheet(video, place, rows=SHEET_ROWS, columns=SHEET_COLUMNS)

@@ -11,9 +11,9 @@ from rich.console import Console
 from float_research.errors import UserError, reading, writable
 from float_research.files import whole
 from float_research.printing import Table, say
+from float_research.tracking.logger import mean_metrics
 from float_research.tracking.record import flat_costs
 from float_research.tracking.runs import SUMMARY, Found, Run, as_numbers, find, parse_overrides, refuse_empty
-from float_research.tracking.tracker import mean_metrics
 
 PARQUET = "summary.parquet"
 PRINTED = {

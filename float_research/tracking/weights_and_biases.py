@@ -15,18 +15,18 @@ from typing import TYPE_CHECKING, Any
 
 from float_research.errors import UserError, reading
 from float_research.files import inside, sha256, short_name
-from float_research.tracking.record import signature
-from float_research.tracking.runs import Found, Run
-from float_research.tracking.schema import check_run
-from float_research.tracking.tracker import (
+from float_research.tracking.logger import (
     NAME_BYTES,
-    TrackedRun,
+    EndedRun,
     clip_numbers,
     clip_words,
     nested,
     run_numbers,
     run_words,
 )
+from float_research.tracking.record import signature
+from float_research.tracking.runs import Found, Run
+from float_research.tracking.schema import check_run
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -68,7 +68,7 @@ class WeightsAndBiases:
         if self.mode not in MODES:
             raise UserError(f"logger.wandb.mode={self.mode} is unknown; choose one of {', '.join(MODES)}")
 
-    def run(self, run: TrackedRun) -> str | None:
+    def run(self, run: EndedRun) -> str | None:
         """Logs the config, each clip's numbers, video, contact sheet and inputs as one step, and totals as summary."""
         if self.mode == DISABLED:
             return None
@@ -141,7 +141,7 @@ def run_id(folder: Path, config: Mapping[str, Any]) -> str:
     return hashlib.sha256(json.dumps(known, sort_keys=True, default=str).encode()).hexdigest()[:16]
 
 
-def media(run: TrackedRun, clip: Mapping[str, Any]) -> dict[str, Any]:
+def media(run: EndedRun, clip: Mapping[str, Any]) -> dict[str, Any]:
     """Returns video, contact sheet, image and sound of a clip, if their hashes still match its record.
 
     A record may name any file, and what is uploaded to W&B leaves the machine.

@@ -9,10 +9,10 @@ import pytest
 from rich.console import Console
 
 from float_research.errors import UserError
+from float_research.tracking.logger import nested
 from float_research.tracking.record import read_record
 from float_research.tracking.runs import find
 from float_research.tracking.summary import report
-from float_research.tracking.tracker import nested
 
 CLIP = {
     "id": "a",

@@ -21,8 +21,8 @@ from wandb.sdk.launch.sweeps.utils import create_sweep_command_args, load_sweep_
 
 from float_research import compose, overrides
 from float_research.files import sha256
+from float_research.tracking.logger import EndedRun
 from float_research.tracking.runs import varied
-from float_research.tracking.tracker import TrackedRun
 from float_research.tracking.weights_and_biases import WeightsAndBiases, find_offline, run_id
 
 ROOT = Path(__file__).parents[2]
@@ -54,15 +54,15 @@ def described(place: Path) -> dict[str, Any]:
     return {**{short: run.get(name) for short, name in names.items()}, **{k: run.get(k) for k in ("project", "tags")}}
 
 
-def tracker(**settings: Any) -> WeightsAndBiases:
-    (made,) = compose.build_trackers(compose.compose_config(["logger=wandb", "output_dir=."]))
+def logger(**settings: Any) -> WeightsAndBiases:
+    (made,) = compose.build_loggers(compose.compose_config(["logger=wandb", "output_dir=."]))
     assert isinstance(made, WeightsAndBiases)
     return WeightsAndBiases(**{**vars(made), **settings})
 
 
-def of(folder: Path, *given: str, **more: Any) -> TrackedRun:
+def of(folder: Path, *given: str, **more: Any) -> EndedRun:
     settings: dict[str, Any] = {"config": {}, "sweep": None, "sheet": lambda clip: folder / "sheet.png", **more}
-    return TrackedRun(folder=folder, overrides=list(given), **settings)
+    return EndedRun(folder=folder, overrides=list(given), **settings)
 
 
 def test_a_sweep_that_is_logged_again_keeps_its_ids(speech: Callable[[float], Path], tmp_path: Path) -> None:
@@ -119,8 +119,8 @@ def test_concurrent_agents_have_their_own_runs(speech: Callable[[float], Path], 
 
 def test_an_agents_run_has_the_given_id(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("WANDB_RUN_ID", "given")
-    tracker(mode="offline").run(of(tmp_path))
-    tracker(mode="offline").run(of(tmp_path / "0", sweep="s"))
+    logger(mode="offline").run(of(tmp_path))
+    logger(mode="offline").run(of(tmp_path / "0", sweep="s"))
     wandb.teardown()
     assert sorted(run["id"] for run in logged(tmp_path)) == sorted(["given", run_id(tmp_path / "0", {})])
 
@@ -131,10 +131,10 @@ def test_the_environment_sets_what_the_config_leaves_open(tmp_path: Path, monkey
         "PROJECT": "p", "NAME": "n", "TAGS": "a,b", "DIR": str(tmp_path / "logged"), "MODE": "offline",
     }.items():  # fmt: skip
         monkeypatch.setenv(f"WANDB_{name}", value)
-    tracker().run(of(tmp_path / "run", "nfe=3"))
+    logger().run(of(tmp_path / "run", "nfe=3"))
     (said,) = logged(tmp_path / "logged")
     assert (said["project"], said["name"], said["tags"]) == ("p", "n", ["a", "b"])
-    tracker(project="q", name="m", tags=["c"], dir=str(tmp_path)).run(of(tmp_path / "run", "nfe=3"))
+    logger(project="q", name="m", tags=["c"], dir=str(tmp_path)).run(of(tmp_path / "run", "nfe=3"))
     (said,) = logged(tmp_path / "wandb")
     assert (said["project"], said["name"], said["tags"]) == ("q", "m", ["c"])
 
@@ -142,8 +142,8 @@ def test_the_environment_sets_what_the_config_leaves_open(tmp_path: Path, monkey
 def test_disabled_logs_nothing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("WANDB_MODE", "disabled")
     monkeypatch.setattr(wandb, "init", pytest.fail)
-    assert tracker().run(of(tmp_path)) is None
-    assert tracker().sweep(tmp_path, pd.DataFrame()) is None
+    assert logger().run(of(tmp_path)) is None
+    assert logger().sweep(tmp_path, pd.DataFrame()) is None
     assert list(tmp_path.iterdir()) == []
 
 
@@ -188,7 +188,7 @@ def test_online_a_run_is_resumed_without_duplicates(
     clip = {"id": "a", "image": "", "audio": "", "metrics": {"x": 1}}
     named = dict.fromkeys(("signature", "overrides", "seed", "device"))
     numbers = {"totals": {}, "load_s": 1, "wall_s": 1, "peak_memory_mb": {}, "checkpoint": {}}
-    tracker(mode="online").run(of(tmp_path, record={**named, **numbers, "started": "now", "clips": [clip]}))
+    logger(mode="online").run(of(tmp_path, record={**named, **numbers, "started": "now", "clips": [clip]}))
     assert (asked["id"], asked["resume"]) == (run_id(tmp_path, {}), "allow")
     assert len(opened.history) == logged
     assert opened.summary["started"] == "now"
@@ -203,10 +203,10 @@ def test_no_other_file_is_uploaded(tmp_path: Path, speech: Callable[[float], Pat
     hashes = {"video_sha256": sha256(secret), "image_sha256": "0" * 64}
     record = {"totals": {}, "load_s": 1, "wall_s": 1, "peak_memory_mb": {}, "checkpoint": {}, "started": "now"}
     record |= dict.fromkeys(("signature", "overrides", "seed", "device"))
-    tracker(mode="offline").run(of(run, record={**record, "clips": [{**clip, **hashes}]}))
+    logger(mode="offline").run(of(run, record={**record, "clips": [{**clip, **hashes}]}))
     wandb.teardown()
     assert list(run.rglob("media")) == []
-    tracker(mode="offline").run(of(run / "2", record={**record, "clips": [{**clip, "audio_sha256": sha256(secret)}]}))
+    logger(mode="offline").run(of(run / "2", record={**record, "clips": [{**clip, "audio_sha256": sha256(secret)}]}))
     wandb.teardown()
     assert [path.suffix for path in run.rglob("media/*/*")] == [".wav"]
 

@@ -9,14 +9,14 @@ from typing import TYPE_CHECKING, Any
 from lightning.pytorch.loggers import Logger
 
 from float_research.errors import UserError
-from float_research.tracking.tracker import TrackedRun, clip_numbers, run_numbers
+from float_research.tracking.logger import EndedRun, clip_numbers, run_numbers
 
 if TYPE_CHECKING:
     import pandas as pd
 
 
 @dataclass(frozen=True, kw_only=True)
-class LightningTracker:
+class LightningLogger:
     """Logs the settings, the numbers of each clip as one step, and the run's totals at the last step.
 
     `build` gets the run's folder as `save_dir`. `packages`: required package → the extra that installs it.
@@ -35,7 +35,7 @@ class LightningTracker:
                     f"a logger needs {package}, which is not installed; pip install 'float-research[{extra}]'"
                 )
 
-    def run(self, run: TrackedRun) -> str | None:
+    def run(self, run: EndedRun) -> str | None:
         logger = self.open(run)
         try:
             logger.log_hyperparams(dict(run.config))
@@ -48,10 +48,10 @@ class LightningTracker:
             logger.finalize("failed" if run.error else "success")
         return None
 
-    def open(self, run: TrackedRun) -> Any:
+    def open(self, run: EndedRun) -> Any:
         return self.build(save_dir=str(run.folder))
 
-    def media(self, logger: Any, run: TrackedRun) -> None:
+    def media(self, logger: Any, run: EndedRun) -> None:
         """Logs files, where the logger supports them."""
 
     def sweep(self, folder: Path, table: "pd.DataFrame") -> str | None:

@@ -1,4 +1,4 @@
-"""Trackers, checked by reading back what they wrote."""
+"""Loggers, checked by reading back what they wrote."""
 
 import json
 import subprocess
@@ -18,10 +18,10 @@ from tensorboard.backend.event_processing.event_accumulator import EventAccumula
 
 from float_research import compose
 from float_research.errors import UserError
-from float_research.tracking.lightning_tracker import LightningTracker
+from float_research.tracking.lightning_logger import LightningLogger
+from float_research.tracking.logger import EndedRun, tell
 from float_research.tracking.runs import find
 from float_research.tracking.summary import summarise
-from float_research.tracking.tracker import TrackedRun, tell
 from float_research.tracking.weights_and_biases import WeightsAndBiases
 
 TINY = ["model=tiny", "checkpoint=random", "face=none", "trainer.accelerator=cpu", "nfe=3"]
@@ -104,10 +104,10 @@ def test_a_crashed_run_is_logged_as_failed(run: Run, tmp_path: Path, monkeypatch
 
 def test_a_sweep_ends_with_a_table_of_its_runs_and_their_videos(run: Run) -> None:
     folder = run().parent
-    tracker = WeightsAndBiases(
+    logger = WeightsAndBiases(
         project="p", entity=None, group=None, name=None, job_type="infer", tags=[], notes=None, dir=None, mode="offline"
     )
-    said = tracker.sweep(folder, summarise(find(folder)))
+    said = logger.sweep(folder, summarise(find(folder)))
     assert said is not None
     assert "wandb sync" in said
     records = inspected(folder)
@@ -148,33 +148,33 @@ def test_mlflow_logs_settings_numbers_and_videos_with_another_logger(run: Run, t
     assert Path(client.download_artifacts(kept.info.run_id, copied.path)).read_bytes() == video.read_bytes()
 
 
-def test_a_failing_tracker_does_not_affect_the_run(run: Run, tmp_path: Path) -> None:
+def test_a_failing_logger_does_not_affect_the_run(run: Run, tmp_path: Path) -> None:
     class Down:
-        def run(self, run: TrackedRun) -> str | None:
+        def run(self, run: EndedRun) -> str | None:
             raise ConnectionError("no such host")
 
         def sweep(self, folder: Path, table: pd.DataFrame) -> str | None:
             return "told"
 
-    told = TrackedRun(folder=tmp_path, config={}, overrides=["nfe=3"], sweep=None, sheet=lambda clip: tmp_path)
-    (said,) = tell([Down()], lambda tracker: tracker.run(told))
+    told = EndedRun(folder=tmp_path, config={}, overrides=["nfe=3"], sweep=None, sheet=lambda clip: tmp_path)
+    (said,) = tell([Down()], lambda logger: logger.run(told))
     assert "no such host" in said
     assert "complete without it" in said
-    assert list(tell([Down()], lambda tracker: tracker.sweep(tmp_path, pd.DataFrame()))) == ["told"]
+    assert list(tell([Down()], lambda logger: logger.sweep(tmp_path, pd.DataFrame()))) == ["told"]
 
 
-def test_trackers_are_built_at_the_end_of_a_sweep() -> None:
-    compose.build_trackers(compose.compose_config(["logger=[csv,tensorboard,mlflow,wandb]"]))
+def test_loggers_are_built_at_the_end_of_a_sweep() -> None:
+    compose.build_loggers(compose.compose_config(["logger=[csv,tensorboard,mlflow,wandb]"]))
 
 
-def test_invalid_trackers_are_refused_before_the_run() -> None:
+def test_invalid_loggers_are_refused_before_the_run() -> None:
     with pytest.raises(UserError, match=r"a logger needs nowhere, .* pip install 'float-research\[somewhere\]'"):
-        LightningTracker(build=CSVLogger, packages={"nowhere": "somewhere"})
+        LightningLogger(build=CSVLogger, packages={"nowhere": "somewhere"})
     with pytest.raises(UserError, match=r"mode=of.* is unknown; choose one of auto, online, offline, disabled"):
-        compose.build_trackers(compose.compose_config(["logger=wandb", "logger.wandb.mode=of", "output_dir=out"]))
-    assert compose.build_trackers(compose.compose_config(["output_dir=out"])) == []
+        compose.build_loggers(compose.compose_config(["logger=wandb", "logger.wandb.mode=of", "output_dir=out"]))
+    assert compose.build_loggers(compose.compose_config(["output_dir=out"])) == []
 
 
-def test_trackers_do_not_change_the_signature(run: Run) -> None:
+def test_loggers_do_not_change_the_signature(run: Run) -> None:
     plain = json.loads((run() / "record.json").read_text())["signature"]
     assert json.loads((run("logger=csv") / "record.json").read_text())["signature"] == plain

@@ -1,4 +1,4 @@
-"""The interface of experiment trackers, and the flat names under which they get records."""
+"""The interface of experiment loggers, and the flat names under which they get records."""
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
@@ -18,7 +18,7 @@ NAME_BYTES = 128
 
 
 @dataclass(frozen=True, kw_only=True)
-class TrackedRun:
+class EndedRun:
     """A run that has ended, with its record or an `error`. `sweep` names its sweep.
 
     `sheet` renders a contact sheet of a clip, given its record.
@@ -43,24 +43,24 @@ class TrackedRun:
 
 
 @runtime_checkable
-class Tracker(Protocol):
+class RunLogger(Protocol):
     """Reports runs and sweeps to one service. It may fail: results are complete on disk before it is called."""
 
-    def run(self, run: TrackedRun) -> str | None:
+    def run(self, run: EndedRun) -> str | None:
         """Reports a run; returns a sentence that says where to see it."""
 
     def sweep(self, folder: Path, table: "pd.DataFrame") -> str | None:
         """Reports a finished sweep with one row per run, whose `videos` are relative to the run's folder."""
 
 
-def tell(trackers: Sequence[Tracker], say: Callable[[Tracker], str | None]) -> Iterator[str]:
-    """Calls `say` for each tracker, and yields the sentence it returns, or why it failed."""
-    for tracker in trackers:
+def tell(loggers: Sequence[RunLogger], say: Callable[[RunLogger], str | None]) -> Iterator[str]:
+    """Calls `say` for each logger, and yields the sentence it returns, or why it failed."""
+    for logger in loggers:
         try:
-            said = say(tracker)
+            said = say(logger)
         except Exception as error:
             reason = " ".join(str(error).split())
-            said = f"not logged by {type(tracker).__name__} ({reason}); the results on disk are complete without it"
+            said = f"not logged by {type(logger).__name__} ({reason}); the results on disk are complete without it"
         if said is not None:
             yield said
 
