@@ -87,19 +87,19 @@ class MotionChunk:
 
 @dataclass(frozen=True)
 class Cost:
-    """The cost of sampling: evaluations of the guided vector field, and network rows (guidance branches) computed.
+    """The cost of sampling: evaluations of the guided vector field, and guidance branches computed for them.
 
     `verified_frames`: frames decoded for the verifier of a search. All candidates count.
     """
 
     evaluations: int = 0
-    rows: int = 0
+    branches: int = 0
     verified_frames: int = 0
 
     def __add__(self, other: "Cost") -> "Cost":
         return Cost(
             self.evaluations + other.evaluations,
-            self.rows + other.rows,
+            self.branches + other.branches,
             self.verified_frames + other.verified_frames,
         )
 
@@ -107,7 +107,7 @@ class Cost:
         return self + other * -1
 
     def __mul__(self, times: int) -> "Cost":
-        return Cost(self.evaluations * times, self.rows * times, self.verified_frames * times)
+        return Cost(self.evaluations * times, self.branches * times, self.verified_frames * times)
 
 
 @dataclass(frozen=True, kw_only=True)

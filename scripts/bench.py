@@ -212,10 +212,10 @@ def sample(arguments: argparse.Namespace) -> dict[str, Any]:
                 "error": relative_error(motion[name], motion["modules float32"]),
             }
             figures[name]["speed"] = figures["modules float32"]["ms"] / figures[name]["ms"]
-            rows = chunks[0].cost.rows / chunks[0].cost.evaluations
+            branches = chunks[0].cost.branches / chunks[0].cost.evaluations
             print(
-                f"{name}: {figures[name]['ms']:.1f} ms per evaluation, {rows:g} rows, {figures[name]['speed']:.1f} x, "
-                f"relative error of the motion {figures[name]['error']:.1e}"
+                f"{name}: {figures[name]['ms']:.1f} ms per evaluation, {branches:g} branches, "
+                f"{figures[name]['speed']:.1f} x, relative error of the motion {figures[name]['error']:.1e}"
             )
     print(f"on {figures['device']}")
     return figures

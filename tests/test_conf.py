@@ -170,4 +170,4 @@ def test_the_official_experiment_is_the_official_script() -> None:
     sampler = compose.build_sampler(cfg)
     declared = sampler.declared_cost(130)
     assert declared is not None
-    assert (declared.evaluations, declared.rows) == (3 * 9, 3 * 9 * 3), "10 grid points are 9 Euler steps"
+    assert (declared.evaluations, declared.branches) == (3 * 9, 3 * 9 * 3), "10 grid points are 9 Euler steps"

@@ -32,7 +32,7 @@ SWEEP = ["solver=euler,midpoint,rk4", "budget=evaluations", "nfe=2"]
 """RK4 needs four evaluations, so its run fails."""
 LOSSLESS = "video.crf=0"
 """x264 only encodes tiny frames reproducibly if lossless."""
-COSTS = ["run", "solver", "frames", "declared_evaluations", "measured_evaluations", "measured_rows", "signature"]
+COSTS = ["run", "solver", "frames", "declared_evaluations", "measured_evaluations", "measured_branches", "signature"]
 SAME = [*COSTS, "motion_amplitude", "motion_jerk", "sharpness", "flicker"]
 SLURM = ["hydra/launcher=submitit_slurm"] + [
     f"hydra.launcher.{name}" for name in ("gpus_per_node=null", "cpus_per_task=1", "mem_gb=1", "timeout_min=5")

@@ -218,7 +218,7 @@ def test_long_names_lose_their_middle(text: str, width: int, said: str) -> None:
 @pytest.mark.parametrize("width", [30, 40, 60, 80, 120, 300])
 def test_a_table_is_at_most_as_wide_as_the_terminal(width: int) -> None:
     """No word is folded, no number is cut, and nothing is missing."""
-    names = ["run", "metrics", "frames", "evaluations", "rows", "sample_s", "video"]
+    names = ["run", "metrics", "frames", "evaluations", "branches", "sample_s", "video"]
     path = "videos/portrait-arctic_a0007-and-so-on.mp4"
     told = "its file is damaged"
     rows = [[str(i), told, "100", "12345678", "24", "0.0714", path] for i in range(2)]

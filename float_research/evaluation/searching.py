@@ -22,7 +22,7 @@ from float_research.printing import Table
 from float_research.types import Cost, Waveform
 
 Numbers = dict[str, float]
-COSTS = ("evaluations", "rows", "verified_frames", "sample_s", "verify_s")
+COSTS = ("evaluations", "branches", "verified_frames", "sample_s", "verify_s")
 
 
 def compare(pipeline: Pipeline, portrait: ImageInput, spoken: Mapping[str, Waveform], seeds: Sequence[int]) -> Table:

@@ -236,8 +236,8 @@ def vector_field(
     length, previous = chunking.window_frames, chunking.previous_frames
     generator = torch.Generator().manual_seed(settings["vector_field"].get("noise_generator_seed", VECTOR_FIELD_SEED))
     x, previous_motion, previous_audio = (
-        torch.randn(1, rows, width, generator=generator)
-        for rows, width in (
+        torch.randn(1, positions, width, generator=generator)
+        for positions, width in (
             (length, reference.shape[1]),
             (previous, reference.shape[1]),
             (previous, golden["wa"].shape[2]),

@@ -73,8 +73,8 @@ def estimate_memory_mb(
     autoencoder, fmt = model.motion_autoencoder, model.fmt
     size = autoencoder.image_size
     maps = max(channels * side**2 for side, channels in autoencoder.channels.items() if side <= size)
-    rows = max((sampler.guidance.rows(t) for t in sampler.grid(torch.float32).tolist()), default=1)
-    rows *= batch_clips * sampler.windows_at_once(num_frames)
+    branches = max((sampler.guidance.num_branches(t) for t in sampler.grid(torch.float32).tolist()), default=1)
+    branches *= batch_clips * sampler.windows_at_once(num_frames)
     window = sampler.chunking.window_frames + sampler.chunking.previous_frames
     width = fmt.c_embedder.out_features
     activations = {
@@ -83,7 +83,7 @@ def estimate_memory_mb(
         "emotion": _speech_values(
             model.emotion_encoder.wav2vec2_for_emotion.wav2vec2.config, num_frames, model, audio=False
         ),
-        "sample": rows * window * (12 + 2 * fmt.mlp_ratio) * width,
+        "sample": branches * window * (12 + 2 * fmt.mlp_ratio) * width,
     }
     weights = sum(value.numel() for value in model.state_dict().values())
     phases = {phase: values * FLOAT32_BYTES / 1e6 for phase, values in {"weights": weights, **activations}.items()}
@@ -100,16 +100,16 @@ def _speech_values(config: object, num_frames: int, model: FloatModel, *, audio:
 
 def plan_tables(planned: Sequence[PlannedClip], memory_mb: dict[str, float], folder: RunFolder) -> list[Table]:
     """Returns the plan as tables. Video paths are relative to the run's folder."""
-    rows, units = [], {"evaluations": "evaluations", "rows": "network rows"}
+    rows, units = [], ["evaluations", "branches"]
     if any(item.cost and item.cost.verified_frames for item in planned):
-        units["verified_frames"] = "verified frames"
+        units.append("verified_frames")
     for item in planned:
         costs = [str(getattr(item.cost, unit)) if item.cost else "solver decides" for unit in units]
         counts = (str(item.num_frames), str(item.num_chunks), *costs)
         rows.append([item.clip.id, *counts, str(item.video.relative_to(folder.path))])
     memory = [[phase, f"{value:,.0f}"] for phase, value in memory_mb.items()]
     return [
-        clip_table(["frames", "chunks", *units.values()], rows, "plan"),
+        clip_table(["frames", "chunks", *(unit.replace("_", " ") for unit in units)], rows, "plan"),
         Table(["phase", "MB"], memory, "estimated peak memory, float32"),
     ]
 

@@ -14,8 +14,8 @@ from float_research.models.flow_matching_transformer import FlowMatchingTransfor
 from float_research.models.precision import supports_fusion
 from float_research.types import Conditions, VectorField
 
-ROWS = 192
-"""Input rows (batch × positions) for which oneDNN lays out its weights; other numbers work, too."""
+NUM_POSITIONS = 192
+"""Positions of a batch for which oneDNN lays out its weights; other numbers work, too."""
 
 
 class PreparedLinear(NamedTuple):
@@ -74,7 +74,7 @@ class FieldEngine:
     def _linear(self, layer: nn.Linear) -> PreparedLinear:
         weight, bias = layer.weight.detach().to(self.dtype), layer.bias.detach().to(self.dtype)
         if self.packs:
-            weight = torch.ops.mkldnn._reorder_linear_weight(weight, ROWS)
+            weight = torch.ops.mkldnn._reorder_linear_weight(weight, NUM_POSITIONS)
         return PreparedLinear(weight, bias, self.packs)
 
     def vector_field(self, conditions: Conditions) -> VectorField:
@@ -94,21 +94,21 @@ class FieldEngine:
         def field(t: Tensor, x: Float[Tensor, "b l d"]) -> Float[Tensor, "b l d"]:
             with torch.autocast(like.device.type, enabled=False):
                 condition = embedded + fmt.t_embedder(t.reshape(-1), like.dtype)[:, None]
-                rows = torch.cat([previous.to(x.dtype), x], dim=1)
-                velocities = self._run(rows, F.silu(condition), positions, mask, blocks)
+                motion = torch.cat([previous.to(x.dtype), x], dim=1)
+                velocities = self._run(motion, F.silu(condition), positions, mask, blocks)
                 return velocities[:, -x.shape[1] :].to(x.dtype, copy=True)  # a replayed graph overwrites its results
 
         return field
 
     def _velocities(
         self,
-        rows: Float[Tensor, "b n d"],
+        motion: Float[Tensor, "b n d"],
         condition: Float[Tensor, "b n h"],
         positions: Tensor,
         mask: Tensor,
         blocks: tuple[int, ...],
     ) -> Float[Tensor, "b n d"]:
-        hidden = self.first(rows).float() + positions
+        hidden = self.first(motion).float() + positions
         condition = condition.to(self.dtype)
         for block in [self.blocks[i] for i in blocks]:
             shift_a, scale_a, gate_a, shift_m, scale_m, gate_m = block.modulation(condition).chunk(6, dim=-1)

@@ -149,15 +149,15 @@ class FlowMatchingTransformer(nn.Module):
         The flow time t is a scalar, or one per sample, `(b,)`.
         """
         weight = self.x_embedder.proj.weight
-        rows = torch.cat([conditions.previous_motion, x], dim=1).to(weight.dtype)
-        _b, n, _ = rows.shape
+        motion = torch.cat([conditions.previous_motion, x], dim=1).to(weight.dtype)
+        _b, n, _ = motion.shape
         audio = torch.cat([conditions.previous_audio, conditions.audio], dim=1)
         reference = conditions.reference[:, None].expand(-1, n, -1)
         condition = self.c_embedder(torch.cat([reference, audio, conditions.emotion], dim=-1).to(weight.dtype))
         condition = condition + self.t_embedder(t.reshape(-1), weight.dtype)[:, None]
-        hidden = self.x_embedder(rows) + position_table(n, weight.shape[0], rows.device, rows.dtype)
+        hidden = self.x_embedder(motion) + position_table(n, weight.shape[0], motion.device, motion.dtype)
         blocks, reach = self.computed(conditions.weakness)
-        mask = attention_mask(n, reach, rows.device)
+        mask = attention_mask(n, reach, motion.device)
         for i in blocks:
             hidden = self.blocks[i](hidden, condition, mask)
         return self.decoder(hidden, condition).to(x.dtype)

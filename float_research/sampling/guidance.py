@@ -1,8 +1,8 @@
 """Classifier-free guidance (arXiv 2207.12598): combinations of conditional and unconditional fields.
 
 A guidance is a weighted sum of guidance branches: evaluations of the network with some conditions kept and others
-zeroed. Each branch is a row of the batch, and branches of weight zero are not computed. Guidance wraps the network; the
-solver sees only `v(t, x)`.
+zeroed. Branches are batched, and those of weight zero are not computed. Guidance wraps the network; the solver sees
+only `v(t, x)`.
 """
 
 from abc import ABC, abstractmethod
@@ -13,14 +13,14 @@ import torch
 from torch import Tensor
 
 from float_research.errors import UserError
-from float_research.sampling.rows import (
+from float_research.sampling.branches import (
     AUDIO,
     EVERYTHING,
     NOTHING,
     REFERENCE,
+    Branches,
     Kept,
     Reuse,
-    Rows,
     Weights,
     with_everything,
     without_zeros,
@@ -30,28 +30,28 @@ from float_research.types import Conditions, Network, VectorField
 
 
 class Guidance(ABC):
-    """A weighted sum of guidance branches (rows), with weights that depend on flow time."""
+    """A weighted sum of guidance branches, with weights that depend on flow time."""
 
     @abstractmethod
     def weights(self, t: float) -> Weights:
-        """Returns the rows to compute at flow time t and their weights."""
+        """Returns the branches to compute at flow time t and their weights."""
 
     def calls(self, t: float) -> list[Weights]:
         """Returns the weights for each network call in one evaluation at flow time t."""
         return [self.weights(t)]
 
-    def rows(self, t: float) -> int:
-        """Returns the network rows of one evaluation at flow time t, for one clip."""
+    def num_branches(self, t: float) -> int:
+        """Returns the branches of one evaluation at flow time t, for one clip."""
         return sum(map(len, self.calls(t)))
 
-    def declared_rows(self, times: Sequence[float], reuse: int) -> int:
-        """Returns the network rows of evaluations at these flow times, for one window; `reuse`: see `Reuse`."""
+    def declared_branches(self, times: Sequence[float], reuse: int) -> int:
+        """Returns the branches of evaluations at these flow times, for one window; `reuse`: see `Reuse`."""
         choose = Reuse(reuse)
         return sum(len(choose(weights)) for t in times for weights in self.calls(t))
 
     def combine(self, weights: Weights, fields: Mapping[Kept, Tensor]) -> Tensor:
         """Returns the guided field, `(b, l, d)`."""
-        return torch.stack([weight * fields[row] for row, weight in weights.items()]).sum(0)
+        return torch.stack([weight * fields[branch] for branch, weight in weights.items()]).sum(0)
 
     def settled(self) -> "Guidance":
         """Returns the limit for dense evaluations; `self` for guidance without memory of earlier evaluations."""
@@ -59,14 +59,14 @@ class Guidance(ABC):
 
     def guide(self, network: Network, conditions: Conditions, reuse: int = 1) -> VectorField:
         """Returns the guided vector field of one window; `reuse`: see `Reuse`."""
-        return self.field(Rows(network, conditions, reuse))
+        return self.field(Branches(network, conditions, reuse))
 
-    def field(self, rows: Rows) -> VectorField:
-        """Returns the guided vector field from the rows of one window."""
+    def field(self, branches: Branches) -> VectorField:
+        """Returns the guided vector field from the branches of one window."""
 
         def guided(t: Tensor, x: Tensor) -> Tensor:
             weights = self.weights(float(t))
-            return self.combine(weights, rows(t, x, weights)) if weights else x * 0
+            return self.combine(weights, branches(t, x, weights)) if weights else x * 0
 
         return guided
 
@@ -75,7 +75,7 @@ class Guidance(ABC):
 class Incremental(Guidance):
     """The official form: `v = u + a (c_a - u) + e (c_ae - c_a)`, always with the reference.
 
-    u has neither audio nor emotion, c_a has audio, c_ae has both. Three rows; two if a = e; one if both are 1.
+    u has neither audio nor emotion, c_a has audio, c_ae has both. Three branches; two if a = e; one if both are 1.
     """
 
     audio: Schedule
@@ -94,7 +94,7 @@ Adjust = Callable[[Tensor, Tensor, Tensor, Mapping[Kept, Tensor]], Tensor]
 class Adjusted(Incremental, ABC):
     """Incremental guidance with an adjusted difference from the fully conditional field: `c_ae + adjust(v - c_ae)`.
 
-    If several rows are computed, c_ae is one of them, even with weight zero.
+    If several branches are computed, c_ae is one of them, even with weight zero.
     """
 
     def weights(self, t: float) -> Weights:
@@ -105,12 +105,12 @@ class Adjusted(Incremental, ABC):
     def adjuster(self) -> Adjust:
         """Returns the function that adjusts all differences of one window, in order."""
 
-    def field(self, rows: Rows) -> VectorField:
+    def field(self, branches: Branches) -> VectorField:
         adjust = self.adjuster()
 
         def guided(t: Tensor, x: Tensor) -> Tensor:
             weights = self.weights(float(t))
-            fields = rows(t, x, weights)
+            fields = branches(t, x, weights)
             plain = self.combine(weights, fields)
             if len(weights) < 2:
                 return plain
@@ -127,7 +127,7 @@ def dot(a: Tensor, b: Tensor) -> Tensor:
 
 @dataclass(frozen=True, kw_only=True)
 class Reference(Guidance):
-    """Four rows with an effective reference scale: `v = v_0 + r (c_r - v_0) + a (c_ra - c_r) + e (c_rae - c_ra)`."""
+    """Four branches and a reference scale: `v = v_0 + r (c_r - v_0) + a (c_ra - c_r) + e (c_rae - c_ra)`."""
 
     audio: Schedule
     emotion: Schedule
@@ -161,7 +161,7 @@ class ZeroStar(ReplacedUnconditional):
     """CFG-Zero* (arXiv 2503.18886): incremental guidance with the unconditional field scaled by a projection.
 
     `u` becomes `s u` with `s = ⟨c_ae, u⟩ / ‖u‖²` per clip. Before flow time `zero_until` the field is zero (the paper's
-    zero-init) and no row is computed; 0 disables this.
+    zero-init) and no branch is computed; 0 disables this.
     """
 
     zero_until: float
@@ -179,7 +179,7 @@ class ZeroStar(ReplacedUnconditional):
 
 @dataclass(frozen=True, kw_only=True)
 class NoGuidance(Guidance):
-    """The fully conditional field: one row."""
+    """The fully conditional field: one branch."""
 
     def weights(self, t: float) -> Weights:
         return {EVERYTHING: 1.0}

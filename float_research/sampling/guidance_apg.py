@@ -6,8 +6,8 @@ from dataclasses import dataclass
 from torch import Tensor
 
 from float_research.errors import UserError
+from float_research.sampling.branches import EVERYTHING, Kept
 from float_research.sampling.guidance import Adjust, Adjusted, dot
-from float_research.sampling.rows import EVERYTHING, Kept
 
 
 @dataclass(frozen=True, kw_only=True)

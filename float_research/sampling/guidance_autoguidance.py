@@ -4,8 +4,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from float_research.errors import UserError
+from float_research.sampling.branches import EVERYTHING, Kept, Weights, without_zeros
 from float_research.sampling.guidance import Incremental
-from float_research.sampling.rows import EVERYTHING, Kept, Weights, without_zeros
 from float_research.sampling.schedule import Schedule
 from float_research.types import Weakness
 
@@ -19,7 +19,7 @@ class Autoguidance(Incremental):
 
     The paper's weaker network is smaller and trained for less time. Here it needs no training: either blocks are
     skipped, as in spatiotemporal skip guidance (arXiv 2411.18664), or each frame attends to fewer neighbours
-    (`attention_window`). It costs one more row, counted in full even though skipped blocks are not computed.
+    (`attention_window`). It costs one more branch, counted in full even though skipped blocks are not computed.
 
     `num_blocks` and `full_attention_window` are those of the full network.
     """
@@ -49,7 +49,7 @@ class Autoguidance(Incremental):
 
     @property
     def weakened(self) -> Kept:
-        """The branch (row) of the weakened network."""
+        """The branch of the weakened network."""
         return EVERYTHING._replace(weakness=Weakness(tuple(self.skip_blocks or ()), self.attention_window))
 
     def weights(self, t: float) -> Weights:

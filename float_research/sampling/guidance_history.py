@@ -2,8 +2,8 @@
 
 from dataclasses import dataclass
 
+from float_research.sampling.branches import EVERYTHING, FORGETFUL, Weights, without_zeros
 from float_research.sampling.guidance import Incremental
-from float_research.sampling.rows import EVERYTHING, FORGETFUL, Weights, without_zeros
 from float_research.sampling.schedule import Schedule
 
 
@@ -11,7 +11,7 @@ from float_research.sampling.schedule import Schedule
 class History(Incremental):
     """History guidance (arXiv 2502.06764): incremental guidance v pulled towards the frames before the window.
 
-    `v + h (c_ae - c_0)` with h = `history`; c_0 is c_ae without previous motion and previous audio. One more row;
+    `v + h (c_ae - c_0)` with h = `history`; c_0 is c_ae without previous motion and previous audio. One more branch;
     h = 0 is incremental guidance. The network must have been trained without previous frames too, as at clip starts.
     """
 

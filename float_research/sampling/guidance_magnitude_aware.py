@@ -6,15 +6,15 @@ from dataclasses import dataclass
 from torch import Tensor
 
 from float_research.errors import UserError
+from float_research.sampling.branches import EVERYTHING, Kept
 from float_research.sampling.guidance import Adjust, Adjusted, dot
-from float_research.sampling.rows import EVERYTHING, Kept
 
 
 @dataclass(frozen=True, kw_only=True)
 class MagnitudeAware(Adjusted):
     """Magnitude-aware guidance (MAMBO-G, arXiv 2508.03442): damps the guidance difference g by its magnitude.
 
-    `g' = exp(-alpha r) g` with `r = ‖c_ae - u‖ / ‖u‖` per clip; u is the computed row with the fewest conditions. If
+    `g' = exp(-alpha r) g` with `r = ‖c_ae - u‖ / ‖u‖` per clip; u is the computed branch with the fewest conditions. If
     audio and emotion share one scale w, this is the paper's `u + (1 + (w - 1) exp(-alpha r)) (c_ae - u)`. `alpha` = 0
     is incremental guidance.
     """
@@ -27,7 +27,7 @@ class MagnitudeAware(Adjusted):
 
     def adjuster(self) -> Adjust:
         def adjust(g: Tensor, t: Tensor, x: Tensor, fields: Mapping[Kept, Tensor]) -> Tensor:
-            u = fields[min(fields, key=lambda row: row.num_conditions)]
+            u = fields[min(fields, key=lambda branch: branch.num_conditions)]
             moved = fields[EVERYTHING] - u
             ratio = (dot(moved, moved) / dot(u, u).clamp_min(1e-12)).sqrt()
             return (-self.alpha * ratio).exp() * g

@@ -25,17 +25,17 @@ from float_research.types import ClipConditions, Conditions, Cost, MotionChunk, 
 
 @dataclass
 class Meter:
-    """Counts actual evaluations of the guided field and rows of the network."""
+    """Counts actual evaluations of the guided field and guidance branches."""
 
     evaluations: int = 0
-    rows: int = 0
+    branches: int = 0
 
     def network(self, network: Network) -> Network:
         def conditioned(conditions: Conditions) -> VectorField:
             field = network(conditions)
 
             def metered(t: Tensor, x: Tensor) -> Tensor:
-                self.rows += len(x)
+                self.branches += len(x)
                 return field(t, x)
 
             return metered
@@ -135,8 +135,8 @@ class Sampler:
         if times is None:
             return None
         rounds = len(self.rounds(num_frames))
-        rows = self.guidance.declared_rows(times, self.guidance_reuse)
-        return Cost(len(times) * rounds, rows * self.num_windows(num_frames))
+        branches = self.guidance.declared_branches(times, self.guidance_reuse)
+        return Cost(len(times) * rounds, branches * self.num_windows(num_frames))
 
     def windows_at_once(self, num_frames: int) -> int:
         """Returns the largest number of windows of a clip in one batch of the network."""
@@ -216,7 +216,7 @@ class Sampler:
                 f"the motion of frames {starts[0]} to {end} is not finite; lower the guidance scales, raise "
                 "nfe, or use vector_field.precision=float32"
             )
-        return solved, Cost(meter.evaluations, meter.rows // len(tracks))
+        return solved, Cost(meter.evaluations, meter.branches // len(tracks))
 
 
 class _Track:

@@ -51,7 +51,7 @@ class Cosine:
 
 @dataclass(frozen=True, kw_only=True)
 class Interval:
-    """`scale` within [t_lo, t_hi] and 1 outside (arXiv 2404.07724), which saves network rows there."""
+    """`scale` within [t_lo, t_hi] and 1 outside (arXiv 2404.07724), which saves branches there."""
 
     scale: float
     t_lo: float

@@ -74,7 +74,7 @@ APPROXIMATION = frozenset(
 """Settings on which the exact motion that solvers approximate does not depend; clips are identified separately."""
 
 
-UNITS = ("evaluations", "rows", "verified_frames")
+UNITS = ("evaluations", "branches", "verified_frames")
 """What costs are counted in; records of older versions lack the last."""
 COMPUTING = ("float_research.inference.module", "float_research.inference.solution")
 """The modules that execute a run's parts."""
@@ -187,7 +187,7 @@ def totals(clips: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
 
 
 def flat_costs(part: Mapping[str, Any]) -> dict[str, Any]:
-    """Returns the costs of a clip or of a run's totals as `declared_evaluations`, `measured_rows` and so on."""
+    """Returns the costs of a clip or of a run's totals as `declared_evaluations`, `measured_branches` and so on."""
     return {f"{kind}_{unit}": (part.get(kind) or {}).get(unit) for kind in ("declared", "measured") for unit in UNITS}
 
 
@@ -231,7 +231,20 @@ def read_record(path: Path) -> dict[str, Any]:
     content = read_json(path, what="record", remedy="repeat the run")
     with reading(f"record {path}", "repeat the run"):
         check_run(content)
-    return dict(content)
+    return renewed(content)
+
+
+def renewed(record: Mapping[str, Any]) -> dict[str, Any]:
+    """Returns the checked record of a run or a clip with the present names of its costs: branches were called rows."""
+    entries = dict(record)
+    for kind in ("declared", "measured"):
+        if "rows" in (entries.get(kind) or {}):
+            entries[kind] = {{"rows": "branches"}.get(unit, unit): count for unit, count in entries[kind].items()}
+    if entries.get("totals"):
+        entries["totals"] = renewed(entries["totals"])
+    if isinstance(record.get("clips"), list):
+        entries["clips"] = [renewed(clip) for clip in record["clips"]]
+    return entries
 
 
 def read_clip(path: Path) -> dict[str, Any]:
@@ -239,7 +252,7 @@ def read_clip(path: Path) -> dict[str, Any]:
     content = read_json(path, what="record", remedy="repeat the clip")
     with reading(f"record {path}", "repeat the clip"):
         check_clip(content)
-    return dict(content)
+    return renewed(content)
 
 
 def write_failure(folder: Path, overrides: str, error: str) -> None:

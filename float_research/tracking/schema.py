@@ -103,7 +103,7 @@ def encodable(value: str) -> bool:
     return not any("\ud800" <= sign <= "\udfff" for sign in value)
 
 
-COST = maybe(having(dict.fromkeys(("evaluations", "rows", "verified_frames"), count)))
+COST = maybe(having(dict.fromkeys(("evaluations", "branches", "rows", "verified_frames"), count)))
 NUMBERS, TEXTS = maybe(named(number)), maybe(named(text))
 SOUND = having(
     {

@@ -20,7 +20,7 @@ PRINTED = {
     "frames": "frames",
     "failed": "failed",
     "measured_evaluations": "evaluations",
-    "measured_rows": "rows",
+    "measured_branches": "branches",
     "sample_s": "sample_s",
     "measured_verified_frames": "verified",
     "verify_s": "verify_s",

@@ -24,7 +24,7 @@ from float_research.tracking.logger import (
     run_numbers,
     run_words,
 )
-from float_research.tracking.record import signature
+from float_research.tracking.record import renewed, signature
 from float_research.tracking.runs import Found, Run
 from float_research.tracking.schema import check_run
 
@@ -261,7 +261,7 @@ def _sort_out(logged: Iterable[_LoggedRun], damaged: Sequence[Path]) -> Found:
         except UserError:
             broken.append(Path(run.folder) if "://" in run.folder else Path(run.folder).parent)
             continue
-        runs.append(Run(name=run.name, folder=run.folder, config=run.config, record=record))
+        runs.append(Run(name=run.name, folder=run.folder, config=run.config, record=renewed(record)))
     return Found(runs=runs, damaged=broken, failed=failed)
 
 

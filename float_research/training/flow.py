@@ -135,6 +135,6 @@ class FlowObjective:
         )
 
 
-def latents(model: FloatModel, coordinates: Float[Tensor, "*rows m"]) -> Float[Tensor, "*rows d"]:
+def latents(model: FloatModel, coordinates: Float[Tensor, "*batch m"]) -> Float[Tensor, "*batch d"]:
     """Returns motion latents `λ @ Q.T`. The directions are frozen in this stage."""
     return coordinates @ model.motion_autoencoder.dec.direction.basis.T.detach()

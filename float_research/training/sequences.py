@@ -93,15 +93,15 @@ class Sequences(ABC):
             jaw=self.jaw,
         )
 
-    def cut(self, rows: Float[Tensor, "t k"], start: int) -> Float[Tensor, "n k"]:
+    def cut(self, frames: Float[Tensor, "t k"], start: int) -> Float[Tensor, "n k"]:
         """Cuts the window at `start` and its previous frames.
 
         Repeats the last frame past the end and puts zeros before the start, as the sampler does.
         """
-        before = rows[max(start - self.chunking.previous_frames, 0) : start]
-        window = rows[start : start + self.chunking.window_frames]
+        before = frames[max(start - self.chunking.previous_frames, 0) : start]
+        window = frames[start : start + self.chunking.window_frames]
         missing = self.chunking.window_frames - len(window)
-        empty = rows.new_zeros(self.chunking.previous_frames - len(before), rows.shape[1])
+        empty = frames.new_zeros(self.chunking.previous_frames - len(before), frames.shape[1])
         return torch.cat([empty, before, window, window[-1:].expand(missing, -1)])
 
 

@@ -197,8 +197,8 @@ def test_table_sorts_and_filters(made: Path, show: Open) -> None:
     assert "No run passes" in page.inner_text("#grid")
     assert seen.filtered("") == "12 shown"
     page.get_by_text("Columns", exact=True).click()
-    page.get_by_role("checkbox", name="measured_rows").check()
-    assert len(seen.column("measured_rows")) == 12
+    page.get_by_role("checkbox", name="measured_branches").check()
+    assert len(seen.column("measured_branches")) == 12
 
 
 def test_selection_is_shared_by_table_plot_and_videos(made: Path, show: Open) -> None:

@@ -25,7 +25,8 @@ def test_runs_clips_and_traces_load(sweep: Path) -> None:
     runs, clips = load_runs(sweep), load_clips(sweep)
     assert list(runs["solver"]) == list(clips["solver"]) == ["euler", "midpoint"]
     assert list(runs["measured_evaluations"]) == [3, 2]
-    assert list(runs["measured_rows"]) == [9, 6]
+    assert list(runs["measured_branches"]) == list(clips["measured_branches"]) == [9, 6]
+    assert "measured_rows" not in runs
     assert list(runs["sampling_error"]) == pytest.approx([0.0885, 0.0826], abs=1e-4)
     assert len(load_traces(clips)) == 50
 

@@ -122,7 +122,7 @@ def test_a_run_declares_measures_records_and_resumes(per: str, tmp_path: Path, s
     previous = 10 if per == "window" else 0
     windows = 1 if per == "clip" else 2
     assert clip["declared"] == clip["measured"] == content["totals"]["declared"]
-    cost = {"evaluations": 2 * 36, "rows": 3 * 2 * 36, "verified_frames": 58 + previous}
+    cost = {"evaluations": 2 * 36, "branches": 3 * 2 * 36, "verified_frames": 58 + previous}
     assert clip["measured"] == {unit: 3 * number for unit, number in cost.items()}
     assert clip["seconds"]["verify"] > 0
     scores, chosen = clip["search"]["scores"], clip["search"]["candidates"]

@@ -76,7 +76,7 @@ def test_a_run_writes_videos_config_and_record(tmp_path: Path, portrait: Path, s
     assert info.num_frames == clip["num_frames"] == 63
     assert info.audio_s == pytest.approx(info.video_s, abs=1 / 25)
     assert json.loads((tmp_path / "record.json").read_text()) == json.loads(json.dumps(content, default=str))
-    assert clip["measured"] == clip["declared"] == {"evaluations": 2 * 3, "rows": 2 * 3 * 3, "verified_frames": 0}
+    assert clip["measured"] == clip["declared"] == {"evaluations": 2 * 3, "branches": 2 * 3 * 3, "verified_frames": 0}
     assert set(clip["seconds"]) == {
         "read", "crop", "encode_image", "encode_audio", "emotion", "sample", "decode", "write", "metrics",
     }  # fmt: skip
@@ -192,7 +192,7 @@ def test_a_dry_run_says_what_a_run_does_and_writes_nothing(manifest: Path, tmp_p
     made = run(tmp_path / "out", *settings)
     for clip in made["clips"]:
         measured = clip["measured"]
-        counts = (clip["num_frames"], clip["num_chunks"], measured["evaluations"], measured["rows"])
+        counts = (clip["num_frames"], clip["num_chunks"], measured["evaluations"], measured["branches"])
         assert [int(cell) for cell in lines[clip["id"]]] == list(counts)
     weights = sum(value.numel() for value in job(tmp_path).build_model().state_dict().values())
     assert float(lines["weights"][0]) == pytest.approx(weights * 4 / 1e6, abs=1)

@@ -20,14 +20,14 @@ from float_research.types import Conditions
 T = torch.tensor(0.3)
 
 
-def case(fmt: FlowMatchingTransformer, rows: int = 3) -> tuple[Conditions, Tensor]:
-    """Returns conditions and states of `rows` samples: four previous frames, ten in the window."""
+def case(fmt: FlowMatchingTransformer, num_samples: int = 3) -> tuple[Conditions, Tensor]:
+    """Returns conditions and states of `num_samples` samples: four previous frames, ten in the window."""
     generator = torch.Generator().manual_seed(5)
     latent_dim = fmt.x_embedder.proj.in_features
     audio_dim = fmt.c_embedder.in_features - latent_dim - 7
 
     def drawn(*shape: int) -> Tensor:
-        return torch.randn(rows, *shape, generator=generator)
+        return torch.randn(num_samples, *shape, generator=generator)
 
     conditions = Conditions(
         audio=drawn(10, audio_dim),
@@ -52,8 +52,8 @@ def test_the_engine_agrees_with_the_modules(
     if not fused:
         monkeypatch.setattr(precision, "FUSED", "not there")
     engine = FieldEngine(model.fmt, precision.PRECISIONS[name])
-    for rows in (1, 3):
-        conditions, x = case(model.fmt, rows)
+    for num_samples in (1, 3):
+        conditions, x = case(model.fmt, num_samples)
         made = engine.vector_field(conditions)(T, x)
         assert made.dtype == torch.float32
         assert error(made, model.vector_field(conditions)(T, x)) < most
@@ -113,8 +113,8 @@ torch.manual_seed(3)
 fmt = compose.build(compose.compose_config(["model=tiny"]).model).fmt.eval()
 with torch.inference_mode():
     network = Compiled(precision="float32")(fmt)
-    for rows, weakness in (3, FULL_STRENGTH), (1, Weakness(skip_blocks=(0,), attention_window=1)):
-        conditions, x = case(fmt, rows)
+    for num_samples, weakness in (3, FULL_STRENGTH), (1, Weakness(skip_blocks=(0,), attention_window=1)):
+        conditions, x = case(fmt, num_samples)
         conditions = replace(conditions, weakness=weakness)
         assert error(network(conditions)(T, x), fmt.vector_field(conditions)(T, x)) < 1e-5
 print("agrees")

@@ -6,8 +6,8 @@ from typing import Any
 
 import pytest
 import torch
+from test_branches import sampled, sampler
 from test_guidance import constants
-from test_rows import sampled, sampler
 from torch import Tensor, nn
 
 from float_research import compose
@@ -49,8 +49,8 @@ def test_guidance_pushes_away_from_a_weaker_network(model: FloatModel, weakness:
     for network in (fmt.vector_field, FieldEngine(fmt, torch.float32).vector_field):
         guided = autoguidance(weakness).guide(network, conditions)(T, x)
         assert error(guided, plain + 0.5 * (everything - weak)) < 1e-5
-    assert autoguidance(weakness).rows(0.4) == 4
-    assert autoguidance(weakness, weak=1.0).rows(0.4) == 3
+    assert autoguidance(weakness).num_branches(0.4) == 4
+    assert autoguidance(weakness, weak=1.0).num_branches(0.4) == 3
 
 
 @torch.inference_mode()
@@ -63,10 +63,10 @@ def test_engine_and_modules_weaken_alike(model: FloatModel, weakness: Weakness) 
     assert error(FieldEngine(model.fmt, torch.float32).vector_field(conditions)(T, x), exact) < 1e-5
 
 
-def test_the_papers_form_needs_two_rows_and_one_with_reuse() -> None:
+def test_the_papers_form_needs_two_branches_and_one_with_reuse() -> None:
     alone = dataclasses.replace(autoguidance(), **constants(1, 1))
-    assert alone.rows(0.4) == 2
-    assert [alone.declared_rows([0.1, 0.2, 0.3], reuse) for reuse in (1, 2, 3)] == [6, 5, 4]
+    assert alone.num_branches(0.4) == 2
+    assert [alone.declared_branches([0.1, 0.2, 0.3], reuse) for reuse in (1, 2, 3)] == [6, 5, 4]
 
 
 def test_settings_change_the_motion_at_the_declared_cost(model: FloatModel) -> None:

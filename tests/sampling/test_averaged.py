@@ -35,15 +35,15 @@ def test_all_windows_form_one_batch_without_previous_motion(model: FloatModel) -
     (batch,) = seen
     num_windows = s.windows_at_once(25)
     assert num_windows == 4
-    rows = s.guidance.rows(0.0)
-    assert len(batch.audio) == num_windows * rows
+    branches = s.guidance.num_branches(0.0)
+    assert len(batch.audio) == num_windows * branches
     assert batch.previous_motion.abs().sum() == 0
     for k in range(num_windows):
         window = batch.audio[-num_windows:][k]
         assert torch.equal(window[:7], conditions.audio[k * HOP : k * HOP + 7])
     assert torch.equal(batch.previous_audio[-num_windows:][2], conditions.audio[2 * HOP - PREVIOUS : 2 * HOP])
     assert sum(chunk.cost.evaluations for chunk in chunks) == 2
-    assert sum(chunk.cost.rows for chunk in chunks) == 2 * rows * num_windows
+    assert sum(chunk.cost.branches for chunk in chunks) == 2 * branches * num_windows
 
 
 @pytest.mark.parametrize("overlap", [0, 1, 4, 5, 9])

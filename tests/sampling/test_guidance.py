@@ -2,8 +2,8 @@ import pytest
 import torch
 
 from float_research.errors import UserError
+from float_research.sampling.branches import AUDIO, EVERYTHING, REFERENCE
 from float_research.sampling.guidance import Incremental, NoGuidance, Reference, ZeroStar
-from float_research.sampling.rows import AUDIO, EVERYTHING, REFERENCE
 from float_research.sampling.sampler import Meter
 from float_research.sampling.schedule import Constant, Cosine, Interval, Linear
 from float_research.types import Conditions, VectorField
@@ -37,7 +37,7 @@ def velocity(x: torch.Tensor, c: Conditions) -> torch.Tensor:
 X = torch.randn(B, L, D, generator=torch.Generator().manual_seed(1))
 
 
-def row(*, audio: bool, emotion: bool, reference: bool = True) -> torch.Tensor:
+def branch(*, audio: bool, emotion: bool, reference: bool = True) -> torch.Tensor:
     c = conditions()
     kept = Conditions(
         audio=c.audio * audio,
@@ -53,18 +53,18 @@ def constants(a: float, e: float) -> dict[str, Constant]:
     return {"audio": Constant(scale=a), "emotion": Constant(scale=e)}
 
 
-U, C_A, C_AE = row(audio=False, emotion=False), row(audio=True, emotion=False), row(audio=True, emotion=True)
+U, C_A, C_AE = branch(audio=False, emotion=False), branch(audio=True, emotion=False), branch(audio=True, emotion=True)
 
 
 @pytest.mark.parametrize(
-    ("a", "e", "rows"), [(2.0, 1.0, 3), (2.0, 3.5, 3), (2.0, 2.0, 2), (1.0, 3.0, 2), (1.0, 1.0, 1), (0.0, 0.0, 1)]
+    ("a", "e", "branches"), [(2.0, 1.0, 3), (2.0, 3.5, 3), (2.0, 2.0, 2), (1.0, 3.0, 2), (1.0, 1.0, 1), (0.0, 0.0, 1)]
 )
-def test_incremental_follows_its_formula_and_computes_only_needed_rows(a: float, e: float, rows: int) -> None:
+def test_incremental_follows_its_formula_and_computes_only_needed_branches(a: float, e: float, branches: int) -> None:
     meter = Meter()
     guidance = Incremental(**constants(a, e))
     guided = guidance.guide(meter.network(network), conditions())(T, X)
     assert torch.allclose(guided, U + a * (C_A - U) + e * (C_AE - C_A), atol=1e-5)
-    assert meter.rows == rows * B == guidance.rows(0.4) * B
+    assert meter.branches == branches * B == guidance.num_branches(0.4) * B
 
 
 def test_dropping_audio_and_emotion_keeps_previous_frames() -> None:
@@ -85,11 +85,11 @@ def test_dropping_audio_and_emotion_keeps_previous_frames() -> None:
 @pytest.mark.parametrize("r", [1.0, 2.5])
 def test_reference_follows_its_formula(r: float) -> None:
     a, e = 2.0, 3.0
-    v0 = row(audio=False, emotion=False, reference=False)
+    v0 = branch(audio=False, emotion=False, reference=False)
     guidance = Reference(**constants(a, e), reference=Constant(scale=r))
     guided = guidance.guide(network, conditions())(T, X)
     assert torch.allclose(guided, v0 + r * (U - v0) + a * (C_A - U) + e * (C_AE - C_A), atol=1e-5)
-    assert guidance.rows(0.4) == (3 if r == 1 else 4)
+    assert guidance.num_branches(0.4) == (3 if r == 1 else 4)
 
 
 def test_scale_one_gives_the_conditional_field_for_every_guidance() -> None:
@@ -101,7 +101,7 @@ def test_scale_one_gives_the_conditional_field_for_every_guidance() -> None:
         ZeroStar(**one, zero_until=0.0),
     ):
         assert torch.equal(guidance.guide(network, conditions())(T, X), C_AE)
-        assert guidance.rows(0.4) == 1
+        assert guidance.num_branches(0.4) == 1
 
 
 def test_zero_star_scales_the_unconditional_field_by_the_projection() -> None:
@@ -115,13 +115,13 @@ def test_zero_init_computes_nothing_before_zero_until() -> None:
     meter = Meter()
     field = ZeroStar(**constants(2, 1), zero_until=0.1).guide(meter.network(network), conditions())
     assert field(torch.tensor(0.05), X).abs().sum() == 0
-    assert meter.rows == 0
+    assert meter.branches == 0
     assert field(torch.tensor(0.1), X).abs().sum() > 0
 
 
-def test_an_interval_saves_rows_outside() -> None:
+def test_an_interval_saves_branches_outside() -> None:
     guidance = Incremental(audio=Interval(scale=2, t_lo=0.2, t_hi=0.6), emotion=Constant(scale=1))
-    assert [guidance.rows(t) for t in (0.0, 0.2, 0.6, 0.7)] == [1, 3, 3, 1]
+    assert [guidance.num_branches(t) for t in (0.0, 0.2, 0.6, 0.7)] == [1, 3, 3, 1]
     with pytest.raises(UserError, match="t_lo"):
         Interval(scale=2, t_lo=0.7, t_hi=0.6)
 
@@ -133,7 +133,7 @@ def test_schedules_run_from_start_to_scale(kind: type[Linear | Cosine]) -> None:
     assert Constant(scale=2.0)(0.3) == 2.0
 
 
-def test_conditions_are_bound_once_per_set_of_rows() -> None:
+def test_conditions_are_bound_once_per_set_of_branches() -> None:
     seen: list[Conditions] = []
 
     def spying(c: Conditions) -> VectorField:

@@ -6,8 +6,8 @@ from typing import Any
 
 import pytest
 import torch
+from test_branches import sampled, sampler
 from test_guidance import C_A, C_AE, T, U, X, conditions, constants, network
-from test_rows import sampled, sampler
 from torch import Tensor
 
 from float_research.errors import UserError
@@ -62,7 +62,7 @@ def test_neutral_settings_equal_incremental_guidance(form: str, scales: tuple[fl
 def test_scale_one_gives_the_conditional_field_for_every_form(form: str) -> None:
     guidance = STRONG[form](**constants(1, 1))
     assert torch.equal(field(guidance), C_AE)
-    assert guidance.rows(0.4) == 1
+    assert guidance.num_branches(0.4) == 1
     assert not torch.allclose(field(STRONG[form](**constants(2, 1))), field(Incremental(**constants(2, 1))))
 
 
@@ -149,20 +149,20 @@ def test_rectified_guidance_evaluates_differences_ahead() -> None:
     )
 
 
-@pytest.mark.parametrize(("a", "e", "rows"), [(2.0, 1.0, 4), (1.0, 1.0, 2), (2.0, 0.0, 4)])
-def test_history_guidance_uses_the_difference_without_previous_frames(a: float, e: float, rows: int) -> None:
+@pytest.mark.parametrize(("a", "e", "branches"), [(2.0, 1.0, 4), (1.0, 1.0, 2), (2.0, 0.0, 4)])
+def test_history_guidance_uses_the_difference_without_previous_frames(a: float, e: float, branches: int) -> None:
     known = conditions()
     motion, audio = torch.zeros_like(known.previous_motion), torch.zeros_like(known.previous_audio)
     forgetful = network(dataclasses.replace(known, previous_motion=motion, previous_audio=audio))(T, X)
     guidance = History(**constants(a, e), history=Constant(scale=0.5))
     plain = Incremental(**constants(a, e))
     assert torch.allclose(field(guidance), field(plain) + 0.5 * (C_AE - forgetful), atol=1e-4)
-    assert guidance.rows(0.4) == rows
+    assert guidance.num_branches(0.4) == branches
 
 
-def test_reused_differences_need_no_row() -> None:
+def test_reused_differences_need_no_branch() -> None:
     guidance = RectifiedCfgPp(**constants(2, 1), ahead=0.2)
-    assert [guidance.declared_rows([0.1, 0.2, 0.3], k) for k in (1, 2, 3)] == [9, 7, 5]
+    assert [guidance.declared_branches([0.1, 0.2, 0.3], k) for k in (1, 2, 3)] == [9, 7, 5]
     window = guidance.guide(network, conditions(), 2)
     correction = window(T, X) - C_AE
     later = torch.tensor(0.7)

@@ -84,7 +84,7 @@ def test_wandb_has_settings_numbers_video_sheet_and_inputs(run: Run) -> None:
     summary: dict[str, Any] = {}
     for update in only(records, "summary", "update"):
         summary |= update
-    assert summary["totals/measured/rows"] == content["totals"]["measured"]["rows"]
+    assert summary["totals/measured/branches"] == content["totals"]["measured"]["branches"]
     assert summary["metrics/motion_jerk"] == pytest.approx(content["clips"][0]["metrics"]["motion_jerk"])
     assert summary["signature"] == content["signature"]
     assert only(records, "exit", "exit_code") == [0]
@@ -127,8 +127,8 @@ def test_csv_and_tensorboard_together(run: Run) -> None:
     assert numbers["mean/num_frames"].dropna().tolist() == [content["totals"]["frames"]]
     events = EventAccumulator(str(folder / "tensorboard"))
     events.Reload()
-    (point,) = events.Scalars("totals/measured/rows")
-    assert point.value == content["totals"]["measured"]["rows"]
+    (point,) = events.Scalars("totals/measured/branches")
+    assert point.value == content["totals"]["measured"]["branches"]
 
 
 def test_mlflow_logs_settings_numbers_and_videos_with_another_logger(run: Run, tmp_path: Path) -> None:
@@ -141,7 +141,7 @@ def test_mlflow_logs_settings_numbers_and_videos_with_another_logger(run: Run, t
     (kept,) = client.search_runs([experiment.experiment_id])
     assert (kept.info.status, kept.info.run_name) == ("FINISHED", folder.name)
     assert (kept.data.params["nfe"], kept.data.params["output_dir"]) == ("3", str(folder))
-    assert kept.data.metrics["totals/measured/rows"] == content["totals"]["measured"]["rows"]
+    assert kept.data.metrics["totals/measured/branches"] == content["totals"]["measured"]["branches"]
     assert kept.data.metrics["clip/num_frames"] == content["totals"]["frames"]
     video = folder / content["clips"][0]["video"]
     (copied,) = client.list_artifacts(kept.info.run_id, "videos")

@@ -5,7 +5,7 @@ from typing import Any
 import pytest
 
 from float_research.compose import compose_config, resolved
-from float_research.tracking.record import signature, totals, versions, write_json
+from float_research.tracking.record import read_clip, read_record, signature, totals, versions, write_json
 
 
 def signed(*overrides: str) -> str:
@@ -40,18 +40,31 @@ def test_settings_change_the_signature(override: str) -> None:
 
 
 def clip(**changes: Any) -> dict[str, Any]:
-    cost = {"evaluations": 9, "rows": 27}
+    cost = {"evaluations": 9, "branches": 27}
     facts = {"num_frames": 50, "num_chunks": 1, "declared": cost, "measured": cost, "seconds": {"decode": 1.5}}
     return facts | changes
 
 
 def test_totals_are_sums_and_unknown_with_an_unknown_part() -> None:
-    more = {"evaluations": 12, "rows": 12}
+    more = {"evaluations": 12, "branches": 12}
     summed = totals([clip(), clip(num_frames=10, measured=more, declared=more, seconds={"decode": 0.5, "write": 2.0})])
     assert summed["frames"] == 60
-    assert summed["measured"] == summed["declared"] == {"evaluations": 21, "rows": 39, "verified_frames": 0}
+    assert summed["measured"] == summed["declared"] == {"evaluations": 21, "branches": 39, "verified_frames": 0}
     assert summed["seconds"] == {"decode": 2.0, "write": 2.0}
     assert totals([clip(), clip(declared=None)])["declared"] is None
+
+
+def test_older_records_of_runs_and_clips_have_branches_under_their_present_name(tmp_path: Path) -> None:
+    old, new = ({"evaluations": 9, name: 27} for name in ("rows", "branches"))
+    clips = [clip(id="a", declared=None, measured=old), clip(id="b", declared=old, measured=old)]
+    whole = {"clips": clips, "totals": {"clips": 2, "declared": None, "measured": old}}
+    write_json(tmp_path / "record.json", whole)
+    write_json(tmp_path / "b.json", clips[1])
+    assert read_record(tmp_path / "record.json") == {
+        "clips": [clip(id="a", declared=None, measured=new), clip(id="b", declared=new, measured=new)],
+        "totals": {"clips": 2, "declared": None, "measured": new},
+    }
+    assert read_clip(tmp_path / "b.json") == clip(id="b", declared=new, measured=new)
 
 
 def test_files_are_written_atomically(tmp_path: Path) -> None:

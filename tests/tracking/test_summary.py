@@ -16,7 +16,7 @@ from float_research.tracking.summary import report, summarise
 
 def put(folder: Path, *overrides: str, evaluations: int, declared: bool = True, **metrics: float) -> None:
     """Writes a record like a run's."""
-    cost = {"evaluations": evaluations, "rows": 3 * evaluations}
+    cost = {"evaluations": evaluations, "branches": 3 * evaluations}
     record = {
         "signature": f"s{evaluations}",
         "overrides": list(overrides),
@@ -63,7 +63,7 @@ def test_one_row_per_run_with_its_overrides(sweep: Path) -> None:
     assert list(table["nfe"])[:2] == [5, 20]
     assert pd.isna(table["nfe"][2]), "not overridden"
     assert table["extra.flag"][0] in (True, 1)
-    assert list(table["measured_rows"]) == [24, 114, 132]
+    assert list(table["measured_branches"]) == [24, 114, 132]
     assert pd.isna(table["declared_evaluations"][2]), "the solver decides"
     assert json.loads(table["videos"][0]) == ["videos/a.mp4"]
 

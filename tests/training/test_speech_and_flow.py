@@ -172,10 +172,10 @@ def test_windows_contain_matching_speech_and_motion(sequences: ToySequences, cor
 
 
 def test_windows_are_padded_with_zeros_before_and_the_last_frame_after(sequences: ToySequences) -> None:
-    rows = torch.arange(1.0, 31.0)[:, None]
-    assert sequences.cut(rows, 0)[:, 0].tolist() == [0.0] * 5 + list(range(1, 21))
-    assert sequences.cut(rows, 3)[:, 0].tolist() == [0.0] * 2 + list(range(1, 24))
-    assert sequences.cut(rows[:8], 0)[:, 0].tolist() == [0.0] * 5 + list(range(1, 9)) + [8.0] * 12
+    frames = torch.arange(1.0, 31.0)[:, None]
+    assert sequences.cut(frames, 0)[:, 0].tolist() == [0.0] * 5 + list(range(1, 21))
+    assert sequences.cut(frames, 3)[:, 0].tolist() == [0.0] * 2 + list(range(1, 24))
+    assert sequences.cut(frames[:8], 0)[:, 0].tolist() == [0.0] * 5 + list(range(1, 9)) + [8.0] * 12
 
 
 def test_conditions_are_dropped_per_sample(sequences: ToySequences, model: FloatModel) -> None:

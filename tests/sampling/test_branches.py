@@ -1,4 +1,4 @@
-"""Rows are computed as declared, for every guidance, with and without reuse of differences."""
+"""Branches are computed as declared, for every guidance, with and without reuse of differences."""
 
 import dataclasses
 
@@ -9,8 +9,8 @@ from test_guidance import T, X, conditions, constants, network
 from float_research import compose
 from float_research.errors import UserError
 from float_research.models.float_model import FloatModel
+from float_research.sampling.branches import AUDIO, EVERYTHING, REFERENCE, Reuse
 from float_research.sampling.guidance import Incremental
-from float_research.sampling.rows import AUDIO, EVERYTHING, REFERENCE, Reuse
 from float_research.sampling.sampler import Meter, Sampler
 from float_research.types import ClipConditions, Conditions, Cost, Network, VectorField
 
@@ -39,7 +39,7 @@ def sampled(s: Sampler, model: FloatModel, frames: int = 15) -> tuple[torch.Tens
 @pytest.mark.parametrize("solver", ["euler", "midpoint"])
 @pytest.mark.parametrize("reuse", [1, 2, 3])
 @pytest.mark.parametrize("guidance", GUIDANCES)
-def test_every_guidance_computes_the_rows_it_declares(
+def test_every_guidance_computes_the_branches_it_declares(
     model: FloatModel, guidance: str, reuse: int, solver: str
 ) -> None:
     s = sampler(f"guidance={guidance}", f"guidance_reuse={reuse}", f"solver={solver}", "nfe=6")
@@ -49,21 +49,21 @@ def test_every_guidance_computes_the_rows_it_declares(
 
 
 @pytest.mark.parametrize("guidance", sorted(set(GUIDANCES) - {"none"}))
-def test_every_guidance_saves_rows_with_reuse(guidance: str) -> None:
+def test_every_guidance_saves_branches_with_reuse(guidance: str) -> None:
     plain, kept = (sampler(f"guidance={guidance}", f"guidance_reuse={k}").declared_cost(15) for k in (1, 2))
     assert plain is not None
     assert kept is not None
     assert kept.evaluations == plain.evaluations
-    assert kept.rows < plain.rows
+    assert kept.branches < plain.branches
 
 
-def test_reuse_for_two_evaluations_saves_eight_of_the_official_27_rows() -> None:
-    rows = [sampler(f"guidance_reuse={k}").declared_cost(10) for k in (1, 2, 9)]
-    assert rows == [Cost(9, 27), Cost(9, 19), Cost(9, 11)]
+def test_reuse_for_two_evaluations_saves_eight_of_the_official_27_branches() -> None:
+    branches = [sampler(f"guidance_reuse={k}").declared_cost(10) for k in (1, 2, 9)]
+    assert branches == [Cost(9, 27), Cost(9, 19), Cost(9, 11)]
 
 
 def test_the_base_is_recomputed_and_differences_are_reused() -> None:
-    """The field changes with t in all rows and in their differences: the base is recomputed, differences are reused."""
+    """The field changes with t in all branches and in their differences."""
 
     def moving(c: Conditions) -> VectorField:
         return lambda t, x: (1 + t) * network(c)(t, x) + t * x
@@ -95,12 +95,12 @@ def test_reuse_of_one_is_no_reuse(model: FloatModel) -> None:
     assert not torch.equal(sampled(sampler("guidance_reuse=2"), model)[0], sampled(plain, model)[0])
 
 
-def test_rows_without_stored_differences_are_computed() -> None:
+def test_branches_without_stored_differences_are_computed() -> None:
     choose = Reuse(3)
     assert choose(SCALES) == tuple(SCALES)
     assert choose({AUDIO: 2.0, EVERYTHING: 1.0}) == (AUDIO,), "the largest weight"
-    assert choose({EVERYTHING: 1.0}) == (EVERYTHING,), "a single row is always computed"
-    assert choose(SCALES) == (EVERYTHING,), "among equal weights, the row with the most conditions"
+    assert choose({EVERYTHING: 1.0}) == (EVERYTHING,), "a single branch is always computed"
+    assert choose(SCALES) == (EVERYTHING,), "among equal weights, the branch with the most conditions"
     assert choose(SCALES) == tuple(SCALES)
     choose = Reuse(3)
     choose({AUDIO: 2.0, EVERYTHING: 1.0})
@@ -124,4 +124,4 @@ def test_differences_are_stored_per_clip_of_a_batch() -> None:
     field = Incremental(**constants(2, 1)).guide(meter.network(network), conditions(), 2)
     for _ in range(4):
         field(T, X)
-    assert meter.rows == (3 + 1 + 3 + 1) * len(X)
+    assert meter.branches == (3 + 1 + 3 + 1) * len(X)
