@@ -10,6 +10,9 @@ from float_research.files import require_file
 MAX_ROWS, MAX_COLUMNS, MAX_VALUES = 10_000_000, 10_000, 100_000_000
 """A trace has one row per frame: ten hours are about a million."""
 
+RENAMED = {"chunk": "window"}
+"""Columns of older files, and their names now."""
+
 
 def read_table(path: Path, *, what: str = "table", remedy: str = "measure the run again") -> pd.DataFrame:
     """Reads the numeric columns of a Parquet file. Raises a UserError for any other file."""
@@ -25,4 +28,5 @@ def read_table(path: Path, *, what: str = "table", remedy: str = "measure the ru
         if len(set(numbers)) < len(numbers):
             raise ValueError("it has a column twice")
         table = file.read(columns=numbers, use_threads=False).replace_schema_metadata(None)
-        return table.to_pandas()
+        held = table.to_pandas()
+    return held.rename(columns={old: name for old, name in RENAMED.items() if name not in held})

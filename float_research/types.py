@@ -70,10 +70,10 @@ class ClipConditions:
 
 
 @dataclass(frozen=True, kw_only=True)
-class MotionChunk:
+class MotionWindow:
     """Finished motion of clip `index` from frame `start` on, as the sampler returns it, and its cost.
 
-    `candidate`: whose noise it is from. `scores`: where candidates were compared for this chunk and those after it,
+    `candidate`: whose noise it is from. `scores`: where candidates were compared for this window and those after it,
     what the verifier found of each; None where it found no number.
     """
 
@@ -211,7 +211,7 @@ class ClipResult:
     crop: Sequence[int] | None
     face_index: int | None
     num_frames: int
-    num_chunks: int
+    num_windows: int
     declared: Cost | None
     measured: Cost
     emotion: Mapping[str, float]
@@ -240,8 +240,8 @@ class EmotionPredictor(Protocol):
 class Observer(Protocol):
     """Receives the progress of a run. Any method may do nothing; none may change the run."""
 
-    def clip_started(self, id: str, num_frames: int, num_chunks: int) -> None: ...
+    def clip_started(self, id: str, num_frames: int, num_windows: int) -> None: ...
 
-    def frames_written(self, id: str, num_frames: int, chunk: int) -> None: ...
+    def frames_written(self, id: str, num_frames: int, window: int) -> None: ...
 
     def clip_finished(self, id: str) -> None: ...

@@ -204,15 +204,15 @@ def sample(arguments: argparse.Namespace) -> dict[str, Any]:
             times = []
             for _ in range(arguments.rounds):
                 started = time.perf_counter()
-                chunks = list(core.motion([clip], Stopwatch(pipeline.device)))
-                times.append((time.perf_counter() - started) / sum(chunk.cost.evaluations for chunk in chunks))
-            motion[name] = torch.cat([chunk.motion for chunk in chunks])
+                windows = list(core.motion([clip], Stopwatch(pipeline.device)))
+                times.append((time.perf_counter() - started) / sum(window.cost.evaluations for window in windows))
+            motion[name] = torch.cat([window.motion for window in windows])
             figures[name] = {
                 "ms": 1e3 * median(times),
                 "error": relative_error(motion[name], motion["modules float32"]),
             }
             figures[name]["speed"] = figures["modules float32"]["ms"] / figures[name]["ms"]
-            branches = chunks[0].cost.branches / chunks[0].cost.evaluations
+            branches = windows[0].cost.branches / windows[0].cost.evaluations
             print(
                 f"{name}: {figures[name]['ms']:.1f} ms per evaluation, {branches:g} branches, "
                 f"{figures[name]['speed']:.1f} x, relative error of the motion {figures[name]['error']:.1e}"
@@ -238,8 +238,8 @@ def solvers(arguments: argparse.Namespace) -> dict[str, Any]:
         def motion(solver: Solver, nfe: int, budget: Budget) -> list[Tensor]:
             sampler = replace(pipeline.core.sampler, solver=solver, nfe=nfe, budget=budget)
             parts: list[list[Tensor]] = [[] for _ in clips]
-            for chunk in sampler(network, clips):
-                parts[chunk.index].append(chunk.motion)
+            for window in sampler(network, clips):
+                parts[window.index].append(window.motion)
             return [torch.cat(part) for part in parts]
 
         exact = motion(Rk4(skip_end=False), FINE, GridPoints())

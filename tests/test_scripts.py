@@ -313,7 +313,7 @@ def test_a_sweep_is_measured_again_as_far_as_possible(
     assert "motion_jerk" not in (tmp_path / "summary.csv").read_text()
     ended = script("measure", str(tmp_path), "metrics=[motion,csim]")
     assert ended.code == 0
-    assert "not measured: repetition, seam_jump: the clip is one chunk" in ended.output
+    assert "not measured: repetition, seam_jump: the clip is one window" in ended.output
     assert "not measured: csim: needs weights; give their file with metrics.csim.network=FILE" in ended.output
     with (tmp_path / "summary.csv").open() as file:
         assert all(float(row["motion_jerk"]) > 0 for row in csv.DictReader(file))

@@ -43,7 +43,7 @@ class Cut(BaseException):
 
 def record(error: float, evaluations: int) -> dict[str, Any]:
     """Returns a record with everything that a run's numbers are read from."""
-    clip: dict[str, Any] = dict.fromkeys(("num_frames", "num_chunks"), 1) | {"metrics": {"sampling_error": error}}
+    clip: dict[str, Any] = dict.fromkeys(("num_frames", "num_windows"), 1) | {"metrics": {"sampling_error": error}}
     clip |= {name: {} for name in ("declared", "measured", "emotion", "seconds")}
     totals = {"measured": {"evaluations": evaluations}}
     return {"totals": totals, "load_s": 0, "wall_s": 0, "peak_memory_mb": {}, "clips": [clip]}

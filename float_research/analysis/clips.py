@@ -12,7 +12,7 @@ from float_research.analysis.plots import COLOURS, FAINT, names, need
 from float_research.errors import UserError
 from float_research.video.preview import evenly
 
-VELOCITY, CHUNK = "motion_velocity", "chunk"
+VELOCITY, WINDOW = "motion_velocity", "window"
 DIRECTION, EMOTION = "direction_", "emotion_"
 MAX_LINES = 8
 
@@ -22,7 +22,7 @@ def seams(traces: pd.DataFrame, *, trace: str = VELOCITY, around_frames: int = 1
 
     An invisible seam leaves no peak at 0.
     """
-    clips = _clips(traces, trace, CHUNK)
+    clips = _clips(traces, trace, WINDOW)
     figure = Figure(figsize=(9, 0.8 + 1.1 * len(clips)), layout="constrained")
     grid = np.reshape(figure.subplots(len(clips), 2, sharex="col", sharey="row", width_ratios=[3, 1]), (len(clips), 2))
     for colour, (name, clip), (over_time, around) in zip(_colours(len(clips)), clips, grid, strict=True):
@@ -43,7 +43,7 @@ def coordinates(traces: pd.DataFrame, *, directions: Sequence[int] | None = None
 
     The default `directions` are the eight that move most.
     """
-    clips = _clips(traces, CHUNK)
+    clips = _clips(traces, WINDOW)
     if len(clips) > 1:
         raise UserError("coordinates plots a single clip; choose it, for example traces[traces.run == '0']")
     name, clip = clips[0]
@@ -144,8 +144,8 @@ def _clips(traces: pd.DataFrame, *columns: str) -> list[tuple[str, pd.DataFrame]
 
 def _starts(clip: pd.DataFrame) -> list[int]:
     """Returns the first frames of all windows but the first."""
-    chunk = clip[CHUNK].to_numpy()
-    return [int(place) + 1 for place in np.flatnonzero(np.diff(chunk))]
+    window = clip[WINDOW].to_numpy()
+    return [int(place) + 1 for place in np.flatnonzero(np.diff(window))]
 
 
 def _boundaries(axes: Axes, clip: pd.DataFrame) -> None:

@@ -154,7 +154,7 @@ def _clip_rows(run: Run, settings: Mapping[str, Any]) -> list[Row]:
             "run": run.name,
             "clip": clip.get("id"),
             "frames": clip.get("num_frames"),
-            "chunks": clip.get("num_chunks"),
+            "windows": clip.get("num_windows"),
             **flat_costs(clip),
             **{f"{phase}_s": value for phase, value in (clip.get("seconds") or {}).items()},
             **{f"emotion_{name}": value for name, value in (clip.get("emotion") or {}).items()},

@@ -18,7 +18,7 @@ COSTS = {
     number.name: number
     for number in (
         Number("frames", "frames", None),
-        Number("chunks", "windows", None),
+        Number("windows", "windows", None),
         *(
             Number(f"{kind}_{unit}", unit.replace("_", " "), Better.LOWER, (kind, unit) == ("measured", "evaluations"))
             for kind in ("measured", "declared")

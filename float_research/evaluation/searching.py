@@ -59,9 +59,9 @@ def compare(pipeline: Pipeline, portrait: ImageInput, spoken: Mapping[str, Wavef
 def made(core: FloatPipeline, clip: PreparedClip, search: BestOf) -> Numbers:
     """Samples a clip; what all metrics of the search find in its whole frames, and what sampling cost."""
     watch = Stopwatch(clip.identity.device)
-    chunks = list(watch.each("sample", core.motion([clip], watch)))
-    cost = sum((chunk.cost for chunk in chunks), Cost())
-    motion: Float[Tensor, "t d"] = torch.cat([chunk.motion for chunk in chunks])
+    windows = list(watch.each("sample", core.motion([clip], watch)))
+    cost = sum((window.cost for window in windows), Cost())
+    motion: Float[Tensor, "t d"] = torch.cat([window.motion for window in windows])
     panel = Panel([metric for metric in search.metrics.values() if isinstance(metric, ClipMetric)], clip.subject)
     for frames in core.frames(clip, motion) if panel.wants_frames else ():
         panel.see(frames.cpu().numpy())
@@ -69,7 +69,7 @@ def made(core: FloatPipeline, clip: PreparedClip, search: BestOf) -> Numbers:
         motion=motion.cpu(),
         directions=core.model.motion_autoencoder.dec.direction.basis.cpu(),
         emotion=clip.conditions.emotion.cpu(),
-        chunk_starts=torch.tensor([chunk.start for chunk in chunks]),
+        window_starts=torch.tensor([window.start for window in windows]),
     )
     counts = {unit: float(getattr(cost, unit)) for unit in COSTS[:3]}
     seconds = {f"{phase}_s": watch.seconds[phase] for phase in ("sample", "verify")}

@@ -108,11 +108,11 @@ class Pipeline:
         watch = Stopwatch(self.device)
         with self.computing():
             clip = self.core.prepare(loaded, watch)
-            chunks = list(watch.each("sample", self.core.motion([clip], watch)))
+            windows = list(watch.each("sample", self.core.motion([clip], watch)))
         return Result(
-            motion=torch.cat([chunk.motion for chunk in chunks]),
-            candidates=[chunk.candidate for chunk in chunks],
-            cost=sum((chunk.cost for chunk in chunks), Cost()),
+            motion=torch.cat([window.motion for window in windows]),
+            candidates=[window.candidate for window in windows],
+            cost=sum((window.cost for window in windows), Cost()),
             declared=self.core.declared_cost(loaded.num_frames),
             emotion=clip.emotion,
             seconds=dict(watch.seconds),

@@ -15,7 +15,7 @@ from float_research.metrics.metric import ClipMetric, FrameMetric, Metric, Need,
 from float_research.metrics.panel import Panel
 from float_research.metrics.track import MotionTrack
 from float_research.sampling.sampler import Choice, Rivals, Sampler
-from float_research.types import ClipConditions, Cost, MotionChunk, Network
+from float_research.types import ClipConditions, Cost, MotionWindow, Network
 
 DIRECTIONS = {"max": 1, "min": -1}
 CLIP, WINDOW = "clip", "window"
@@ -47,7 +47,7 @@ class Search(Protocol):
 
     def __call__(
         self, sampler: Sampler, network: Network, clips: Sequence[ClipConditions], evidence: Evidence
-    ) -> Iterator[MotionChunk]: ...
+    ) -> Iterator[MotionWindow]: ...
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -66,7 +66,7 @@ class NoSearch:
 
     def __call__(
         self, sampler: Sampler, network: Network, clips: Sequence[ClipConditions], evidence: Evidence
-    ) -> Iterator[MotionChunk]:
+    ) -> Iterator[MotionWindow]:
         return sampler(network, clips)
 
 
@@ -142,7 +142,7 @@ class BestOf:
 
     def __call__(
         self, sampler: Sampler, network: Network, clips: Sequence[ClipConditions], evidence: Evidence
-    ) -> Iterator[MotionChunk]:
+    ) -> Iterator[MotionWindow]:
         for subject in evidence.subjects:
             if reason := self.metric.obstacle(subject):
                 raise UserError(
@@ -155,8 +155,8 @@ class BestOf:
 
     def _whole_clips(
         self, sampler: Sampler, network: Network, clips: Sequence[ClipConditions], choice: "Judge"
-    ) -> Iterator[MotionChunk]:
-        sampled: list[list[list[MotionChunk]]] = [[[] for _ in range(self.n)] for _ in clips]
+    ) -> Iterator[MotionWindow]:
+        sampled: list[list[list[MotionWindow]]] = [[[] for _ in range(self.n)] for _ in clips]
         for first in range(0, self.n, self.candidates_at_once):
             some = range(first, min(first + self.candidates_at_once, self.n))
             which = [(i, candidate) for i in range(len(clips)) for candidate in some]
@@ -164,21 +164,21 @@ class BestOf:
                 replace(clips[i], candidates=[candidate] * sampler.num_windows(clips[i].num_frames))
                 for i, candidate in which
             ]
-            for chunk in sampler(network, variants):
-                i, candidate = which[chunk.index]
-                sampled[i][candidate].append(replace(chunk, index=i))
+            for window in sampler(network, variants):
+                i, candidate = which[window.index]
+                sampled[i][candidate].append(replace(window, index=i))
         for i, rivals in enumerate(sampled):
             yield from choice(i, rivals).of(rivals)
 
     def _windows(
         self, sampler: Sampler, network: Network, clips: Sequence[ClipConditions], choice: "Judge"
-    ) -> Iterator[MotionChunk]:
+    ) -> Iterator[MotionWindow]:
         history: dict[int, Tensor] = {}
 
-        def choose(i: int, rivals: Sequence[Sequence[MotionChunk]]) -> Choice:
+        def choose(i: int, rivals: Sequence[Sequence[MotionWindow]]) -> Choice:
             chosen = choice(i, rivals, history.get(i))
             past = [history[i]] if i in history else []
-            motion = torch.cat([*past, *(chunk.motion for chunk in rivals[chosen.candidate])])
+            motion = torch.cat([*past, *(window.motion for window in rivals[chosen.candidate])])
             history[i] = motion[max(0, len(motion) - sampler.chunking.previous_frames) :]
             return chosen
 
@@ -190,14 +190,14 @@ class BestOf:
         evidence: Evidence,
         clips: Sequence[ClipConditions],
         i: int,
-        rivals: Sequence[Sequence[MotionChunk]],
+        rivals: Sequence[Sequence[MotionWindow]],
         history: Float[Tensor, "p d"] | None = None,
     ) -> Choice:
         """Chooses the best candidate: the first of equals, and candidate 0 if none has a score."""
         scores, shown = list[float | None](), 0
         with evidence.watch.phase("verify", within="sample"):
-            for chunks in rivals:
-                score, num_frames = self._score(evidence, clips[i], i, chunks, history)
+            for windows in rivals:
+                score, num_frames = self._score(evidence, clips[i], i, windows, history)
                 scores.append(score)
                 shown += num_frames
         known = {k: DIRECTIONS[self.direction] * score for k, score in enumerate(scores) if score is not None}
@@ -209,19 +209,19 @@ class BestOf:
         evidence: Evidence,
         clip: ClipConditions,
         i: int,
-        chunks: Sequence[MotionChunk],
+        windows: Sequence[MotionWindow],
         history: Float[Tensor, "p d"] | None,
     ) -> tuple[float | None, int]:
-        """Returns the score of these chunks with the motion before them, and the number of frames decoded for it."""
+        """Returns the score of these windows with the motion before them, and the number of frames decoded for it."""
         past = [] if history is None or not len(history) else [history]
-        motion = torch.cat([*past, *(chunk.motion for chunk in chunks)])
-        first = chunks[0].start - sum(map(len, past))
+        motion = torch.cat([*past, *(window.motion for window in windows)])
+        first = windows[0].start - sum(map(len, past))
         span = slice(first, first + len(motion))
         track = MotionTrack(
             motion=motion.cpu(),
             directions=evidence.directions.cpu(),
             emotion=clip.emotion[span].cpu(),
-            chunk_starts=torch.tensor([0] * len(past) + [chunk.start - first for chunk in chunks]),
+            window_starts=torch.tensor([0] * len(past) + [window.start - first for window in windows]),
         )
         panel, num_frames = Panel([self.metric], excerpt(evidence.subjects[i], span)), 0
         if panel.wants_frames:
@@ -232,10 +232,10 @@ class BestOf:
 
 
 class Judge(Protocol):
-    """Chooses a candidate of clip i from the chunks of each and the motion before them."""
+    """Chooses a candidate of clip i from the windows of each and the motion before them."""
 
     def __call__(
-        self, i: int, rivals: Sequence[Sequence[MotionChunk]], history: Float[Tensor, "p d"] | None = None, /
+        self, i: int, rivals: Sequence[Sequence[MotionWindow]], history: Float[Tensor, "p d"] | None = None, /
     ) -> Choice: ...
 
 

@@ -355,6 +355,6 @@ def summary(content: Mapping[str, Any]) -> Table:
         if declared is not None and declared != cost:
             evaluations += f" (declared {declared['evaluations']})"
         rate = clip["num_frames"] / clip["made_s"]
-        counts = (str(clip["num_frames"]), str(clip["num_chunks"]), evaluations, str(cost["branches"]))
+        counts = (str(clip["num_frames"]), str(clip["num_windows"]), evaluations, str(cost["branches"]))
         rows.append([clip["id"], *counts, f"{rate:.1f}", clip["video"]])
-    return clip_table(["frames", "chunks", "evaluations", "branches", "frames/s"], rows, "made")
+    return clip_table(["frames", "windows", "evaluations", "branches", "frames/s"], rows, "made")

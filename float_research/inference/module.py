@@ -64,11 +64,11 @@ class FloatInference(lightning.LightningModule):
                 sampling=shared,
                 decoding=[take.watch for take in takes],
             )
-            for chunk, frames in stack.enter_context(closing(decoded)):
+            for window, frames in stack.enter_context(closing(decoded)):
                 check_stopped()
-                take = takes[chunk.index]
-                take.write(chunk, frames)
-                self.observer.frames_written(take.id, len(frames), len(take.chunks))
+                take = takes[window.index]
+                take.write(window, frames)
+                self.observer.frames_written(take.id, len(frames), len(take.windows))
                 if take.writer.num_frames == take.ready.num_video_frames:
                     take.close()
                     self.observer.clip_finished(take.id)

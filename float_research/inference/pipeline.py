@@ -21,7 +21,7 @@ from float_research.models.float_model import FloatModel
 from float_research.models.motion_autoencoder import Features
 from float_research.models.vector_field import Evaluation
 from float_research.sampling.sampler import Sampler
-from float_research.types import ClipConditions, Cost, LoadedClip, MotionChunk
+from float_research.types import ClipConditions, Cost, LoadedClip, MotionWindow
 from float_research.video.reader import read_frames_at
 
 
@@ -129,8 +129,8 @@ class FloatPipeline(PipelineParts):
         """Returns the cost of a clip's motion, or None if the solver chooses its steps adaptively."""
         return self.search.declared_cost(self.sampler, num_frames)
 
-    def motion(self, clips: Sequence[PreparedClip], watch: Stopwatch) -> Iterator[MotionChunk]:
-        """Samples the clips in one batch, chunk by chunk. A search times its verification separately."""
+    def motion(self, clips: Sequence[PreparedClip], watch: Stopwatch) -> Iterator[MotionWindow]:
+        """Samples the clips in one batch, window by window. A search times its verification separately."""
         evidence = Evidence(
             subjects=[clip.subject for clip in clips],
             directions=self.model.motion_autoencoder.dec.direction.basis,

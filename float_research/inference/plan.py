@@ -27,7 +27,7 @@ class PlannedClip:
 
     clip: Clip
     num_frames: int
-    num_chunks: int
+    num_windows: int
     cost: Cost | None
     video: Path
     notes: Sequence[str]
@@ -49,7 +49,7 @@ def plan_clips(
         PlannedClip(
             clip=clip,
             num_frames=num_frames,
-            num_chunks=sampler.num_windows(num_frames),
+            num_windows=sampler.num_windows(num_frames),
             cost=search.declared_cost(sampler, num_frames),
             video=folder.video(naming(clip)),
             notes=notes,
@@ -105,11 +105,11 @@ def plan_tables(planned: Sequence[PlannedClip], memory_mb: dict[str, float], fol
         units.append("verified_frames")
     for item in planned:
         costs = [str(getattr(item.cost, unit)) if item.cost else "solver decides" for unit in units]
-        counts = (str(item.num_frames), str(item.num_chunks), *costs)
+        counts = (str(item.num_frames), str(item.num_windows), *costs)
         rows.append([item.clip.id, *counts, str(item.video.relative_to(folder.path))])
     memory = [[phase, f"{value:,.0f}"] for phase, value in memory_mb.items()]
     return [
-        clip_table(["frames", "chunks", *(unit.replace("_", " ") for unit in units)], rows, "plan"),
+        clip_table(["frames", "windows", *(unit.replace("_", " ") for unit in units)], rows, "plan"),
         Table(["phase", "MB"], memory, "estimated peak memory, float32"),
     ]
 

@@ -10,7 +10,7 @@ from float_research.printing import say
 
 
 class ProgressBars:
-    """A bar for all clips and one for each active clip, with its chunk, frames and frames per second.
+    """A bar for all clips and one for each active clip, with its window, frames and frames per second.
 
     If the output is not a terminal, prints one line per finished clip instead.
     """
@@ -21,7 +21,7 @@ class ProgressBars:
             TextColumn("{task.description}", markup=False),
             BarColumn(),
             MofNCompleteColumn(),
-            TextColumn("{task.fields[chunk]}", markup=False),
+            TextColumn("{task.fields[window]}", markup=False),
             TextColumn("{task.fields[rate]}", markup=False),
             TimeRemainingColumn(),
             console=console,
@@ -32,7 +32,7 @@ class ProgressBars:
 
     def __enter__(self) -> "ProgressBars":
         self.progress.start()
-        self.total = self.progress.add_task("clips", total=self.num_clips, chunk="", rate="")
+        self.total = self.progress.add_task("clips", total=self.num_clips, window="", rate="")
         return self
 
     def __exit__(
@@ -44,15 +44,15 @@ class ProgressBars:
         """Pickles as `Silent`: only one process may draw on the terminal."""
         return Silent, ()
 
-    def clip_started(self, id: str, num_frames: int, num_chunks: int) -> None:
-        task = self.progress.add_task(printable(id), total=num_frames, chunk=f"chunk 0/{num_chunks}", rate="")
-        self.tasks[id] = (task, num_chunks)
+    def clip_started(self, id: str, num_frames: int, num_windows: int) -> None:
+        task = self.progress.add_task(printable(id), total=num_frames, window=f"window 0/{num_windows}", rate="")
+        self.tasks[id] = (task, num_windows)
 
-    def frames_written(self, id: str, num_frames: int, chunk: int) -> None:
-        task, num_chunks = self.tasks[id]
+    def frames_written(self, id: str, num_frames: int, window: int) -> None:
+        task, num_windows = self.tasks[id]
         speed = self.progress.tasks[self.progress.task_ids.index(task)].speed
         rate = f"{speed:.1f} frames/s" if speed else ""
-        self.progress.update(task, advance=num_frames, chunk=f"chunk {chunk}/{num_chunks}", rate=rate)
+        self.progress.update(task, advance=num_frames, window=f"window {window}/{num_windows}", rate=rate)
 
     def clip_finished(self, id: str) -> None:
         task, _ = self.tasks.pop(id)
@@ -66,10 +66,10 @@ class ProgressBars:
 class Silent:
     """An observer without output."""
 
-    def clip_started(self, id: str, num_frames: int, num_chunks: int) -> None:
+    def clip_started(self, id: str, num_frames: int, num_windows: int) -> None:
         return
 
-    def frames_written(self, id: str, num_frames: int, chunk: int) -> None:
+    def frames_written(self, id: str, num_frames: int, window: int) -> None:
         return
 
     def clip_finished(self, id: str) -> None:

@@ -7,11 +7,11 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from float_research.types import MotionChunk
+from float_research.types import MotionWindow
 
 
 class Retiming:
-    """Resamples the chunks of a clip, in order, to frames of the video.
+    """Resamples the windows of a clip, in order, to frames of the video.
 
     Latents are interpolated linearly between model frames. `step`: model frames per video frame.
     """
@@ -20,18 +20,18 @@ class Retiming:
         self.num_frames, self.num_video_frames, self.step = num_frames, num_video_frames, step
         self._done, self._kept, self._first = 0, list[Tensor](), 0
 
-    def __call__(self, chunk: MotionChunk) -> MotionChunk:
+    def __call__(self, window: MotionWindow) -> MotionWindow:
         if self.step == 1:
-            return chunk
-        end, start = chunk.start + len(chunk.motion), self._done
-        motion, first = torch.cat([*self._kept, chunk.motion]), self._first
-        if end < self.num_frames:  # leaves at least one frame for the last chunk
+            return window
+        end, start = window.start + len(window.motion), self._done
+        motion, first = torch.cat([*self._kept, window.motion]), self._first
+        if end < self.num_frames:  # leaves at least one frame for the last window
             self._done = max(start, min(math.floor((end - 1) / self.step) + 1, self.num_video_frames - 1))
         else:
             self._done = self.num_video_frames
         self._first = min(math.floor(self._done * self.step), end - 1)
         self._kept = [motion[self._first - first :]]
-        return replace(chunk, start=start, motion=self._between(motion, start, first))
+        return replace(window, start=start, motion=self._between(motion, start, first))
 
     def whole(self, values: Float[Tensor, "t d"]) -> Float[Tensor, "u d"]:
         """Resamples values of all model frames, such as emotions, to video frames."""

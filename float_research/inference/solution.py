@@ -66,11 +66,11 @@ class ConvergedSolution:
             _solve(problem, traced, grid.tolist(), reuse)
         pairs = zip(own.windows, exact.windows, strict=True)
         error = torch.stack([(a - b).flatten(1).norm(dim=1) / b.flatten(1).norm(dim=1) for (_, a), (_, b) in pairs])
-        num_chunks, num_points = error.shape
+        num_windows, num_points = error.shape
         return {
-            "chunk": np.repeat(np.arange(num_chunks, dtype=float), num_points),
-            "step": np.tile(np.arange(num_points, dtype=float), num_chunks),
-            "flow_time": np.tile(grid.numpy(), num_chunks),
+            "window": np.repeat(np.arange(num_windows, dtype=float), num_points),
+            "step": np.tile(np.arange(num_points, dtype=float), num_windows),
+            "flow_time": np.tile(grid.numpy(), num_windows),
             "error": error.flatten().cpu().numpy(),
         }
 
@@ -131,4 +131,4 @@ def _solve(problem: Problem, solver: Solver, points: Sequence[float], reuse: int
             reference=given.reference.to(device, torch.float64),
             emotion=given.emotion.to(device, torch.float64),
         )
-        return torch.cat([chunk.motion for chunk in sampler(fmt.vector_field, [conditions])]).cpu()
+        return torch.cat([window.motion for window in sampler(fmt.vector_field, [conditions])]).cpu()

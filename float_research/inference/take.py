@@ -15,12 +15,12 @@ from float_research.inference.measuring import Measures, write_tables
 from float_research.inference.pipeline import FloatPipeline
 from float_research.inference.stopwatch import Stopwatch
 from float_research.metrics.track import SUFFIX, MotionTrack
-from float_research.types import ClipResult, Cost, LoadedClip, MotionChunk
+from float_research.types import ClipResult, Cost, LoadedClip, MotionWindow
 from float_research.video.writer import VideoWriter
 
 
 class Take(contextlib.AbstractContextManager["Take"]):
-    """Prepares a clip, then writes its chunks and frames. An exception leaves no video behind."""
+    """Prepares a clip, then writes its windows and frames. An exception leaves no video behind."""
 
     def __init__(
         self,
@@ -34,9 +34,11 @@ class Take(contextlib.AbstractContextManager["Take"]):
         self.clip, self.pipeline, self.measures, self.watch = clip, pipeline, measures, Stopwatch(device)
         self.ready = pipeline.prepare(clip, self.watch)
         with self.watch.phase("metrics"):
-            self.panel = measures.panel(clip, self.ready, pipeline, lambda: [chunk.candidate for chunk in self.chunks])
+            self.panel = measures.panel(
+                clip, self.ready, pipeline, lambda: [window.candidate for window in self.windows]
+            )
         self.num_windows = pipeline.sampler.num_windows(clip.num_frames)
-        self.chunks: list[MotionChunk] = []
+        self.windows: list[MotionWindow] = []
         self.writer = open_video()
 
     def __exit__(
@@ -48,10 +50,10 @@ class Take(contextlib.AbstractContextManager["Take"]):
     def id(self) -> str:
         return self.clip.clip.id
 
-    def write(self, chunk: MotionChunk, frames: UInt8[Tensor, "n h w 3"]) -> None:
-        """Encodes the frames of a chunk and passes them to the metrics."""
-        if not self.chunks or self.chunks[-1] is not chunk:
-            self.chunks.append(chunk)
+    def write(self, window: MotionWindow, frames: UInt8[Tensor, "n h w 3"]) -> None:
+        """Encodes the frames of a window and passes them to the metrics."""
+        if not self.windows or self.windows[-1] is not window:
+            self.windows.append(window)
         if not len(frames):
             return
         with self.watch.phase("write"):
@@ -63,10 +65,10 @@ class Take(contextlib.AbstractContextManager["Take"]):
     def close(self) -> None:
         """Finishes the video, saves the motion and computes the metrics."""
         track = MotionTrack(
-            motion=torch.cat([chunk.motion for chunk in self.chunks]).cpu(),
+            motion=torch.cat([window.motion for window in self.windows]).cpu(),
             directions=self.pipeline.model.motion_autoencoder.dec.direction.basis.cpu(),
             emotion=self.pipeline.retiming(self.ready).whole(self.ready.conditions.emotion.cpu()),
-            chunk_starts=torch.tensor([chunk.start for chunk in self.chunks if len(chunk.motion)]),
+            window_starts=torch.tensor([window.start for window in self.windows if len(window.motion)]),
         )
         with self.watch.phase("write"):
             self.writer.close()
@@ -94,16 +96,16 @@ class Take(contextlib.AbstractContextManager["Take"]):
             audio_sha256=sha256(clip.audio),
             **clip.own,
             num_frames=self.writer.num_frames,
-            num_chunks=self.num_windows,
+            num_windows=self.num_windows,
             declared=self.pipeline.declared_cost(self.clip.num_frames),
-            measured=sum((chunk.cost for chunk in self.chunks), Cost()),
+            measured=sum((window.cost for window in self.windows), Cost()),
             emotion=self.ready.emotion,
             face=self.clip.face,
             sound=self.clip.sound,
             seconds={**self.clip.seconds, **self.watch.seconds, **shared_s},
             made_s=sum(self.clip.seconds.values()) + made_s,
             reused=self.ready.reused,
-            search=search_record(self.chunks),
+            search=search_record(self.windows),
             metrics=self.found.metrics,
             absent=self.found.absent,
             measured_by=self.measured_by,
@@ -113,7 +115,7 @@ class Take(contextlib.AbstractContextManager["Take"]):
         )
 
 
-def search_record(chunks: Sequence[MotionChunk]) -> dict[str, Any] | None:
+def search_record(windows: Sequence[MotionWindow]) -> dict[str, Any] | None:
     """Returns the candidate of each window and the scores of each choice, or None without a search."""
-    scores = [list(chunk.scores) for chunk in chunks if chunk.scores]
-    return {"candidates": [chunk.candidate for chunk in chunks], "scores": scores} if scores else None
+    scores = [list(window.scores) for window in windows if window.scores]
+    return {"candidates": [window.candidate for window in windows], "scores": scores} if scores else None

@@ -86,7 +86,7 @@ class Solution(Protocol):
         """Returns the converged motion."""
 
     def flow_errors(self, *, atol: float, rtol: float) -> Columns:
-        """Returns `chunk`, `step`, `flow_time`, `error`: the relative error of the run's solver at its grid points."""
+        """Returns `window`, `step`, `flow_time`, `error`: the relative error of the run's solver at its grid points."""
 
 
 @dataclass(frozen=True, kw_only=True)

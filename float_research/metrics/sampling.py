@@ -15,7 +15,7 @@ from float_research.metrics.track import MotionTrack
 class Sampling(MotionMetric):
     """`sampling_error`: `‖r - r*‖ / ‖r*‖` over the clip, with r* solved by dopri5 with `atol` and `rtol` in 64 bits.
 
-    r* has the run's noise, conditions and chunks. It is cached by everything that it depends on, so that a sweep over
+    r* has the run's noise, conditions and windows. It is cached by everything that it depends on, so that a sweep over
     solvers, evaluations and time grids solves it once. `flow`: also the error at each step of flow time.
     """
 

@@ -12,6 +12,8 @@ from float_research.files import whole
 from float_research.tensors import read_safetensors, save_tensors
 
 SUFFIX = ".motion.safetensors"
+RENAMED = {"chunk_starts": "window_starts"}
+"""Tensors of older files, and their names now."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -19,13 +21,13 @@ class MotionTrack:
     """The motion of a clip.
 
     `motion`: the sampled latents. `directions`: the orthonormal columns of Q. `emotion`: the condition of each frame.
-    `chunk_starts`: first frames of the chunks.
+    `window_starts`: first frames of the windows.
     """
 
     motion: Float[Tensor, "t d"]
     directions: Float[Tensor, "d m"]
     emotion: Float[Tensor, "t e"]
-    chunk_starts: Int[Tensor, " c"]
+    window_starts: Int[Tensor, " c"]
 
     def save(self, path: Path) -> None:
         with whole(path) as part:
@@ -37,6 +39,7 @@ def load_track(path: Path) -> MotionTrack:
     what, remedy = "motion file", "run the clip again"
     tensors, _ = read_safetensors(path, what=what, remedy=remedy)
     with reading(f"{what} {path}", remedy):
+        tensors = {RENAMED.get(name, name): tensor for name, tensor in tensors.items()}
         check(tensors)
         return MotionTrack(**tensors)
 
@@ -56,4 +59,4 @@ def check(tensors: Mapping[str, Tensor]) -> None:
         )
     whole_numbers = starts.ndim == 1 and not starts.is_floating_point() and not starts.is_complex()
     if not whole_numbers or not all(0 <= start < len(motion) for start in starts.tolist()):
-        raise ValueError(f"its chunks do not start within its {len(motion)} frames")
+        raise ValueError(f"its windows do not start within its {len(motion)} frames")

@@ -20,7 +20,7 @@ from float_research.sampling.sampling_noise import Sde, step_noise
 from float_research.sampling.solver import Solver
 from float_research.sampling.stitch import Stitch
 from float_research.sampling.time_grid import TimeGrid, Uniform
-from float_research.types import ClipConditions, Conditions, Cost, MotionChunk, Network, VectorField
+from float_research.types import ClipConditions, Conditions, Cost, MotionWindow, Network, VectorField
 
 
 @dataclass
@@ -58,24 +58,24 @@ class Choice:
     scores: Sequence[float | None]
     cost: Cost
 
-    def of(self, rivals: Sequence[Sequence[MotionChunk]]) -> Iterator[MotionChunk]:
-        """Yields the chunks of the chosen candidate; the first carries the cost of all candidates."""
-        cost = sum((chunk.cost for chunks in rivals for chunk in chunks), self.cost)
+    def of(self, rivals: Sequence[Sequence[MotionWindow]]) -> Iterator[MotionWindow]:
+        """Yields the windows of the chosen candidate; the first carries the cost of all candidates."""
+        cost = sum((window.cost for windows in rivals for window in windows), self.cost)
         first, *later = rivals[self.candidate]
         yield replace(first, cost=cost, scores=self.scores)
-        yield from (replace(chunk, cost=Cost()) for chunk in later)
+        yield from (replace(window, cost=Cost()) for window in later)
 
 
 @dataclass(frozen=True, kw_only=True)
 class Rivals:
     """Several candidates for each window, `at_once` of them in one batch.
 
-    `choose` takes the index of a clip and the chunks of each candidate.
+    `choose` takes the index of a clip and the windows of each candidate.
     """
 
     num: int
     at_once: int
-    choose: Callable[[int, Sequence[Sequence[MotionChunk]]], Choice]
+    choose: Callable[[int, Sequence[Sequence[MotionWindow]]], Choice]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -144,7 +144,7 @@ class Sampler:
 
     def __call__(
         self, network: Network, clips: Sequence[ClipConditions], rivals: Rivals | None = None
-    ) -> Iterator[MotionChunk]:
+    ) -> Iterator[MotionWindow]:
         """Yields motion of the clips, sampled in one batch: in order within each clip, as soon as it is final.
 
         With `rivals`, the best candidate of each window is chosen first and becomes the history of the next window.
@@ -156,26 +156,26 @@ class Sampler:
             for group in self._groups(active):
                 starts = active[group[0]]
                 if rivals is None:
-                    for _, chunks in self._advance(network, [tracks[i] for i in group], starts):
-                        yield from chunks
+                    for _, windows in self._advance(network, [tracks[i] for i in group], starts):
+                        yield from windows
                     continue
-                forks: dict[int, list[tuple[_Track, list[MotionChunk]]]] = defaultdict(list)
+                forks: dict[int, list[tuple[_Track, list[MotionWindow]]]] = defaultdict(list)
                 at_once = 1 if self.solver.couples_clips else rivals.at_once
                 for first in range(0, rivals.num, at_once):
                     some = range(first, min(first + at_once, rivals.num))
-                    for fork, chunks in self._advance(
+                    for fork, windows in self._advance(
                         network, [tracks[i].fork(candidate) for i in group for candidate in some], starts
                     ):
-                        forks[fork.index].append((fork, chunks))
+                        forks[fork.index].append((fork, windows))
                 for i in group:
-                    sampled = [chunks for _, chunks in forks[i]]
+                    sampled = [windows for _, windows in forks[i]]
                     choice = rivals.choose(i, sampled)
                     tracks[i], _ = forks[i][choice.candidate]
                     yield from choice.of(sampled)
 
     def _advance(
         self, network: Network, tracks: Sequence["_Track"], starts: Sequence[int]
-    ) -> Iterator[tuple["_Track", list[MotionChunk]]]:
+    ) -> Iterator[tuple["_Track", list[MotionWindow]]]:
         """Solves windows of several tracks in one batch; yields each track with its final frames."""
         solved, cost = self._solve(network, tracks, starts)
         for track, motion in zip(tracks, solved, strict=True):
@@ -286,16 +286,16 @@ class _Track:
         missing = self.previous + self.window - len(found)
         return torch.cat([found, found[-1:].expand(missing, -1)])
 
-    def finish(self, solved: Float[Tensor, "t d"], starts: Sequence[int], cost: Cost) -> Iterator[MotionChunk]:
-        """Yields a chunk of final frames for each of the windows solved together.
+    def finish(self, solved: Float[Tensor, "t d"], starts: Sequence[int], cost: Cost) -> Iterator[MotionWindow]:
+        """Yields a window of final frames for each of the windows solved together.
 
-        The first chunk carries the cost of solving.
+        The first window carries the cost of solving.
         """
         for start in starts:
             offset = start - starts[0]
             end = None if start == starts[-1] else offset + self.hop
             last = start + self.window >= self.num_frames
-            yield MotionChunk(
+            yield MotionWindow(
                 index=self.index,
                 start=start,
                 motion=self.advance(solved[offset:end], self.num_frames - start if last else self.hop),

@@ -67,7 +67,7 @@ def tell(loggers: Sequence[RunLogger], say: Callable[[RunLogger], str | None]) -
 
 def clip_numbers(clip: Mapping[str, Any]) -> dict[str, float]:
     """Flattens the numbers of a clip's record: `measured/evaluations`, `seconds/decode`, `metrics/NAME`, …"""
-    shown = ("num_frames", "num_chunks", "declared", "measured", "emotion", "seconds", "metrics")
+    shown = ("num_frames", "num_windows", "declared", "measured", "emotion", "seconds", "metrics")
     return dict(_flat({name: clip.get(name) for name in shown}))
 
 

@@ -76,6 +76,8 @@ APPROXIMATION = frozenset(
 
 UNITS = ("evaluations", "branches", "verified_frames")
 """What costs are counted in; records of older versions lack the last."""
+RENAMED = {"rows": "branches", "num_chunks": "num_windows", "chunks": "windows"}
+"""Entries of older records, and their names now."""
 COMPUTING = ("float_research.inference.module", "float_research.inference.solution")
 """The modules that execute a run's parts."""
 
@@ -179,7 +181,7 @@ def totals(clips: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
     return {
         "clips": len(clips),
         "frames": sum(clip["num_frames"] for clip in clips),
-        "chunks": sum(clip["num_chunks"] for clip in clips),
+        "windows": sum(clip["num_windows"] for clip in clips),
         "declared": total("declared"),
         "measured": total("measured"),
         "seconds": {phase: sum(clip["seconds"].get(phase, 0.0) for clip in clips) for phase in phases},
@@ -235,13 +237,11 @@ def read_record(path: Path) -> dict[str, Any]:
 
 
 def renewed(record: Mapping[str, Any]) -> dict[str, Any]:
-    """Returns the checked record of a run or a clip with the present names of its costs: branches were called rows."""
-    entries = dict(record)
-    for kind in ("declared", "measured"):
-        if "rows" in (entries.get(kind) or {}):
-            entries[kind] = {{"rows": "branches"}.get(unit, unit): count for unit, count in entries[kind].items()}
-    if entries.get("totals"):
-        entries["totals"] = renewed(entries["totals"])
+    """Returns the checked record of a run or a clip with the present names of its entries."""
+    entries = {RENAMED.get(name, name): value for name, value in record.items()}
+    for part in ("declared", "measured", "totals"):
+        if entries.get(part):
+            entries[part] = renewed(entries[part])
     if isinstance(record.get("clips"), list):
         entries["clips"] = [renewed(clip) for clip in record["clips"]]
     return entries

@@ -129,7 +129,7 @@ CLIP = having(
         "crop": maybe(box),
         "face_index": maybe(count),
         "num_frames": frames,
-        "num_chunks": count,
+        **dict.fromkeys(("num_windows", "num_chunks"), count),
         "declared": COST,
         "measured": COST,
         "emotion": NUMBERS,
@@ -151,7 +151,7 @@ CLIP = having(
 )
 TOTALS = having(
     {
-        **dict.fromkeys(("clips", "frames", "chunks"), maybe(count)),
+        **dict.fromkeys(("clips", "frames", "windows", "chunks"), maybe(count)),
         "declared": COST,
         "measured": COST,
         "seconds": NUMBERS,

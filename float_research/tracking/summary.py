@@ -61,7 +61,7 @@ def facts(run: Run) -> dict[str, Any]:
     totals, checkpoint = record.get("totals") or {}, record.get("checkpoint") or {}
     return {
         "run": run.name,
-        **{name: totals.get(name) for name in ("clips", "frames", "chunks")},
+        **{name: totals.get(name) for name in ("clips", "frames", "windows")},
         "failed": len(record.get("failed") or []),
         **flat_costs(totals),
         **{f"{phase}_s": value for phase, value in (totals.get("seconds") or {}).items()},

@@ -85,7 +85,7 @@ def traced(num_frames: int) -> pd.DataFrame:
     columns = {
         "frame": frame,
         "time_s": frame / 25,
-        "chunk": frame // 50,
+        "window": frame // 50,
         "motion_velocity": np.abs(np.sin(frame / 5)),
         "mouth_opening": np.abs(np.sin(frame / 3)),
         "audio_level": np.abs(np.sin(frame / 3.1)),

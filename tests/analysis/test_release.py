@@ -28,7 +28,10 @@ def test_runs_clips_and_traces_load(sweep: Path) -> None:
     assert list(runs["measured_branches"]) == list(clips["measured_branches"]) == [9, 6]
     assert "measured_rows" not in runs
     assert list(runs["sampling_error"]) == pytest.approx([0.0885, 0.0826], abs=1e-4)
-    assert len(load_traces(clips)) == 50
+    assert list(runs["windows"]) == list(clips["windows"]) == [1, 1]
+    traces = load_traces(clips)
+    assert len(traces) == 50
+    assert set(traces["window"]) == {0}
 
 
 def test_it_has_a_summary_and_a_page(sweep: Path, tmp_path: Path) -> None:

@@ -212,7 +212,7 @@ def _tensors() -> dict[str, tuple[str, Build]]:
             tensors_header(
                 {
                     name: {"dtype": "F32", "shape": [], "data_offsets": [4 * n, 4 * n + 4]}
-                    for n, name in enumerate(("motion", "directions", "emotion", "chunk_starts"))
+                    for n, name in enumerate(("motion", "directions", "emotion", "window_starts"))
                 },
                 bytes(16),
             ),

@@ -134,12 +134,12 @@ def test_batches_of_clips_give_the_frames_of_single_clips(load: Load, portrait: 
     with torch.inference_mode():
         prepared = [pipeline.core.prepare(clip, Stopwatch(pipeline.device)) for clip in loaded]
         motion: list[list[torch.Tensor]] = [[] for _ in prepared]
-        for chunk in pipeline.core.motion(prepared, Stopwatch(pipeline.device)):
-            motion[chunk.index].append(chunk.motion)
+        for window in pipeline.core.motion(prepared, Stopwatch(pipeline.device)):
+            motion[window.index].append(window.motion)
         decode = pipeline.core.model.motion_autoencoder.decode
-        for clip, chunks in zip(prepared, motion, strict=True):
-            alone = torch.cat([chunk.motion for chunk in pipeline.core.motion([clip], Stopwatch(pipeline.device))])
-            together = torch.cat(chunks)
+        for clip, windows in zip(prepared, motion, strict=True):
+            alone = torch.cat([window.motion for window in pipeline.core.motion([clip], Stopwatch(pipeline.device))])
+            together = torch.cat(windows)
             frames = [decode(clip.features, clip.identity + m) for m in (alone, together)]
             torch.testing.assert_close(frames[0], frames[1], atol=1e-5, rtol=0)
 

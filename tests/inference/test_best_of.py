@@ -30,7 +30,7 @@ def sampled(pipeline: Pipeline, result: Result, **changes: Any) -> torch.Tensor:
     """Samples the clip's motion without a search."""
     core = pipeline.core
     clip = replace(result.clip.conditions, **changes)
-    return torch.cat([chunk.motion for chunk in core.sampler(core.vector_field(core.model.fmt), [clip])])
+    return torch.cat([window.motion for window in core.sampler(core.vector_field(core.model.fmt), [clip])])
 
 
 @pytest.mark.parametrize("per", ["clip", "window"])
@@ -74,8 +74,8 @@ def test_several_clips_are_searched_in_one_batch(load: Load, portrait: Path, spe
         results = [pipeline(portrait, speech(seconds), id=str(seconds)) for seconds in (0.5, 2.3)]
         motion: dict[int, list[torch.Tensor]] = {0: [], 1: []}
         with pipeline.computing():
-            for chunk in pipeline.core.motion([result.clip for result in results], watch(pipeline)):
-                motion[chunk.index].append(chunk.motion)
+            for window in pipeline.core.motion([result.clip for result in results], watch(pipeline)):
+                motion[window.index].append(window.motion)
         for index, result in enumerate(results):
             torch.testing.assert_close(torch.cat(motion[index]), result.motion, atol=1e-4, rtol=1e-4)
 

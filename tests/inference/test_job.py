@@ -192,7 +192,7 @@ def test_a_dry_run_says_what_a_run_does_and_writes_nothing(manifest: Path, tmp_p
     made = run(tmp_path / "out", *settings)
     for clip in made["clips"]:
         measured = clip["measured"]
-        counts = (clip["num_frames"], clip["num_chunks"], measured["evaluations"], measured["branches"])
+        counts = (clip["num_frames"], clip["num_windows"], measured["evaluations"], measured["branches"])
         assert [int(cell) for cell in lines[clip["id"]]] == list(counts)
     weights = sum(value.numel() for value in job(tmp_path).build_model().state_dict().values())
     assert float(lines["weights"][0]) == pytest.approx(weights * 4 / 1e6, abs=1)

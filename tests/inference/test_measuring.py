@@ -42,7 +42,7 @@ def test_a_run_saves_its_motion_and_metrics(run: Run) -> None:
     clip = content["clips"][0]
     track = load_track((folder / clip["video"]).with_suffix(".motion.safetensors"))
     assert track.motion.shape == (60, 32)
-    assert track.chunk_starts.tolist() == [0, 50]
+    assert track.window_starts.tolist() == [0, 50]
     torch.testing.assert_close(track.directions.T @ track.directions, torch.eye(20))
     velocity = track.motion.double().diff(dim=0).norm(dim=1).mean() * 25
     assert clip["metrics"]["motion_velocity"] == pytest.approx(float(velocity))

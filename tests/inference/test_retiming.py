@@ -15,40 +15,41 @@ from float_research.data.audio import listen
 from float_research.data.examples import example
 from float_research.inference.retiming import Retiming
 from float_research.metrics.track import SUFFIX, load_track
-from float_research.types import Cost, MotionChunk
+from float_research.types import Cost, MotionWindow
 from float_research.video.reader import probe
 
 TINY = ("model=tiny", "checkpoint=random", "face=none", "trainer.accelerator=cpu", "nfe=3")
 
 
-def retimed(motion: torch.Tensor, lengths: Sequence[int], fps: float) -> list[MotionChunk]:
+def retimed(motion: torch.Tensor, lengths: Sequence[int], fps: float) -> list[MotionWindow]:
     total = round(len(motion) * fps / 25)
     retiming, made, start = Retiming(num_frames=len(motion), num_video_frames=total, step=25 / fps), [], 0
     for length in lengths:
-        made.append(retiming(MotionChunk(index=0, start=start, motion=motion[start : start + length], cost=Cost(1, 1))))
+        part = motion[start : start + length]
+        made.append(retiming(MotionWindow(index=0, start=start, motion=part, cost=Cost(1, 1))))
         start += length
     return made
 
 
 @pytest.mark.parametrize("fps", [1, 12, 24, 29.97, 30, 50, 60, 240])
 @pytest.mark.parametrize("lengths", [[100], [50, 50], [1] * 100, [1, 98, 1], [7, 3, 60, 30]])
-def test_motion_is_linear_between_frames_for_any_chunks(fps: float, lengths: list[int]) -> None:
+def test_motion_is_linear_between_frames_for_any_windows(fps: float, lengths: list[int]) -> None:
     motion = torch.randn(100, 3, dtype=torch.float64, generator=torch.Generator().manual_seed(0))
-    chunks = retimed(motion, lengths, fps)
-    made = torch.cat([chunk.motion for chunk in chunks]).numpy()
+    windows = retimed(motion, lengths, fps)
+    made = torch.cat([window.motion for window in windows]).numpy()
     times = np.arange(len(made)) * 25 / fps
     expected = np.stack([np.interp(times, np.arange(100), column) for column in motion.numpy().T], axis=1)
     assert np.allclose(made, expected)
     assert abs(len(made) / fps - 4) <= 0.5 / fps
-    starts = np.cumsum([0, *(len(chunk.motion) for chunk in chunks)])[:-1]
-    assert [chunk.start for chunk in chunks] == starts.tolist()
-    assert len(chunks[-1].motion), "a clip ends with its last chunk"
+    starts = np.cumsum([0, *(len(window.motion) for window in windows)])[:-1]
+    assert [window.start for window in windows] == starts.tolist()
+    assert len(windows[-1].motion), "a clip ends with its last window"
 
 
 def test_the_models_rate_leaves_motion_unchanged() -> None:
     motion = torch.randn(100, 3)
-    assert all(chunk.motion is not None for chunk in retimed(motion, [50, 50], 25))
-    assert torch.equal(torch.cat([chunk.motion for chunk in retimed(motion, [50, 50], 25)]), motion)
+    assert all(window.motion is not None for window in retimed(motion, [50, 50], 25))
+    assert torch.equal(torch.cat([window.motion for window in retimed(motion, [50, 50], 25)]), motion)
 
 
 @pytest.mark.parametrize(("fps", "frames"), [(24, 96), (29.97, 120), (60, 240)])

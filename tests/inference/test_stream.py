@@ -173,9 +173,9 @@ def test_frames_come_before_the_clip_is_sampled(
     motion = type(pipeline.core).motion
 
     def watched(*args: Any) -> Generator[Any]:
-        for chunk in motion(*args):
-            sampled.append(chunk.start)
-            yield chunk
+        for window in motion(*args):
+            sampled.append(window.start)
+            yield window
 
     monkeypatch.setattr(type(pipeline.core), "motion", watched)
     frames = pipeline.stream(portrait, audio)

@@ -31,13 +31,13 @@ def subject(num_frames: int = 100, **changes: Any) -> Subject:
 
 
 def track(motion: Tensor, window: int = 50) -> MotionTrack:
-    """Returns motion in chunks of `window` frames, along the first half of its axes."""
+    """Returns motion in windows of `window` frames, along the first half of its axes."""
     num_frames, width = motion.shape
     return MotionTrack(
         motion=motion,
         directions=torch.eye(width, dtype=motion.dtype)[:, : width // 2],
         emotion=torch.tensor([[0.75, 0.25]]).expand(num_frames, -1),
-        chunk_starts=torch.arange(0, num_frames, window),
+        window_starts=torch.arange(0, num_frames, window),
     )
 
 

@@ -18,7 +18,7 @@ TRACK = {
     "motion": torch.randn(6, 4),
     "directions": torch.eye(4)[:, :2].contiguous(),
     "emotion": torch.rand(6, 7),
-    "chunk_starts": torch.tensor([0, 3]),
+    "window_starts": torch.tensor([0, 3]),
 }
 
 
@@ -37,8 +37,8 @@ def test_a_track_is_read_as_it_was_written(tmp_path: Path) -> None:
         ({"motion": torch.randn(0, 4), "emotion": torch.randn(0, 7)}, "do not match"),
         ({"motion": torch.ones(6, 4, dtype=torch.int64)}, "not matrices of floats"),
         ({"emotion": torch.rand(6)}, "not matrices of floats"),
-        ({"chunk_starts": torch.tensor([0, 6])}, "do not start within its 6 frames"),
-        ({"chunk_starts": torch.tensor([0.0])}, "do not start within its 6 frames"),
+        ({"window_starts": torch.tensor([0, 6])}, "do not start within its 6 frames"),
+        ({"window_starts": torch.tensor([0.0])}, "do not start within its 6 frames"),
         ({"more": torch.zeros(1)}, "instead of"),
     ],
 )

@@ -63,16 +63,16 @@ def test_clips_that_are_too_short_have_absent_metrics() -> None:
     found = Motion().measure(subject(2), track(torch.rand(2, 4)))
     assert set(found.absent) == {"motion_acceleration", "motion_jerk", "seam_jump", "repetition"}
     assert "needs more than 3 frames, and the clip has 2" in found.absent["motion_jerk"]
-    assert found.absent["seam_jump"] == "the clip is one chunk"
+    assert found.absent["seam_jump"] == "the clip is one window"
 
 
-def test_traces_are_coordinates_chunks_and_emotion() -> None:
+def test_traces_are_coordinates_windows_and_emotion() -> None:
     motion = torch.rand(100, 4)
     traces = Motion().measure(subject(), track(motion)).traces
     assert traces["direction_00"] == pytest.approx(motion[:, 0].numpy())
     assert traces["direction_01"] == pytest.approx(motion[:, 1].numpy())
     assert "direction_02" not in traces
-    assert traces["chunk"].tolist() == [0] * 50 + [1] * 50
+    assert traces["window"].tolist() == [0] * 50 + [1] * 50
     assert set(traces["emotion_sad"]) == {0.25}
 
 

@@ -30,8 +30,8 @@ def test_all_windows_form_one_batch_without_previous_motion(model: FloatModel) -
 
     s, conditions = sampler(nfe=3, stitch=Averaged(overlap_frames=OVERLAP)), clip(model, 25)
     with torch.inference_mode():
-        chunks = list(s(spying, [conditions]))
-    assert [(chunk.start, len(chunk.motion)) for chunk in chunks] == [(0, HOP), (HOP, HOP), (2 * HOP, HOP), (18, 7)]
+        windows = list(s(spying, [conditions]))
+    assert [(window.start, len(window.motion)) for window in windows] == [(0, HOP), (HOP, HOP), (2 * HOP, HOP), (18, 7)]
     (batch,) = seen
     num_windows = s.windows_at_once(25)
     assert num_windows == 4
@@ -42,8 +42,8 @@ def test_all_windows_form_one_batch_without_previous_motion(model: FloatModel) -
         window = batch.audio[-num_windows:][k]
         assert torch.equal(window[:7], conditions.audio[k * HOP : k * HOP + 7])
     assert torch.equal(batch.previous_audio[-num_windows:][2], conditions.audio[2 * HOP - PREVIOUS : 2 * HOP])
-    assert sum(chunk.cost.evaluations for chunk in chunks) == 2
-    assert sum(chunk.cost.branches for chunk in chunks) == 2 * branches * num_windows
+    assert sum(window.cost.evaluations for window in windows) == 2
+    assert sum(window.cost.branches for window in windows) == 2 * branches * num_windows
 
 
 @pytest.mark.parametrize("overlap", [0, 1, 4, 5, 9])
@@ -75,7 +75,7 @@ def test_weights_of_a_frame_sum_to_one() -> None:
 def test_overlapping_windows_share_their_noise(model: FloatModel) -> None:
     """With a zero field, the motion is the noise: that of the first window, then the new frames of each further one."""
     s = sampler(stitch=Averaged(overlap_frames=OVERLAP))
-    motion = torch.cat([chunk.motion for chunk in s(lambda c: lambda t, x: x * 0, [clip(model, 22)])])
+    motion = torch.cat([window.motion for window in s(lambda c: lambda t, x: x * 0, [clip(model, 22)])])
     drawn = s.noise(seed=3, clip="one", num_frames=WINDOW, latent_dim=motion.shape[1])
     first, second, third = (next(drawn) for _ in range(3))
     assert torch.equal(motion, torch.cat([first, second[OVERLAP:], third[OVERLAP:]]))

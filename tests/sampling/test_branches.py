@@ -32,8 +32,8 @@ def sampled(s: Sampler, model: FloatModel, frames: int = 15) -> tuple[torch.Tens
         reference=torch.randn(model.motion_autoencoder.latent_dim, generator=g),
         emotion=torch.softmax(torch.randn(frames, 7, generator=g), -1),
     )
-    chunks = list(s(model.vector_field, [clip]))
-    return torch.cat([chunk.motion for chunk in chunks]), sum((chunk.cost for chunk in chunks), Cost())
+    windows = list(s(model.vector_field, [clip]))
+    return torch.cat([window.motion for window in windows]), sum((window.cost for window in windows), Cost())
 
 
 @pytest.mark.parametrize("solver", ["euler", "midpoint"])

@@ -109,9 +109,9 @@ def test_a_pair_of_options_has_the_declared_cost_or_is_rejected(
         if refused:
             assert expected in refused
             continue
-        chunks = list(s(network, [given]))
-        motion = torch.cat([chunk.motion for chunk in chunks])
-        measured = sum((chunk.cost for chunk in chunks), Cost())
+        windows = list(s(network, [given]))
+        motion = torch.cat([window.motion for window in windows])
+        measured = sum((window.cost for window in windows), Cost())
         assert motion.shape == (given.num_frames, 2)
         assert motion.isfinite().all(), chosen
         declared = s.declared_cost(given.num_frames)

@@ -55,10 +55,10 @@ def clip(model: FloatModel, num_frames: int, id: str = "one") -> ClipConditions:
 def sample(s: Sampler, model: FloatModel, clips: list[ClipConditions]) -> list[tuple[torch.Tensor, Cost]]:
     motion: list[list[torch.Tensor]] = [[] for _ in clips]
     cost = [Cost()] * len(clips)
-    for chunk in s(model.vector_field, clips):
-        assert chunk.start == sum(map(len, motion[chunk.index]))
-        motion[chunk.index].append(chunk.motion)
-        cost[chunk.index] += chunk.cost
+    for window in s(model.vector_field, clips):
+        assert window.start == sum(map(len, motion[window.index]))
+        motion[window.index].append(window.motion)
+        cost[window.index] += window.cost
     return [(torch.cat(m), c) for m, c in zip(motion, cost, strict=True)]
 
 
@@ -104,7 +104,7 @@ def test_later_windows_see_the_previous_frames_and_audio(model: FloatModel) -> N
 
     conditions, s = clip(model, 25), sampler(nfe=2)
     with torch.inference_mode():
-        motion = torch.cat([chunk.motion for chunk in s(spying, [conditions])])
+        motion = torch.cat([window.motion for window in s(spying, [conditions])])
     first, second, third = seen
     assert first.previous_motion.abs().sum() == first.previous_audio.abs().sum() == 0
     assert torch.equal(second.previous_motion[0], motion[WINDOW - PREVIOUS : WINDOW])
@@ -141,7 +141,7 @@ def test_an_overlap_spreads_a_jump_over_its_frames(kind: type[stitch.Crossfade |
         emotion=torch.zeros(WINDOW * 2 - overlap, 7),
     )
     s = sampler(stitch=kind(overlap_frames=overlap), noise=Zero(), guidance=NoGuidance())
-    motion = torch.cat([chunk.motion for chunk in s(starts, [clip])])
+    motion = torch.cat([window.motion for window in s(starts, [clip])])
     hop = WINDOW - overlap
     assert torch.allclose(motion[:hop], torch.zeros(1))
     assert torch.allclose(motion[WINDOW:], torch.tensor(float(hop)))
@@ -159,9 +159,9 @@ def test_temperature_scales_the_initial_noise(temperature: float) -> None:
         id="one", audio=torch.zeros(WINDOW, 3), reference=torch.zeros(2), emotion=torch.zeros(WINDOW, 7)
     )
     s = sampler(temperature=temperature)
-    (chunk,) = s(still, [given])
+    (window,) = s(still, [given])
     noise = next(s.noise(seed=3, clip="one", num_frames=WINDOW, latent_dim=2))
-    assert torch.equal(chunk.motion, temperature * noise)
+    assert torch.equal(window.motion, temperature * noise)
 
 
 @pytest.mark.parametrize("joined", [stitch.Autoregressive(), Averaged(overlap_frames=3)])
@@ -270,7 +270,7 @@ def test_non_finite_motion_raises_an_error(model: FloatModel) -> None:
         return lambda t, x: x * 0 + c.audio[:, :1, :1] * 3e38
 
     conditions = dataclasses.replace(clip(model, 20), audio=torch.arange(20.0)[:, None].expand(-1, 32))
-    chunks = sampler(nfe=3)(grows, [conditions])
-    assert next(chunks).motion.isfinite().all()
+    windows = sampler(nfe=3)(grows, [conditions])
+    assert next(windows).motion.isfinite().all()
     with pytest.raises(UserError, match=r"frames 10 to 20 is not finite; .* vector_field\.precision=float32"):
-        next(chunks)
+        next(windows)

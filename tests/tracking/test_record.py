@@ -41,7 +41,7 @@ def test_settings_change_the_signature(override: str) -> None:
 
 def clip(**changes: Any) -> dict[str, Any]:
     cost = {"evaluations": 9, "branches": 27}
-    facts = {"num_frames": 50, "num_chunks": 1, "declared": cost, "measured": cost, "seconds": {"decode": 1.5}}
+    facts = {"num_frames": 50, "num_windows": 1, "declared": cost, "measured": cost, "seconds": {"decode": 1.5}}
     return facts | changes
 
 
@@ -54,17 +54,18 @@ def test_totals_are_sums_and_unknown_with_an_unknown_part() -> None:
     assert totals([clip(), clip(declared=None)])["declared"] is None
 
 
-def test_older_records_of_runs_and_clips_have_branches_under_their_present_name(tmp_path: Path) -> None:
-    old, new = ({"evaluations": 9, name: 27} for name in ("rows", "branches"))
-    clips = [clip(id="a", declared=None, measured=old), clip(id="b", declared=old, measured=old)]
-    whole = {"clips": clips, "totals": {"clips": 2, "declared": None, "measured": old}}
-    write_json(tmp_path / "record.json", whole)
-    write_json(tmp_path / "b.json", clips[1])
-    assert read_record(tmp_path / "record.json") == {
-        "clips": [clip(id="a", declared=None, measured=new), clip(id="b", declared=new, measured=new)],
-        "totals": {"clips": 2, "declared": None, "measured": new},
-    }
-    assert read_clip(tmp_path / "b.json") == clip(id="b", declared=new, measured=new)
+def test_entries_of_older_records_have_their_present_names(tmp_path: Path) -> None:
+    def run(branches: str, num_windows: str, windows: str) -> dict[str, Any]:
+        cost = {"evaluations": 9, branches: 27}
+        clips = [{"id": "a", num_windows: 2, "declared": declared, "measured": cost} for declared in (None, cost)]
+        return {"clips": clips, "totals": {"clips": 2, windows: 4, "declared": None, "measured": cost}}
+
+    old, new = run("rows", "num_chunks", "chunks"), run("branches", "num_windows", "windows")
+    for content in (old, new):
+        write_json(tmp_path / "record.json", content)
+        write_json(tmp_path / "clip.json", content["clips"][1])
+        assert read_record(tmp_path / "record.json") == new
+        assert read_clip(tmp_path / "clip.json") == new["clips"][1]
 
 
 def test_files_are_written_atomically(tmp_path: Path) -> None:

@@ -26,7 +26,7 @@ def put(folder: Path, *overrides: str, evaluations: int, declared: bool = True, 
         "totals": {
             "clips": 1,
             "frames": 100,
-            "chunks": 2,
+            "windows": 2,
             "declared": cost if declared else None,
             "measured": cost,
             "seconds": {"sample": 0.5, "decode": 1.0},

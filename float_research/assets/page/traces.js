@@ -1,7 +1,7 @@
 // Traces under the videos: loaded a clip at a time as scripts, which browsers allow from disk, and drawn on canvases.
 const traces = { known: new Map(), waiting: new Map(), shown: null, own: false, extent: data.extent };
 const FAMILIES = ["direction", "emotion"];
-const NOT_TRACES = new Set(["frame", "time_s", "chunk"]);
+const NOT_TRACES = new Set(["frame", "time_s", "window"]);
 const BACKGROUND = "audio_level";
 
 /** Called by each file of traces. */
@@ -45,7 +45,7 @@ function drawLegend() {
     if (traces.shown !== BACKGROUND && BACKGROUND in traces.extent && traces.shown !== "emotion") {
       keys.push(make("span", { className: "key" }, swatch("var(--shade)"), BACKGROUND));
     }
-    if ("chunk" in traces.extent) keys.push(make("span", { className: "key" }, "┆ window begins"));
+    if ("window" in traces.extent) keys.push(make("span", { className: "key" }, "┆ window begins"));
     const [low, high] = span(names);
     if (traces.shown !== "emotion") keys.push(make("span", {}, `${traces.own ? "in all" : "all"} from ${text(low)} to ${text(high)}`));
   }
@@ -91,11 +91,11 @@ function drawTrace(canvas, index, duration) {
     pen.lineTo(left(times.length - 1), height);
     pen.fill();
   }
-  if (columns.chunk) {
+  if (columns.window) {
     pen.strokeStyle = colour("--quiet");
     pen.setLineDash([2, 3]);
-    columns.chunk.forEach((chunk, place) => {
-      if (place > 0 && chunk !== columns.chunk[place - 1]) stroke(pen, [[left(place), 0], [left(place), height]]);
+    columns.window.forEach((number, place) => {
+      if (place > 0 && number !== columns.window[place - 1]) stroke(pen, [[left(place), 0], [left(place), height]]);
     });
     pen.setLineDash([]);
   }
