@@ -123,3 +123,8 @@ def without_zeros(weights: Weights) -> Weights:
 def with_everything(weights: Weights) -> Weights:
     """Adds the fully conditional branch, with weight zero if it has none."""
     return {**weights, EVERYTHING: weights.get(EVERYTHING, 0.0)}
+
+
+def push_away(weights: Weights, branch: Kept, scale: float) -> Weights:
+    """Adds `scale (c_ae - c)`: pushes the field away from that of a branch, c, towards the fully conditional one."""
+    return without_zeros({**weights, EVERYTHING: weights.get(EVERYTHING, 0.0) + scale, branch: -scale})

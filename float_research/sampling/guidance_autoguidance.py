@@ -4,7 +4,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from float_research.errors import UserError
-from float_research.sampling.branches import EVERYTHING, Kept, Weights, without_zeros
+from float_research.sampling.branches import EVERYTHING, Kept, Weights, push_away
 from float_research.sampling.guidance import Incremental
 from float_research.sampling.schedule import Schedule
 from float_research.types import Weakness
@@ -53,5 +53,4 @@ class Autoguidance(Incremental):
         return EVERYTHING._replace(weakness=Weakness(tuple(self.skip_blocks or ()), self.attention_window))
 
     def weights(self, t: float) -> Weights:
-        w, weights = self.weak(t), super().weights(t)
-        return without_zeros({**weights, EVERYTHING: weights.get(EVERYTHING, 0.0) + w - 1, self.weakened: 1 - w})
+        return push_away(super().weights(t), self.weakened, self.weak(t) - 1)

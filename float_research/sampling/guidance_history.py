@@ -2,7 +2,7 @@
 
 from dataclasses import dataclass
 
-from float_research.sampling.branches import EVERYTHING, FORGETFUL, Weights, without_zeros
+from float_research.sampling.branches import FORGETFUL, Weights, push_away
 from float_research.sampling.guidance import Incremental
 from float_research.sampling.schedule import Schedule
 
@@ -18,5 +18,4 @@ class History(Incremental):
     history: Schedule
 
     def weights(self, t: float) -> Weights:
-        h, weights = self.history(t), super().weights(t)
-        return without_zeros({**weights, EVERYTHING: weights.get(EVERYTHING, 0.0) + h, FORGETFUL: -h})
+        return push_away(super().weights(t), FORGETFUL, self.history(t))
