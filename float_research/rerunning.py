@@ -48,9 +48,12 @@ def again(folder: Path, overrides: Sequence[str], output_dir: Path, trusted: Seq
                 raise UserError(f"{folder / RECORD}: {printable(text)} is not a setting of a run; choose another run")
     place = [f"output_dir={json.dumps(str(output_dir), ensure_ascii=False)}"]
     first = [text for text in first if text.lstrip("+~").partition("=")[0] not in ("output_dir", "resume")]
-    first += changed_options(stored, resolved(compose_config([*first, *place])))
-    defaults, now = (compose_config([*first, *more, *place]) for more in ([], overrides))
-    merge(now, leaves(stored), leaves(resolved(defaults)), leaves(resolved(now)))
+    defaults = resolved(compose_config([*first, *place]))
+    if options := list(changed_options(stored, defaults)):
+        first += options
+        defaults = resolved(compose_config([*first, *place]))
+    now = compose_config([*first, *overrides, *place])
+    merge(now, leaves(stored), leaves(defaults), leaves(resolved(now)))
     check_record(resolved(now), path, config_folder(), trusted)
     return Again(config=now, record=record, differs=list(differences(stored, resolved(now))))
 
