@@ -1,15 +1,15 @@
-"""What a search over starting noise brings, and what it costs: paired with the plain way, clip by clip."""
+"""Gain and cost of a search over starting noise, paired by clip with no search."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
-from typing import Any
 
 import numpy as np
+import pandas as pd
 import torch
 from jaxtyping import Float
-from scipy.stats import bootstrap
 from torch import Tensor
 
+from float_research.analysis.crossed import Design
 from float_research.errors import UserError
 from float_research.inference.api import ImageInput, Pipeline
 from float_research.inference.best_of import BestOf, NoSearch
@@ -26,14 +26,14 @@ COSTS = ("evaluations", "branches", "verified_frames", "sample_s", "verify_s")
 
 
 def compare(pipeline: Pipeline, portrait: ImageInput, spoken: Mapping[str, Waveform], seeds: Sequence[int]) -> Table:
-    """A table of all numbers that the search's metrics find, measured of whole frames, and of costs.
+    """Returns a table of costs and of all numbers of the search's metrics, measured on full-size frames.
 
-    Means over recordings and seeds of the plain way and of the search; their paired difference with an interval at a
-    confidence of 0.95, by bootstrap over recordings and seeds.
+    Columns: means over recordings and seeds without and with search, and their paired difference with its 95 %
+    interval, which respects that pairs share recordings and seeds.
     """
     search = pipeline.core.search
     if not isinstance(search, BestOf):
-        raise UserError("there is no search to compare with the plain way; use search=best_of")
+        raise UserError("search=none has nothing to compare; use search=best_of")
     ways = {"plain": replace(pipeline.core, search=NoSearch()), "search": pipeline.core}
     found: dict[str, list[Numbers]] = {way: [] for way in ways}
     for id, waveform in spoken.items():
@@ -43,21 +43,23 @@ def compare(pipeline: Pipeline, portrait: ImageInput, spoken: Mapping[str, Wavef
             seeded = replace(clip, conditions=replace(clip.conditions, seed=seed))
             with pipeline.computing():
                 for way, core in ways.items():
-                    found[way].append(made(core, seeded, search))
+                    found[way].append(measure(core, seeded, search))
     pipeline.core = ways["search"]
     names = [name for metric in search.metrics.values() for name in metric.names]
+    units = pd.DataFrame([(id, seed) for id in spoken for seed in seeds], columns=["recording", "seed"])
     rows = []
     for name in [search.verifier, *(name for name in (*names, *COSTS) if name != search.verifier)]:
-        pairs = [(a[name], b[name]) for a, b in zip(*found.values(), strict=True) if name in a and name in b]
-        if pairs:
-            rows.append(row(name, *np.array(pairs).T))
+        pairs = np.array([[one.get(name, np.nan) for one in numbers] for numbers in found.values()])
+        held = np.isfinite(pairs).all(0)
+        if held.any():
+            rows.append(row(name, pairs[0, held], pairs[1, held], units[held]))
     columns = ["per clip", "plain", f"best of {search.n}", "difference", "interval", "clips"]
     count = f"{len(spoken)} recordings x {len(seeds)} seeds"
     return Table(columns, rows, f"{search.verifier}, {search.direction}, per {search.per}: {count}")
 
 
-def made(core: FloatPipeline, clip: PreparedClip, search: BestOf) -> Numbers:
-    """Samples a clip; what all metrics of the search find in its whole frames, and what sampling cost."""
+def measure(core: FloatPipeline, clip: PreparedClip, search: BestOf) -> Numbers:
+    """Samples a clip; returns the numbers of the search's metrics on full-size frames, and the cost of sampling."""
     watch = Stopwatch(clip.identity.device)
     windows = list(watch.each("sample", core.motion([clip], watch)))
     cost = sum((window.cost for window in windows), Cost())
@@ -76,14 +78,10 @@ def made(core: FloatPipeline, clip: PreparedClip, search: BestOf) -> Numbers:
     return {**panel.finish(track).metrics, **counts, **seconds}
 
 
-def row(name: str, plain: Float[np.ndarray, " n"], best: Float[np.ndarray, " n"]) -> list[str]:
+def row(name: str, plain: Float[np.ndarray, " n"], best: Float[np.ndarray, " n"], units: pd.DataFrame) -> list[str]:
     difference, interval = best - plain, ""
     if len(difference) > 1 and np.ptp(difference) > 0:
-        low, high = bootstrap((best, plain), mean_difference, paired=True, random_state=0).confidence_interval
-        interval = f"[{low:+.3g}, {high:+.3g}]"
+        found = Design.of(units).estimate(difference)
+        interval = f"[{found.mean - found.half_width:+.3g}, {found.mean + found.half_width:+.3g}]"
     means = (f"{plain.mean():.4g}", f"{best.mean():.4g}", f"{difference.mean():+.3g}")
     return [name, *means, interval, str(len(difference))]
-
-
-def mean_difference(one: Any, other: Any, axis: int = -1) -> Any:
-    return one.mean(axis=axis) - other.mean(axis=axis)

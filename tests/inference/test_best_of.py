@@ -1,17 +1,22 @@
 """The search over initial noise, compared with candidates sampled one by one and scored independently."""
 
 import io
+import json
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+import pandas as pd
 import pytest
+import soundfile
 import torch
 from rich.console import Console
 
 from float_research import compose
 from float_research.errors import UserError
+from float_research.evaluation.searching import compare, row
 from float_research.inference.api import Pipeline, Result
 from float_research.sampling.noise import candidate_seed
 
@@ -175,3 +180,22 @@ def test_a_verifier_that_cannot_be_computed_is_rejected(
         load(*SEARCH, "metrics@search.metrics=[face]", "search.verifier=blinks_per_min")
     with pytest.raises(UserError, match="cannot score one candidate's motion or frames"):
         load(*SEARCH, "metrics@search.metrics=[sampling]", "search.verifier=sampling_error")
+
+
+def test_gain_and_cost_are_paired_over_recordings_and_seeds(load: Load, portrait: Path, speech: Speech) -> None:
+    spoken = {
+        f"recording {number}": soundfile.read(speech(seconds), dtype="float32")[0]
+        for number, seconds in enumerate((0.4, 0.6))
+    }
+    table = compare(load(*SEARCH, *STILLEST), portrait, spoken, [1, 2])
+    rows = {row[0]: row[1:] for row in table.rows}
+    verifier, branches = rows["motion_velocity"], rows["branches"]
+    assert float(verifier[1]) < float(verifier[0]), "the candidate with less motion is kept"
+    assert branches[:3] == ["6", "18", "+12"]
+    assert verifier[4] == "4"
+    differences = np.array([[-1.0, -1.2], [-3.0, -3.2]]).ravel()
+    units = pd.DataFrame([(0, 0), (0, 1), (1, 0), (1, 1)], columns=["recording", "seed"])
+    interval = row("jump", np.zeros(4), differences, units)[4]
+    low, high = json.loads(interval.replace("+", ""))
+    assert low < -4, "two recordings that differ by 2 say little of others"
+    assert (low + high) / 2 == pytest.approx(-2.1)
