@@ -29,9 +29,8 @@ class Difference:
     the distance to it. `low` and `high`: the 95 % interval, not corrected. `p`: of Student's t, by Holm's correction
     over all differences of the comparison. `p_sign_flip`: of a permutation test on the means of the recordings (or of
     whatever factor has the most units), which assumes no distribution, but takes the other factors as fixed; not
-    corrected. `effect`: the mean difference over the standard deviation of the pairs, NaN if all are
-    equal. `detectable`: the least true
-    difference that these pairs show with a power of 80 % at p < 0.05.
+    corrected. `effect`: the mean difference over the standard deviation of the pairs, NaN if all are equal.
+    `detectable`: the least true difference that these pairs show with a power of 80 % at p < 0.05.
     """
 
     number: Number
@@ -88,14 +87,8 @@ class Difference:
                 f"for {shown / 2:g} you need {self.needed(shown / 2)}"
             )
         up = self.difference > 0
-        first, second = (
-            (self.setting, self.baseline)
-            if up == (self.number.better in (Better.HIGHER, None))
-            else (
-                self.baseline,
-                self.setting,
-            )
-        )
+        wins = up == (self.number.better in (Better.HIGHER, None))
+        first, second = (self.setting, self.baseline) if wins else (self.baseline, self.setting)
         low, high = sorted((abs(self.low), abs(self.high)))
         verb = f"is higher than {second}" if self.number.better is None else f"beats {second}"
         by = f"{rounded(abs(self.difference), half)} [{rounded(low, half)}, {rounded(high, half)}]"
