@@ -225,7 +225,7 @@ def solvers(arguments: argparse.Namespace) -> dict[str, Any]:
     """Compares the motion error of solvers and numbers of evaluations with that of Euler with nine, paired.
 
     Whole clips of held-out recordings with several seeds, against fine-grid solutions from the same noise. 95 percent
-    bootstrap confidence intervals over recordings and seeds.
+    bootstrap confidence intervals over clips, taken as independent.
     """
     pipeline = compose.load(arguments.overrides)
     spoken = recordings()[: arguments.recordings]
