@@ -119,7 +119,8 @@ def _arguments(module: str, name: str) -> dict[str, ast.expr]:
     inherited: dict[str, ast.expr] = {}
     for base in reversed(found.bases):
         inherited |= _arguments(module, ast.unparse(base))
-    own = (node for node in found.body if isinstance(node, ast.AnnAssign))
+    fields = (node for node in found.body if isinstance(node, ast.AnnAssign))
+    own = (node for node in fields if node.value is None or "init=False" not in ast.unparse(node.value))
     return inherited | {ast.unparse(node.target): node.annotation for node in own}
 
 

@@ -20,6 +20,7 @@ from hydra.utils import instantiate
 from hydra.version import VersionBase
 from omegaconf import DictConfig, ListConfig, OmegaConf
 
+from float_research import threads
 from float_research.checking import INFER, TRAIN, check_files, check_plain, check_type, check_types
 from float_research.data.examples import asset, example
 from float_research.errors import SKIP, STOP, UserError, printable, reason, writable
@@ -215,6 +216,7 @@ def build_job(cfg: DictConfig) -> "Job":
     check_place(cfg)
     if cfg.on_error is None:
         check_files(cfg.data)
+    threads.limit(cfg.get("threads"))
     sampler = build_sampler(cfg)  # which needs no other package than torch
     with importing():
         from float_research.data.clips import ENDING_BYTES
@@ -281,6 +283,7 @@ def build_training(cfg: DictConfig) -> "TrainingJob":
     check_plain(cfg, TRAIN)
     check_training_data(cfg)
     check_place(cfg)
+    threads.limit(cfg.threads)
     with importing():
         from float_research.training.job import TrainingJob
 
@@ -345,6 +348,7 @@ def load_composed(cfg: DictConfig) -> "Pipeline":
         from float_research.models.checkpoint import load_model
 
     silence_lightning()
+    threads.limit(cfg.get("threads"))
     trainer, checkpoint = build_trainer(cfg), build(cfg.checkpoint)
     settings = {name: resolved(cfg[name]) for name in ("model", "trainer")}
     model, device = load_model(model_builder(cfg), checkpoint), trainer.strategy.root_device

@@ -108,28 +108,28 @@ def owner(key: str, overrides: Sequence[str]) -> tuple[str, str, list[str]] | No
         others = [override for override in groups if override.partition("=")[0] != group]
         options = options_of(group.partition("@")[0])
         known, name = repository(), key.removeprefix(f"{places[group]}.")
-        having = [
-            option
-            for option in options
-            if defines(known, f"{group.partition('@')[0]}/{option}", name) and has(key, [*others, f"{group}={option}"])
-        ]
+        having = []
+        for option in options:
+            defined = defines(known, f"{group.partition('@')[0]}/{option}", name)
+            if has(key, [*others, f"{group}={option}"]) if defined is None else defined:
+                having.append(option)
         if having and choices[group] not in having:
             return group, str(choices[group]), having
     return None
 
 
-def defines(known: ConfigRepository, path: str, name: str) -> bool:
-    """Returns whether an option may have a setting, by its file alone, since composing it takes a tenth of a second."""
+def defines(known: ConfigRepository, path: str, name: str) -> bool | None:
+    """Returns whether a file sets `name`, or None if that takes composing it, which costs a tenth of a second."""
     loaded = known.load_config(path)
     if loaded is None or not isinstance(loaded.config, DictConfig) or loaded.header.get("package"):
-        return True
+        return None
+    found = name in keys(loaded.config)
     for each in loaded.defaults_list or ():
-        if isinstance(each, ConfigDefault) and each.package == "_here_" and each.path:
-            if defines(known, each.path.lstrip("/"), name):
-                return True
+        if isinstance(each, ConfigDefault) and each.package == "" and each.path:
+            found = found or defines(known, each.path.lstrip("/"), name) or False
         elif not each.is_self():
-            return True
-    return name in keys(loaded.config)
+            return found or None
+    return found
 
 
 def has(key: str, overrides: Sequence[str]) -> bool:
