@@ -20,7 +20,6 @@ HEAVY = ("av", "cv2", "librosa", "lightning", "matplotlib", "pandas", "scipy", "
 REFUSED = {
     "infer nfe=ten": "nfe=ten must be an integer",
     "infer nfe=0": "nfe=0 must be at least 1",
-    "infer solver.atol=1": "choose solver=adaptive_heun, bosh3, dopri5, dopri8, fehlberg2, implicit_adams",
     "infer data.image=none.png": "image none.png does not exist",
     "train seed=x": "seed=x must be an integer",
     "convert half=3 output=x": "half=3 must be true or false",
