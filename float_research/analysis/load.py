@@ -2,9 +2,9 @@
 
 import json
 import warnings
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import pandas as pd
 
@@ -12,18 +12,25 @@ from float_research.errors import UserError
 from float_research.files import inside
 from float_research.tables import read_table
 from float_research.tracking.logger import mean_metrics
-from float_research.tracking.record import flat_costs
 from float_research.tracking.runs import Found, Run, as_numbers, find, refuse_empty, settings_of, word
-from float_research.tracking.summary import facts
+from float_research.tracking.summary import costs, facts
 from float_research.tracking.weights_and_biases import find_offline, find_project
 
 WANDB = "wandb:"
-SETTINGS, METRICS, NOTES = "settings", "metrics", "notes"
-"""Keys of a frame's `attrs`: its columns of settings, its columns of metrics, and notes for the user."""
-Row = tuple[Mapping[str, Any], Mapping[str, Any], Mapping[str, Any]]
-"""Settings, facts and metrics of a run or clip."""
+SETTINGS, COSTS, METRICS, EMOTIONS, NOTES = "settings", "costs", "metrics", "emotions", "notes"
+"""Keys of a frame's `attrs`: its columns of settings, costs, metrics and emotion inputs, and notes for the user."""
 CODE_FACTS = ("signature", "sources", "commit", "changed", "other_code")
-RUN_FACTS = ("solver_order", "load_s", "wall_s", "device", "trained", "started", *CODE_FACTS)
+RUN_FACTS = ("solver_order", "device", "trained", "started", *CODE_FACTS)
+
+
+class Row(NamedTuple):
+    """A run or clip, by where its record has the columns: no name says what it is."""
+
+    settings: Mapping[str, Any]
+    costs: Mapping[str, Any]
+    emotions: Mapping[str, Any]
+    facts: Mapping[str, Any]
+    metrics: Mapping[str, Any]
 
 
 def find_runs(source: str | Path) -> Found:
@@ -54,7 +61,7 @@ def load_runs(source: str | Path) -> pd.DataFrame:
     """Returns one row per run: `run`, all its settings, costs, metrics (means over its clips), and places.
 
     Inputs, such as `data.image`, are settings if runs differ in them. `run` is an integer if all are. `attrs` names the
-    columns of settings and metrics. Runs that were left out are listed in a warning and in `attrs["notes"]`.
+    columns of settings, costs and metrics. Runs that were left out are listed in a warning and in `attrs["notes"]`.
     """
     return _warn(run_table(find_runs(source)))
 
@@ -71,7 +78,13 @@ def load_clips(source: str | Path) -> pd.DataFrame:
 def run_table(found: Found) -> pd.DataFrame:
     """Returns the frame of `load_runs`, without a warning."""
     rows = [
-        (settings, {**facts(run), "notice": notice(run), "folder": run.folder}, mean_metrics(run.record))
+        Row(
+            settings=settings,
+            costs=_costs(run.record.get("totals") or {}, run.record),
+            emotions={},
+            facts={**facts(run), "notice": notice(run), "folder": run.folder},
+            metrics=mean_metrics(run.record),
+        )
         for run, settings in zip(found.runs, settings_of(found.runs), strict=True)
     ]
     return _frame(found, rows)
@@ -125,17 +138,34 @@ def notice(run: Run) -> str | None:
 
 
 def _frame(found: Found, rows: Sequence[Row]) -> pd.DataFrame:
-    """Builds a frame with the union of columns: identifiers, settings by name, facts, metrics by name."""
-    named, known, metrics = (list(dict.fromkeys(name for row in rows for name in row[part])) for part in range(3))
-    metrics = sorted(set(metrics) - set(known))
-    settings = sorted(set(named) - set(known) - set(metrics))
-    table = pd.DataFrame([{**row[0], **row[2], **row[1]} for row in rows])
-    table = table[[*(name for name in ("run", "clip") if name in known), *settings, *known, *metrics]]
+    """Builds a frame with the union of columns: identifiers, settings by name, costs and facts, metrics by name.
+
+    A metric that has the name of another column, as one of the user's own may, is `metric.NAME`.
+    """
+    tables = [{**row.facts, **row.emotions} for row in rows]
+    taken = {name for row, facts in zip(rows, tables, strict=True) for name in (*row.settings, *facts)}
+    metrics = [{f"metric.{name}" if name in taken else name: row.metrics[name] for name in row.metrics} for row in rows]
+    known, of_costs, emotions = _union(tables), _union(row.costs for row in rows), _union(row.emotions for row in rows)
+    settings, measured = sorted(set(_union(row.settings for row in rows)) - set(known)), sorted(_union(metrics))
+    table = pd.DataFrame(
+        [{**row.settings, **own, **facts} for row, own, facts in zip(rows, metrics, tables, strict=True)]
+    )
+    table = table[[*(name for name in ("run", "clip") if name in known), *settings, *known, *measured]]
     table = table.loc[:, ~table.columns.duplicated()].copy()
     table["run"] = as_numbers(table["run"])
     notes = [*found.notes(), *_missing_videos(found.runs)]
-    table.attrs = {SETTINGS: settings, METRICS: metrics, NOTES: notes}
+    table.attrs = {SETTINGS: settings, COSTS: of_costs, METRICS: measured, EMOTIONS: emotions, NOTES: notes}
     return table
+
+
+def _union(parts: Iterable[Mapping[str, Any]]) -> list[str]:
+    return list(dict.fromkeys(name for part in parts for name in part))
+
+
+def _costs(part: Mapping[str, Any], record: Mapping[str, Any]) -> dict[str, Any]:
+    """Returns the costs of a clip or of a run's totals, and what they are spent on."""
+    counted = {name: part.get(name, part.get(f"num_{name}")) for name in ("frames", "windows")}
+    return counted | costs(part, record)
 
 
 def _warn(table: pd.DataFrame) -> pd.DataFrame:
@@ -146,18 +176,15 @@ def _warn(table: pd.DataFrame) -> pd.DataFrame:
 
 def _clip_rows(run: Run, settings: Mapping[str, Any]) -> list[Row]:
     of_run, record = facts(run), run.record
-    shared = {name: value for name, value in of_run.items() if name in RUN_FACTS or name.startswith("peak_memory")}
+    shared = {name: of_run[name] for name in RUN_FACTS}
     rows: list[Row] = []
     for clip in record["clips"]:
         absent = {**(record.get("absent") or {}), **(clip.get("absent") or {})}
+        of_clip = _costs(clip, record)
         known = {
             "run": run.name,
             "clip": clip.get("id"),
-            "frames": clip.get("num_frames"),
-            "windows": clip.get("num_windows"),
-            **flat_costs(clip),
-            **{f"{phase}_s": value for phase, value in (clip.get("seconds") or {}).items()},
-            **{f"emotion_{name}": value for name, value in (clip.get("emotion") or {}).items()},
+            **of_clip,
             **shared,
             "notice": notice(run),
             "absent": json.dumps(absent, ensure_ascii=False),
@@ -167,7 +194,15 @@ def _clip_rows(run: Run, settings: Mapping[str, Any]) -> list[Row]:
             "folder": run.folder,
         }
         own = settings if clip.get("seed") is None else {**settings, "seed": clip["seed"]}
-        rows.append((own, known, {**(record.get("metrics") or {}), **(clip.get("metrics") or {})}))
+        rows.append(
+            Row(
+                settings=own,
+                costs=of_clip,
+                emotions={f"emotion_{name}": value for name, value in (clip.get("emotion") or {}).items()},
+                facts=known,
+                metrics={**(record.get("metrics") or {}), **(clip.get("metrics") or {})},
+            )
+        )
     return rows
 
 

@@ -47,6 +47,11 @@ def declared(name: str) -> Number:
     return known_metrics().get(name) or COSTS.get(name) or Number(name, "", None)
 
 
+def declared_cost(name: str) -> Number:
+    """Returns a cost. One that only a record declares, such as the seconds of a phase of one's own, is better low."""
+    return COSTS.get(name) or Number(name, "", Better.LOWER)
+
+
 def _metrics() -> Iterator[type[Metric]]:
     for module in pkgutil.iter_modules(metrics.__path__, f"{metrics.__name__}."):
         for found in vars(import_module(module.name)).values():

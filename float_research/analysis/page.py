@@ -15,8 +15,9 @@ from typing import Any
 import pandas as pd
 
 from float_research.analysis.convergence import slopes
-from float_research.analysis.load import METRICS, NOTES, SETTINGS, clip_table, find_runs, varying
-from float_research.analysis.numbers import COSTS, declared
+from float_research.analysis.load import COSTS, METRICS, NOTES, SETTINGS, clip_table, find_runs, varying
+from float_research.analysis.numbers import COSTS as DECLARED_COSTS
+from float_research.analysis.numbers import declared, declared_cost
 from float_research.data.clips import file_name
 from float_research.data.examples import asset
 from float_research.errors import UserError
@@ -179,17 +180,18 @@ def _table(clips: pd.DataFrame) -> dict[str, Any]:
     """Returns columns and rows of what differs between the clips, and the settings that are the same for all."""
     settings = varying(clips)
     metrics = sorted(clips.attrs[METRICS], key=lambda name: not declared(name).headline)
-    costs = [name for name in COSTS if name in clips and name not in metrics]
-    names = [*(["clip"] if clips["clip"].nunique() > 1 else []), *settings, *metrics, *costs]
+    order = {name: place for place, name in enumerate(DECLARED_COSTS)}
+    costs = sorted(clips.attrs[COSTS], key=lambda name: order.get(name, len(order)))
+    identifiers = ["clip"] if clips["clip"].nunique() > 1 else []
     columns = [
-        {
-            "name": name,
-            "kind": "metric" if name in metrics else "cost" if name in costs else "setting",
-            "shown": name not in costs or declared(name).headline,
-            "better": declared(name).better,
-        }
-        for name in names
+        *({"name": name, "kind": "setting", "shown": True, "better": None} for name in [*identifiers, *settings]),
+        *({"name": name, "kind": "metric", "shown": True, "better": declared(name).better} for name in metrics),
+        *(
+            {"name": name, "kind": "cost", "shown": number.headline, "better": number.better}
+            for name, number in zip(costs, map(declared_cost, costs), strict=True)
+        ),
     ]
+    names = [column["name"] for column in columns]
     same = {name: _plain(clips[name].iloc[0]) for name in clips.attrs[SETTINGS] if name not in settings}
     details = ["run", "clip", "device", "started", "signature", "sources", "commit", "changed", "folder"]
     return {
