@@ -99,10 +99,10 @@ def clip_table(found: Found) -> pd.DataFrame:
 def load_traces(clips: pd.DataFrame) -> pd.DataFrame:
     """Returns one row per frame of clips from `load_clips`: `run`, `clip`, `frame`, `time_s`, and all traces.
 
-    Clips without traces are left out with a warning.
+    `settings` are those in which the clips differ, in words. Clips without traces are left out with a warning.
     """
     tables, without = [], 0
-    for clip in clips.to_dict("records"):
+    for clip, settings in zip(clips.to_dict("records"), described(clips), strict=True):
         path = clip.get("traces_path")
         if not isinstance(path, str) or not Path(path).is_file():
             without += 1
@@ -112,18 +112,35 @@ def load_traces(clips: pd.DataFrame) -> pd.DataFrame:
         except UserError as error:
             warnings.warn(str(error), stacklevel=2)
             continue
-        table = table.drop(columns=["run", "clip"], errors="ignore")
+        table = table.drop(columns=["run", "clip", SETTINGS], errors="ignore")
+        table.insert(0, SETTINGS, settings)
         table.insert(0, "clip", clip["clip"])
         table.insert(0, "run", clip["run"])
         tables.append(table)
     if without:
         warnings.warn(f"{without} of {len(clips)} clips have no traces", stacklevel=2)
-    return pd.concat(tables, ignore_index=True) if tables else pd.DataFrame(columns=["run", "clip", "frame", "time_s"])
+    none = pd.DataFrame(columns=["run", "clip", SETTINGS, "frame", "time_s"])
+    return pd.concat(tables, ignore_index=True) if tables else none
 
 
 def varying(frame: pd.DataFrame) -> list[str]:
     """Returns the settings in which rows differ, ignoring rows without the setting."""
     return [name for name in frame.attrs[SETTINGS] if frame[name].dropna().astype(str).nunique() > 1]
+
+
+def described(frame: pd.DataFrame) -> list[str]:
+    """Returns for each row the settings in which rows differ, by the shortest ends of their names that are unique."""
+    names = varying(frame)
+    ends = {name: name.rpartition(".")[2] for name in names}
+    brief = {name: end if list(ends.values()).count(end) == 1 else name for name, end in ends.items()}
+    return [
+        " ".join(f"{brief[name]}={_brief(row[name])}" for name in names if not pd.isna(row[name]))
+        for row in frame[names].to_dict("records")
+    ]
+
+
+def _brief(value: object) -> str:
+    return f"{value:g}" if isinstance(value, float) else str(value)
 
 
 def notice(run: Run) -> str | None:

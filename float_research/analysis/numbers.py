@@ -11,7 +11,7 @@ from float_research.tracking.record import UNITS
 
 PHASES = (
     *("load", "read", "crop", "encode_image", "encode_audio", "emotion"),
-    *("sample", "verify", "decode", "write", "metrics"),
+    *("sample", "verify", "decode", "write", "metrics", "converge"),
 )
 """In the order in which a run executes them."""
 COSTS = {

@@ -1,5 +1,7 @@
 """The comparison page of a sweep: a static folder with videos and traces that a browser opens from disk."""
 
+import base64
+import hashlib
 import html
 import json
 import math
@@ -21,15 +23,25 @@ from float_research.analysis.numbers import declared, declared_cost
 from float_research.data.clips import file_name
 from float_research.data.examples import asset
 from float_research.errors import UserError
-from float_research.files import short_name, sweep_parts
+from float_research.files import short_name, sweep_parts, whole
 from float_research.tables import read_table
 from float_research.tracking.record import write_text
+from float_research.tracking.runs import is_input
 
 PAGE, MARK = "index.html", '<meta name="generator" content="float-research">'
 VIDEOS, TRACES = "videos", "traces"
 OWN = re.compile(r"[0-9]{4,}(-.*\..*|\.js)$", re.DOTALL)
 """Names of a page's own files in these folders."""
-STYLE, SCRIPTS = "page.css", ("data.js", "table.js", "plot.js", "traces.js", "player.js", "grid.js", "main.js")
+STYLE, SCRIPTS = (
+    "page.css",
+    (
+        *("data.js", "table.js", "plot.js", "traces.js", "player.js", "grid.js"),
+        *("export.js", "main.js"),
+    ),
+)
+VENDOR = "vendor"
+LIBRARIES = ("d3.min.js", "plot.umd.min.js", "LICENSES.txt")
+"""Of others, in the page's folder as they are: see NOTICE."""
 FALLBACK_FPS = 25.0
 
 
@@ -56,6 +68,7 @@ def write_page(source: str | Path, output: Path, title: str) -> Page:
     clips = clip_table(find_runs(source))
     _claim(output)
     write_text(output / PAGE, MARK)  # first, to identify an interrupted page as ours
+    _place_libraries(output / VENDOR)
     videos = [_place_video(clip, index, output / VIDEOS) for index, clip in enumerate(_records(clips))]
     traced, extent, damaged = _write_traces(clips, output / TRACES)
     measured, notes = slopes(clips), [*clips.attrs[NOTES], *damaged, *_elsewhere(clips)]
@@ -94,11 +107,14 @@ def embed_json(content: Any) -> str:
 
 def _fill(title: str, content: Mapping[str, Any]) -> str:
     """Fills the page's template in one pass, so that placeholders within the data are not replaced."""
+    script = "\n".join(_asset(name) for name in SCRIPTS)
+    digest = base64.b64encode(hashlib.sha256(script.encode()).digest()).decode()
     parts = {
         "title": html.escape(title),
         "mark": MARK,
         "style": _asset(STYLE),
-        "script": "\n".join(_asset(name) for name in SCRIPTS),
+        "script": script,
+        "hash": f"sha256-{digest}",
         "data": embed_json(content),
     }
     return re.sub(r"\{\{(\w+)\}\}", lambda found: parts[found[1]], _asset("page.html"))
@@ -120,6 +136,13 @@ def _claim(output: Path) -> None:
                 if OWN.match(path.name) and (path.is_file() or path.is_symlink()):
                     path.unlink()
     output.mkdir(parents=True, exist_ok=True)
+
+
+def _place_libraries(folder: Path) -> None:
+    folder.mkdir(exist_ok=True)
+    for name in LIBRARIES:
+        with whole(folder / name) as part:
+            shutil.copyfile(asset(f"page/{VENDOR}/{name}"), part)
 
 
 def _here(path: object, folder: str) -> Path | None:
@@ -184,7 +207,10 @@ def _table(clips: pd.DataFrame) -> dict[str, Any]:
     costs = sorted(clips.attrs[COSTS], key=lambda name: order.get(name, len(order)))
     identifiers = ["clip"] if clips["clip"].nunique() > 1 else []
     columns = [
-        *({"name": name, "kind": "setting", "shown": True, "better": None} for name in [*identifiers, *settings]),
+        *(
+            {"name": name, "kind": "setting", "shown": True, "better": None, "input": is_input(name)}
+            for name in [*identifiers, *settings]
+        ),
         *({"name": name, "kind": "metric", "shown": True, "better": declared(name).better} for name in metrics),
         *(
             {"name": name, "kind": "cost", "shown": number.headline, "better": number.better}

@@ -11,7 +11,7 @@ from matplotlib.figure import Figure
 from matplotlib.ticker import LogLocator, NullFormatter
 
 from float_research.analysis.convergence import ERROR, EVALUATIONS, slopes
-from float_research.analysis.load import varying
+from float_research.analysis.load import described
 from float_research.analysis.numbers import PHASES
 from float_research.errors import UserError
 
@@ -20,6 +20,8 @@ COLOURS = (
     *("#1f4e79", "#8c4a10", "#145c45", "#6e2450"),
 )
 FAINT = "#9aa4ad"
+PER_ROW = 3
+"""Plots beside each other, at most: a page is as wide."""
 NAME_HEIGHT = 0.055
 """Of a name beside a line, as a share of the height of the axes."""
 AUDIO_SCALE, EMOTION_SCALE = "guidance.audio.scale", "guidance.emotion.scale"
@@ -93,18 +95,27 @@ def guidance_map(runs: pd.DataFrame, metric: str, *, rows: str = EMOTION_SCALE, 
 
 
 def by_setting(runs: pd.DataFrame, metrics: Sequence[str], setting: str) -> Figure:
-    """Plots metrics by the values of one setting: a dot per run, a line through means. Unmeasured ones are left out."""
+    """Plots metrics by the values of one setting: a dot per run, and the means, which a line joins if they are ordered.
+
+    Metrics that were not measured are left out.
+    """
     need(runs, setting)
     shown = [name for name in metrics if name in runs and runs[name].notna().any()]
     if not shown:
         raise UserError(f"the runs have none of {', '.join(metrics)}; measure them first")
-    figure = Figure(figsize=(3.4 * len(shown), 3.2), layout="constrained")
-    levels = list(dict.fromkeys(runs.sort_values(setting)[setting].dropna()))
-    for colour, axes, name in zip(_endless(), np.ravel(figure.subplots(1, len(shown))), shown, strict=False):
+    rows = math.ceil(len(shown) / PER_ROW)
+    columns = math.ceil(len(shown) / rows)
+    figure = Figure(figsize=(3.4 * columns, 3.2 * rows), layout="constrained")
+    ordered = pd.api.types.is_numeric_dtype(runs[setting]) and not pd.api.types.is_bool_dtype(runs[setting])
+    levels = list(dict.fromkeys((runs.sort_values(setting) if ordered else runs)[setting].dropna()))
+    grid = np.ravel(figure.subplots(rows, columns))
+    for unused in grid[len(shown) :]:
+        unused.set_axis_off()
+    for colour, axes, name in zip(_endless(), grid, shown, strict=False):
         place = [levels.index(value) if value in levels else np.nan for value in runs[setting]]
         axes.plot(place, runs[name], "o", color=colour, alpha=0.5)
         means = runs.groupby(setting)[name].mean().reindex(levels)
-        axes.plot(range(len(levels)), means, "-", color=colour)
+        axes.plot(range(len(levels)), means, "-" if ordered else "_", color=colour, markersize=22, label="mean")
         slanted = {"rotation": 30, "ha": "right", "rotation_mode": "anchor"} if len(levels) > 4 else {}
         axes.set_xticks(range(len(levels)), [_short(value) for value in levels], **slanted)
         axes.set(xlabel=setting, title=name)
@@ -137,10 +148,9 @@ def timing(runs: pd.DataFrame) -> Figure:
 
 def names(runs: pd.DataFrame) -> list[str]:
     """Returns a short label for each row: the run, and the settings in which rows differ."""
-    settings = varying(runs)
     return [
-        f"{row['run']}: {' '.join(_short(row[name]) for name in settings)}" if settings else f"run {row['run']}"
-        for row in runs.to_dict("records")
+        f"{run}: {settings}" if settings else f"run {run}"
+        for run, settings in zip(runs["run"], described(runs), strict=True)
     ]
 
 

@@ -51,7 +51,12 @@ def test_columns_are_told_apart_by_what_declared_them_not_by_their_names(sweep: 
         record = json.loads(run.read_text())
         metrics = {"seed": 0.5, "wall_s": 2.0, "lag_s": 0.1, "peak_memory_mb_lips": 3.0}
         clips = [
-            clip | {"metrics": metrics, "seconds": clip["seconds"] | {"polish": 1.0, "emotion": 0.1}, "emotion": {"happy": 0.2}}
+            clip
+            | {
+                "metrics": metrics,
+                "seconds": clip["seconds"] | {"polish": 1.0, "emotion": 0.1},
+                "emotion": {"happy": 0.2},
+            }
             for clip in record["clips"]
         ]
         change(run.parent, overrides=[f"chunking.window_s={1 + number % 2}"], clips=clips)

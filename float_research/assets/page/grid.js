@@ -101,8 +101,11 @@ function fillCell(cell, held) {
       : [];
   const canvas = make("canvas", { role: "img" });
   const trace = make("div", { className: "trace", onpointerdown: scrubTrace, onpointermove: scrubTrace }, canvas, make("i"));
+  const playable = videoOf(index) !== null;
+  const screen = make("div", { className: playable ? "screen plays" : "screen", title: playable ? "Play or pause, all in step" : "" });
+  if (playable) screen.addEventListener("click", togglePlay);
   cell.replaceChildren(
-    make("div", { className: "screen" }),
+    screen,
     make(
       "figcaption",
       {},
