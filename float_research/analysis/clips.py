@@ -84,7 +84,8 @@ def over_time(traces: pd.DataFrame, columns: Sequence[str]) -> Figure:
     if not shown:
         raise UserError(f"no clip has a trace of {', '.join(columns)}; measure them first")
     clips = _clips(traces)
-    figure = Figure(figsize=(9, 0.8 + 1.5 * len(shown)), layout="constrained")
+    height = 0.8 + 1.5 * len(shown) + 0.1 * len(clips)
+    figure = Figure(figsize=(9, height), layout="constrained")
     rows = np.ravel(figure.subplots(len(shown), 1, sharex=True))
     for axes, column in zip(rows, shown, strict=True):
         for colour, (name, clip) in zip(_colours(len(clips)), clips, strict=True):

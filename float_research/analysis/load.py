@@ -113,13 +113,13 @@ def load_traces(clips: pd.DataFrame) -> pd.DataFrame:
             warnings.warn(str(error), stacklevel=2)
             continue
         table = table.drop(columns=["run", "clip", SETTINGS], errors="ignore")
-        table.insert(0, SETTINGS, settings)
         table.insert(0, "clip", clip["clip"])
         table.insert(0, "run", clip["run"])
+        table[SETTINGS] = settings
         tables.append(table)
     if without:
         warnings.warn(f"{without} of {len(clips)} clips have no traces", stacklevel=2)
-    none = pd.DataFrame(columns=["run", "clip", SETTINGS, "frame", "time_s"])
+    none = pd.DataFrame(columns=["run", "clip", "frame", "time_s", SETTINGS])
     return pd.concat(tables, ignore_index=True) if tables else none
 
 
@@ -131,12 +131,18 @@ def varying(frame: pd.DataFrame) -> list[str]:
 def described(frame: pd.DataFrame) -> list[str]:
     """Returns for each row the settings in which rows differ, by the shortest ends of their names that are unique."""
     names = varying(frame)
-    ends = {name: name.rpartition(".")[2] for name in names}
-    brief = {name: end if list(ends.values()).count(end) == 1 else name for name, end in ends.items()}
+    brief = {name: _end(name, names) for name in names}
     return [
         " ".join(f"{brief[name]}={_brief(row[name])}" for name in names if not pd.isna(row[name]))
         for row in frame[names].to_dict("records")
     ]
+
+
+def _end(name: str, names: Sequence[str]) -> str:
+    """Returns the shortest end of a dotted name that no other name has."""
+    parts = name.split(".")
+    ends = [".".join(parts[-count:]) for count in range(1, len(parts))]
+    return next((end for end in ends if sum(f".{other}".endswith(f".{end}") for other in names) == 1), name)
 
 
 def _brief(value: object) -> str:

@@ -103,6 +103,8 @@ def by_setting(runs: pd.DataFrame, metrics: Sequence[str], setting: str) -> Figu
     shown = [name for name in metrics if name in runs and runs[name].notna().any()]
     if not shown:
         raise UserError(f"the runs have none of {', '.join(metrics)}; measure them first")
+    if runs[setting].nunique() < 2:
+        raise UserError(f"{setting} is {runs[setting].dropna().iloc[0]} in all runs; sweep over it")
     rows = math.ceil(len(shown) / PER_ROW)
     columns = math.ceil(len(shown) / rows)
     figure = Figure(figsize=(3.4 * columns, 3.2 * rows), layout="constrained")
@@ -119,6 +121,7 @@ def by_setting(runs: pd.DataFrame, metrics: Sequence[str], setting: str) -> Figu
         slanted = {"rotation": 30, "ha": "right", "rotation_mode": "anchor"} if len(levels) > 4 else {}
         axes.set_xticks(range(len(levels)), [_short(value) for value in levels], **slanted)
         axes.set(xlabel=setting, title=name)
+        axes.margins(x=0.12)
         _plain(axes)
     return figure
 

@@ -63,6 +63,14 @@ class Seen:
                     break
         return self.count()
 
+    def until(self, told: str) -> None:
+        """Waits until an expression is true. The page's policy lets no poll of the browser's own evaluate texts."""
+        for _ in range(100):
+            if self.page.evaluate(told):
+                return
+            self.page.wait_for_timeout(50)
+        raise AssertionError(f"it never holds: {told}")
+
     def spread(self) -> None:
         """Arranges the grid with one cell per run."""
         for control in ("#grid-rows", "#grid-columns"):
@@ -389,20 +397,20 @@ def test_videos_are_above_the_fold_and_play_on_a_click(made: Path, show: Open) -
     assert player is not None
     assert box["y"] + box["height"] < player["y"], "a whole video is in view"
     screen.click()
-    page.wait_for_function("[...document.querySelectorAll('video')].every((video) => !video.paused)")
+    seen.until("[...document.querySelectorAll('video')].every((video) => !video.paused)")
     screen.click()
     assert page.evaluate("[...document.querySelectorAll('video')].every((video) => video.paused)")
 
 
 def test_the_table_fills_its_space_and_tells_that_it_scrolls(made: Path, show: Open) -> None:
-    page = show(made, width=1440, height=900).page
+    page = (seen := show(made, width=1440, height=900)).page
     held, player = page.locator("#table").bounding_box(), page.locator("#player").bounding_box()
     assert held is not None
     assert player is not None
     assert 0 <= player["y"] - held["y"] - held["height"] < 110
     assert re.fullmatch(r"Scroll: (\d+) more columns →, more rows ↓", page.inner_text("#more"))
     page.locator("#table").evaluate("table => table.scrollTo(1e5, 1e5)")
-    page.wait_for_function("document.getElementById('more').textContent === ''")
+    seen.until("document.getElementById('more').textContent === ''")
 
 
 def test_a_box_selects_runs_and_no_text(made: Path, show: Open) -> None:
@@ -470,7 +478,7 @@ def test_a_link_restores_the_state(made: Path, show: Open) -> None:
     page.get_by_role("button", name="nfe", exact=True).click()
     page.locator("#trace").select_option("emotion")
     page.evaluate("setTime(0.5)")
-    page.wait_for_function("location.hash.includes('frame=12') && location.hash.includes('emotion')")
+    seen.until("location.hash.includes('frame=12') && location.hash.includes('emotion')")
     other = page.context.new_page()
     other.goto(page.url)
     assert other.input_value("#filter") == "nfe<=8"
