@@ -479,7 +479,8 @@ def test_a_link_restores_the_state(made: Path, show: Open) -> None:
     page.locator("#trace").select_option("emotion")
     page.evaluate("setTime(0.5)")
     seen.until("location.hash.includes('frame=12') && location.hash.includes('emotion')")
-    other = page.context.new_page()
+    assert page.context.browser is not None
+    other = page.context.browser.new_page()
     other.goto(page.url)
     assert other.input_value("#filter") == "nfe<=8"
     assert other.inner_text("#count") == page.inner_text("#count") == "10 of 12 shown, 1 selected"

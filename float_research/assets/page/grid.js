@@ -172,7 +172,7 @@ function setSize(size) {
 function fitSize() {
   const across = grid.columns === NONE || grid.rows === NONE ? 4 : levels(grid.columns).length;
   const room = $("grid").clientWidth - (grid.rows === NONE ? 0 : 90);
-  setSize(Math.round(Math.max(140, Math.min(300, room / across - 10))));
+  setSize(Math.round(Math.max(110, Math.min(300, room / across - 10))));
 }
 
 /** The two settings that spread the runs over most cells: numbers across, words down. */

@@ -141,7 +141,7 @@ const isChosen = (dot) => dot.indices.every((index) => selected.has(index));
 function markPlot() {
   plot.dots.forEach((dot, place) => {
     const on = isChosen(dot);
-    const classes = ["point", on && "chosen", !on && selected.size > 0 && "faded", place === plot.current && "current"];
+    const classes = ["point", on && "chosen", selected.size > 0 && !dot.indices.some((index) => selected.has(index)) && "faded", place === plot.current && "current"];
     dot.mark.setAttribute("class", classes.filter(Boolean).join(" "));
   });
 }
