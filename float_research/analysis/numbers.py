@@ -9,9 +9,10 @@ from float_research import metrics
 from float_research.metrics.metric import Better, Metric, Number, RunMetric
 from float_research.tracking.record import UNITS
 
+CONVERGE = "converge"
 PHASES = (
     *("load", "read", "crop", "encode_image", "encode_audio", "emotion"),
-    *("sample", "verify", "decode", "write", "metrics", "converge"),
+    *("sample", "verify", "decode", "write", "metrics", CONVERGE),
 )
 """In the order in which a run executes them."""
 COSTS = {

@@ -12,7 +12,7 @@ from matplotlib.ticker import LogLocator, NullFormatter
 
 from float_research.analysis.convergence import ERROR, EVALUATIONS, slopes
 from float_research.analysis.load import described
-from float_research.analysis.numbers import PHASES
+from float_research.analysis.numbers import CONVERGE, PHASES
 from float_research.errors import UserError
 
 COLOURS = (
@@ -127,26 +127,39 @@ def by_setting(runs: pd.DataFrame, metrics: Sequence[str], setting: str) -> Figu
 
 
 def timing(runs: pd.DataFrame) -> Figure:
-    """Plots the seconds of each run's phases, stacked, with the rest of the wall time in grey."""
-    phases = [phase for phase in PHASES if f"{phase}_s" in runs and runs[f"{phase}_s"].notna().any()]
-    if not phases:
+    """Plots the seconds of each run's phases, stacked, with the rest of the wall time in grey.
+
+    Converged solutions are beside them: they are a cost of measuring, which a sweep pays once.
+    """
+    spent = {phase: runs[f"{phase}_s"].fillna(0) for phase in PHASES if _any(runs, f"{phase}_s")}
+    if not spent:
         raise UserError("the runs have no phase times, which older records lack; run them again")
-    figure, axes = _figure(7.5, 1.4 + 0.28 * len(runs))
-    start = np.zeros(len(runs))
-    labels = names(runs)
-    for colour, phase in zip(_endless(), phases, strict=False):
-        spent = runs[f"{phase}_s"].fillna(0).to_numpy(dtype=float)
-        axes.barh(labels, spent, left=start, color=colour, label=phase)
-        start += spent
+    converged = spent.pop(CONVERGE, pd.Series(0.0, runs.index))
+    shares = [5, 2] if converged.any() else [1]
+    figure = Figure(figsize=(7.5 if len(shares) == 1 else 9.5, 1.4 + 0.28 * len(runs)), layout="constrained")
+    axes, *beside = np.ravel(figure.subplots(1, len(shares), sharey=True, width_ratios=shares))
+    labels, start = names(runs), pd.Series(0.0, runs.index)
+    for colour, (phase, seconds) in zip(_endless(), spent.items(), strict=False):
+        axes.barh(labels, seconds, left=start, color=colour, label=phase)
+        start = start + seconds
     if "wall_s" in runs:
-        rest = (runs["wall_s"].fillna(0) - start).clip(lower=0)
+        rest = (runs["wall_s"].fillna(0) - start - converged).clip(lower=0)
         axes.barh(labels, rest, left=start, color="#d5d9dc", label="rest")
     axes.invert_yaxis()
     axes.set(xlabel="seconds", title="where the time goes")
     axes.legend(
         frameon=False, fontsize="small", ncols=5, loc="upper center", bbox_to_anchor=(0.5, -0.12 - 0.6 / len(runs))
     )
+    for apart in beside:
+        apart.barh(labels, converged, color=FAINT)
+        apart.set(xlabel="seconds", title="converged solutions")
+    for shown in figure.axes:
+        _plain(shown)
     return figure
+
+
+def _any(runs: pd.DataFrame, name: str) -> bool:
+    return name in runs and bool(runs[name].notna().any())
 
 
 def names(runs: pd.DataFrame) -> list[str]:

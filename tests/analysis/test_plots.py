@@ -69,6 +69,13 @@ def test_bars_are_the_seconds_of_phases(runs: pd.DataFrame) -> None:
     assert [label.get_text() for label in axes.get_yticklabels()] == ["0: nfe=4", "1: nfe=8"]
 
 
+def test_converged_solutions_are_an_item_of_their_own(runs: pd.DataFrame) -> None:
+    table = runs.head(2).assign(converge_s=[100.0, 0.0], wall_s=[130.0, 10.0])
+    axes, apart = plots.timing(table).axes
+    assert [bar.get_width() for bar in apart.containers[0]] == [100, 0]
+    assert max(bars[0].get_x() + bars[0].get_width() for bars in axes.containers) == pytest.approx(30)
+
+
 def test_settings_are_sorted(runs: pd.DataFrame) -> None:
     figure = plots.by_setting(runs.head(6), ["sampling_error", "not_there"], "nfe")
     (axes,) = figure.axes
