@@ -105,6 +105,8 @@ class Job:
         if len(kept) == len(clips):
             finished = self.folder.finished(run, [item.clip.id for item in planned])
             if finished is not None:
+                if not record.has_settings(self.folder.path):
+                    record.write_config(self.folder.path, self.config)
                 self._report_finished(finished, len(before.other), console)
                 return finished
         return self._render(planned, kept, failures, run, console)
