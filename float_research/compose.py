@@ -28,7 +28,7 @@ from float_research.launch import in_sweep, num_tasks, requeued
 from float_research.options import config_folder, parts
 from float_research.overrides import literal, without_interpolations
 from float_research.packages import importing
-from float_research.program import command, typed
+from float_research.program import command, install, typed
 
 if TYPE_CHECKING:  # functions import what they build, so that --help and rejected settings answer at once
     from lightning import Trainer
@@ -45,6 +45,7 @@ if TYPE_CHECKING:  # functions import what they build, so that --help and reject
 
 
 OmegaConf.register_new_resolver("command", typed, replace=True)
+OmegaConf.register_new_resolver("install", install, replace=True)
 OmegaConf.register_new_resolver("asset", asset, replace=True)
 OmegaConf.register_new_resolver("example", example, replace=True)
 OmegaConf.register_new_resolver("parts", parts, replace=True)
