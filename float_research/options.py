@@ -132,7 +132,7 @@ class Catalogue:
     def elsewhere(self, name: str) -> Iterator[tuple[str, str, str]]:
         """Yields group, option and key of settings with a last name that belong to options that are not chosen."""
         for group in [group for group in self.groups if "@" not in group and "/" not in group]:
-            for option in options_of(group, self.known):
+            for option in [one for one in options_of(group, self.known) if one not in self.groups[group]]:
                 yield from (
                     (group, option, f"{group}.{key}")
                     for key in self.own(group, option)

@@ -32,6 +32,7 @@ OTHER_NAMES = {
     "photo": "data.image",
     "speech": "data.audio",
     "wav": "data.audio",
+    "fps": "video.fps",
     "device": "trainer.accelerator",
     "gpu": "trainer.accelerator",
     "output": "hydra.run.dir",
@@ -57,7 +58,7 @@ FORMATS = {
 NOT_AN_OPTION = "Config group override must be a string or a list"
 NO_VALUE = r"Missing mandatory value: ([\w.]+)"
 MOST_NAMED = 3
-"""Settings of the same name that are all suggested."""
+"""Settings that are suggested together."""
 
 
 def refuse_bare(given: Sequence[str]) -> None:
@@ -201,8 +202,8 @@ def meaning(key: str, held: Catalogue) -> str:
         return f" (did you mean {known}?)"
     last = key.rpartition(".")[2]
     same = same_named(last, held)
-    if 0 < len(same) <= MOST_NAMED:
-        return f" (did you mean {' or '.join(same)}?)"
+    if same:
+        return f" (did you mean {' or '.join(same[:MOST_NAMED])}?)"
     for other in MAINS:
         if other != held.main and key in Catalogue(other).settings:
             return f", which is one of {command(other)}"

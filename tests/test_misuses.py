@@ -27,7 +27,7 @@ BY_FILES = {
     "infer out=here": ("out", "did you mean hydra.run.dir?"),
     "infer label=happy": ("label", "did you mean emotion=label emotion.label=…?"),
     "infer scale=3": ("scale", "did you mean guidance.audio.scale or guidance.emotion.scale"),
-    "infer fps=30": ("fps", "video.fps"),
+    "infer fps=30": ("fps", "did you mean video.fps?"),
     "infer nfee=3": ("nfee", "did you mean nfe?"),
     "infer wibble=3": ("wibble", "--cfg job lists all settings"),
     "infer guidance.audoi.scale=3": ("audoi", "did you mean guidance.audio"),
