@@ -4,11 +4,11 @@ import mimetypes
 import os
 import re
 import shlex
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 
 from hydra._internal.utils import get_args_parser
 from hydra.errors import HydraException, MissingConfigException
-from omegaconf import DictConfig, OmegaConf
+from omegaconf import MISSING, DictConfig, OmegaConf
 from omegaconf.errors import (
     ConfigAttributeError,
     ConfigKeyError,
@@ -283,5 +283,13 @@ def read_value(override: str) -> object:
 
 def require_set(cfg: DictConfig) -> None:
     """Raises a UserError for a setting without a value."""
-    if missing := sorted(OmegaConf.missing_keys(cfg)):
-        raise UserError(missing_value(missing[0]))
+    if missing := min(unset(OmegaConf.to_container(cfg, resolve=False)), default=None):
+        raise UserError(missing_value(missing))
+
+
+def unset(node: object, prefix: str = "") -> Iterator[str]:
+    """Yields the names of settings without a value."""
+    for name, value in node.items() if isinstance(node, dict) else ():
+        if value == MISSING:
+            yield f"{prefix}{name}"
+        yield from unset(value, f"{prefix}{name}.")

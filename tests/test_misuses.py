@@ -49,7 +49,7 @@ BY_FILES = {
     "infer clips.csv": ("clips.csv", "write data=manifest data.file=clips.csv"),
     "infer --nfe 5": ("--nfe 5", "write nfe=5"),
     "infer --solver midpoint": ("--solver midpoint", "write solver=midpoint"),
-    "infer -s midpoint": ("-s is unknown", "settings are NAME=VALUE"),
+    "infer -x midpoint": ("-x is unknown", "settings are NAME=VALUE"),
     "infer nfe 5": ("nfe 5", "write nfe=5"),
     "infer nfe = 5": ("nfe = 5", "write nfe=5"),
     "infer nfe= 5": ("nfe= 5", "write nfe=5"),
@@ -85,15 +85,15 @@ BY_FILES = {
     "train data=video_folder": ("data.folder is not set", "data.folder=FOLDER"),
     "make_portraits num=many": ("num=many", "must be an integer"),
     "cache cler": ("cler is unknown", "did you mean clear?"),
-    "report nowhere": ("nowhere", "give the folder of a run or of a sweep"),
+    "report nowhere": ("nowhere is not a folder", "give that of a run or of a sweep"),
 }
 """What is typed → words of the answer: what was wrong, and the remedy. Nothing has to be read but config files."""
 BY_PARTS = {
-    "infer metrics=fid": ("metrics=fid needs real videos", "metrics_missing=ok"),
-    "infer metrics=[csim]": ("metrics=csim needs weights", "metrics.csim.network=FILE"),
-    "infer metrics_missing=maybe": ("metrics_missing=maybe is unknown", "choose refuse or ok"),
-    "infer data.image=nowhere.png": ("image nowhere.png does not exist", "give the path of a portrait"),
-    "infer solver=rk4 budget=evaluations nfe=3": ("nfe=3 is too small", "takes 4 evaluations"),
+    "infer face=none metrics=fid": ("metrics=fid needs real videos", "metrics_missing=ok"),
+    "infer face=none metrics=[csim]": ("metrics=csim needs weights", "metrics.csim.network=FILE"),
+    "infer face=none metrics_missing=maybe": ("metrics_missing=maybe is unknown", "choose refuse or ok"),
+    "infer face=none data.image=nowhere.png": ("image nowhere.png does not exist", "give the path of a portrait"),
+    "infer face=none solver=rk4 budget=evaluations nfe=3": ("nfe=3 is too small", "takes 4 evaluations"),
 }
 """The same for what only the parts of a run know."""
 MISUSES = BY_FILES | BY_PARTS
@@ -129,6 +129,14 @@ def test_an_answer_is_true_and_names_the_remedy(
     assert said.err.count("\n") == 1
     assert all(words in said.err for words in MISUSES[typed]), said.err
     assert {path.name for path in place.iterdir()} <= {"me.png", "outputs"}
+
+
+def test_evaluations_that_are_left_over_are_told() -> None:
+    settings = ["solver=rk4", "budget=evaluations"]
+    (said,) = compose.build_sampler(compose.compose_config([*settings, "nfe=6"])).notes()
+    assert said.startswith("nfe=6: solver rk4 uses only 4 evaluations")
+    assert said.endswith("nfe=4 or nfe=8 leaves none over")
+    assert compose.build_sampler(compose.compose_config([*settings, "nfe=8"])).notes() == []
 
 
 @pytest.mark.parametrize("in_clone", [True, False])

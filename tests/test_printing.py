@@ -18,7 +18,7 @@ from rich.console import Console
 from rich.text import Text
 
 from float_research.errors import printable
-from float_research.inference.progress import ProgressBars
+from float_research.inference.progress import ProgressBars, run_line
 from float_research.printing import Table, elide, say, stdout
 
 ROOT = Path(__file__).parents[1]
@@ -235,9 +235,22 @@ def test_a_table_is_at_most_as_wide_as_the_terminal(width: int) -> None:
 
 def test_a_piped_table_is_plain_text_at_full_width() -> None:
     long = "x" * 300
-    console = Console(width=40, file=io.StringIO(), record=True)
+    console = stdout()
+    console.file, console.record = io.StringIO(), True
     console.print(Table(["run", "video"], [["0", long], ["写真", "b"]], "summary"))
     assert console.export_text().splitlines() == ["summary", "run   video", f"0     {long}", "写真  b"]
+
+
+def test_a_run_of_a_sweep_is_one_line(tmp_path: Path) -> None:
+    (tmp_path / "sweep.json").write_text('{"settings": {"nfe": "4,6"}, "runs": [["nfe=4"], ["nfe=6"]]}')
+    (tmp_path / "0").mkdir()
+    (tmp_path / "0" / "record.json").touch()
+    record = {"clips": [{"metrics": {"lip_correlation": 0.652, "motion_jerk": 3.0}}], "wall_s": 8.1}
+    line = run_line(tmp_path / "0", ["nfe=4"], record, ["lip_correlation", "sampling_error"])
+    assert re.fullmatch(r"run 1/2: nfe=4, lip_correlation 0\.652, 8\.1 s, [\d.]+ s left", line)
+    (tmp_path / "1").mkdir()
+    (tmp_path / "1" / "record.json").touch()
+    assert run_line(tmp_path / "1", ["nfe=6"], record, []) == "run 2/2: nfe=6, 8.1 s"
 
 
 def test_a_style_is_kept_and_a_table_may_be_empty() -> None:
