@@ -6,6 +6,7 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
+from hydra._internal.config_loader_impl import ConfigLoaderImpl
 from hydra._internal.config_repository import ConfigRepository
 from hydra._internal.utils import create_config_search_path
 from hydra.core.config_search_path import ConfigSearchPath, SearchPathQuery
@@ -13,6 +14,7 @@ from hydra.core.default_element import ConfigDefault
 from hydra.core.object_type import ObjectType
 from hydra.errors import HydraException
 from hydra.plugins.config_source import ConfigResult
+from hydra.types import RunMode
 from omegaconf import DictConfig, ListConfig, OmegaConf
 
 from float_research.overrides import parsed_command_line, read
@@ -63,6 +65,24 @@ def main() -> str:
     told, running = parsed_command_line(), getattr(sys.modules["__main__"].__spec__, "name", "").rpartition(".")[2]
     own = running if (config_folder() / f"{running}.yaml").is_file() else MAIN
     return own if told.config_path else told.config_name or own
+
+
+def composed(overrides: Sequence[str], name: str | None = None) -> DictConfig:
+    """Composes a config, including Hydra's node, and ignores overrides with several values."""
+    loader = ConfigLoaderImpl(config_search_path=search_path())
+    return loader.load_configuration(name or main(), list(overrides), RunMode.MULTIRUN, validate_sweep_overrides=False)
+
+
+def help_text(name: str) -> str | None:
+    """Returns the help that the command line asks for, or None if it does not, or if only Hydra can fill it in.
+
+    Hydra would list the options of every group for any template, which takes a second.
+    """
+    asked = parsed_command_line()
+    if not asked.help or asked.config_path:
+        return None
+    template = str(composed(asked.overrides, asked.config_name or name).hydra.help.template)
+    return None if "$" in template else template
 
 
 class Catalogue:
@@ -124,9 +144,7 @@ class Catalogue:
 
     def labels(self, name: str) -> list[str]:
         """Returns the words in a list of the config, such as `emotions`."""
-        found = [
-            OmegaConf.select(file.config, name) for file in self.files.values() if file and "emotions" in file.config
-        ]
+        found = [OmegaConf.select(file.config, name) for file in self.files.values() if file and name in file.config]
         return [str(word) for words in found if isinstance(words, ListConfig) for word in words]
 
     def elsewhere(self, name: str) -> Iterator[tuple[str, str, str]]:

@@ -9,11 +9,11 @@ import sys
 import time
 from pathlib import Path
 
-from float_research import cli, options, recorded
+from float_research import cli, options
 from float_research.printing import say, stdout
 from float_research.program import command
 from float_research.tracking.record import RECORD
-from float_research.tracking.summary import report
+from float_research.tracking.runs import require_folder
 
 
 def main() -> None:
@@ -25,9 +25,13 @@ def main() -> None:
         help="metrics=[…] and their settings, by default those of conf/infer.yaml; trust=MODULE for your own classes",
     )
     arguments = parser.parse_args()
-    from float_research.inference.measuring import told_absent
+    from float_research import recorded
 
     chosen = recorded.choose_metrics(arguments.overrides)
+    require_folder(arguments.folder)
+    from float_research.inference.measuring import told_absent
+    from float_research.tracking.summary import report
+
     console, num_failed = stdout(), 0
     paths = sorted(arguments.folder.rglob(RECORD))
     for number, path in enumerate(paths, 1):
