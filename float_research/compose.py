@@ -30,7 +30,7 @@ from float_research.launch import in_sweep, num_tasks, requeued
 from float_research.options import config_folder, help_text, parts
 from float_research.overrides import literal, without_interpolations
 from float_research.packages import importing
-from float_research.program import command, typed
+from float_research.program import command, install, typed
 from float_research.sampling.values import check_values
 
 if TYPE_CHECKING:  # functions import what they build, so that --help and rejected settings answer at once
@@ -48,6 +48,7 @@ if TYPE_CHECKING:  # functions import what they build, so that --help and reject
 
 
 OmegaConf.register_new_resolver("command", typed, replace=True)
+OmegaConf.register_new_resolver("install", install, replace=True)
 OmegaConf.register_new_resolver("asset", asset, replace=True)
 OmegaConf.register_new_resolver("example", example, replace=True)
 OmegaConf.register_new_resolver("parts", parts, replace=True)

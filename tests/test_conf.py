@@ -6,14 +6,16 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+import hydra
 import pytest
 import yaml
+from hydra import initialize_config_dir
 from hydra.errors import MissingConfigException
 from hydra.utils import get_class
 from omegaconf import DictConfig, OmegaConf
 from rich.console import Console
 
-from float_research import compose, options
+from float_research import compose, options, suggestions
 
 CONF = compose.config_folder()
 GROUPS = sorted({path.parent.name for path in CONF.glob("*/*.yaml")} - {"shared"})
@@ -116,6 +118,19 @@ def test_the_help_lists_every_option() -> None:
     assert "mtcnn" in options.parts(["face"])
 
 
+def test_help_lists_the_experiments_of_its_command() -> None:
+    for name, own in ("infer", EXPERIMENTS), ("train", TRAININGS):
+        held = options.Catalogue(name)
+        assert [one for one in options.options_of("experiment") if held.offers("experiment", one)] == own
+
+
+def test_a_missing_value_is_told_with_its_format() -> None:
+    for group, option in OPTIONS:
+        settings = yaml.safe_load((CONF / group / f"{option}.yaml").read_text(encoding="utf-8")) or {}
+        for name in (name for name, value in settings.items() if value == "???"):
+            assert f"{group}.{name}" in suggestions.FORMATS
+
+
 def test_shared_files_are_no_options() -> None:
     assert not [option for _, option in OPTIONS if option.startswith("_")]
     with pytest.raises(MissingConfigException):
@@ -126,7 +141,8 @@ def test_shared_files_are_no_options() -> None:
 
 def test_the_shared_settings_of_submitit_apply_to_both_launchers() -> None:
     for option, timeout_min in ("submitit_local", 7 * 24 * 60), ("submitit_slurm", 240):
-        launcher = options.composed([f"hydra/launcher={option}"]).hydra.launcher
+        with initialize_config_dir(str(CONF), version_base="1.3"):
+            launcher = hydra.compose("infer", [f"hydra/launcher={option}"], return_hydra_config=True).hydra.launcher
         assert (launcher.cpus_per_task, launcher.mem_gb, launcher.timeout_min) == (4, 16, timeout_min)
 
 

@@ -4,7 +4,7 @@ import argparse
 from pathlib import Path
 
 from float_research import cli
-from float_research.errors import UserError, printable
+from float_research.errors import UserError, guess, printable
 from float_research.printing import Table, stdout
 from float_research.program import command
 
@@ -44,13 +44,19 @@ def clear(folder: Path, limit_mb: float) -> None:
 
 def main() -> None:
     parser = argparse.ArgumentParser(prog=command("cache"), description=__doc__)
-    parser.add_argument("action", choices=["show", "clear"])
+    parser.add_argument("action", nargs="?", default="show", help="show, the default, or clear")
     parser.add_argument("overrides", nargs="*", help=f"settings of {command('infer')}, such as cache.folder=FOLDER")
     arguments = parser.parse_args()
+    actions = {"show": show, "clear": clear}
+    action, overrides = arguments.action, arguments.overrides
+    if "=" in action:
+        action, overrides = "show", [action, *overrides]
+    if action not in actions:
+        raise UserError(f"{printable(action)} is unknown{guess(action, list(actions))}; choose show or clear")
     from float_research import compose
 
-    kept = compose.build(compose.compose_config(arguments.overrides).cache)
-    {"show": show, "clear": clear}[arguments.action](kept.place, kept.disk_mb)
+    kept = compose.build(compose.compose_config(overrides).cache)
+    actions[action](kept.place, kept.disk_mb)
 
 
 if __name__ == "__main__":

@@ -6,6 +6,7 @@ trust=MODULE.
 
 import argparse
 import sys
+import time
 from pathlib import Path
 
 from float_research import cli, options
@@ -32,17 +33,19 @@ def main() -> None:
     from float_research.tracking.summary import report
 
     console, num_failed = stdout(), 0
-    for path in sorted(arguments.folder.rglob(RECORD)):
-        run = path.parent
+    paths = sorted(arguments.folder.rglob(RECORD))
+    for number, path in enumerate(paths, 1):
+        run, began = path.parent, time.monotonic()
+        say(console, f"{number}/{len(paths)} {run}: measuring")
         try:
             content = recorded.build_remeasuring(run, chosen).run()
         except Exception as error:  # the other runs are still measured
             if cli.WANTS_TRACEBACK:
                 raise
             num_failed += 1
-            say(console, f"{run}: {cli.sentence(error)[0]}", style="bold yellow")
+            say(console, f"  {cli.sentence(error)[0]}", style="bold yellow")
             continue
-        say(console, f"{run}: measured")
+        say(console, f"  measured {len(content['clips'])} clips in {time.monotonic() - began:.1f} s")
         if compressed := sorted({name for clip in content["clips"] for name in clip["from_video"]}):
             say(console, f"  measured on the encoded video, not on the original frames: {', '.join(compressed)}")
         for line in told_absent(content):

@@ -20,10 +20,9 @@ def main() -> None:
     from float_research.tracking.summary import format_value
 
     title = arguments.sweep.removeprefix(WANDB) if online else Path(arguments.sweep).resolve().name
-    page = write_page(
-        arguments.sweep, arguments.output or Path("outputs" if online else arguments.sweep) / "report", title
-    )
-    console = stdout()
+    console, folder = stdout(), arguments.output or Path("outputs" if online else arguments.sweep) / "report"
+    say(console, f"reading the runs of {arguments.sweep}, and writing their page, videos and tables to {folder}")
+    page = write_page(arguments.sweep, folder, title)
     for note in page.notes:
         say(console, note, style="bold yellow")
     measured = page.slopes.dropna(subset=["slope"])

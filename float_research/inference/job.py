@@ -21,7 +21,7 @@ from float_research.inference.module import FloatInference
 from float_research.inference.naming import Naming
 from float_research.inference.pipeline import PipelineParts
 from float_research.inference.plan import PlannedClip, clip_table, estimate_memory_mb, plan_clips, plan_tables
-from float_research.inference.progress import ProgressBars
+from float_research.inference.progress import ProgressBars, run_line
 from float_research.inference.resuming import Before, made_before, unmeasured
 from float_research.inference.reuse import keep, loaded_model
 from float_research.inference.run_folder import CLIP, RunFolder
@@ -43,6 +43,7 @@ PHOTO_IN_TOY_WORLD = (
     "{image} is no toy portrait, and the demo weights have seen nothing else: expect a smeared, drifting face. "
     "Make toy portraits with {command}, or get the official weights (docs/howto/official.md)."
 )
+REFUSE, OK = "refuse", "ok"
 OTHER_RATE = (
     "model.fps={fps:g}: these weights know {trained:g} frames a second, so the face moves at another speed; "
     "video.fps={fps:g} changes the video's rate alone."
@@ -86,6 +87,7 @@ class Job:
 
         A dry run prints its plan, and only returns which clips `failed`.
         """
+        self._require_metrics()
         if not self.dry_run:
             self.checkpoint.files()
         clips, warn = self.source.clips(), self._warn(console)
@@ -111,6 +113,14 @@ class Job:
                 return finished
         return self._render(planned, kept, failures, run, console)
 
+    def _require_metrics(self) -> None:
+        """Raises a UserError for a metric that this machine cannot measure, unless it may be left out."""
+        if (missing := self.config.get("metrics_missing", REFUSE)) not in (REFUSE, OK):
+            raise UserError(f"metrics_missing={printable(missing)} is unknown; choose {REFUSE} or {OK}")
+        for name, metric in zip(self.config["metrics"], self.metrics, strict=True):
+            if missing == REFUSE and (reason := metric.lacks()):
+                raise UserError(f"metrics={name} {reason}; or metrics_missing={OK} leaves it out")
+
     def _warn(self, console: Console) -> Callable[[str], None]:
         return rank_zero_only(partial(say, console, style="bold yellow", once=self.sweep))
 
@@ -121,7 +131,7 @@ class Job:
             clips, self.loader, parts.sampler, parts.search, self.naming, folder=self.folder, failures=failures
         )
         failures.require_some(warn)
-        notes = [*self.source.notes(), *(note for item in planned for note in item.notes)]
+        notes = [*self.source.notes(), *parts.sampler.notes(), *(note for item in planned for note in item.notes)]
         if self.checkpoint.fps not in (None, self.loader.fps):
             notes.append(OTHER_RATE.format(fps=self.loader.fps, trained=self.checkpoint.fps))
         for note in dict.fromkeys(notes):
@@ -235,7 +245,7 @@ class Job:
             measured_by=self._measured_by,
             cache=self.cache,
         )
-        with ProgressBars(len(data.dataset), console) as progress:
+        with ProgressBars(len(data.dataset), console, lines=self.sweep is None) as progress:
             module = FloatInference(
                 pipeline=pipeline,
                 measures=measures,
@@ -307,13 +317,19 @@ class Job:
         content["totals"]["seconds"]["metrics"] += time.perf_counter() - started
 
     def _report(self, content: Mapping[str, Any], failures: Failures, console: Console) -> None:
-        """Prints the table of clips, what is missing, and the paths of the results."""
-        console.print(summary(content))
+        """Prints the table of clips, or a line for a run of a sweep, what is missing, and the paths of the results."""
+        if self.sweep is None:
+            console.print(summary(content))
+        else:
+            numbers = [number.name for metric in self.metrics for number in metric.numbers if number.headline]
+            say(console, run_line(self.folder.path, self.overrides, content, numbers))
         for line in told_absent(content):
             say(console, line, once=self.sweep)
         self._report_unmeasured(content, console)
         for line in [*failures.lines(), *([self.checkpoint.notice] if self.checkpoint.notice else [])]:
             self._warn(console)(line)
+        if self.sweep is not None:
+            return
         videos = [self.folder.path / clip["video"] for clip in content["clips"]]
         say(console, f"video: {videos[0]}" if len(videos) == 1 else f"videos: {videos[0].parent}")
         say(console, f"record: {self.folder.record_path}")

@@ -11,7 +11,7 @@ from jaxtyping import Float
 from torch import Tensor
 
 from float_research.errors import UserError
-from float_research.sampling.budget import Budget
+from float_research.sampling.budget import Budget, Evaluations
 from float_research.sampling.chunking import Chunking
 from float_research.sampling.guidance import Guidance
 from float_research.sampling.noise import Noise, candidate_seed
@@ -109,6 +109,14 @@ class Sampler:
         object.__setattr__(self, "grid_points", self.budget(self.nfe, self.solver))
         self.sampling_noise.check(self.solver, self.grid(torch.float32).tolist())
         self.stitch.overlap(self.chunking.window_frames)
+
+    def notes(self) -> list[str]:
+        """Returns a sentence if evaluations of the budget are left over, since solvers take whole steps."""
+        used = self.solver.evaluations(self.grid_points - 1)
+        if not isinstance(self.budget, Evaluations) or used is None or used == self.nfe:
+            return []
+        said = f"nfe={self.nfe}: solver {self.solver.name} uses only {used} evaluations, since steps are whole"
+        return [f"{said}; nfe={used} or nfe={self.solver.evaluations(self.grid_points)} leaves none over"]
 
     def grid(self, dtype: torch.dtype) -> Float[Tensor, " n"]:
         """Returns flow times from 0 to 1: the solver's own grid if it has one."""

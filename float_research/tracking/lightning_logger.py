@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 from lightning.pytorch.loggers import Logger
 
 from float_research.errors import UserError
+from float_research.program import install
 from float_research.tracking.logger import EndedRun, clip_numbers, run_numbers
 
 if TYPE_CHECKING:
@@ -31,9 +32,7 @@ class LightningLogger:
     def __post_init__(self) -> None:
         for package, extra in self.packages.items():
             if find_spec(package) is None:
-                raise UserError(
-                    f"a logger needs {package}, which is not installed; pip install 'float-research[{extra}]'"
-                )
+                raise UserError(f"a logger needs {package}, which is not installed; {install(extra)}")
 
     def run(self, run: EndedRun) -> str | None:
         logger = self.open(run)

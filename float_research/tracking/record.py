@@ -46,6 +46,7 @@ PLACES = frozenset(
         "limits",
         "logger",
         "metrics",
+        "metrics_missing",
     }
 )
 PLACES_IN_GROUPS = {

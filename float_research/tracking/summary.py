@@ -130,10 +130,12 @@ def format_value(value: object) -> str:
 
 
 def console_table(table: pd.DataFrame) -> Table:
-    """Returns the console table: run, the settings in which runs differ, and the main costs."""
+    """Returns the console table: run, and the settings, main costs and numbers in which runs differ."""
     settings = list(table.columns[1 : table.columns.get_loc("clips")])
     columns = ["run", *(name for name in settings if table[name].astype(str).nunique() > 1)]
     columns += [name for name in PRINTED if name in table and (name not in OCCASIONAL or table[name].any())]
+    if len(table) > 1:
+        columns = ["run", *(name for name in columns[1:] if table[name].astype(str).nunique() > 1)]
     rows = [[format_value(value) for value in values] for values in table[columns].itertuples(index=False)]
     return Table([PRINTED.get(name, name) for name in columns], rows, "summary")
 
@@ -159,7 +161,12 @@ def report(folder: Path, console: Console) -> tuple[pd.DataFrame, int]:
     refuse_empty(found, folder)
     table = summarise(found)
     files = write(table, folder)
-    console.print(console_table(table))
+    shown = console_table(table)
+    console.print(shown)
+    named = [name for name in PRINTED if name in table and name not in OCCASIONAL]
+    if same := [name for name in named if PRINTED[name] not in shown.names]:
+        equal = ", ".join(f"{PRINTED[name]} {format_value(table[name].iloc[0])}" for name in same)
+        say(console, f"the same in all runs: {equal}")
     count = f"{len(table)} runs" + (f", {len(found.failed)} failed" if found.failed else "")
     say(console, f"{count}: {', '.join(map(str, files))}")
     return table, len(found.failed)
