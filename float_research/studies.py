@@ -5,8 +5,9 @@ from typing import TYPE_CHECKING
 
 from omegaconf import DictConfig, OmegaConf
 
-from float_research.compose import build, check_type, compose_config, load, load_composed, resolved
+from float_research.compose import build, check_type, compose_config, resolved
 from float_research.errors import UserError
+from float_research.loading import load, load_composed
 from float_research.packages import importing
 
 if TYPE_CHECKING:
