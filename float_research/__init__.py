@@ -13,8 +13,9 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from float_research.inference.api import Pipeline
     from float_research.metrics.track import MotionTrack
+    from float_research.types import FailedClip
 
-__all__ = ["load", "load_motion"]
+__all__ = ["FailedClip", "load", "load_motion"]
 
 
 def load(overrides: Sequence[str] = ()) -> "Pipeline":
@@ -30,3 +31,12 @@ def load_motion(path: str | Path) -> "MotionTrack":
     from float_research.metrics.track import load_track
 
     return load_track(Path(present(str(path))))
+
+
+def __getattr__(name: str) -> type:
+    """Imports `FailedClip`, which a batch yields, on first use: its module needs torch."""
+    if name == "FailedClip":
+        from float_research.types import FailedClip
+
+        return FailedClip
+    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

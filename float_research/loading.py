@@ -30,9 +30,12 @@ from float_research.overrides import read
 from float_research.packages import importing
 
 if TYPE_CHECKING:
+    from float_research.data.clips import ClipLoader
     from float_research.inference.api import Pipeline
+    from float_research.inference.pipeline import PipelineParts
     from float_research.inference.result import Changeable
     from float_research.metrics.metric import Metric
+    from float_research.video.writer import H264
 
 SAMPLING = {"nfe": int, "seed": int, "guidance_reuse": int, "temperature": float}
 """Plain settings of the sampler, which change without composing a config again, and their types."""
@@ -41,7 +44,7 @@ NEED_LOADING = ("model", "checkpoint", "trainer")
 """Groups that weights depend on."""
 OF_RUNS = ("data", "logger", "name", "dry_run", "resume", "submit", "time", "output_dir", "hydra")
 """Settings of a command's run, which a pipeline does not have."""
-MAX_CONFIGS = 64
+MAX_KNOWN = 64
 
 
 def load(overrides: Sequence[str] = ()) -> "Pipeline":
@@ -112,13 +115,13 @@ class Composed:
     """The settings of a pipeline and of those that share its weights.
 
     `overrides`: which led to the config; None for one composed elsewhere. `sampling`: newer values of `SAMPLING`.
-    `configs`: composed so far, shared by all that share weights.
+    `known`: what was built so far, shared by all that share weights; it does not hold them.
     """
 
     cfg: DictConfig
     overrides: tuple[str, ...] | None
     sampling: Mapping[str, Any] = field(default_factory=dict)
-    configs: dict[tuple[str, ...], DictConfig] = field(default_factory=dict)
+    known: "dict[tuple[str, ...], Built]" = field(default_factory=dict)
 
     @property
     def name(self) -> str:
@@ -137,13 +140,18 @@ class Composed:
         """Returns these parts as overrides change them."""
         with in_sentences([*(self.overrides or ()), *overrides]):
             settings, core = self._with(overrides), parts.core
-            cfg = settings.cfg
-            if cfg is not self.cfg:
-                kept = replace(core.kept, cache=build(cfg.cache))
-                core = build_parts(cfg).pipeline(core.model, kept)
-                parts = replace(parts, loader=build_loader(cfg), video=build(cfg.video), overlap=cfg.overlap)
+            if settings.cfg is not self.cfg:
+                made = settings.made
+                core = made.parts.pipeline(core.model, replace(core.kept, cache=made.loader.cache))
+                parts = replace(parts, loader=made.loader, video=made.video, overlap=settings.cfg.overlap)
             core = replace(core, sampler=replace(core.sampler, **settings.sampling))
             return replace(parts, core=core, settings=settings)
+
+    @property
+    def made(self) -> "Built":
+        """The parts of these settings, without the values of `sampling`."""
+        assert self.overrides is not None
+        return self.known[self.overrides]
 
     def metrics(self, names: Sequence[str] | None) -> "list[Metric]":
         """Builds metrics by the names of their options, with their settings where the config has them."""
@@ -174,9 +182,7 @@ class Composed:
         for override in overrides:
             name, equals, _ = override.partition("=")
             if name.strip("+~").split("@")[0].partition(".")[0].partition("/")[0] in OF_RUNS:
-                raise UserError(
-                    f"{printable(override)} is for a run; a pipeline gets its clips in calls and writes nothing"
-                )
+                raise UserError(f"{printable(override)} has no effect on a pipeline; it is for float-research infer")
             if equals and name in SAMPLING and name not in self._interpolated:
                 known = read(override)
                 value = known.value() if known is not None else override.partition("=")[2]
@@ -200,19 +206,30 @@ class Composed:
                 "change the config, or use float_research.load"
             )
         whole = merged(self.overrides, overrides)
-        cfg = self.configs.get(whole)
-        if cfg is None:
+        made = self.known.pop(whole, None)
+        if made is None:
             cfg = compose_config(whole)
             for group in NEED_LOADING:
                 if resolved(cfg[group]) != resolved(self.cfg[group]):
                     raise UserError(
-                        f"another {group} cannot share these weights; load its own by float_research.load({list(whole)!r})"
+                        f"another {group} cannot share these weights; load it by float_research.load({list(whole)!r})"
                     )
             check_plain(cfg)
-            self.configs[whole] = cfg
-            while len(self.configs) > MAX_CONFIGS:
-                del self.configs[next(iter(self.configs))]
-        return replace(self, cfg=cfg, overrides=whole)
+            made = Built(cfg=cfg, parts=build_parts(cfg), loader=build_loader(cfg), video=build(cfg.video))
+        self.known[whole] = made
+        while len(self.known) > MAX_KNOWN:
+            del self.known[next(iter(self.known))]
+        return replace(self, cfg=made.cfg, overrides=whole)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Built:
+    """A config and its parts besides the network."""
+
+    cfg: DictConfig
+    parts: "PipelineParts"
+    loader: "ClipLoader"
+    video: "H264"
 
 
 def merged(old: Sequence[str], new: Sequence[str]) -> tuple[str, ...]:

@@ -2,10 +2,9 @@
 
 import re
 import time
-from email.message import Message
-from http.client import HTTPException, InvalidURL
+from http.client import HTTPException, HTTPMessage, InvalidURL
 from pathlib import Path
-from typing import IO
+from typing import Any
 from urllib.error import HTTPError, URLError
 from urllib.request import (
     HTTPDefaultErrorHandler,
@@ -32,10 +31,10 @@ class HttpOnly(HTTPRedirectHandler):
     """Follows redirections, but only to HTTP and HTTPS."""
 
     def redirect_request(  # noqa: PLR0917 (the library's signature)
-        self, req: Request, fp: IO[bytes], code: int, msg: str, headers: Message, newurl: str
+        self, req: Request, fp: Any, code: int, msg: str, headers: HTTPMessage, newurl: str
     ) -> Request | None:
         require_http(f"{shown(req.full_url)} redirects to {shown(newurl)}, which", newurl)
-        return super().redirect_request(req, fp, code, msg, headers, newurl)  # type: ignore[arg-type]
+        return super().redirect_request(req, fp, code, msg, headers, newurl)
 
 
 def require_http(name: str, address: str) -> None:
