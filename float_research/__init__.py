@@ -20,8 +20,9 @@ __all__ = ["FailedClip", "load", "load_motion"]
 
 def load(overrides: Sequence[str] = ()) -> "Pipeline":
     """Loads the pipeline that `float-research infer` would run. Raises a UserError for invalid settings or files."""
-    from float_research import loading
+    from float_research import loading, threads
 
+    threads.wait_passively()
     return loading.load(overrides)
 
 

@@ -12,6 +12,8 @@ from hydra.errors import HydraException
 from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
+from float_research import threads
+from float_research.checking import INFER, check_plain, check_type
 from float_research.cli import sentence, unknown_setting
 from float_research.compose import (
     build,
@@ -19,13 +21,11 @@ from float_research.compose import (
     build_metrics,
     build_parts,
     build_trainer,
-    check_type,
     compose_config,
     model_builder,
     resolved,
 )
-from float_research.data.clips import SKIP, STOP
-from float_research.errors import UserError, printable
+from float_research.errors import SKIP, STOP, UserError, printable
 from float_research.overrides import read
 from float_research.packages import importing
 
@@ -39,11 +39,11 @@ if TYPE_CHECKING:
 
 SAMPLING = {"nfe": int, "seed": int, "guidance_reuse": int, "temperature": float}
 """Plain settings of the sampler, which change without composing a config again, and their types."""
-PLAIN = {**SAMPLING, "batch_clips": int, "background": str}
 NEED_LOADING = ("model", "checkpoint", "trainer")
 """Groups that weights depend on."""
 OF_RUNS = ("data", "logger", "name", "dry_run", "resume", "submit", "time", "output_dir", "hydra")
 """Settings of a command's run, which a pipeline does not have."""
+OF_PROCESS = "threads"
 MAX_KNOWN = 64
 
 
@@ -71,8 +71,9 @@ def _load(cfg: DictConfig, overrides: tuple[str, ...] | None) -> "Pipeline":
         from float_research.inference.trainers import silence_lightning
         from float_research.models.checkpoint import load_model
 
-    check_plain(cfg)
+    check_settings(cfg)
     silence_lightning()
+    threads.limit(cfg.get("threads"))
     trainer, checkpoint = build_trainer(cfg), build(cfg.checkpoint)
     settings = {name: resolved(cfg[name]) for name in ("model", "trainer")}
     model, device = load_model(model_builder(cfg), checkpoint), trainer.strategy.root_device
@@ -88,10 +89,9 @@ def _load(cfg: DictConfig, overrides: tuple[str, ...] | None) -> "Pipeline":
     )
 
 
-def check_plain(cfg: DictConfig) -> None:
-    """Raises a UserError for a plain setting of a pipeline that has another type."""
-    for name, wanted in PLAIN.items():
-        check_type(name, cfg[name], wanted)
+def check_settings(cfg: DictConfig) -> None:
+    """Raises a UserError for a plain setting that a pipeline cannot use."""
+    check_plain(cfg, INFER)
     if cfg.overlap is not None:
         check_type("overlap", cfg.overlap, bool)
     if cfg.batch_clips < 1:
@@ -183,6 +183,8 @@ class Composed:
             name, equals, _ = override.partition("=")
             if name.strip("+~").split("@")[0].partition(".")[0].partition("/")[0] in OF_RUNS:
                 raise UserError(f"{printable(override)} has no effect on a pipeline; it is for float-research infer")
+            if name == OF_PROCESS:
+                raise UserError(f"{printable(override)} is for the whole process; float_research.load sets it")
             if equals and name in SAMPLING and name not in self._interpolated:
                 known = read(override)
                 value = known.value() if known is not None else override.partition("=")[2]
@@ -214,7 +216,7 @@ class Composed:
                     raise UserError(
                         f"another {group} cannot share these weights; load it by float_research.load({list(whole)!r})"
                     )
-            check_plain(cfg)
+            check_settings(cfg)
             made = Built(cfg=cfg, parts=build_parts(cfg), loader=build_loader(cfg), video=build(cfg.video))
         self.known[whole] = made
         while len(self.known) > MAX_KNOWN:
