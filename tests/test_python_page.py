@@ -16,18 +16,18 @@ from float_research import loading
 from float_research.data.examples import example
 from float_research.inference import inputs
 from float_research.inference.api import Pipeline
-from float_research.inference.result import Rendering, Result
+from float_research.inference.result import DecodedClip, Result
 from float_research.video.reader import probe
 
 TEXT = (Path(__file__).parents[1] / "docs" / "reference" / "python.md").read_text(encoding="utf-8")
 SHORT, LONG = re.findall(r"^```python\n(.+?)^```$", TEXT, re.MULTILINE | re.DOTALL)
 CALLS = {
     f"{kind.__name__}.{name}"
-    for kind in (Pipeline, Rendering, Result)
+    for kind in (Pipeline, DecodedClip, Result)
     for name, value in vars(kind).items()
     if callable(value) and not name.startswith("_")
 }
-LEFT_OUT = {"Pipeline.with_core", "Rendering.frames", "Rendering.save", "Result.findings"}
+LEFT_OUT = {"Pipeline.with_core", "DecodedClip.frames", "DecodedClip.save", "Result.findings"}
 """For other modules; or used by those that the script calls."""
 
 

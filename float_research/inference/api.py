@@ -32,7 +32,7 @@ from float_research.inference.inputs import (
     read_portrait,
 )
 from float_research.inference.pipeline import FloatPipeline, PreparedClip
-from float_research.inference.result import Changeable, Renderer, Rendering, Result, Settings
+from float_research.inference.result import Changeable, DecodedClip, Renderer, Result, Settings
 from float_research.inference.stopwatch import Stopwatch
 from float_research.inference.stream import stream
 from float_research.types import Clip, Cost, FailedClip, Image, MotionWindow
@@ -178,7 +178,7 @@ class Pipeline(Renderer):
 
     def decode(
         self, image: ImageInput, motion: MotionInput, audio: AudioInput | None = None, *, rate_hz: int | None = None
-    ) -> Rendering:
+    ) -> DecodedClip:
         """Renders given motion with a portrait, which may be another than it was sampled for.
 
         Args:
@@ -192,7 +192,7 @@ class Pipeline(Renderer):
         recording, kept = (None, None) if audio is None else read_audio(self.loader, audio, rate_hz)[1:]
         with self.computing():
             portrait = self.core.portrait(to_tensor(crop, self.loader.image_size))
-        return Rendering(id="decoded", motion=latents, clip=portrait, pipeline=self, recording=recording, kept=kept)
+        return DecodedClip(id="decoded", motion=latents, clip=portrait, pipeline=self, recording=recording, kept=kept)
 
     def encode(self, frames: FramesInput, *, crop: bool = False) -> Float[Tensor, "t d"]:
         """Returns the motion latents of frames, by the encoder of the motion autoencoder.

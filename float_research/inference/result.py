@@ -110,7 +110,7 @@ class Renderer:
 
 
 @dataclass(frozen=True, kw_only=True, repr=False)
-class Rendering:
+class DecodedClip:
     """A portrait and its motion, decoded on each request.
 
     `recording`: the sound, if any. `kept`: holds the file of the recording.
@@ -179,7 +179,7 @@ class Rendering:
 
 
 @dataclass(frozen=True, kw_only=True, repr=False)
-class Result(Rendering):
+class Result(DecodedClip):
     """One clip: its sampled motion latents at the model's frame rate, and its frames, decoded on each request.
 
     `windows`: the motion as it was sampled. `loaded`: the inputs.

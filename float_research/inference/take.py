@@ -1,4 +1,4 @@
-"""Rendering of one clip: video, motion, metrics and record."""
+"""DecodedClip of one clip: video, motion, metrics and record."""
 
 import contextlib
 from collections.abc import Callable, Mapping, Sequence

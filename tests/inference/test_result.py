@@ -102,7 +102,7 @@ def test_motion_is_saved_loaded_and_decoded(
     for motion in (path, str(path), track, track.motion, track.motion.numpy()):
         assert np.array_equal(list(pipeline.decode(portrait, motion).frames()), expected)
     silent = pipeline.decode(portrait, track)
-    assert repr(silent) == "Rendering('decoded', 55 frames, 2.2 s at 25 fps, 64 × 64 px)"
+    assert repr(silent) == "DecodedClip('decoded', 55 frames, 2.2 s at 25 fps, 64 × 64 px)"
     assert probe(silent.save(tmp_path / "silent.mp4")).audio_s is None
     sound = pipeline.decode(portrait, track, speech(2.2))
     assert probe(sound.save(tmp_path / "sound.mp4")).audio_s == pytest.approx(2.2, abs=0.05)
