@@ -1,4 +1,4 @@
-"""DecodedClip of one clip: video, motion, metrics and record."""
+"""Rendering of one clip: video, motion, metrics and record."""
 
 import contextlib
 from collections.abc import Callable, Mapping, Sequence

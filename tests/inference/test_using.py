@@ -22,8 +22,8 @@ from float_research.types import FailedClip
 
 Load = Callable[..., Pipeline]
 Speech = Callable[[float], Path]
-GROWTH_MB = 40
-"""Bound of what a hundred calls may add to the process: below the weights of any trained model."""
+GROWTH_MB = 10
+"""Bound of what ninety calls may add to the process, which measures 0.1 MB."""
 
 
 @pytest.fixture(scope="module")
