@@ -6,7 +6,7 @@ import sys
 import tempfile
 from base64 import b64encode
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
@@ -247,6 +247,7 @@ class Result(DecodedClip):
                 depends=self._depends() if any("SOLUTION" in {n.name for n in m.needs} for m in metrics) else {},
                 pose=lambda: Problem(sampler=core.sampler, fmt=core.model.fmt, conditions=self.clip.conditions),
                 candidates=lambda: self.candidates,
+                solving=nullcontext,
             ),
             missing=retimed(core.fps, core.model.fps),
         )
