@@ -37,7 +37,6 @@ if TYPE_CHECKING:  # functions import what they build, so that --help and reject
     from lightning import Trainer
 
     from float_research.data.clips import ClipLoader
-    from float_research.inference.api import Pipeline
     from float_research.inference.job import Job
     from float_research.inference.pipeline import PipelineParts
     from float_research.metrics.metric import Metric
@@ -333,32 +332,3 @@ def naming_values(cfg: DictConfig) -> dict[str, Any]:
         "e": select("guidance.emotion.scale"),
         "emotion": OmegaConf.select(cfg, "emotion.label", default=cfg.emotion._target_.rsplit(".", 1)[-1].lower()),
     }
-
-
-def load(overrides: Sequence[str]) -> "Pipeline":
-    """Loads the pipeline that `float-research infer` would run with these overrides, weights included."""
-    return load_composed(compose_config(overrides))
-
-
-def load_composed(cfg: DictConfig) -> "Pipeline":
-    """Loads the pipeline of a config, weights included."""
-    with importing():
-        from float_research.inference.api import Pipeline
-        from float_research.inference.reuse import keep
-        from float_research.inference.trainers import silence_lightning
-        from float_research.models.checkpoint import load_model
-
-    silence_lightning()
-    threads.limit(cfg.get("threads"))
-    trainer, checkpoint = build_trainer(cfg), build(cfg.checkpoint)
-    settings = {name: resolved(cfg[name]) for name in ("model", "trainer")}
-    model, device = load_model(model_builder(cfg), checkpoint), trainer.strategy.root_device
-    kept = keep(build(cfg.cache), checkpoint, settings, device)
-    return Pipeline(
-        core=build_parts(cfg).pipeline(model, kept),
-        loader=build_loader(cfg),
-        video=build(cfg.video),
-        device=device,
-        precision=trainer.precision_plugin,
-        overlap=cfg.overlap,
-    )

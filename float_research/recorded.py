@@ -14,10 +14,10 @@ from float_research.compose import (
     build_loader,
     build_metrics,
     compose_config,
-    load_composed,
     resolved,
 )
 from float_research.errors import UserError, reading
+from float_research.loading import load_composed
 from float_research.options import config_folder
 from float_research.texts import read_yaml
 from float_research.tracking.record import CONFIG

@@ -6,8 +6,9 @@ from typing import TYPE_CHECKING
 from omegaconf import DictConfig, OmegaConf
 
 from float_research.checking import check_type
-from float_research.compose import build, compose_config, load, load_composed, resolved
+from float_research.compose import build, compose_config, resolved
 from float_research.errors import UserError
+from float_research.loading import load, load_composed
 from float_research.packages import importing
 
 if TYPE_CHECKING:

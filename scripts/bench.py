@@ -26,7 +26,7 @@ import torch
 from scipy.stats import bootstrap
 from torch import Tensor
 
-from float_research import cli, compose
+from float_research import cli, compose, loading
 from float_research.analysis.load import load_runs
 from float_research.analysis.page import write_page
 from float_research.data.examples import example
@@ -164,7 +164,7 @@ def metrics(arguments: argparse.Namespace) -> dict[str, Any]:
 @torch.inference_mode()
 def decode(arguments: argparse.Namespace) -> dict[str, Any]:
     """Compares decoder engines on random motion with framewise float32 decoding: speed and PSNR."""
-    pipeline = compose.load(arguments.overrides)
+    pipeline = loading.load(arguments.overrides)
     clip = pipeline(example("portrait"), example("speech")).clip
     direction, generator = pipeline.core.model.motion_autoencoder.dec.direction, torch.Generator().manual_seed(0)
     motion = direction(torch.randn(arguments.frames, 20, generator=generator) * arguments.amplitude)
@@ -193,7 +193,7 @@ def decode(arguments: argparse.Namespace) -> dict[str, Any]:
 
 def sample(arguments: argparse.Namespace) -> dict[str, Any]:
     """Compares the vector field engine with the modules: time per guided evaluation, relative error of the motion."""
-    pipeline = compose.load(arguments.overrides)
+    pipeline = loading.load(arguments.overrides)
     networks: dict[str, Evaluation] = {"modules float32": Modules()}
     networks |= {f"prepared {precision}": Prepared(precision=precision) for precision in ("float32", "bfloat16")}
     motion: dict[str, Tensor] = {}
@@ -228,10 +228,11 @@ def solvers(arguments: argparse.Namespace) -> dict[str, Any]:
     Whole clips of held-out recordings with several seeds, against fine-grid solutions from the same noise. 95 percent
     bootstrap confidence intervals over clips, taken as independent.
     """
-    pipeline = compose.load(arguments.overrides)
+    pipeline = loading.load(arguments.overrides)
+    portrait = example("portrait")
     spoken = recordings()[: arguments.recordings]
     with pipeline.computing():
-        ready = [pipeline(example("portrait"), each.waveform, id=each.id).clip for each in spoken]
+        ready = [pipeline(portrait, each.waveform, rate_hz=RATE_HZ, id=each.id).clip for each in spoken]
         seeds = range(arguments.seeds)
         clips = [replace(clip.conditions, seed=seed) for clip in ready for seed in seeds]
         network = pipeline.core.vector_field(pipeline.core.model.fmt)
@@ -276,7 +277,7 @@ def search(arguments: argparse.Namespace) -> dict[str, Any]:
     """Compares the best of several candidates with no search on held-out recordings: quality and cost."""
     max_samples = int(arguments.seconds * RATE_HZ)
     spoken = {each.id: each.waveform[:max_samples] for each in recordings()[: arguments.recordings]}
-    table = compare(compose.load(arguments.overrides), example("portrait"), spoken, range(arguments.seeds))
+    table = compare(loading.load(arguments.overrides), example("portrait"), spoken, range(arguments.seeds))
     stdout().print(table)
     return {str(name): dict(zip(table.names[1:], figures, strict=True)) for name, *figures in table.rows}
 
@@ -291,7 +292,7 @@ def clip(arguments: argparse.Namespace) -> dict[str, Any]:
         "engines float32": engines,
         "engines bfloat16": [*engines, "trainer.precision=bf16-mixed"],
     }
-    pipelines = {name: compose.load([*arguments.overrides, *overrides]) for name, overrides in variants.items()}
+    pipelines = {name: loading.load([*arguments.overrides, *overrides]) for name, overrides in variants.items()}
     seconds: dict[str, list[float]] = {name: [] for name in variants}
     motion: dict[str, Tensor] = {}
     with tempfile.TemporaryDirectory() as folder:
@@ -319,11 +320,9 @@ def stream(arguments: argparse.Namespace) -> dict[str, Any]:
     """Compares overlapped sampling, decoding and encoding of a clip with sequential execution and with each phase by
     itself, run with the intra-op threads of overlapped phases.
     """
-    pipeline = compose.load(arguments.overrides)
+    pipeline = loading.load(arguments.overrides)
     speech, rate_hz = soundfile.read(example("speech"), dtype="float32")
-    result = pipeline(
-        example("portrait"), np.resize(speech, int(arguments.seconds * rate_hz)), sampling_rate_hz=rate_hz
-    )
+    result = pipeline(example("portrait"), np.resize(speech, int(arguments.seconds * rate_hz)), rate_hz=rate_hz)
     clip, core, fps = result.clip, pipeline.core, pipeline.core.model.fps
     size_px = core.model.motion_autoencoder.image_size
     num_threads = torch.get_num_threads()
