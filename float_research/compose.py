@@ -29,6 +29,7 @@ from float_research.options import config_folder, parts
 from float_research.overrides import literal, without_interpolations
 from float_research.packages import importing
 from float_research.program import command, typed
+from float_research.tracking.runs import word
 
 if TYPE_CHECKING:  # functions import what they build, so that --help and rejected settings answer at once
     from lightning import Trainer
@@ -40,7 +41,7 @@ if TYPE_CHECKING:  # functions import what they build, so that --help and reject
     from float_research.metrics.metric import Metric
     from float_research.models.float_model import FloatModel
     from float_research.sampling.sampler import Sampler
-    from float_research.tracking.logger import RunLogger
+    from float_research.tracking.logger import RunLogger, TrainingLogger
     from float_research.training.job import TrainingJob
 
 
@@ -288,6 +289,17 @@ def build_loggers(cfg: DictConfig) -> "list[RunLogger]":
     return [build(node) for node in cfg.logger.values()]
 
 
+def build_training_loggers(cfg: DictConfig) -> "list[TrainingLogger]":
+    """Builds the loggers that `logger` names. Raises a UserError for one that only takes finished runs."""
+    from float_research.tracking.logger import TrainingLogger
+
+    loggers = {name: build(node) for name, node in cfg.logger.items()}
+    for name, logger in loggers.items():
+        if not isinstance(logger, TrainingLogger):
+            raise UserError(f"logger={name} does not follow trainings; choose csv, tensorboard, wandb or mlflow")
+    return list(loggers.values())
+
+
 def build_metrics(cfg: DictConfig) -> "list[Metric]":
     """Builds the metrics that `metrics` names."""
     from float_research.metrics.metric import check_names
@@ -302,8 +314,8 @@ def build_training(cfg: DictConfig) -> "TrainingJob":
     with importing():
         from float_research.training.job import TrainingJob
 
-    wanted = {"seed": int, "num_validation": int, "num_workers": int, "average_decay": float, "checkpoint_every": int}
-    for name, kind in {**wanted, "init_from": list, "frozen": list}.items():
+    wanted = {"seed": int, "num_validation": int, "num_workers": int, "average_decay": float}
+    for name, kind in {**wanted, "checkpoint_every": int, "init_from": list, "frozen": list}.items():
         check_type(name, cfg[name], kind)
     check_training_data(cfg)
     check_place(cfg)
@@ -317,7 +329,12 @@ def build_training(cfg: DictConfig) -> "TrainingJob":
         init_from=list(cfg.init_from),
         frozen=list(cfg.frozen),
         progress=cfg.trainer.enable_progress_bar,
+        callbacks=[build(node) for node in cfg.callbacks.values()],
+        loggers=build_training_loggers(cfg),
+        trial=cfg.get("trial_corpus") is not None and cfg.data.corpus == cfg.trial_corpus,
         output_dir=Path(cfg.output_dir),
+        name=f"{word(cfg.stage.objective._target_).removesuffix('_objective')} {Path(cfg.output_dir).name}",
+        overrides=list(HydraConfig.get().overrides.task) if HydraConfig.initialized() else [],
         config=resolved(cfg),
         **{name: cfg[name] for name in wanted},
     )

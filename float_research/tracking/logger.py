@@ -1,16 +1,18 @@
 """The interface of experiment loggers, and the flat names under which they get records."""
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from pathlib import Path
 from statistics import fmean
-from typing import TYPE_CHECKING, Any, Protocol, runtime_checkable
+from typing import TYPE_CHECKING, Any, Protocol, TypeVar, runtime_checkable
 
 from float_research.files import short_name
 from float_research.tracking.runs import sweep_of, varied
 
 if TYPE_CHECKING:
     import pandas as pd
+    from lightning.pytorch.loggers import Logger
 
 
 NAME_BYTES = 128
@@ -53,7 +55,32 @@ class RunLogger(Protocol):
         """Reports a finished sweep with one row per run, whose `videos` are relative to the run's folder."""
 
 
-def tell(loggers: Sequence[RunLogger], say: Callable[[RunLogger], str | None]) -> Iterator[str]:
+@dataclass(frozen=True, kw_only=True)
+class BegunTraining:
+    """A training that begins or resumes. `id` stays the same when it resumes."""
+
+    folder: Path
+    id: str
+    name: str
+    config: Mapping[str, Any]
+    overrides: Sequence[str]
+
+
+@runtime_checkable
+class TrainingLogger(Protocol):
+    """Follows a training through one of Lightning's loggers."""
+
+    def follow(self, training: BegunTraining) -> AbstractContextManager["Logger"]:
+        """Opens a logger for the time of the training. An exception in the context marks the training as failed."""
+
+    def show(self, logger: Any, file: Path, step: int) -> None:
+        """Logs a preview, a picture or a film with sound, to that logger."""
+
+
+L = TypeVar("L")
+
+
+def tell(loggers: Sequence[L], say: Callable[[L], str | None]) -> Iterator[str]:
     """Calls `say` for each logger, and yields the sentence it returns, or why it failed."""
     for logger in loggers:
         try:
