@@ -25,7 +25,7 @@ from float_research.data.examples import asset, example
 from float_research.errors import UserError, printable, reason, writable
 from float_research.files import name_bytes
 from float_research.launch import in_sweep, num_tasks, requeued
-from float_research.options import config_folder, parts
+from float_research.options import config_folder, parts, training_parts
 from float_research.overrides import literal, without_interpolations
 from float_research.packages import importing
 from float_research.program import command, typed
@@ -49,6 +49,7 @@ OmegaConf.register_new_resolver("command", typed, replace=True)
 OmegaConf.register_new_resolver("asset", asset, replace=True)
 OmegaConf.register_new_resolver("example", example, replace=True)
 OmegaConf.register_new_resolver("parts", parts, replace=True)
+OmegaConf.register_new_resolver("training_parts", training_parts, replace=True)
 
 
 def hydra_main(config_name: str) -> Callable[[Callable[[DictConfig], None]], Callable[[], None]]:

@@ -1,7 +1,7 @@
 """Reports runs to Lightning's loggers."""
 
 from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from importlib.util import find_spec
 from pathlib import Path
@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 from lightning.pytorch.loggers import Logger
 
 from float_research.errors import UserError
+from float_research.files import inside, sha256
 from float_research.tracking.logger import BegunTraining, EndedRun, clip_numbers, run_numbers
 
 if TYPE_CHECKING:
@@ -41,7 +42,7 @@ class LightningLogger:
         try:
             logger.log_hyperparams(dict(run.config))
             for step, clip in enumerate(run.clips()):
-                logger.log_metrics({f"clip/{name}": value for name, value in clip_numbers(clip).items()}, step=step)
+                self.clip(logger, run, clip, step)
             if run.record:
                 logger.log_metrics(run_numbers(run.record), step=len(run.clips()) - 1)
             self.media(logger, run)
@@ -62,6 +63,9 @@ class LightningLogger:
     def show(self, logger: Any, file: Path, step: int) -> None:
         """Logs a preview, where the logger supports them."""
 
+    def clip(self, logger: Any, run: EndedRun, clip: Mapping[str, Any], step: int) -> None:
+        logger.log_metrics({f"clip/{name}": value for name, value in clip_numbers(clip).items()}, step=step)
+
     def open(self, run: EndedRun) -> Any:
         return self.build(save_dir=str(run.folder))
 
@@ -79,6 +83,10 @@ class CsvLogger(LightningLogger):
     def begin(self, training: BegunTraining) -> Logger:
         return self.build(save_dir=str(training.folder), name="curves", version=None)
 
+    def clip(self, logger: Any, run: EndedRun, clip: Mapping[str, Any], step: int) -> None:
+        numbers = {f"clip/{name}": value for name, value in clip_numbers(clip).items()}
+        logger.log_metrics({"clip/id": clip["id"], **numbers}, step=step)
+
 
 @dataclass(frozen=True, kw_only=True)
 class TensorBoard(LightningLogger):
@@ -88,6 +96,15 @@ class TensorBoard(LightningLogger):
     """
 
     animate: Callable[[Path], bytes]
+
+    def clip(self, logger: Any, run: EndedRun, clip: Mapping[str, Any], step: int) -> None:
+        super().clip(logger, run, clip, step)
+        logger.experiment.add_text("clip/id", clip["id"], step)
+        with suppress(UserError):  # a record may name any file
+            video = inside(run.folder, clip["video"])
+            if sha256(video) == clip.get("video_sha256"):
+                self.add(logger, "video", video, step)
+                self.add(logger, "contact_sheet", run.sheet(clip), step)
 
     def show(self, logger: Any, file: Path, step: int) -> None:
         self.add(logger, "preview", file, step)

@@ -1,13 +1,15 @@
 """Reports runs to MLflow, through Lightning."""
 
 import os
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from float_research.files import alone
 from float_research.tracking.lightning_logger import LightningLogger
-from float_research.tracking.logger import EndedRun
+from float_research.tracking.logger import BegunTraining, EndedRun
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -25,6 +27,18 @@ class MlflowLogger(LightningLogger):
         with alone(Path(self.folder) / ".lock"):
             super().run(run)
         return f"MLflow: {self.folder}"
+
+    @contextmanager
+    def follow(self, training: BegunTraining) -> Iterator[Any]:
+        """Opens a run of the store for a training; one that resumes opens another."""
+        os.environ.setdefault("MLFLOW_DISABLE_TELEMETRY", "true")
+        with alone(Path(self.folder) / ".lock"):
+            logger = self.build(run_name=training.name)
+            logger.log_hyperparams(dict(training.config))
+        yield logger
+
+    def show(self, logger: Any, file: Path, step: int) -> None:
+        logger.experiment.log_artifact(logger.run_id, str(file), "previews")
 
     def open(self, run: EndedRun) -> Any:
         return self.build(run_name=run.name)

@@ -3,7 +3,7 @@
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Protocol
+from typing import Protocol, runtime_checkable
 
 import numpy as np
 import torch
@@ -20,6 +20,7 @@ COLOURS = ("#1f77b4", "#d62728", "#2ca02c")
 ENCODER = H264(crf=20, preset="veryfast", audio_rate_hz=48000, audio_bitrate_bps=96000, fps=None, mark=None)
 
 
+@runtime_checkable
 class Preview(Protocol):
     """What shows the progress of a training. `suffix` is the file's."""
 
@@ -125,8 +126,7 @@ def confusion(classes: Sequence[str], truth: Tensor, predicted: Tensor) -> Confu
 
 
 def to_pixels(images: Float[Tensor, "n 3 h w"]) -> UInt8[np.ndarray, "n h w 3"]:
-    """Converts images in [-1, 1]. What an untrained network makes, such as NaN, is drawn in grey."""
-    return ((images.float().nan_to_num(0).clamp(-1, 1) + 1) * 127.5).permute(0, 2, 3, 1).cpu().numpy().astype(np.uint8)
+    return ((images.float().clamp(-1, 1) + 1) * 127.5).permute(0, 2, 3, 1).cpu().numpy().astype(np.uint8)
 
 
 def caption(labels: Mapping[str, int], width: int) -> UInt8[np.ndarray, "h w 3"]:

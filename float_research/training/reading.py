@@ -17,7 +17,7 @@ from torch import Tensor
 
 from float_research.models.float_model import FloatModel
 from float_research.toyface.identity import sample_identities
-from float_research.toyface.motion import MOTION, sample_motions
+from float_research.toyface.motion import MOTION, sample_motions, within_range
 from float_research.toyface.reader import MotionReader
 from float_research.toyface.render import render
 from float_research.training.normalisation import fold, keep_trained, normalise
@@ -92,7 +92,9 @@ class Reading(ABC):
         image, neutral, _ = self.portraits(key, NUM_PREVIEWED, device)
         read = self.read(model, image, neutral)[:, : len(MOTION)]
         people = sample_identities(NUM_PREVIEWED, key.generator(self.seed)).to(device)
-        return Gallery(rows={"frame": image, "drawn from the motion read": render(people, read, self.size_px).image})
+        return Gallery(
+            rows={"frame": image, "drawn from the motion read": render(people, within_range(read), self.size_px).image}
+        )
 
     def portraits(
         self, key: BatchKey, num: int, device: torch.device

@@ -19,7 +19,7 @@ from float_research.models.float_model import FloatModel
 from float_research.sampling.chunking import Chunking
 from float_research.toyface.corpus import CorpusEntry
 from float_research.toyface.identity import sample_identities
-from float_research.toyface.motion import MOTION, sample_motions
+from float_research.toyface.motion import MOTION, sample_motions, within_range
 from float_research.toyface.performance import loudness, perform
 from float_research.toyface.render import render
 from float_research.toyface.speech import RATE_HZ
@@ -202,7 +202,7 @@ class ToySequences(Sequences):
         looks = sample_identities(1, torch.Generator().manual_seed(number)).to(device)
 
         def draw(coordinates: Float[Tensor, "t m"]) -> Float[Tensor, "t 3 h h"]:
-            motion = coordinates[:, : len(MOTION)].to(device) / self.coordinate_scale
+            motion = within_range(coordinates[:, : len(MOTION)].to(device) / self.coordinate_scale)
             return torch.cat([render(looks.expand(len(part), -1), part, DRAWN_PX).image for part in motion.split(16)])
 
         return HeldOutClip(

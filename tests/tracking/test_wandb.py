@@ -51,7 +51,9 @@ def described(place: Path) -> dict[str, Any]:
     entries = [json.loads(line) for line in said.splitlines() if line.startswith("{")]
     (run,) = [entry["run"] for entry in entries if entry["type"] == "run"]
     names = {"id": "run_id", "name": "display_name", "group": "run_group", "kind": "job_type"}
-    return {**{short: run.get(name) for short, name in names.items()}, **{k: run.get(k) for k in ("project", "tags")}}
+    history = [entry["history"]["item"] for entry in entries if entry["type"] == "history"]
+    about = {short: run.get(name) for short, name in names.items()} | {k: run.get(k) for k in ("project", "tags")}
+    return {**about, "config": run["config"]["update"], "history": history}
 
 
 def logger(**settings: Any) -> WeightsAndBiases:
