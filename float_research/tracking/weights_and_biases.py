@@ -244,16 +244,17 @@ def log_clips(opened: Any, run: EndedRun) -> None:
 
 def trace_plots(run: EndedRun) -> dict[str, Any]:
     """Returns a plot for each trace, with a line for each of the first clips."""
-    import pandas as pd
     import wandb
+
+    from float_research.tables import read_table
 
     lines: dict[str, dict[str, Any]] = {}
     for clip in run.clips()[:MAX_TRACED]:
         if clip.get("traces") is None:
             continue
-        with suppress(UserError), reading(f"traces of {clip['id']}", "run it again"):
-            table = pd.read_csv(inside(run.folder, clip["traces"]))
-            for name in table.columns.drop(["frame", "time_s"]):
+        with suppress(UserError):
+            table = read_table(inside(run.folder, clip["traces"]))
+            for name in table.columns.drop(["frame", "time_s"], errors="ignore") if "frame" in table else ():
                 known = table[["frame", name]].dropna()
                 lines.setdefault(name, {})[clip["id"]] = (known["frame"].tolist(), known[name].tolist())
     return {
