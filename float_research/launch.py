@@ -32,12 +32,13 @@ def requeued() -> bool:
 
 
 def start_ray(**settings: Any) -> None:
-    """Starts Ray before its launcher does, then restores SIGTERM, which Ray takes over, to end a sweep like SIGINT."""
+    """Starts Ray before its launcher does, and restores the handler of SIGTERM, which Ray replaces."""
     import ray
 
     os.environ["RAY_USAGE_STATS_ENABLED"] = "0"
+    former = signal.getsignal(signal.SIGTERM)
     ray.init(**settings)
-    signal.signal(signal.SIGTERM, signal.getsignal(signal.SIGINT))
+    signal.signal(signal.SIGTERM, former)
 
 
 def end_with(parent: int) -> None:

@@ -8,7 +8,7 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import replace
 from pathlib import Path
 
@@ -75,6 +75,14 @@ def await_part(process: "subprocess.Popen[str]", folder: Path, video: str) -> Pa
     return parts[0]
 
 
+@pytest.fixture
+def in_background() -> Iterator[None]:
+    """Ignores SIGINT here and in processes started here, as a shell does for background jobs."""
+    former = signal.signal(signal.SIGINT, signal.SIG_IGN)
+    yield
+    signal.signal(signal.SIGINT, former)
+
+
 @pytest.fixture(scope="module")
 def basic(tmp_path_factory: pytest.TempPathFactory, speech: Callable[[float], Path]) -> tuple[Path, Path]:
     """Runs the sweep by the basic launcher; returns its folder and its speech."""
@@ -112,7 +120,7 @@ def test_a_launcher_that_is_not_installed_names_its_extra(tmp_path: Path) -> Non
 
 @pytest.mark.parametrize("launcher", ["joblib", "ray"])
 def test_workers_of_a_stopped_sweep_leave_no_partial_files(
-    launcher: str, speech: Callable[[float], Path], tmp_path: Path
+    launcher: str, speech: Callable[[float], Path], tmp_path: Path, in_background: None
 ) -> None:
     process = started(tmp_path, f"data.audio={speech(900)}", "nfe=2,3", f"hydra/launcher={launcher}")
     await_part(process, tmp_path, "*")
