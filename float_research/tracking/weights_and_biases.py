@@ -52,6 +52,8 @@ SETTINGS = "settings"
 MEDIA = ("video", "image", "audio", "contact_sheet")
 MAX_TRACED = 10
 """Clips whose traces are plotted."""
+HEADER_BYTES = 7
+"""The size of an offline run's file before W&B first writes to it, which it does after some 32 kB."""
 INSPECT_S = 60
 """The longest time that W&B may take to read a run, in seconds."""
 
@@ -400,7 +402,7 @@ def _sort_out(logged: Iterable[_LoggedRun], damaged: Sequence[Path]) -> Found:
 
 
 def inspect(place: Path) -> dict[str, Any] | None:
-    """Reads config, summary and steps of an offline run. Returns None if W&B cannot read it."""
+    """Reads config, summary and steps of an offline run, all empty if it was killed early. None: W&B cannot read it."""
     command = [sys.executable, "-m", "wandb", "leet", "inspect", "--json", str(place.resolve())]
     logged: dict[str, Any] = {"job_type": "", "config": {}, "summary": {}, "history": []}
     try:
@@ -416,7 +418,8 @@ def inspect(place: Path) -> dict[str, Any] | None:
                     logged["history"].append(dict(content["item"]))
     except UserError:
         return None
-    return logged if logged["config"] else None
+    killed_early = place.is_dir() and [file.stat().st_size for file in place.glob("*.wandb")] == [HEADER_BYTES]
+    return logged if logged["config"] or killed_early else None
 
 
 def _entries(text: str) -> Iterator[tuple[str, dict[str, Any]]]:

@@ -256,12 +256,12 @@ os._exit(9)
     (id,) = logged_ids(tmp_path)
     found = find_offline(tmp_path)
     assert (found.runs, len(found.unfinished), found.damaged) == ([], 1, [])
-    (said,) = logged(tmp_path)
-    assert (said["tags"], said["config"]["solver"]) == (["solver=euler"], "euler")
     time.sleep(1)  # W&B's folders are named by the second
     again = logger(mode="offline")
     again.begin(of(tmp_path, "solver=euler", config={"solver": {"order": 1}}))
     again.run(of(tmp_path, "solver=euler", config={"solver": {"order": 1}}, record={**record, "clips": []}))
     wandb.teardown()
     assert logged_ids(tmp_path) == [id, id]
+    said = described(places(tmp_path)[-1])
+    assert (said["tags"], said["config"]["solver"]) == (["solver=euler"], "euler")
     assert find_offline(tmp_path).unfinished == []
