@@ -27,11 +27,12 @@ from float_research.errors import SKIP, STOP, UserError, printable, reason, writ
 from float_research.files import name_bytes
 from float_research.folders import KEEP
 from float_research.launch import in_sweep, num_tasks, requeued
-from float_research.options import config_folder, help_text, parts
+from float_research.options import config_folder, help_text, parts, training_parts
 from float_research.overrides import literal, without_interpolations
 from float_research.packages import importing
 from float_research.program import command, install, typed
 from float_research.sampling.values import check_values
+from float_research.tracking.runs import word
 
 if TYPE_CHECKING:  # functions import what they build, so that --help and rejected settings answer at once
     from lightning import Trainer
@@ -42,7 +43,7 @@ if TYPE_CHECKING:  # functions import what they build, so that --help and reject
     from float_research.metrics.metric import Metric
     from float_research.models.float_model import FloatModel
     from float_research.sampling.sampler import Sampler
-    from float_research.tracking.logger import RunLogger
+    from float_research.tracking.logger import RunLogger, TrainingLogger
     from float_research.training.job import TrainingJob
 
 
@@ -51,6 +52,7 @@ OmegaConf.register_new_resolver("install", install, replace=True)
 OmegaConf.register_new_resolver("asset", asset, replace=True)
 OmegaConf.register_new_resolver("example", example, replace=True)
 OmegaConf.register_new_resolver("parts", parts, replace=True)
+OmegaConf.register_new_resolver("training_parts", training_parts, replace=True)
 
 
 def hydra_main(config_name: str) -> Callable[[Callable[[DictConfig], None]], Callable[[], None]]:
@@ -269,6 +271,17 @@ def build_loggers(cfg: DictConfig) -> "list[RunLogger]":
     return [build(node) for node in cfg.logger.values()]
 
 
+def build_training_loggers(cfg: DictConfig) -> "list[TrainingLogger]":
+    """Builds the loggers that `logger` names. Raises a UserError for one that only takes finished runs."""
+    from float_research.tracking.logger import TrainingLogger
+
+    loggers = {name: build(node) for name, node in cfg.logger.items()}
+    for name, logger in loggers.items():
+        if not isinstance(logger, TrainingLogger):
+            raise UserError(f"logger={name} does not follow trainings; choose csv, tensorboard, wandb or mlflow")
+    return list(loggers.values())
+
+
 def build_metrics(cfg: DictConfig) -> "list[Metric]":
     """Builds the metrics that `metrics` names."""
     from float_research.metrics.metric import check_names
@@ -297,9 +310,14 @@ def build_training(cfg: DictConfig) -> "TrainingJob":
         init_from=list(cfg.init_from),
         frozen=list(cfg.frozen),
         progress=cfg.trainer.enable_progress_bar,
+        callbacks=[build(node) for node in cfg.callbacks.values()],
+        loggers=build_training_loggers(cfg),
+        trial=cfg.get("trial_corpus") is not None and cfg.data.corpus == cfg.trial_corpus,
         output_dir=Path(cfg.output_dir),
+        name=f"{word(cfg.stage.objective._target_).removesuffix('_objective')} {Path(cfg.output_dir).name}",
+        overrides=list(HydraConfig.get().overrides.task) if HydraConfig.initialized() else [],
         config=resolved(cfg),
-        **{name: cfg[name] for name, kind in TRAIN.items() if kind is not list},
+        **{name: cfg[name] for name in ("seed", "num_validation", "num_workers", "average_decay")},
     )
 
 

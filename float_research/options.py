@@ -36,6 +36,23 @@ def parts(groups: Sequence[str]) -> str:
     return "\n".join(f"  {group + ':':<14}{', '.join(names)}" for group, names in found.items())
 
 
+def training_parts(groups: Sequence[str]) -> str:
+    """Lists those options of groups that trainings share with runs which are for trainings."""
+    known = repository()
+    chosen = {group: [name for name in options_of(group, known) if trains(group, name, known)] for group in groups}
+    return "\n".join(f"  {group + ':':<14}{', '.join(names)}" for group, names in chosen.items())
+
+
+def trains(group: str, option: str, known: ConfigRepository) -> bool:
+    """Returns whether an option is for trainings: data with pairs or sequences, experiments that choose a stage."""
+    loaded = known.load_config(f"{group}/{option}")
+    if loaded is None:
+        return False
+    if group == "data":
+        return "portraits" in loaded.config or "sequences" in loaded.config
+    return any(getattr(default, "group", "") == "/stage" for default in loaded.defaults_list or ())
+
+
 def options_of(group: str, known: ConfigRepository | None = None) -> list[str]:
     """Returns the options of a config group."""
     return sorted(set((known or repository()).get_group_options(group, ObjectType.CONFIG)))

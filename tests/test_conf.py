@@ -23,7 +23,7 @@ OPTIONS = [(group, path.stem) for group in GROUPS for path in sorted((CONF / gro
 TRAINING = {
     (group, option)
     for group, option in OPTIONS
-    if group == "stage"
+    if group in ("stage", "callbacks", "debug")
     or (group, option) in {("data", "toy"), ("data", "video_folder")}
     or (group == "experiment" and "override /stage:" in (CONF / group / f"{option}.yaml").read_text())
 }
@@ -116,6 +116,10 @@ def test_the_help_lists_every_option() -> None:
     listed = [name for template in templates for name in re.findall(r"\$\{parts:\[(.+?)\]\}", template)[0].split(", ")]
     assert sorted(set(listed)) == GROUPS
     assert "mtcnn" in options.parts(["face"])
+    expected = {group: {option for of, option in TRAINING if of == group} for group in ("data", "experiment")}
+    for line in options.training_parts(list(expected)).splitlines():
+        group, _, names = line.strip().partition(":")
+        assert set(names.strip().split(", ")) == expected[group]
 
 
 def test_help_lists_the_experiments_of_its_command() -> None:

@@ -16,6 +16,7 @@ from float_research.cache import Cache
 from float_research.data.clips import TOY, ClipDataModule, ClipLoader, ClipSource, Once
 from float_research.errors import SKIP, UserError, printable
 from float_research.inference.failures import Failures
+from float_research.inference.live import LiveProgress
 from float_research.inference.measuring import Measures, measured_by, motion_depends, of_run, told_absent
 from float_research.inference.module import FloatInference
 from float_research.inference.naming import Naming
@@ -33,7 +34,7 @@ from float_research.printing import Table, say
 from float_research.program import command
 from float_research.tracking import record
 from float_research.tracking.code import git_state, uncommitted, write_code
-from float_research.tracking.logger import EndedRun, RunLogger, tell
+from float_research.tracking.logger import BegunRun, EndedRun, LiveLogger, RunLogger, tell
 from float_research.tracking.record import RunIdentity
 from float_research.tracking.runs import read_config
 from float_research.types import Clip, FailedClip
@@ -184,6 +185,7 @@ class Job:
             with self.folder.reserved():
                 self.folder.prepare([item.video for item in missing])
                 code = uncommitted(self.config)
+                self._begin(console)
                 loaded = self._predict(data, run, trainer, console) if missing else {}
                 if trainer.is_global_zero:
                     planned = self._without_failures(planned, failures, self._warn(console))
@@ -253,7 +255,7 @@ class Job:
                 folder=self.folder,
                 naming=self.naming,
                 run=str(run),
-                observer=progress,
+                observer=LiveProgress(progress, self._live()) if self._live() else progress,
                 overlap=self.overlap,
             )
             trainer.predict(module, data, return_predictions=False)
@@ -339,6 +341,16 @@ class Job:
         if names := unmeasured(content, self.metrics, self._measured_by):
             how = f"{command('measure')} {self.folder.path} measures them"
             say(console, f"not measured then, or by other code or weights: {', '.join(names)}; {how}")
+
+    def _live(self) -> list[LiveLogger]:
+        return [logger for logger in self.loggers if isinstance(logger, LiveLogger)]
+
+    @rank_zero_only
+    def _begin(self, console: Console) -> None:
+        """Opens the run in loggers that follow it."""
+        run = BegunRun(folder=self.folder.path, config=self.config, overrides=self.overrides, sweep=self.sweep)
+        for said in tell(self._live(), lambda logger: logger.begin(run)):
+            say(console, said, once=self.sweep)
 
     @rank_zero_only
     def _track(self, content: Mapping[str, Any] | None, error: str | None, console: Console) -> None:
