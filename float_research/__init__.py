@@ -17,6 +17,7 @@ __all__ = ["load"]
 
 def load(overrides: Sequence[str] = ()) -> "Pipeline":
     """Loads the pipeline that `float-research infer` would run. Raises a UserError for invalid settings or files."""
-    from float_research import compose
+    from float_research import compose, threads
 
+    threads.wait_passively()
     return compose.load(overrides)

@@ -22,6 +22,7 @@ from float_research.options import known_keys, options_of, owner
 from float_research.overrides import COMMAND_LINE, arguments, parsed_command_line
 from float_research.program import command
 from float_research.stopping import Stopped, stoppable
+from float_research.threads import wait_passively
 from float_research.tracking.record import write_failure
 
 TRACEBACK_SWITCH, TRACEBACK_WISH = "HYDRA_FULL_ERROR", "FLOAT_FULL_ERROR"
@@ -42,6 +43,7 @@ def run(main: Callable[[], object], *, hydra: bool = False) -> None:
     HYDRA_FULL_ERROR=1 shows tracebacks.
     """
     printing.restart_in_utf8()
+    wait_passively()
     os.environ |= {TRACEBACK_SWITCH: "1", TRACEBACK_WISH: str(int(WANTS_TRACEBACK))}
     with errors(), printing.require_output():
         if hydra:

@@ -9,6 +9,8 @@ from typing import Any
 PACKAGE = str(Path(__file__).parent)
 OURS = (NameError, AttributeError, TypeError, AssertionError, ImportError)
 """Raised by a line of this package, these are bugs and not damaged files."""
+STOP, SKIP = "stop", "skip"
+"""What a run does if a clip's own file or setting is invalid: stop, or render the other clips."""
 MAX_TEXT = 300
 """Characters of foreign text shown in a message."""
 

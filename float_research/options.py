@@ -8,6 +8,7 @@ from hydra._internal.config_loader_impl import ConfigLoaderImpl
 from hydra._internal.config_repository import ConfigRepository
 from hydra._internal.utils import create_config_search_path
 from hydra.core.config_search_path import ConfigSearchPath, SearchPathQuery
+from hydra.core.default_element import ConfigDefault
 from hydra.core.object_type import ObjectType
 from hydra.errors import HydraException
 from hydra.types import RunMode
@@ -60,10 +61,22 @@ def main() -> str:
     return MAIN if parsed_command_line().config_path else parsed_command_line().config_name or MAIN
 
 
-def composed(overrides: Sequence[str]) -> DictConfig:
+def composed(overrides: Sequence[str], name: str | None = None) -> DictConfig:
     """Composes a config, including Hydra's node, and ignores overrides with several values."""
     loader = ConfigLoaderImpl(config_search_path=search_path())
-    return loader.load_configuration(main(), list(overrides), RunMode.MULTIRUN, validate_sweep_overrides=False)
+    return loader.load_configuration(name or main(), list(overrides), RunMode.MULTIRUN, validate_sweep_overrides=False)
+
+
+def help_text(name: str) -> str | None:
+    """Returns the help that the command line asks for, or None if it does not, or if only Hydra can fill it in.
+
+    Hydra would list the options of every group for any template, which takes a second.
+    """
+    asked = parsed_command_line()
+    if not asked.help or asked.config_path:
+        return None
+    template = str(composed(asked.overrides, asked.config_name or name).hydra.help.template)
+    return None if "$" in template else template
 
 
 def keys(node: DictConfig, prefix: str = "") -> Iterator[str]:
@@ -94,10 +107,29 @@ def owner(key: str, overrides: Sequence[str]) -> tuple[str, str, list[str]] | No
             continue
         others = [override for override in groups if override.partition("=")[0] != group]
         options = options_of(group.partition("@")[0])
-        having = [option for option in options if has(key, [*others, f"{group}={option}"])]
+        known, name = repository(), key.removeprefix(f"{places[group]}.")
+        having = []
+        for option in options:
+            defined = defines(known, f"{group.partition('@')[0]}/{option}", name)
+            if has(key, [*others, f"{group}={option}"]) if defined is None else defined:
+                having.append(option)
         if having and choices[group] not in having:
             return group, str(choices[group]), having
     return None
+
+
+def defines(known: ConfigRepository, path: str, name: str) -> bool | None:
+    """Returns whether a file sets `name`, or None if that takes composing it, which costs a tenth of a second."""
+    loaded = known.load_config(path)
+    if loaded is None or not isinstance(loaded.config, DictConfig) or loaded.header.get("package"):
+        return None
+    found = name in keys(loaded.config)
+    for each in loaded.defaults_list or ():
+        if isinstance(each, ConfigDefault) and each.package == "" and each.path:
+            found = found or defines(known, each.path.lstrip("/"), name) or False
+        elif not each.is_self():
+            return found or None
+    return found
 
 
 def has(key: str, overrides: Sequence[str]) -> bool:

@@ -24,7 +24,7 @@ from optuna.trial import FrozenTrial, Trial, TrialState
 from rich.console import Console
 
 from float_research import cli
-from float_research.compose import check_type
+from float_research.checking import check_type
 from float_research.errors import UserError
 from float_research.files import whole
 from float_research.overrides import literal

@@ -13,7 +13,7 @@ from hydra.types import RunMode
 from omegaconf import OmegaConf
 
 from float_research import cli
-from float_research.compose import check_type
+from float_research.checking import check_type
 from float_research.errors import UserError, printable
 from float_research.options import options_of
 from float_research.overrides import literal, quoted

@@ -9,6 +9,7 @@ import subprocess
 import sys
 import tempfile
 import time
+from collections import Counter
 from collections.abc import Callable, Iterable, Sequence
 from contextlib import closing
 from dataclasses import replace
@@ -364,6 +365,37 @@ def stream(arguments: argparse.Namespace) -> dict[str, Any]:
     return {**figures, "device": device_name(pipeline.device)}
 
 
+def startup(arguments: argparse.Namespace) -> dict[str, Any]:
+    """Times a whole run, a refusal and help, each in a process of its own, and lists what a run imports by package."""
+    figures: dict[str, Any] = {}
+    with tempfile.TemporaryDirectory() as folder:
+        whole = [f"hydra.run.dir={folder}/run", *arguments.overrides]
+        for name, given in {"run": whole, "refusal": ["nfe=ten"], "help": ["--help"]}.items():
+            walls, processors = zip(*(spent(given) for _ in range(arguments.rounds)), strict=True)
+            figures[name] = {"wall_s": median(walls), "cpu_s": median(processors)}
+            print(f"{name}: {median(walls):.2f} s, {median(processors):.2f} s of processor time")
+        timed_imports = [sys.executable, "-X", "importtime", *INFER[1:], *whole]
+        said = subprocess.run(timed_imports, check=True, capture_output=True, text=True).stderr
+    by_package: Counter[str] = Counter()
+    for microseconds, name in re.findall(r"import time: +(\d+) \| +\d+ \| +([\w.]+)", said):
+        by_package[name.partition(".")[0]] += int(microseconds)
+    total = by_package.total()
+    figures["imports_s"] = {name: count / 1e6 for name, count in by_package.most_common(arguments.packages)}
+    print(f"imports: {total / 1e6:.2f} s in all while they were timed; of that")
+    for name, count in by_package.most_common(arguments.packages):
+        print(f"{name:>16} {count / 1e6:.2f} s, {count / total:.0%}")
+    return figures
+
+
+def spent(arguments: Sequence[str]) -> tuple[float, float]:
+    """Returns the seconds of a scripts/infer.py process, and its processor time."""
+    before, started = os.times(), time.perf_counter()
+    subprocess.run([*INFER, *arguments], check=False, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+    after = os.times()
+    processor_s = after.children_user + after.children_system - before.children_user - before.children_system
+    return time.perf_counter() - started, processor_s
+
+
 def infer(*arguments: str) -> float:
     """Returns the seconds of one scripts/infer.py process."""
     started = time.perf_counter()
@@ -403,6 +435,9 @@ def main() -> None:
     streams = command(commands, stream, [])
     streams.add_argument("--seconds", type=float, default=20, help="length of the clip")
     streams.add_argument("--rounds", type=int, default=3, help="number of repetitions; the median counts")
+    starts = command(commands, startup, [])
+    starts.add_argument("--rounds", type=int, default=3, help="number of repetitions; the median counts")
+    starts.add_argument("--packages", type=int, default=12, help="number of packages to list")
     many = command(commands, analysis, tiny)
     many.add_argument("--runs", type=int, default=1000, help="number of runs")
     arguments = parser.parse_args()

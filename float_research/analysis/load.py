@@ -12,11 +12,20 @@ from float_research.errors import UserError
 from float_research.files import inside
 from float_research.tables import read_table
 from float_research.tracking.logger import mean_metrics
-from float_research.tracking.runs import Found, Run, as_numbers, find, refuse_empty, settings_of, word
+from float_research.tracking.runs import (
+    WANDB,
+    Found,
+    Run,
+    as_numbers,
+    find,
+    refuse_empty,
+    require_folder,
+    settings_of,
+    word,
+)
 from float_research.tracking.summary import costs, facts
 from float_research.tracking.weights_and_biases import find_offline, find_project
 
-WANDB = "wandb:"
 SETTINGS, COSTS, METRICS, EMOTIONS, NOTES = "settings", "costs", "metrics", "emotions", "notes"
 """Keys of a frame's `attrs`: its columns of settings, costs, metrics and emotion inputs, and notes for the user."""
 CODE_FACTS = ("signature", "sources", "commit", "changed", "other_code")
@@ -45,10 +54,7 @@ def find_runs(source: str | Path) -> Found:
             raise UserError(f"{source} holds no finished run; check the project's name")
         return found
     folder = Path(source)
-    if not folder.is_dir():
-        raise UserError(
-            f"{folder} is not a folder; give that of a run or of a sweep, or a W&B project as {WANDB}ENTITY/NAME"
-        )
+    require_folder(folder, or_project=True)
     found = find(folder)
     if not (found.runs or found.damaged or found.failed or found.unfinished):
         offline = find_offline(folder)

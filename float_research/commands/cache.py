@@ -3,9 +3,7 @@
 import argparse
 from pathlib import Path
 
-import pandas as pd
-
-from float_research import cache, cli, compose
+from float_research import cli
 from float_research.errors import UserError, printable
 from float_research.printing import Table, stdout
 from float_research.program import command
@@ -13,6 +11,10 @@ from float_research.program import command
 
 def show(folder: Path, limit_mb: float) -> None:
     """Prints the number, size and last use of the entries of each kind."""
+    import pandas as pd
+
+    from float_research import cache
+
     rows = []
     entries = pd.DataFrame(
         [(path.parent.parent.name, size / 1e6, used) for path, size, used in cache.entry_files(folder)],
@@ -28,6 +30,8 @@ def show(folder: Path, limit_mb: float) -> None:
 
 def clear(folder: Path, limit_mb: float) -> None:
     """Deletes all entries, and nothing else."""
+    from float_research import cache
+
     if folder.exists() and not cache.is_marked(folder):
         raise UserError(
             f"{folder} is not a cache of float-research (it has no {cache.MARKER} of ours); nothing was deleted"
@@ -43,6 +47,8 @@ def main() -> None:
     parser.add_argument("action", choices=["show", "clear"])
     parser.add_argument("overrides", nargs="*", help=f"settings of {command('infer')}, such as cache.folder=FOLDER")
     arguments = parser.parse_args()
+    from float_research import compose
+
     kept = compose.build(compose.compose_config(arguments.overrides).cache)
     {"show": show, "clear": clear}[arguments.action](kept.place, kept.disk_mb)
 

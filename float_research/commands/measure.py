@@ -8,11 +8,11 @@ import argparse
 import sys
 from pathlib import Path
 
-from float_research import cli, options, recorded
+from float_research import cli, options
 from float_research.printing import say, stdout
 from float_research.program import command
 from float_research.tracking.record import RECORD
-from float_research.tracking.summary import report
+from float_research.tracking.runs import require_folder
 
 
 def main() -> None:
@@ -24,9 +24,13 @@ def main() -> None:
         help="metrics=[…] and their settings, by default those of conf/infer.yaml; trust=MODULE for your own classes",
     )
     arguments = parser.parse_args()
-    from float_research.inference.measuring import told_absent
+    from float_research import recorded
 
     chosen = recorded.choose_metrics(arguments.overrides)
+    require_folder(arguments.folder)
+    from float_research.inference.measuring import told_absent
+    from float_research.tracking.summary import report
+
     console, num_failed = stdout(), 0
     for path in sorted(arguments.folder.rglob(RECORD)):
         run = path.parent

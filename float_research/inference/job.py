@@ -13,8 +13,8 @@ from lightning.fabric.utilities.rank_zero import rank_zero_only
 from rich.console import Console
 
 from float_research.cache import Cache
-from float_research.data.clips import SKIP, TOY, ClipDataModule, ClipLoader, ClipSource, Once
-from float_research.errors import UserError, printable
+from float_research.data.clips import TOY, ClipDataModule, ClipLoader, ClipSource, Once
+from float_research.errors import SKIP, UserError, printable
 from float_research.inference.failures import Failures
 from float_research.inference.measuring import Measures, measured_by, motion_depends, of_run, told_absent
 from float_research.inference.module import FloatInference

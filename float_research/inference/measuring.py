@@ -9,7 +9,6 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import pandas as pd
 
 from float_research.cache import Cache, digest
 from float_research.errors import UserError, printable
@@ -128,6 +127,8 @@ def write_tables(video: Path, found: Findings, fps: float) -> dict[str, str]:
 
 def _write(path: Path, columns: Mapping[str, Any]) -> Path:
     """Writes columns, adding to or replacing those of an existing file with the same number of rows."""
+    import pandas as pd
+
     table = pd.DataFrame(dict(columns))
     if path.is_file():
         try:

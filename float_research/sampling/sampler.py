@@ -1,7 +1,6 @@
 """Sampling of clips: noise → ODE → motion latents, window by window (FLOAT section 3.2, arXiv 2412.01064)."""
 
 import copy
-import math
 from collections import defaultdict
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
@@ -20,6 +19,7 @@ from float_research.sampling.sampling_noise import Sde, step_noise
 from float_research.sampling.solver import Solver
 from float_research.sampling.stitch import Stitch
 from float_research.sampling.time_grid import TimeGrid, Uniform
+from float_research.sampling.values import check_values
 from float_research.types import ClipConditions, Conditions, Cost, MotionWindow, Network, VectorField
 
 
@@ -100,18 +100,11 @@ class Sampler:
     grid_points: int = field(init=False)
 
     def __post_init__(self) -> None:
-        if self.nfe < 1:
-            raise UserError(f"nfe={self.nfe} must be at least 1; the official default is 10")
-        if self.guidance_reuse < 1:
-            raise UserError(f"guidance_reuse={self.guidance_reuse} must be at least 1; 1 means no reuse")
+        check_values(nfe=self.nfe, guidance_reuse=self.guidance_reuse, temperature=self.temperature)
         if self.guidance_reuse > 1 and self.solver.evaluation_times([0.0, 1.0]) is None:
             raise UserError(
                 f"guidance_reuse={self.guidance_reuse} needs a solver with fixed steps: {self.solver.name} "
                 "controls its steps by error estimates, which reused differences would distort; use guidance_reuse=1"
-            )
-        if not 0 <= self.temperature < math.inf:
-            raise UserError(
-                f"temperature={self.temperature} must be finite and not negative; 1 leaves the noise unscaled"
             )
         object.__setattr__(self, "grid_points", self.budget(self.nfe, self.solver))
         self.sampling_noise.check(self.solver, self.grid(torch.float32).tolist())

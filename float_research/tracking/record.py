@@ -39,6 +39,7 @@ PLACES = frozenset(
         "name",
         "time",
         "batch_clips",
+        "threads",
         "overlap",
         "cache",
         "limits",

@@ -15,6 +15,8 @@ from float_research.texts import parse_yaml, read_mapping, read_yaml
 from float_research.tracking.record import CONFIG, FAILURE, PLACES, PLACES_IN_GROUPS, RECORD, read_record
 from float_research.tracking.schema import LARGEST
 
+WANDB = "wandb:"
+"""How a project of W&B begins where a folder of runs is expected."""
 SWEEP, SUMMARY = "sweep.json", "summary.csv"
 """In a sweep's folder: the first is written at its start, the second at its end."""
 NOT_RUNS = frozenset({".hydra", "wandb"})
@@ -136,6 +138,13 @@ def find(folder: Path) -> Found:
         known = None
     found = replace(found, num_runs=None if known is None else len(known))
     return replace(found, ended=(folder / SUMMARY).is_file() and found.complete())
+
+
+def require_folder(folder: Path, *, or_project: bool = False) -> None:
+    """Raises a UserError for a folder of runs that is none. `or_project`: a project of W&B could be given instead."""
+    if not folder.is_dir():
+        other = f", or a W&B project as {WANDB}ENTITY/NAME" if or_project else ""
+        raise UserError(f"{printable(folder, LONG)} is not a folder; give that of a run or of a sweep{other}")
 
 
 def refuse_empty(found: Found, folder: Path) -> None:

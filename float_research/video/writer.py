@@ -10,6 +10,7 @@ from typing import Any
 
 import av
 import numpy as np
+import torch
 from av.video.reformatter import ColorPrimaries, ColorRange, Colorspace, ColorTrc
 from jaxtyping import UInt8
 from torch import Tensor
@@ -113,6 +114,7 @@ class VideoWriter:
         self._video = self._container.add_stream("libx264", rate=self.rate)
         self._video.width = self._video.height = size_px
         self._video.pix_fmt = "yuv420p"
+        self._video.codec_context.thread_count = torch.get_num_threads()  # FFmpeg's own choice ignores quotas
         self._video.options = {"crf": str(settings.crf), "preset": settings.preset}
         for name, value in COLOURS.items():
             setattr(self._video.codec_context, name, value)
