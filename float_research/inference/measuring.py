@@ -4,6 +4,7 @@ import logging
 from collections import defaultdict
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -14,6 +15,7 @@ from float_research.errors import UserError, printable
 from float_research.files import sha256, whole
 from float_research.inference.pipeline import FloatPipeline, PreparedClip
 from float_research.inference.solution import ConvergedSolution, Problem
+from float_research.inference.stopwatch import Stopwatch
 from float_research.metrics.metric import ClipMetric, Findings, Metric, Need, RunMetric
 from float_research.metrics.panel import Panel, reported
 from float_research.metrics.track import SUFFIX
@@ -44,8 +46,12 @@ class Measures:
         ready: PreparedClip,
         pipeline: FloatPipeline,
         candidates: Callable[[], Sequence[int]],
+        watch: Stopwatch,
     ) -> Panel:
-        """Returns the metrics panel of a clip. `candidates`: of its windows, known after sampling."""
+        """Returns the metrics panel of a clip. `candidates`: of its windows, known after sampling.
+
+        `watch` times a converged solution apart from the metrics.
+        """
         problem = Problem(sampler=pipeline.sampler, fmt=pipeline.model.fmt, conditions=ready.conditions)
         clip = loaded.clip
         depends = {**self.motion_depends, **clip_depends(clip, sha256(clip.image), sha256(clip.audio))}
@@ -53,7 +59,13 @@ class Measures:
             ready.subject,
             num_frames=ready.num_video_frames,
             fps=pipeline.fps,
-            solution=ConvergedSolution(cache=self.cache, depends=depends, pose=lambda: problem, candidates=candidates),
+            solution=ConvergedSolution(
+                cache=self.cache,
+                depends=depends,
+                pose=lambda: problem,
+                candidates=candidates,
+                solving=partial(watch.phase, "converge", within="metrics"),
+            ),
             missing=retimed(pipeline.fps, pipeline.model.fps),
         )
         return Panel(of_clips(self.metrics), subject)

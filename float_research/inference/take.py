@@ -35,7 +35,7 @@ class Take(contextlib.AbstractContextManager["Take"]):
         self.ready = pipeline.prepare(clip, self.watch)
         with self.watch.phase("metrics"):
             self.panel = measures.panel(
-                clip, self.ready, pipeline, lambda: [window.candidate for window in self.windows]
+                clip, self.ready, pipeline, lambda: [window.candidate for window in self.windows], self.watch
             )
         self.num_windows = pipeline.sampler.num_windows(clip.num_frames)
         self.windows: list[MotionWindow] = []

@@ -48,7 +48,7 @@ class Run:
 
     def inputs(self) -> dict[str, Value]:
         """Returns the places of its inputs by their command-line names."""
-        return {name: value for name, value in self._all().items() if _is_input(name)}
+        return {name: value for name, value in self._all().items() if is_input(name)}
 
     def _all(self) -> dict[str, Value]:
         overrides = self.record.get("overrides")
@@ -237,7 +237,8 @@ def _plain(value: Value) -> Value:
     return hex(value) if isinstance(value, int) and abs(value) > LARGEST else value
 
 
-def _is_input(name: str) -> bool:
+def is_input(name: str) -> bool:
+    """Returns whether a setting is the place of an input, such as `data.image`."""
     group, _, key = name.partition(".")
     return group in INPUTS and key in PLACES_IN_GROUPS[group]
 

@@ -1,6 +1,7 @@
 """The summary of a folder of runs: one row per run, computed from their records."""
 
 import json
+from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -63,11 +64,7 @@ def facts(run: Run) -> dict[str, Any]:
         "run": run.name,
         **{name: totals.get(name) for name in ("clips", "frames", "windows")},
         "failed": len(record.get("failed") or []),
-        **flat_costs(totals),
-        **{f"{phase}_s": value for phase, value in (totals.get("seconds") or {}).items()},
-        "load_s": record.get("load_s"),
-        "wall_s": record.get("wall_s"),
-        **{f"peak_memory_mb_{kind}": value for kind, value in (record.get("peak_memory_mb") or {}).items()},
+        **costs(totals, record),
         "solver_order": record.get("solver_order"),
         "device": record.get("device"),
         "checkpoint_hash": checkpoint.get("hash"),
@@ -78,6 +75,17 @@ def facts(run: Run) -> dict[str, Any]:
         "other_code": record.get("other_code"),
         **{name: (record.get("git") or {}).get(name) for name in ("commit", "changed")},
         "videos": json.dumps([clip.get("video") for clip in record["clips"]], ensure_ascii=False),
+    }
+
+
+def costs(part: Mapping[str, Any], record: Mapping[str, Any]) -> dict[str, Any]:
+    """Returns what a clip or a run's totals cost, with the times and the memory of the run as a whole."""
+    return {
+        **flat_costs(part),
+        **{f"{phase}_s": value for phase, value in (part.get("seconds") or {}).items()},
+        "load_s": record.get("load_s"),
+        "wall_s": record.get("wall_s"),
+        **{f"peak_memory_mb_{kind}": value for kind, value in (record.get("peak_memory_mb") or {}).items()},
     }
 
 
