@@ -50,6 +50,10 @@ OmegaConf.register_new_resolver("example", example, replace=True)
 OmegaConf.register_new_resolver("parts", parts, replace=True)
 
 
+SEEDS_AT_ONCE = 8
+"""Seeds of a clip in one batch, if `batch_clips` is null: each has a video encoder of its own."""
+
+
 def hydra_main(config_name: str) -> Callable[[Callable[[DictConfig], None]], Callable[[], None]]:
     """Returns Hydra's decorator for the main function of a command that is configured by `conf/`."""
     return hydra.main(config_path=str(config_folder()), config_name=config_name, version_base="1.3")
@@ -216,6 +220,7 @@ def build_job(cfg: DictConfig) -> "Job":
     """Builds all parts of a run, without reading weights or media."""
     with importing():
         from float_research.data.clips import ENDING_BYTES, SKIP, STOP
+        from float_research.data.seeds import check_seeds
         from float_research.inference.job import Job
         from float_research.inference.naming import Naming
         from float_research.inference.resuming import KEEP
@@ -224,20 +229,27 @@ def build_job(cfg: DictConfig) -> "Job":
     if "output_dir" not in cfg:
         raise UserError(f"these are the settings of a finished run; {command('rerun')} FOLDER repeats it elsewhere")
     if "_target_" not in cfg.data:
-        raise UserError(f"this data option is for {command('train')}; choose data=pair, data=grid or data=manifest")
+        raise UserError(
+            f"this data option is for {command('train')}; choose data=pair, data=grid, data=manifest or data=suite"
+        )
     for name, wanted in {
         "nfe": int,
         "guidance_reuse": int,
         "seed": int,
         "temperature": float,
-        "batch_clips": int,
         "dry_run": bool,
         "name": str,
         "background": str,
     }.items():
         check_type(name, cfg[name], wanted)
-    if cfg.overlap is not None:
-        check_type("overlap", cfg.overlap, bool)
+    for name, wanted in {"overlap": bool, "batch_clips": int, "seeds": list}.items():
+        if cfg[name] is not None:
+            check_type(name, cfg[name], wanted)
+    seeds = None if cfg.seeds is None else list(cfg.seeds)
+    overrides = list(HydraConfig.get().overrides.task) if HydraConfig.initialized() else []
+    if seeds is not None:
+        check_seeds(seeds)
+        check_single_seed(cfg, overrides)
     if cfg.resume not in (True, False, KEEP):
         raise UserError(f"resume={printable(cfg.resume)} is unknown; choose true, false or {KEEP}")
     if cfg.on_error not in (None, STOP, SKIP):
@@ -253,7 +265,8 @@ def build_job(cfg: DictConfig) -> "Job":
         video=build(cfg.video),
         metrics=build_metrics(cfg),
         build_trainer=partial(build_trainer, cfg),
-        batch_clips=cfg.batch_clips,
+        seeds=seeds,
+        batch_clips=min(len(seeds or [0]), SEEDS_AT_ONCE) if cfg.batch_clips is None else cfg.batch_clips,
         overlap=cfg.overlap,
         naming=Naming(
             pattern=cfg.name, values=naming_values(cfg), room=name_bytes(Path(cfg.output_dir)) - ENDING_BYTES
@@ -263,11 +276,18 @@ def build_job(cfg: DictConfig) -> "Job":
         dry_run=cfg.dry_run,
         resume=cfg.resume or requeued(),
         loggers=build_loggers(cfg),
-        overrides=list(HydraConfig.get().overrides.task) if HydraConfig.initialized() else [],
+        overrides=overrides,
         num_tasks=num_tasks(),
         sweep=Path(HydraConfig.get().sweep.dir).name if in_sweep() else None,
         config=resolved(cfg),
     )
+
+
+def check_single_seed(cfg: DictConfig, overrides: Sequence[str]) -> None:
+    """Raises a UserError for an override of `seed` that several `seeds` would replace."""
+    single = next((text for text in overrides if text.startswith("seed=")), None)
+    if single is not None and cfg.seeds is not None:
+        raise UserError(f"{single} has no effect with seeds={list(cfg.seeds)}; give one of them, or seeds=null")
 
 
 def check_place(cfg: DictConfig) -> None:

@@ -23,7 +23,7 @@ SETTINGS, METRICS, NOTES = "settings", "metrics", "notes"
 Row = tuple[Mapping[str, Any], Mapping[str, Any], Mapping[str, Any]]
 """Settings, facts and metrics of a run or clip."""
 CODE_FACTS = ("signature", "sources", "commit", "changed", "other_code")
-RUN_FACTS = ("solver_order", "load_s", "wall_s", "device", "trained", "started", *CODE_FACTS)
+RUN_FACTS = ("suite", "suite_sha256", "solver_order", "load_s", "wall_s", "device", "trained", "started", *CODE_FACTS)
 
 
 def find_runs(source: str | Path) -> Found:
@@ -62,8 +62,8 @@ def load_runs(source: str | Path) -> pd.DataFrame:
 def load_clips(source: str | Path) -> pd.DataFrame:
     """Returns one row per clip: `run`, `clip`, settings, costs, metrics, the reasons of `absent` ones, and places.
 
-    `seed` is the clip's own, where it has one. `video_path` and `traces_path` include the run's folder; None if a clip
-    has none. Notes as in `load_runs`.
+    `seed` is the clip's own, where it has one; `base_id` is its id without it, if the run has several seeds.
+    `video_path` and `traces_path` include the run's folder; None if a clip has none. Notes as in `load_runs`.
     """
     return _warn(clip_table(find_runs(source)))
 
@@ -153,6 +153,7 @@ def _clip_rows(run: Run, settings: Mapping[str, Any]) -> list[Row]:
         known = {
             "run": run.name,
             "clip": clip.get("id"),
+            "base_id": clip.get("base_id") or clip.get("id"),
             "frames": clip.get("num_frames"),
             "windows": clip.get("num_windows"),
             **flat_costs(clip),

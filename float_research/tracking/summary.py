@@ -1,6 +1,7 @@
 """The summary of a folder of runs: one row per run, computed from their records."""
 
 import json
+from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -63,6 +64,7 @@ def facts(run: Run) -> dict[str, Any]:
         "run": run.name,
         **{name: totals.get(name) for name in ("clips", "frames", "windows")},
         "failed": len(record.get("failed") or []),
+        **suite_facts(record),
         **flat_costs(totals),
         **{f"{phase}_s": value for phase, value in (totals.get("seconds") or {}).items()},
         "load_s": record.get("load_s"),
@@ -79,6 +81,13 @@ def facts(run: Run) -> dict[str, Any]:
         **{name: (record.get("git") or {}).get(name) for name in ("commit", "changed")},
         "videos": json.dumps([clip.get("video") for clip in record["clips"]], ensure_ascii=False),
     }
+
+
+def suite_facts(record: Mapping[str, Any]) -> dict[str, Any]:
+    """Returns the suite of a run, as `NAME VERSION`, and its hash; None for other clips and older records."""
+    suite = record.get("suite")
+    name = f"{suite.get('name')} {suite.get('version')}" if suite else None
+    return {"suite": name, "suite_sha256": suite.get("sha256") if suite else None}
 
 
 def write(table: pd.DataFrame, folder: Path) -> list[Path]:
