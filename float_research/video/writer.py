@@ -10,6 +10,7 @@ from typing import Any
 
 import av
 import numpy as np
+import torch
 from av.video.reformatter import ColorPrimaries, ColorRange, Colorspace, ColorTrc
 from jaxtyping import UInt8
 from torch import Tensor
@@ -86,10 +87,6 @@ class H264:
         return VideoWriter(path, self, fps=fps, size_px=size_px, recording=recording)
 
 
-SAME_BYTES = "sync-lookahead=0"
-"""With its own thread to look ahead, x264 wrote other bytes for the same frames in some 5 % of runs."""
-
-
 class VideoWriter:
     """Writes to a temporary file and renames it in `close`. As a context, closes on success and discards on error."""
 
@@ -117,7 +114,8 @@ class VideoWriter:
         self._video = self._container.add_stream("libx264", rate=self.rate)
         self._video.width = self._video.height = size_px
         self._video.pix_fmt = "yuv420p"
-        self._video.options = {"crf": str(settings.crf), "preset": settings.preset, "x264-params": SAME_BYTES}
+        self._video.codec_context.thread_count = torch.get_num_threads()  # FFmpeg's own choice ignores quotas
+        self._video.options = {"crf": str(settings.crf), "preset": settings.preset}
         for name, value in COLOURS.items():
             setattr(self._video.codec_context, name, value)
         blocks = iter(()) if recording is None else recording.blocks()
