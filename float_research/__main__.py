@@ -7,6 +7,7 @@ import sys
 from pathlib import Path
 
 from float_research import printing
+from float_research.errors import guess
 from float_research.program import BY_SCRIPT, PROGRAM
 
 COMMANDS = Path(__file__).parent / "commands"
@@ -24,8 +25,9 @@ def main() -> None:
     if name not in names():
         from float_research import cli
 
-        guess = cli.guess(name, names())
-        cli.fail(f"unknown command {name}{guess}; {PROGRAM} --help lists all commands", cli.EXIT_USER_ERROR)
+        cli.fail(
+            f"unknown command {name}{guess(name, names())}; {PROGRAM} --help lists all commands", cli.EXIT_USER_ERROR
+        )
     run(name, arguments)
 
 

@@ -1,27 +1,26 @@
 """Shared by all commands: readable errors, exit codes, and a clean end when interrupted."""
 
-import difflib
 import os
 import re
 import signal
 import sys
 import warnings
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import NoReturn
 
 from hydra.core.hydra_config import HydraConfig
-from hydra.errors import HydraException, InstantiationException, MissingConfigException
-from omegaconf.errors import InterpolationResolutionError, MissingMandatoryValue, OmegaConfBaseException
+from hydra.errors import HydraException, InstantiationException
+from omegaconf.errors import InterpolationResolutionError, OmegaConfBaseException
 
-from float_research import printing
+from float_research import printing, suggestions
 from float_research.errors import UserError, printable
 from float_research.launch import WORKER_DIED, in_sweep
-from float_research.options import known_keys, options_of, owner
-from float_research.overrides import COMMAND_LINE, arguments, parsed_command_line
-from float_research.program import command
+from float_research.overrides import COMMAND_LINE, arguments
+from float_research.program import install
 from float_research.stopping import Stopped, stoppable
+from float_research.threads import wait_passively
 from float_research.tracking.record import write_failure
 
 TRACEBACK_SWITCH, TRACEBACK_WISH = "HYDRA_FULL_ERROR", "FLOAT_FULL_ERROR"
@@ -42,9 +41,11 @@ def run(main: Callable[[], object], *, hydra: bool = False) -> None:
     HYDRA_FULL_ERROR=1 shows tracebacks.
     """
     printing.restart_in_utf8()
+    wait_passively()
     os.environ |= {TRACEBACK_SWITCH: "1", TRACEBACK_WISH: str(int(WANTS_TRACEBACK))}
     with errors(), printing.require_output():
         if hydra:
+            suggestions.refuse_bare(sys.argv[1:])
             COMMAND_LINE[:] = sys.argv[1:] = arguments(sys.argv[1:])
         main()
 
@@ -108,19 +109,15 @@ def sentence(error: BaseException) -> tuple[str, int]:
     text = " ".join(str(error).split())
     if isinstance(error, UserError):
         return str(error), EXIT_USER_ERROR
-    if isinstance(error, MissingConfigException):
-        return missing_option(error), EXIT_USER_ERROR
-    if isinstance(error, MissingMandatoryValue):
-        return f"{error.full_key} is not set; give it as {error.full_key}=…", EXIT_USER_ERROR
+    if said := suggestions.explain(error):
+        return said, EXIT_USER_ERROR
     if isinstance(error, InstantiationException) and error.__cause__ is not None:
         return " ".join(str(error.__cause__).split()), EXIT_USER_ERROR
-    if isinstance(error, HydraException) and (said := unknown_setting(error, parsed_command_line().overrides)):
-        return said, EXIT_USER_ERROR
     if several := re.match(r"Ambiguous value for argument '(.+)' 1\. To use", text):
         name, _, value = several[1].partition("=")
         return f"{several[1]} has several values; add -m, or quote one string: '{name}=\"{value}\"'", EXIT_USER_ERROR
     if plugin := re.search(r"Unknown plugin class : 'hydra_plugins\.hydra_([a-z]+)_", text):
-        return f"this launcher is not installed; pip install 'float-research[{plugin[1]}]'", EXIT_USER_ERROR
+        return f"this launcher is not installed; {install(plugin[1])}", EXIT_USER_ERROR
     if isinstance(error, InterpolationResolutionError):
         said = " ".join(str(error.msg).splitlines()[:1])
         return rf"{error.full_key}: {said}; write \${{ for a literal ${{", EXIT_USER_ERROR
@@ -134,37 +131,3 @@ def sentence(error: BaseException) -> tuple[str, int]:
         place = f" {error.filename}" if error.filename else ""
         return f"cannot use{place} ({error.strerror or error}); choose another path", EXIT_USER_ERROR
     return f"unexpected {type(error).__name__}: {text}; {TRACEBACK_SWITCH}=1 shows the traceback", EXIT_CRASH
-
-
-def missing_option(error: MissingConfigException) -> str:
-    """Returns the sentence for an unknown option such as `solver=eulr`: the closest option, then all of them."""
-    in_a_list = re.search(r"Could not load '(.+?)'", str(error))
-    group, _, option = (error.missing_cfg_file or (in_a_list[1] if in_a_list else "")).rpartition("/")
-    options = options_of(group)
-    if not group or not options:
-        return " ".join(str(error).split())
-    return f"{group}={option} is unknown{guess(option, options)}; choose one of {', '.join(options)}"
-
-
-def unknown_setting(error: HydraException, overrides: Sequence[str], runs: Iterable[Sequence[str]] = ()) -> str | None:
-    """Returns the sentence for an unknown setting, if that is why a config could not be composed.
-
-    For `nfee=3` it names the closest key, for `guidance=none guidance.audio.scale=2` the options that have the setting.
-    `overrides` are those of the config, in a sweep of one of its `runs`.
-    """
-    if not (match := re.match(r"Could not override '(.+?)'", str(error))):
-        return None
-    key = match[1]
-    if (found := owner(key, overrides)) is None:
-        return f"unknown setting {key}{guess(key, known_keys())}; {command('infer')} --cfg job lists all settings"
-    group, chosen, having = found
-    message = f"{group}={chosen} has no setting {key}; choose {group}={', '.join(having)}"
-    if len({override for run in runs for override in run if override.startswith(f"{group}=")}) > 1:
-        blocks = f"[{{{group}: {having[0]}, {key}: …}}, {{{group}: {chosen}}}]"
-        message += f", or sweep in blocks: hydra.sweeper.params={blocks}"
-    return message
-
-
-def guess(word: str, words: list[str]) -> str:
-    close = difflib.get_close_matches(word, words, n=1)
-    return f" (did you mean {close[0]}?)" if close else ""

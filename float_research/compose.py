@@ -4,12 +4,11 @@ Besides this module, only the command line sees a `DictConfig`: commands, overri
 """
 
 import copy
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from functools import partial
 from pathlib import Path
-from types import NoneType, UnionType
-from typing import TYPE_CHECKING, Any, get_args, get_origin, get_type_hints
+from typing import TYPE_CHECKING, Any
 
 import hydra
 from hydra import compose, initialize_config_dir
@@ -17,37 +16,43 @@ from hydra.core.global_hydra import GlobalHydra
 from hydra.core.hydra_config import HydraConfig
 from hydra.core.singleton import Singleton
 from hydra.errors import InstantiationException
-from hydra.utils import get_class, instantiate
+from hydra.utils import instantiate
 from hydra.version import VersionBase
 from omegaconf import DictConfig, ListConfig, OmegaConf
 
+from float_research import threads
+from float_research.checking import INFER, TRAIN, check_files, check_given, check_plain, check_seeds, check_types
 from float_research.data.examples import asset, example
-from float_research.errors import UserError, printable, reason, writable
+from float_research.errors import SKIP, STOP, UserError, printable, reason, writable
 from float_research.files import name_bytes
+from float_research.folders import KEEP
 from float_research.launch import in_sweep, num_tasks, requeued
-from float_research.options import config_folder, parts
+from float_research.options import config_folder, help_text, parts, training_parts
 from float_research.overrides import literal, without_interpolations
 from float_research.packages import importing
-from float_research.program import command, typed
+from float_research.program import command, install, typed
+from float_research.sampling.values import check_values
+from float_research.tracking.runs import word
 
 if TYPE_CHECKING:  # functions import what they build, so that --help and rejected settings answer at once
     from lightning import Trainer
 
     from float_research.data.clips import ClipLoader
-    from float_research.inference.api import Pipeline
     from float_research.inference.job import Job
     from float_research.inference.pipeline import PipelineParts
     from float_research.metrics.metric import Metric
     from float_research.models.float_model import FloatModel
     from float_research.sampling.sampler import Sampler
-    from float_research.tracking.logger import RunLogger
+    from float_research.tracking.logger import RunLogger, TrainingLogger
     from float_research.training.job import TrainingJob
 
 
 OmegaConf.register_new_resolver("command", typed, replace=True)
+OmegaConf.register_new_resolver("install", install, replace=True)
 OmegaConf.register_new_resolver("asset", asset, replace=True)
 OmegaConf.register_new_resolver("example", example, replace=True)
 OmegaConf.register_new_resolver("parts", parts, replace=True)
+OmegaConf.register_new_resolver("training_parts", training_parts, replace=True)
 
 
 SEEDS_AT_ONCE = 8
@@ -56,7 +61,20 @@ SEEDS_AT_ONCE = 8
 
 def hydra_main(config_name: str) -> Callable[[Callable[[DictConfig], None]], Callable[[], None]]:
     """Returns Hydra's decorator for the main function of a command that is configured by `conf/`."""
-    return hydra.main(config_path=str(config_folder()), config_name=config_name, version_base="1.3")
+    configured = hydra.main(config_path=str(config_folder()), config_name=config_name, version_base="1.3")
+
+    def decorate(main: Callable[[DictConfig], None]) -> Callable[[], None]:
+        run = configured(main)
+
+        def run_or_help() -> None:
+            if (text := help_text(config_name)) is None:
+                run()
+            else:
+                print(text)
+
+        return run_or_help
+
+    return decorate
 
 
 def compose_config(overrides: Sequence[str], config_name: str = "infer") -> DictConfig:
@@ -116,40 +134,11 @@ def texts(node: Any) -> Iterator[tuple[Any, Any, str]]:
             yield from texts(value)
 
 
-def check_types(config: DictConfig) -> None:
-    """Raises a UserError for a plain value whose type differs from the annotation of its target."""
-    for child in config.values():
-        if isinstance(child, DictConfig):
-            check_types(child)
-    if "_target_" in config and str(config._target_).startswith("float_research."):
-        hints = get_type_hints(vars(get_class(config._target_)).get("__init__", object))
-        for name, value in config.items():
-            wanted = hints.get(str(name))
-            if isinstance(wanted, UnionType):
-                kinds = [kind for kind in get_args(wanted) if kind is not NoneType]
-                wanted = kinds[0] if len(kinds) == 1 and value is not None else None
-            check_type(config._get_full_key(str(name)), value, wanted)
-
-
-def check_type(name: str, value: Any, wanted: Any) -> None:
-    """Checks numbers, strings, booleans, lists and mappings; an integer passes as a float."""
-    kinds: dict[Any, tuple[Any, str]] = {
-        int: (int, "an integer"),
-        float: ((int, float), "a number"),
-        str: (str, f"a string, as in '{name}=\"TEXT\"'"),
-        bool: (bool, "true or false"),
-        **dict.fromkeys((list, tuple, Sequence), ((list, tuple, ListConfig), f"a list, as in '{name}=[A,B]'")),
-        **dict.fromkeys((dict, Mapping), ((dict, DictConfig), f"a mapping, as in '{name}={{A: 1}}'")),
-    }
-    kind, words = kinds.get(get_origin(wanted) or wanted, (object, ""))
-    if not isinstance(value, kind) or (words and isinstance(value, bool) != (wanted is bool)):
-        raise UserError(f"{name}={printable(value)} must be {words}")
-
-
 def build_sampler(cfg: DictConfig) -> "Sampler":
     """Builds the sampler from its groups. Raises a UserError for a solver fitted to other weights or guidance."""
-    from float_research.sampling.fitted import Fitted
-    from float_research.sampling.sampler import Sampler
+    with importing():
+        from float_research.sampling.fitted import Fitted
+        from float_research.sampling.sampler import Sampler
 
     groups = ("solver", "budget", "time_grid", "guidance", "noise", "sampling_noise", "chunking", "stitch")
     parts = {group: build(cfg[group]) for group in groups}
@@ -158,13 +147,13 @@ def build_sampler(cfg: DictConfig) -> "Sampler":
     return Sampler(**{value: cfg[value] for value in ("nfe", "seed", "temperature", "guidance_reuse")}, **parts)
 
 
-def build_parts(cfg: DictConfig) -> "PipelineParts":
-    """Builds the parts of a pipeline besides its network."""
+def build_parts(cfg: DictConfig, sampler: "Sampler | None" = None) -> "PipelineParts":
+    """Builds the parts of a pipeline besides its network, of which `sampler` may be built before."""
     from float_research.inference.pipeline import PipelineParts
 
     groups = ("search", "vector_field", "emotion", "decoding")
     return PipelineParts(
-        sampler=build_sampler(cfg), video_fps=cfg.video.fps, **{group: build(cfg[group]) for group in groups}
+        sampler=sampler or build_sampler(cfg), video_fps=cfg.video.fps, **{group: build(cfg[group]) for group in groups}
     )
 
 
@@ -218,33 +207,15 @@ def make_trainer(node: DictConfig, **more: Any) -> Any:
 
 def build_job(cfg: DictConfig) -> "Job":
     """Builds all parts of a run, without reading weights or media."""
-    with importing():
-        from float_research.data.clips import ENDING_BYTES, SKIP, STOP
-        from float_research.data.seeds import check_seeds
-        from float_research.inference.job import Job
-        from float_research.inference.naming import Naming
-        from float_research.inference.resuming import KEEP
-        from float_research.inference.run_folder import RunFolder
-
     if "output_dir" not in cfg:
         raise UserError(f"these are the settings of a finished run; {command('rerun')} FOLDER repeats it elsewhere")
     if "_target_" not in cfg.data:
         raise UserError(
             f"this data option is for {command('train')}; choose data=pair, data=grid, data=manifest or data=suite"
         )
-    for name, wanted in {
-        "nfe": int,
-        "guidance_reuse": int,
-        "seed": int,
-        "temperature": float,
-        "dry_run": bool,
-        "name": str,
-        "background": str,
-    }.items():
-        check_type(name, cfg[name], wanted)
-    for name, wanted in {"overlap": bool, "batch_clips": int, "seeds": list}.items():
-        if cfg[name] is not None:
-            check_type(name, cfg[name], wanted)
+    check_plain(cfg, INFER)
+    check_values(nfe=cfg.nfe, guidance_reuse=cfg.guidance_reuse, temperature=cfg.temperature)
+    check_given(cfg, {"overlap": bool, "batch_clips": int, "seeds": list})
     seeds = None if cfg.seeds is None else list(cfg.seeds)
     overrides = list(HydraConfig.get().overrides.task) if HydraConfig.initialized() else []
     if seeds is not None:
@@ -255,13 +226,23 @@ def build_job(cfg: DictConfig) -> "Job":
     if cfg.on_error not in (None, STOP, SKIP):
         raise UserError(f"on_error={cfg.on_error} is unknown; choose {STOP} or {SKIP}, or null for the default of data")
     check_place(cfg)
+    if cfg.on_error is None:
+        check_files(cfg.data)
+    threads.limit(cfg.get("threads"))
+    sampler = build_sampler(cfg)  # which needs no other package than torch
+    with importing():
+        from float_research.data.clips import ENDING_BYTES
+        from float_research.inference.job import Job
+        from float_research.inference.naming import Naming
+        from float_research.inference.run_folder import RunFolder
+
     return Job(
         build_model=model_builder(cfg),
         checkpoint=build(cfg.checkpoint),
         source=build(cfg.data),
         loader=build_loader(cfg),
         cache=build(cfg.cache),
-        parts=build_parts(cfg),
+        parts=build_parts(cfg, sampler),
         video=build(cfg.video),
         metrics=build_metrics(cfg),
         build_trainer=partial(build_trainer, cfg),
@@ -308,6 +289,17 @@ def build_loggers(cfg: DictConfig) -> "list[RunLogger]":
     return [build(node) for node in cfg.logger.values()]
 
 
+def build_training_loggers(cfg: DictConfig) -> "list[TrainingLogger]":
+    """Builds the loggers that `logger` names. Raises a UserError for one that only takes finished runs."""
+    from float_research.tracking.logger import TrainingLogger
+
+    loggers = {name: build(node) for name, node in cfg.logger.items()}
+    for name, logger in loggers.items():
+        if not isinstance(logger, TrainingLogger):
+            raise UserError(f"logger={name} does not follow trainings; choose csv, tensorboard, wandb or mlflow")
+    return list(loggers.values())
+
+
 def build_metrics(cfg: DictConfig) -> "list[Metric]":
     """Builds the metrics that `metrics` names."""
     from float_research.metrics.metric import check_names
@@ -319,14 +311,13 @@ def build_metrics(cfg: DictConfig) -> "list[Metric]":
 
 def build_training(cfg: DictConfig) -> "TrainingJob":
     """Builds all parts of a training, without reading or writing files."""
+    check_plain(cfg, TRAIN)
+    check_training_data(cfg)
+    check_place(cfg)
+    threads.limit(cfg.threads)
     with importing():
         from float_research.training.job import TrainingJob
 
-    wanted = {"seed": int, "num_validation": int, "num_workers": int, "average_decay": float, "checkpoint_every": int}
-    for name, kind in {**wanted, "init_from": list, "frozen": list}.items():
-        check_type(name, cfg[name], kind)
-    check_training_data(cfg)
-    check_place(cfg)
     return TrainingJob(
         build_model=model_builder(cfg),
         objective=build(cfg.stage.objective),
@@ -337,9 +328,14 @@ def build_training(cfg: DictConfig) -> "TrainingJob":
         init_from=list(cfg.init_from),
         frozen=list(cfg.frozen),
         progress=cfg.trainer.enable_progress_bar,
+        callbacks=[build(node) for node in cfg.callbacks.values()],
+        loggers=build_training_loggers(cfg),
+        trial=cfg.get("trial_corpus") is not None and cfg.data.corpus == cfg.trial_corpus,
         output_dir=Path(cfg.output_dir),
+        name=f"{word(cfg.stage.objective._target_).removesuffix('_objective')} {Path(cfg.output_dir).name}",
+        overrides=list(HydraConfig.get().overrides.task) if HydraConfig.initialized() else [],
         config=resolved(cfg),
-        **{name: cfg[name] for name in wanted},
+        **{name: cfg[name] for name in ("seed", "num_validation", "num_workers", "average_decay")},
     )
 
 
@@ -372,31 +368,3 @@ def naming_values(cfg: DictConfig) -> dict[str, Any]:
         "e": select("guidance.emotion.scale"),
         "emotion": OmegaConf.select(cfg, "emotion.label", default=cfg.emotion._target_.rsplit(".", 1)[-1].lower()),
     }
-
-
-def load(overrides: Sequence[str]) -> "Pipeline":
-    """Loads the pipeline that `float-research infer` would run with these overrides, weights included."""
-    return load_composed(compose_config(overrides))
-
-
-def load_composed(cfg: DictConfig) -> "Pipeline":
-    """Loads the pipeline of a config, weights included."""
-    with importing():
-        from float_research.inference.api import Pipeline
-        from float_research.inference.reuse import keep
-        from float_research.inference.trainers import silence_lightning
-        from float_research.models.checkpoint import load_model
-
-    silence_lightning()
-    trainer, checkpoint = build_trainer(cfg), build(cfg.checkpoint)
-    settings = {name: resolved(cfg[name]) for name in ("model", "trainer")}
-    model, device = load_model(model_builder(cfg), checkpoint), trainer.strategy.root_device
-    kept = keep(build(cfg.cache), checkpoint, settings, device)
-    return Pipeline(
-        core=build_parts(cfg).pipeline(model, kept),
-        loader=build_loader(cfg),
-        video=build(cfg.video),
-        device=device,
-        precision=trainer.precision_plugin,
-        overlap=cfg.overlap,
-    )

@@ -1,7 +1,8 @@
 """User errors, the conversion of library errors into them, and the escaping of foreign text."""
 
+import difflib
 import traceback
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -9,6 +10,8 @@ from typing import Any
 PACKAGE = str(Path(__file__).parent)
 OURS = (NameError, AttributeError, TypeError, AssertionError, ImportError)
 """Raised by a line of this package, these are bugs and not damaged files."""
+STOP, SKIP = "stop", "skip"
+"""What a run does if a clip's own file or setting is invalid: stop, or render the other clips."""
 MAX_TEXT = 300
 """Characters of foreign text shown in a message."""
 
@@ -66,3 +69,9 @@ def printable(text: object, limit: int = MAX_TEXT) -> str:
 def named(what: str, path: object) -> str:
     """Returns the beginning of an error sentence about a file."""
     return f"{what} {printable(path, 1000)}"
+
+
+def guess(word: str, words: Sequence[str]) -> str:
+    """Returns the closest of some words, in parentheses, or nothing."""
+    close = difflib.get_close_matches(word.lower(), words, n=1)
+    return f" (did you mean {close[0]}?)" if close else ""

@@ -9,6 +9,9 @@ from pathlib import Path
 from float_research.errors import UserError, printable, reading
 from float_research.locks import lock
 
+KEEP = "keep"
+"""The value of `resume` that also keeps clips of other code."""
+
 
 def visible(folder: Path) -> set[str]:
     """Returns the names in a folder, except for hidden ones and empty folders."""

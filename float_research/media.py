@@ -25,7 +25,8 @@ PACKETS = {"max_size": "65536"}
 class Limits:
     """Limits on media files, to bound memory and time.
 
-    `megapixels`, `aspect` (longer over shorter side): of an image or a frame. The others: of sound.
+    `megapixels`, `aspect` (longer over shorter side): of an image or a frame. `download_mb`, `download_s`: of a file
+    from an address. The others: of sound.
     """
 
     megapixels: float
@@ -34,6 +35,8 @@ class Limits:
     max_rate_hz: int
     channels: int
     hours: float
+    download_mb: float
+    download_s: float
 
     def __post_init__(self) -> None:
         for field in fields(self):
@@ -75,7 +78,16 @@ class Limits:
             raise UserError(f"{name} lasts longer than limits.hours={self.hours:g}; cut it")
 
 
-BOUNDS = Limits(megapixels=67.2, aspect=32, min_rate_hz=1000, max_rate_hz=1_000_000, channels=64, hours=24)
+BOUNDS = Limits(
+    megapixels=67.2,
+    aspect=32,
+    min_rate_hz=1000,
+    max_rate_hz=1_000_000,
+    channels=64,
+    hours=24,
+    download_mb=2000,
+    download_s=600,
+)
 """Limits of files that are read without settings, such as a run's own videos: 8192 × 8192 pixels, a day."""
 
 

@@ -13,6 +13,8 @@ from hydra.errors import HydraException
 from float_research.errors import UserError, printable
 from float_research.files import present
 
+SWITCH = "debug"
+"""The group whose options `true` and `false` Hydra would read as no names."""
 HOME = re.compile("~(/|$)")
 SWEPT = ("hydra.sweeper.params", "hydra.sweeper.zip")
 COMMAND_LINE: list[str] = []
@@ -63,6 +65,8 @@ def parsed_command_line() -> Namespace:
 
 def _literal(override: str, *, sweep: bool) -> str:
     name, equals, value = override.partition("=")
+    if name == SWITCH and value in ("true", "false"):
+        return f"{name}={quoted(value)}"
     sweep = sweep and not name.startswith("hydra.")  # Hydra's settings have one value for all runs
     known = read(override) if name.strip("+~") else None
     if known is not None:

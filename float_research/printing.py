@@ -10,7 +10,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any
 
-from rich.cells import cell_len, chop_cells
+from rich.cells import cell_len, chop_cells, set_cell_size
 from rich.console import Console, ConsoleOptions, RenderResult
 from rich.table import Table as RichTable
 from rich.text import Text
@@ -22,8 +22,8 @@ INPUT, OUTPUT, ERROR = 0, 1, 2
 EXIT_LEFT, EXIT_FULL = 128 + getattr(signal, "SIGPIPE", 13), 2
 
 
-ROOM, BORDERS = 12, 3
-"""Terminal cells: the least that a column keeps of a long word, and the border and padding of a column."""
+ROOM, BORDERS, PIPED = 12, 3, 10_000
+"""Cells: the least that a column keeps of a long word, the border and padding of a column, and a piped line at most."""
 _said: set[tuple[str, str]] = set()
 """Sweeps, and the lines already printed once in them."""
 _exit_codes: list[int] = []
@@ -91,7 +91,10 @@ def fit(present: Any, number: int, kind: type[io.FileIO]) -> Any:
 
 def stdout() -> Console:
     """Returns the console of scripts. It parses no markup or emoji, since most texts hold user input."""
-    return Console(markup=False, emoji=False)
+    console = Console(markup=False, emoji=False)
+    if not console.is_terminal:
+        console.width = PIPED
+    return console
 
 
 def say(console: Console, line: str, *, style: str | None = None, once: str | None = None) -> None:
@@ -108,10 +111,11 @@ def say(console: Console, line: str, *, style: str | None = None, once: str | No
 
 @dataclass(frozen=True)
 class Table:
-    """A table with column names, no wider than the terminal.
+    """A table with column names, no wider than the terminal, or if piped, columns of plain text at full width.
 
-    Cells are plain text. Where space is short, text wraps between words, and words of more than `ROOM` cells lose
-    their middle; columns that still do not fit follow in another table below, next to the first column again.
+    Cells are plain text. Where space is short, text wraps between words, and words of more than `ROOM` cells,
+    except for numbers, lose their middle; columns that still do not fit follow in another table below, next to the
+    first column again.
     """
 
     names: Sequence[str]
@@ -122,9 +126,14 @@ class Table:
         texts = [[as_text(cell) for cell in row] for row in (self.names, *self.rows)]
         columns = list(zip(*texts, strict=True))
         widths = [max(cell_len(cell.plain) for cell in column) for column in columns]
-        least = [min(ROOM, max(map(longest_word, column))) for column in columns]
+        least = [max(map(least_width, column)) for column in columns]
         if self.title:
-            yield Text(printable(self.title), style="italic")
+            yield Text(printable(self.title), style="italic", no_wrap=True, overflow="ignore")
+        if not console.is_terminal:
+            for cells in texts:
+                padded = (set_cell_size(cell.plain, width) for cell, width in zip(cells, widths, strict=True))
+                yield Text("  ".join(padded).rstrip(), no_wrap=True, overflow="ignore")
+            return
         for part in split_columns(least, options.max_width):
             room = options.max_width - BORDERS * len(part) - 1
             fit = fit_widths([widths[i] for i in part], [least[i] for i in part], room)
@@ -143,6 +152,19 @@ def as_text(cell: str | Text) -> Text:
 def longest_word(cell: Text) -> int:
     """Returns the width of a cell's longest word."""
     return max(map(cell_len, cell.plain.split(" ")))
+
+
+def least_width(cell: Text) -> int:
+    """Returns the cells that the words of a cell need at least: a number needs all of its own."""
+    return max(cell_len(word) if is_number(word) else min(ROOM, cell_len(word)) for word in cell.plain.split(" "))
+
+
+def is_number(word: str) -> bool:
+    try:
+        float(word.strip("[]()±,%").replace(",", ""))
+    except ValueError:
+        return False
+    return True
 
 
 def wrap(cell: Text, width: int) -> Text:

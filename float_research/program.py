@@ -18,3 +18,9 @@ def typed(name: str) -> str:
     """Returns a command as typed in a shell, with `python` where it is needed."""
     known = command(name)
     return f"python {known}" if known.endswith(".py") else known
+
+
+def install(extra: str) -> str:
+    """Returns the command that installs an extra, in a clone or for an installed package."""
+    in_clone = (SCRIPTS / "infer.py").is_file()
+    return f"pip install -e '.[{extra}]' -c constraints.txt" if in_clone else f"pip install '{PROGRAM}[{extra}]'"

@@ -1,7 +1,7 @@
 """Finished runs, rebuilt from their records to measure them again."""
 
 import re
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -14,14 +14,14 @@ from float_research.compose import (
     build_loader,
     build_metrics,
     compose_config,
-    load_composed,
     resolved,
 )
 from float_research.errors import UserError, reading
+from float_research.loading import load_composed
 from float_research.options import config_folder
 from float_research.texts import read_yaml
 from float_research.tracking.record import CONFIG
-from float_research.trust import check_record, renamed
+from float_research.trust import TARGET, check_record, renamed
 
 if TYPE_CHECKING:
     from float_research.inference.remeasuring import Remeasuring
@@ -62,8 +62,13 @@ def recorded_config(folder: Path, chosen: Chosen) -> DictConfig:
             raise UserError(f"{path} does not hold the settings of a run; {REMAKE}")
         check_record(content, path, config_folder(), chosen.trusted)
         for name in map(str, chosen.config):
-            if isinstance(chosen.config[name], DictConfig) and not isinstance(content.get(name, {}), dict):
-                raise UserError(f"{path} has no mapping of settings for {name}; {REMAKE}")
+            option = chosen.config[name]
+            if isinstance(option, DictConfig):
+                held = content.get(name, option)
+                if not isinstance(held, Mapping):
+                    raise UserError(f"{path} has no mapping of settings for {name}; {REMAKE}")
+                if TARGET in option and TARGET not in held:
+                    raise UserError(f"{path} does not say which option of {name} the run used; {REMAKE}")
         known = chosen.config.trainer.keys()  # others, such as loggers, could write files
         content["trainer"] = {name: value for name, value in dict(content["trainer"]).items() if name in known}
         cfg = OmegaConf.create({str(name): value for name, value in content.items()})

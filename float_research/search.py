@@ -24,8 +24,8 @@ from optuna.trial import FrozenTrial, Trial, TrialState
 from rich.console import Console
 
 from float_research import cli
-from float_research.compose import check_type
-from float_research.errors import UserError
+from float_research.checking import check_type
+from float_research.errors import UserError, guess
 from float_research.files import whole
 from float_research.overrides import literal
 from float_research.printing import Table, say
@@ -151,7 +151,7 @@ class SettingsSearch:
         if unknown and not self._in_state(TrialState.COMPLETE):
             raise UserError(
                 f"hydra.sweeper.objective={unknown[0]} is not a number in {record}"
-                f"{cli.guess(unknown[0], list(numbers))}; choose from {', '.join(numbers)}"
+                f"{guess(unknown[0], list(numbers))}; choose from {', '.join(numbers)}"
             )
         cli.complain(f"no result: {dict(zip(self.objective, values, strict=True))} in {record}")
 

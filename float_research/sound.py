@@ -9,7 +9,6 @@ from pathlib import Path
 from typing import NamedTuple
 
 import av
-import librosa
 import numpy as np
 import soxr
 from av.audio.stream import AudioStream
@@ -260,8 +259,9 @@ def resample_blocks(blocks: Iterable[SoundBlock], target_hz: int) -> Iterator[Fl
             num_read, num_made = num_read + block.samples.shape[1], num_made + len(made)
             yield np.atleast_2d(made.T)
         rest = stream.resample_chunk(_for_soxr(first.samples[:, :0]), last=True)
-        rest = librosa.util.fix_length(rest, size=math.ceil(num_read * target_hz / rate_hz) - num_made, axis=0)
-        yield np.atleast_2d(rest.T)
+        wanted = math.ceil(num_read * target_hz / rate_hz) - num_made
+        ending = np.atleast_2d(rest.T)[:, :wanted]  # librosa's fix_length, without importing numba for a second
+        yield np.pad(ending, ((0, 0), (0, wanted - ending.shape[1])))
 
 
 def _for_soxr(samples: Float[np.ndarray, "c s"]) -> np.ndarray:

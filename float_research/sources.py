@@ -58,6 +58,11 @@ def module_of(target: str) -> str:
     return names[0]
 
 
+def file_of(module: str) -> Path | None:
+    """Returns the file of a module, found without importing it."""
+    return _origin(_spec(module))
+
+
 def own_files(*roots: str) -> dict[str, Path]:
     """Returns module name → file of the user's own modules that `roots` import, recursively."""
     found = {name: _origin(_spec(name)) for name in _modules(frozenset(roots)) if name.partition(".")[0] != OWN}

@@ -5,8 +5,10 @@ from typing import TYPE_CHECKING
 
 from omegaconf import DictConfig, OmegaConf
 
-from float_research.compose import build, check_type, compose_config, load, load_composed, resolved
+from float_research.checking import check_type
+from float_research.compose import build, compose_config, resolved
 from float_research.errors import UserError
+from float_research.loading import load, load_composed
 from float_research.packages import importing
 
 if TYPE_CHECKING:
@@ -16,11 +18,12 @@ if TYPE_CHECKING:
 
 def build_evaluation(cfg: DictConfig) -> "DemoEvaluation":
     """Builds an evaluation of what `float-research infer` would load with `cfg.overrides`."""
-    from float_research.evaluation.demo import SUBJECTS, DemoEvaluation
-
     texts_and_lists = {"reader": str, "portrait": str, "output": str, "overrides": list, "subjects": list}
     for name, kind in {"num_pairs": int, **texts_and_lists}.items():
         check_type(name, cfg[name], kind)
+    with importing():
+        from float_research.evaluation.demo import SUBJECTS, DemoEvaluation
+
     unknown = set(cfg.subjects) - set(SUBJECTS)
     if unknown:
         raise UserError(f"subjects={unknown.pop()} is unknown; choose from {', '.join(SUBJECTS)}")
@@ -38,9 +41,6 @@ def build_evaluation(cfg: DictConfig) -> "DemoEvaluation":
 
 def build_fitting(cfg: DictConfig) -> "Fitting":
     """Builds a solver fit to what `float-research infer` would load with `cfg.overrides`."""
-    with importing():
-        from float_research.inference.fitting import Fitting
-
     for name, kind in {"overrides": list, "tolerance": float, "output": str}.items():
         check_type(name, cfg[name], kind)
     lists = {"evaluations": int, "shifts": float, "exponents": float}
@@ -52,6 +52,9 @@ def build_fitting(cfg: DictConfig) -> "Fitting":
         for value in values:
             check_type(f"each of {name}", value, kind)
     infer = compose_config(cfg.overrides)
+    with importing():
+        from float_research.inference.fitting import Fitting
+
     return Fitting(
         load=lambda: load_composed(infer),
         weights=lambda: build(infer.checkpoint).fingerprint(),

@@ -2,6 +2,7 @@
 
 import atexit
 import os
+import shlex
 import sys
 from collections.abc import Mapping, Sequence
 from contextlib import suppress
@@ -11,7 +12,7 @@ from pathlib import Path
 from typing import Any, TextIO
 
 from hydra.experimental.callback import Callback
-from omegaconf import DictConfig, OmegaConf
+from omegaconf import DictConfig, OmegaConf, open_dict, read_write
 
 from float_research import cli, compose
 from float_research.errors import UserError, printable
@@ -20,6 +21,7 @@ from float_research.folders import require_own
 from float_research.launch import end_with, start_ray
 from float_research.locks import lock
 from float_research.printing import say, stdout
+from float_research.program import typed
 from float_research.submission import submitted_jobs
 from float_research.tracking.logger import tell
 from float_research.tracking.record import PLACES, write_json
@@ -62,6 +64,9 @@ class Sweep(Callback):
         if config.hydra.sweeper._target_.startswith("hydra._internal"):
             cli.fail("hydra/sweeper=basic is not supported; use hydra/sweeper=product", cli.EXIT_USER_ERROR)
         self.prepare(config, config.hydra.sweep.dir)
+        if not config.dry_run:  # each run prints its own line at its end
+            with read_write(config), open_dict(config):
+                config.hydra.hydra_logging.loggers.hydra.level = "WARNING"
 
     def prepare(self, config: DictConfig, folder: str) -> None:
         """Notes which folders do not exist before Hydra creates them."""
@@ -103,6 +108,9 @@ class Sweep(Callback):
         table, num_failed = report(folder, console)
         for said in tell(compose.build_loggers(config), lambda logger: logger.sweep(folder, table)):
             say(console, said)
+        for name, purpose in ("report", "a page of all videos and numbers"), ("compare", "which differences are real"):
+            if len(table) > 1:
+                say(console, f"{purpose}: {typed(name)} {shlex.quote(str(folder))}")
         release(folder)
         if num_failed:
             sys.exit(1)

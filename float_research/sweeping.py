@@ -12,8 +12,8 @@ from hydra.errors import HydraException
 from hydra.types import RunMode
 from omegaconf import OmegaConf
 
-from float_research import cli
-from float_research.compose import check_type
+from float_research import cli, suggestions
+from float_research.checking import check_type
 from float_research.errors import UserError, printable
 from float_research.options import options_of
 from float_research.overrides import literal, quoted
@@ -67,7 +67,7 @@ def check(sweeper: Any, runs: Sequence[Run]) -> None:
         try:
             composed = sweeper.composed.loader.load_sweep_config(sweeper.config, list(run))
         except HydraException as error:
-            if said := cli.unknown_setting(error, run, runs):
+            if said := suggestions.unknown_setting(error, run, runs):
                 raise UserError(said) from error
             raise
         if len(sweeper.composed.kept) < AT_MOST:

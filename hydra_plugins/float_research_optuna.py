@@ -34,10 +34,9 @@ class OptunaSweeper(Sweeper):
     def setup(self, *, hydra_context: HydraContext, task_function: TaskFunction, config: DictConfig) -> None:
         if find_spec("optuna") is None:
             from float_research.errors import UserError
+            from float_research.program import install
 
-            raise UserError(
-                "hydra/sweeper=optuna needs a package that is not installed; pip install 'float-research[optuna]'"
-            )
+            raise UserError(f"hydra/sweeper=optuna needs a package that is not installed; {install('optuna')}")
         self.hydra_context, self.config = hydra_context, config
         self.launcher = Plugins.instance().instantiate_launcher(
             hydra_context=hydra_context, task_function=task_function, config=config

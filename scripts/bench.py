@@ -9,6 +9,7 @@ import subprocess
 import sys
 import tempfile
 import time
+from collections import Counter
 from collections.abc import Callable, Iterable, Sequence
 from contextlib import closing
 from dataclasses import replace
@@ -25,7 +26,7 @@ import torch
 from scipy.stats import bootstrap
 from torch import Tensor
 
-from float_research import cli, compose
+from float_research import cli, compose, loading
 from float_research.analysis.load import load_runs
 from float_research.analysis.page import write_page
 from float_research.data.examples import example
@@ -203,7 +204,7 @@ def metrics(arguments: argparse.Namespace) -> dict[str, Any]:
 @torch.inference_mode()
 def decode(arguments: argparse.Namespace) -> dict[str, Any]:
     """Compares decoder engines on random motion with framewise float32 decoding: speed and PSNR."""
-    pipeline = compose.load(arguments.overrides)
+    pipeline = loading.load(arguments.overrides)
     clip = pipeline(example("portrait"), example("speech")).clip
     direction, generator = pipeline.core.model.motion_autoencoder.dec.direction, torch.Generator().manual_seed(0)
     motion = direction(torch.randn(arguments.frames, 20, generator=generator) * arguments.amplitude)
@@ -232,7 +233,7 @@ def decode(arguments: argparse.Namespace) -> dict[str, Any]:
 
 def sample(arguments: argparse.Namespace) -> dict[str, Any]:
     """Compares the vector field engine with the modules: time per guided evaluation, relative error of the motion."""
-    pipeline = compose.load(arguments.overrides)
+    pipeline = loading.load(arguments.overrides)
     networks: dict[str, Evaluation] = {"modules float32": Modules()}
     networks |= {f"prepared {precision}": Prepared(precision=precision) for precision in ("float32", "bfloat16")}
     motion: dict[str, Tensor] = {}
@@ -267,10 +268,11 @@ def solvers(arguments: argparse.Namespace) -> dict[str, Any]:
     Whole clips of held-out recordings with several seeds, against fine-grid solutions from the same noise. 95 percent
     bootstrap confidence intervals over clips, taken as independent.
     """
-    pipeline = compose.load(arguments.overrides)
+    pipeline = loading.load(arguments.overrides)
+    portrait = example("portrait")
     spoken = recordings()[: arguments.recordings]
     with pipeline.computing():
-        ready = [pipeline(example("portrait"), each.waveform, id=each.id).clip for each in spoken]
+        ready = [pipeline(portrait, each.waveform, rate_hz=RATE_HZ, id=each.id).clip for each in spoken]
         seeds = range(arguments.seeds)
         clips = [replace(clip.conditions, seed=seed) for clip in ready for seed in seeds]
         network = pipeline.core.vector_field(pipeline.core.model.fmt)
@@ -315,7 +317,7 @@ def search(arguments: argparse.Namespace) -> dict[str, Any]:
     """Compares the best of several candidates with no search on held-out recordings: quality and cost."""
     max_samples = int(arguments.seconds * RATE_HZ)
     spoken = {each.id: each.waveform[:max_samples] for each in recordings()[: arguments.recordings]}
-    table = compare(compose.load(arguments.overrides), example("portrait"), spoken, range(arguments.seeds))
+    table = compare(loading.load(arguments.overrides), example("portrait"), spoken, range(arguments.seeds))
     stdout().print(table)
     return {str(name): dict(zip(table.names[1:], figures, strict=True)) for name, *figures in table.rows}
 
@@ -330,7 +332,7 @@ def clip(arguments: argparse.Namespace) -> dict[str, Any]:
         "engines float32": engines,
         "engines bfloat16": [*engines, "trainer.precision=bf16-mixed"],
     }
-    pipelines = {name: compose.load([*arguments.overrides, *overrides]) for name, overrides in variants.items()}
+    pipelines = {name: loading.load([*arguments.overrides, *overrides]) for name, overrides in variants.items()}
     seconds: dict[str, list[float]] = {name: [] for name in variants}
     motion: dict[str, Tensor] = {}
     with tempfile.TemporaryDirectory() as folder:
@@ -358,11 +360,9 @@ def stream(arguments: argparse.Namespace) -> dict[str, Any]:
     """Compares overlapped sampling, decoding and encoding of a clip with sequential execution and with each phase by
     itself, run with the intra-op threads of overlapped phases.
     """
-    pipeline = compose.load(arguments.overrides)
+    pipeline = loading.load(arguments.overrides)
     speech, rate_hz = soundfile.read(example("speech"), dtype="float32")
-    result = pipeline(
-        example("portrait"), np.resize(speech, int(arguments.seconds * rate_hz)), sampling_rate_hz=rate_hz
-    )
+    result = pipeline(example("portrait"), np.resize(speech, int(arguments.seconds * rate_hz)), rate_hz=rate_hz)
     clip, core, fps = result.clip, pipeline.core, pipeline.core.model.fps
     size_px = core.model.motion_autoencoder.image_size
     num_threads = torch.get_num_threads()
@@ -402,6 +402,37 @@ def stream(arguments: argparse.Namespace) -> dict[str, Any]:
         print(f"{name}: {figures[name]:.2f} s for {len(result.motion)} frames")
     print(f"overlapped execution takes {figures['ratio']:.2f} x {slowest} by itself, on {device_name(pipeline.device)}")
     return {**figures, "device": device_name(pipeline.device)}
+
+
+def startup(arguments: argparse.Namespace) -> dict[str, Any]:
+    """Times a whole run, a refusal and help, each in a process of its own, and lists what a run imports by package."""
+    figures: dict[str, Any] = {}
+    with tempfile.TemporaryDirectory() as folder:
+        whole = [f"hydra.run.dir={folder}/run", *arguments.overrides]
+        for name, given in {"run": whole, "refusal": ["nfe=ten"], "help": ["--help"]}.items():
+            walls, processors = zip(*(spent(given) for _ in range(arguments.rounds)), strict=True)
+            figures[name] = {"wall_s": median(walls), "cpu_s": median(processors)}
+            print(f"{name}: {median(walls):.2f} s, {median(processors):.2f} s of processor time")
+        timed_imports = [sys.executable, "-X", "importtime", *INFER[1:], *whole]
+        said = subprocess.run(timed_imports, check=True, capture_output=True, text=True).stderr
+    by_package: Counter[str] = Counter()
+    for microseconds, name in re.findall(r"import time: +(\d+) \| +\d+ \| +([\w.]+)", said):
+        by_package[name.partition(".")[0]] += int(microseconds)
+    total = by_package.total()
+    figures["imports_s"] = {name: count / 1e6 for name, count in by_package.most_common(arguments.packages)}
+    print(f"imports: {total / 1e6:.2f} s in all while they were timed; of that")
+    for name, count in by_package.most_common(arguments.packages):
+        print(f"{name:>16} {count / 1e6:.2f} s, {count / total:.0%}")
+    return figures
+
+
+def spent(arguments: Sequence[str]) -> tuple[float, float]:
+    """Returns the seconds of a scripts/infer.py process, and its processor time."""
+    before, started = os.times(), time.perf_counter()
+    subprocess.run([*INFER, *arguments], check=False, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+    after = os.times()
+    processor_s = after.children_user + after.children_system - before.children_user - before.children_system
+    return time.perf_counter() - started, processor_s
 
 
 def infer(*arguments: str) -> float:
@@ -445,6 +476,9 @@ def main() -> None:
     streams = command(commands, stream, [])
     streams.add_argument("--seconds", type=float, default=20, help="length of the clip")
     streams.add_argument("--rounds", type=int, default=3, help="number of repetitions; the median counts")
+    starts = command(commands, startup, [])
+    starts.add_argument("--rounds", type=int, default=3, help="number of repetitions; the median counts")
+    starts.add_argument("--packages", type=int, default=12, help="number of packages to list")
     many = command(commands, analysis, tiny)
     many.add_argument("--runs", type=int, default=1000, help="number of runs")
     arguments = parser.parse_args()

@@ -6,14 +6,16 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
+import hydra
 import pytest
 import yaml
+from hydra import initialize_config_dir
 from hydra.errors import MissingConfigException
 from hydra.utils import get_class
 from omegaconf import DictConfig, OmegaConf
 from rich.console import Console
 
-from float_research import compose, options
+from float_research import compose, options, suggestions
 from float_research.data.examples import example
 from float_research.data.suite import write_suite
 
@@ -23,7 +25,7 @@ OPTIONS = [(group, path.stem) for group in GROUPS for path in sorted((CONF / gro
 TRAINING = {
     (group, option)
     for group, option in OPTIONS
-    if group == "stage"
+    if group in ("stage", "callbacks", "debug")
     or (group, option) in {("data", "toy"), ("data", "video_folder")}
     or (group == "experiment" and "override /stage:" in (CONF / group / f"{option}.yaml").read_text())
 }
@@ -116,6 +118,23 @@ def test_the_help_lists_every_option() -> None:
     listed = [name for template in templates for name in re.findall(r"\$\{parts:\[(.+?)\]\}", template)[0].split(", ")]
     assert sorted(set(listed)) == GROUPS
     assert "mtcnn" in options.parts(["face"])
+    expected = {group: {option for of, option in TRAINING if of == group} for group in ("data", "experiment")}
+    for line in options.training_parts(list(expected)).splitlines():
+        group, _, names = line.strip().partition(":")
+        assert set(names.strip().split(", ")) == expected[group]
+
+
+def test_help_lists_the_experiments_of_its_command() -> None:
+    for name, own in ("infer", EXPERIMENTS), ("train", TRAININGS):
+        held = options.Catalogue(name)
+        assert [one for one in options.options_of("experiment") if held.offers("experiment", one)] == own
+
+
+def test_a_missing_value_is_told_with_its_format() -> None:
+    for group, option in OPTIONS:
+        settings = yaml.safe_load((CONF / group / f"{option}.yaml").read_text(encoding="utf-8")) or {}
+        for name in (name for name, value in settings.items() if value == "???"):
+            assert f"{group}.{name}" in suggestions.FORMATS
 
 
 def test_shared_files_are_no_options() -> None:
@@ -128,7 +147,8 @@ def test_shared_files_are_no_options() -> None:
 
 def test_the_shared_settings_of_submitit_apply_to_both_launchers() -> None:
     for option, timeout_min in ("submitit_local", 7 * 24 * 60), ("submitit_slurm", 240):
-        launcher = options.composed([f"hydra/launcher={option}"]).hydra.launcher
+        with initialize_config_dir(str(CONF), version_base="1.3"):
+            launcher = hydra.compose("infer", [f"hydra/launcher={option}"], return_hydra_config=True).hydra.launcher
         assert (launcher.cpus_per_task, launcher.mem_gb, launcher.timeout_min) == (4, 16, timeout_min)
 
 

@@ -1,7 +1,5 @@
 """Quality of the shipped demo weights, with thresholds slightly below the results of scripts/evaluate_demo.py."""
 
-import copy
-from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -9,7 +7,6 @@ import pytest
 import torch
 
 import float_research
-from float_research.compose import build_sampler, compose_config
 from float_research.data.examples import ASSETS, example
 from float_research.data.image import read_image
 from float_research.evaluation.portraits import reading, reconstruction
@@ -52,10 +49,8 @@ def test_four_fitted_evaluations_beat_nine_of_euler(demo: Pipeline) -> None:
     waveform = recordings()[0].waveform[: 2 * RATE_HZ]
 
     def motion(*overrides: str) -> torch.Tensor:
-        sampler = build_sampler(compose_config(["seed=5", "budget=evaluations", *overrides]))
-        pipeline = copy.copy(demo)
-        pipeline.core = replace(demo.core, sampler=sampler)
-        return pipeline(example("portrait"), waveform, sampling_rate_hz=RATE_HZ).motion
+        pipeline = demo.using("seed=5", "budget=evaluations", *overrides)
+        return pipeline(example("portrait"), waveform, rate_hz=RATE_HZ).motion
 
     exact = motion("solver=dopri5", "budget=grid_points")
     euler, fitted = (motion(*overrides) for overrides in (["solver=euler", "nfe=9"], ["solver=fitted", "nfe=4"]))

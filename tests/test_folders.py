@@ -52,6 +52,18 @@ def test_a_run_refuses_a_foreign_folder(name: str, run: Callable[..., None], tmp
     assert contents(tmp_path) == before
 
 
+@pytest.mark.parametrize("settings", [b"nfe: 2\n", b"\xff\xfe", None])
+def test_a_run_reuses_its_own_folder_with_damaged_settings(
+    settings: bytes | None, run: Callable[..., None], tmp_path: Path
+) -> None:
+    run()
+    config = tmp_path / "run" / "config.yaml"
+    whole = config.read_bytes()
+    config.unlink() if settings is None else config.write_bytes(settings)
+    run("resume=true")
+    assert config.read_bytes().startswith(whole[:60])
+
+
 def test_a_run_reuses_its_own_folder(run: Callable[..., None], tmp_path: Path) -> None:
     folder, config = tmp_path / "run", tmp_path / "run" / "config.yaml"
     folder.mkdir()

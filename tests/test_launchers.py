@@ -115,7 +115,7 @@ def test_a_launcher_that_is_not_installed_names_its_extra(tmp_path: Path) -> Non
     missing = "hydra.launcher._target_=hydra_plugins.hydra_nowhere_launcher.Launcher"
     code, _, error = ended(started(tmp_path, "hydra/launcher=joblib", missing))
     assert code == 2
-    assert error == "error: this launcher is not installed; pip install 'float-research[nowhere]'\n"
+    assert error == "error: this launcher is not installed; pip install -e '.[nowhere]' -c constraints.txt\n"
 
 
 @pytest.mark.parametrize("launcher", ["joblib", "ray"])

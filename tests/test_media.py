@@ -32,7 +32,9 @@ from float_research.video.reader import count_frames, probe, read_frames, read_f
 from float_research.video.writer import H264, Recording
 
 SPEECH = Path(example("speech"))
-LIMITS = Limits(megapixels=60, aspect=10, min_rate_hz=4000, max_rate_hz=768000, channels=8, hours=2)
+LIMITS = Limits(
+    megapixels=60, aspect=10, min_rate_hz=4000, max_rate_hz=768000, channels=8, hours=2, download_mb=500, download_s=60
+)
 READERS: dict[str, Callable[[Path], object]] = {
     "audio": lambda path: listen(path, 16000, LIMITS).waveform,
     "image": lambda path: read_image(path, "black", LIMITS),
@@ -272,10 +274,10 @@ def test_any_file_name_gives_a_video_and_its_side_files(
 def test_arrays_have_the_same_limits(load: Callable[..., Pipeline]) -> None:
     pipeline, speech = load(), np.full(16000, 0.5, np.float32)
     with pytest.raises(UserError, match=r"image array has 4000 × 1 pixels, narrower than limits\.aspect=10"):
-        pipeline(np.zeros((1, 4000, 3), np.uint8), speech)
+        pipeline(np.zeros((1, 4000, 3), np.uint8), speech, rate_hz=16000)
     for rate_hz in (1, -1, 10**9):
         with pytest.raises(UserError, match="audio array has a sampling rate of"):
-            pipeline(np.zeros((64, 64, 3), np.uint8), speech, sampling_rate_hz=rate_hz)
+            pipeline(np.zeros((64, 64, 3), np.uint8), speech, rate_hz=rate_hz)
 
 
 @pytest.mark.parametrize("times", [[0, 1, 25 * 10**4], [0, 1, 25 * 100, 25 * 101]])

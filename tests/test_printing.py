@@ -13,12 +13,12 @@ from pathlib import Path
 
 import pytest
 from fuzz.processes import script
-from rich.cells import cell_len
+from rich.cells import cell_len, set_cell_size
 from rich.console import Console
 from rich.text import Text
 
 from float_research.errors import printable
-from float_research.inference.progress import ProgressBars
+from float_research.inference.progress import ProgressBars, run_line
 from float_research.printing import Table, elide, say, stdout
 
 ROOT = Path(__file__).parents[1]
@@ -181,9 +181,8 @@ def test_user_input_is_printed_unchanged(word: str, console: Callable[[], Consol
     expected = printable(word)
     assert lines[:2] == [expected, f"clip 1/1: {expected}"]
     assert lines[2] == expected
-    header, row = (line for line in lines if line.startswith(("┃", "│")))
-    assert [cell.strip() for cell in re.split("[┃│]", header)[1:3]] == [expected, "b"]
-    assert [cell.strip() for cell in row.split("│")[1:3]] == [expected] * 2
+    width = max(cell_len(expected), 1)
+    assert lines[3:] == [f"{set_cell_size(expected, width)}  b", f"{expected}  {expected}"]
 
 
 def test_names_in_a_progress_bar_are_not_markup() -> None:
@@ -218,20 +217,40 @@ def test_long_names_lose_their_middle(text: str, width: int, said: str) -> None:
 @pytest.mark.parametrize("width", [30, 40, 60, 80, 120, 300])
 def test_a_table_is_at_most_as_wide_as_the_terminal(width: int) -> None:
     """No word is folded, no number is cut, and nothing is missing."""
-    names = ["run", "metrics", "frames", "evaluations", "branches", "sample_s", "video"]
+    names = ["run", "metrics", "frames", "evaluations", "branches", "sample_s", "p (sign flip)", "video"]
     path = "videos/portrait-arctic_a0007-and-so-on.mp4"
     told = "its file is damaged"
-    rows = [[str(i), told, "100", "12345678", "24", "0.0714", path] for i in range(2)]
-    console = Console(width=width, file=io.StringIO(), record=True)
+    rows = [[str(i), told, "100", "12345678", "24", "0.0714", "0.12345678901234567", path] for i in range(2)]
+    console = Console(width=width, file=io.StringIO(), record=True, force_terminal=True)
     console.print(Table(names, rows, "summary"))
     lines = console.export_text().splitlines()
     assert max(map(len, lines)) <= width
     words = {word for line in lines[1:] for word in re.split(r"[┃│\s]+", line) if word.strip("━─┏┓┡┩┳╇└┘┴")}
-    whole = {*names, "0", "1", *told.split(), "100", "12345678", "24", "0.0714"}
+    whole = {word for row in (names, *rows) for cell in row if cell != path for word in cell.split()}
     assert whole <= words
     (shown,) = words - whole
     assert shown == path if width == 300 else shown.startswith("vide") and shown.endswith(".mp4")
     assert sum("run" in line for line in lines) >= (2 if width < 60 else 1), "the first column is next to the rest"
+
+
+def test_a_piped_table_is_plain_text_at_full_width() -> None:
+    long = "x" * 300
+    console = stdout()
+    console.file, console.record = io.StringIO(), True
+    console.print(Table(["run", "video"], [["0", long], ["写真", "b"]], "summary"))
+    assert console.export_text().splitlines() == ["summary", "run   video", f"0     {long}", "写真  b"]
+
+
+def test_a_run_of_a_sweep_is_one_line(tmp_path: Path) -> None:
+    (tmp_path / "sweep.json").write_text('{"settings": {"nfe": "4,6"}, "runs": [["nfe=4"], ["nfe=6"]]}')
+    (tmp_path / "0").mkdir()
+    (tmp_path / "0" / "record.json").touch()
+    record = {"clips": [{"metrics": {"lip_correlation": 0.652, "motion_jerk": 3.0}}], "wall_s": 8.1}
+    line = run_line(tmp_path / "0", ["nfe=4"], record, ["lip_correlation", "sampling_error"])
+    assert re.fullmatch(r"run 1/2: nfe=4, lip_correlation 0\.652, 8\.1 s, [\d.]+ s left", line)
+    (tmp_path / "1").mkdir()
+    (tmp_path / "1" / "record.json").touch()
+    assert run_line(tmp_path / "1", ["nfe=6"], record, []) == "run 2/2: nfe=6, 8.1 s"
 
 
 def test_a_style_is_kept_and_a_table_may_be_empty() -> None:
@@ -270,8 +289,11 @@ def test_a_sweep_over_lists_in_a_folder_that_looks_like_markup(
     swept = ["metrics=[flicker],[motion,flicker],[motion]", f"data.audio={speech(0.3)}", f"hydra.sweep.dir={out}"]
     ended = script("infer", ["-m", *settings, *swept], tmp_path / "process")
     assert ended.code == 0, ended.error
-    rows = [line.split("│")[2].strip() for line in ended.output.splitlines() if re.match(r"│ [012] ", line)]
+    rows = [line.split()[1] for line in ended.output.splitlines() if re.match("[012]  ", line)]
     assert rows == ["[flicker]", "[motion,flicker]", "[motion]"]
     assert ended.output.count("The weights are untrained") == 1
     assert f"3 runs: {out}/summary.csv" in ended.output
-    assert all(f"record: {out}/{run}/record.json" in ended.output for run in range(3))
+    assert [line.partition(":")[0] for line in ended.output.splitlines() if line.startswith("run ")][:3] == [
+        *(f"run {count}/3" for count in (1, 2, 3))
+    ]
+    assert f"python scripts/report.py '{out}'" in ended.output

@@ -14,9 +14,11 @@ from fuzz.processes import Ended, script
 from hydra._internal.config_loader_impl import ConfigLoaderImpl
 from hydra.core.plugins import Plugins
 from hydra.errors import HydraException
+from hydra.types import RunMode
+from omegaconf import DictConfig
 from submitit.core.utils import FailedJobError
 
-from float_research import cli, compose, options, overrides, sweeping
+from float_research import cli, compose, options, overrides, suggestions, sweeping
 from float_research.errors import UserError
 from float_research.tracking.runs import find
 
@@ -112,14 +114,21 @@ def mine(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     return tmp_path / "mine"
 
 
+def composed(*told: str) -> DictConfig:
+    """Returns the config of `infer` with Hydra's own node."""
+    loader = ConfigLoaderImpl(config_search_path=options.search_path())
+    return loader.load_configuration("infer", list(told), RunMode.MULTIRUN, validate_sweep_overrides=False)
+
+
 def sweeper(*told: str) -> SimpleNamespace:
     """Returns a sweeper as set up by Hydra."""
     Plugins.instance()
-    config = options.composed([*told, "hydra.mode=MULTIRUN"])
     loader = ConfigLoaderImpl(config_search_path=options.search_path())
-    composed = SimpleNamespace(loader=loader, kept={})
+    config = composed(*told, "hydra.mode=MULTIRUN")
     own = config.hydra.sweeper
-    return SimpleNamespace(config=config, composed=composed, params=own.params, zip=own.get("zip"))
+    return SimpleNamespace(
+        config=config, composed=SimpleNamespace(loader=loader, kept={}), params=own.params, zip=own.get("zip")
+    )
 
 
 def test_experiments_bring_their_own_sweeps(mine: Path) -> None:
@@ -143,7 +152,7 @@ def test_a_search_cannot_be_combined_with_a_sweep(capsys: pytest.CaptureFixture[
 
 
 def unknown(setting: str, *overrides: str) -> str | None:
-    return cli.unknown_setting(HydraException(f"Could not override '{setting}'."), overrides)
+    return suggestions.unknown_setting(HydraException(f"Could not override '{setting}'."), overrides)
 
 
 def test_the_option_that_lacks_a_setting_is_named() -> None:
@@ -156,13 +165,15 @@ def test_the_option_that_lacks_a_setting_is_named() -> None:
     assert {"incremental", "zero_star"} < set(having)
     assert str(refused.value).split("; ") == [
         "guidance=none has no setting guidance.audio.scale",
-        f"choose guidance={', '.join(having)}, or sweep in blocks: "
+        f"choose another guidance: {', '.join(having)}, or sweep in blocks: "
         f"hydra.sweeper.params=[{{guidance: {having[0]}, guidance.audio.scale: …}}, {{guidance: none}}]",
     ]
     named, schedule = unknown("guidance.audio.t_hi"), "schedule@guidance.audio"
-    assert named == f"{schedule}=constant has no setting guidance.audio.t_hi; choose {schedule}=interval"
+    assert named == f"{schedule}=constant has no setting guidance.audio.t_hi; add {schedule}=interval"
+    two = unknown("solver.skip_end", "solver=euler")
+    assert two == "solver=euler has no setting solver.skip_end; choose solver=heun2 or solver=rk4"
     assert str(unknown("nfee", "nfee=3")).startswith("unknown setting nfee (did you mean nfe?)")
-    assert cli.unknown_setting(HydraException("nfee"), []) is None
+    assert suggestions.unknown_setting(HydraException("nfee"), []) is None
 
 
 @pytest.mark.parametrize("told", ["--config-dir {}", "hydra.searchpath=[{}]", "--config-dir {0} --config-name main"])
@@ -171,11 +182,18 @@ def test_the_users_own_options_are_known(told: str, mine: Path, monkeypatch: pyt
     (mine / "main.yaml").write_text("defaults: [infer, _self_]\n")
     assert "fancy" in options.parts(["solver"])
     assert sweeping.choices(["solver=glob([fancy,euler])"]) == {"solver": ["solver=euler", "solver=fancy"]}
-    assert "solver.order" not in options.known_keys()
-    assert "nfe" in options.known_keys()
-    group, chosen, having = options.owner("solver.rtol", ["solver=fancy"]) or ("", "", [])
-    assert (group, chosen) == ("solver", "fancy")
+    held = options.Catalogue(options.main(), ["solver=fancy"])
+    assert "solver.order" not in held.settings
+    assert "nfe" in held.settings
+    group, chosen, having = held.owner("solver.rtol") or ("", [], [])
+    assert (group, chosen) == ("solver", ["fancy"])
     assert "dopri5" in having
+
+
+@pytest.mark.parametrize("given", ["", "guidance=history search=best_of", "experiment=official", "metrics=[fid,csim]"])
+def test_settings_read_without_composing_are_those_composed(given: str) -> None:
+    read, made = options.Catalogue("infer", given.split()), composed(*given.split())
+    assert set(read.settings) == set(options.keys(made))
 
 
 def test_a_search_path_of_the_main_config_is_known(mine: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

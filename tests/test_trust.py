@@ -99,6 +99,15 @@ def test_a_users_class_needs_its_module_named(tmp_path: Path, monkeypatch: pytes
         recorded.choose_metrics(["trust=../mine"])
 
 
+@pytest.mark.parametrize("group", ["checkpoint", "face", "model", "solver", "trainer"])
+def test_a_group_without_its_class_is_refused(group: str, made: Path, tmp_path: Path) -> None:
+    config = yaml.safe_load((made / "config.yaml").read_text())
+    del config[group]["_target_"]
+    (tmp_path / "config.yaml").write_text(yaml.safe_dump(config))
+    with pytest.raises(UserError, match=rf"config\.yaml does not say which option of {group} the run used; repeat"):
+        recorded.build_remeasuring(tmp_path, recorded.choose_metrics([]))
+
+
 @pytest.mark.parametrize(
     "setting", ["sampling_rate_hz=0", "sampling_rate_hz=1" + "0" * 30, "fps=0", "fps=1e9", "fps=-1", "fps=text"]
 )

@@ -2,12 +2,14 @@
 
 from collections.abc import Iterable, Sequence
 from pathlib import Path
+from textwrap import fill
 
 import numpy as np
 import pandas as pd
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
+from float_research.analysis.load import SETTINGS
 from float_research.analysis.plots import COLOURS, FAINT, names, need
 from float_research.errors import UserError
 from float_research.video.preview import evenly
@@ -15,6 +17,8 @@ from float_research.video.preview import evenly
 VELOCITY, WINDOW = "motion_velocity", "window"
 DIRECTION, EMOTION = "direction_", "emotion_"
 MAX_LINES = 8
+NAME_WIDTH = 28
+"""Characters of a line of a name beside frames."""
 
 
 def seams(traces: pd.DataFrame, *, trace: str = VELOCITY, around_frames: int = 10) -> Figure:
@@ -80,15 +84,18 @@ def over_time(traces: pd.DataFrame, columns: Sequence[str]) -> Figure:
     if not shown:
         raise UserError(f"no clip has a trace of {', '.join(columns)}; measure them first")
     clips = _clips(traces)
-    figure = Figure(figsize=(9, 0.8 + 1.5 * len(shown)), layout="constrained")
+    height = 0.8 + 1.5 * len(shown) + 0.1 * len(clips)
+    figure = Figure(figsize=(9, height), layout="constrained")
     rows = np.ravel(figure.subplots(len(shown), 1, sharex=True))
     for axes, column in zip(rows, shown, strict=True):
         for colour, (name, clip) in zip(_colours(len(clips)), clips, strict=True):
             axes.plot(clip["time_s"], clip[column], color=colour, label=name, alpha=0.85)
         axes.set_title(column, fontsize="small", loc="left")
         axes.spines[["top", "right"]].set_visible(False)
-    rows[0].legend(frameon=False, fontsize="x-small", loc="upper left", bbox_to_anchor=(1, 1))
     rows[-1].set(xlabel="seconds")
+    figure.legend(
+        *rows[0].get_legend_handles_labels(), frameon=False, fontsize="x-small", loc="outside lower left", ncols=2
+    )
     return figure
 
 
@@ -99,7 +106,7 @@ def strips(clips: pd.DataFrame, *, num_frames: int = 8) -> Figure:
     figure = Figure(figsize=(1.1 * num_frames + 1.5, 1.15 * len(clips)), layout="constrained")
     grid = np.reshape(figure.subplots(len(clips), num_frames), (len(clips), num_frames))
     for row, name, path in zip(grid, names(clips), clips["video_path"], strict=True):
-        row[0].set_ylabel(name, rotation=0, ha="right", va="center", fontsize="small")
+        row[0].set_ylabel(fill(name, NAME_WIDTH), rotation=0, ha="right", va="center", fontsize="small")
         _show(row, path, num_frames)
     return figure
 
@@ -139,7 +146,10 @@ def _clips(traces: pd.DataFrame, *columns: str) -> list[tuple[str, pd.DataFrame]
     need(traces, *columns)
     several = traces.groupby("run")["clip"].nunique().max() > 1
     groups = traces.groupby(["run", "clip"], sort=False)
-    return [(f"run {run}" + (f", {clip}" if several else ""), group) for (run, clip), group in groups]
+    return [
+        (", ".join(filter(None, [f"run {run}", str(clip) if several else "", group[SETTINGS].iloc[0]])), group)
+        for (run, clip), group in groups
+    ]
 
 
 def _starts(clip: pd.DataFrame) -> list[int]:

@@ -2,9 +2,9 @@
 
 import json
 import warnings
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import pandas as pd
 
@@ -12,18 +12,34 @@ from float_research.errors import UserError
 from float_research.files import inside
 from float_research.tables import read_table
 from float_research.tracking.logger import mean_metrics
-from float_research.tracking.record import flat_costs
-from float_research.tracking.runs import Found, Run, as_numbers, find, refuse_empty, settings_of, word
-from float_research.tracking.summary import facts
+from float_research.tracking.runs import (
+    WANDB,
+    Found,
+    Run,
+    as_numbers,
+    find,
+    refuse_empty,
+    require_folder,
+    settings_of,
+    word,
+)
+from float_research.tracking.summary import costs, facts
 from float_research.tracking.weights_and_biases import find_offline, find_project
 
-WANDB = "wandb:"
-SETTINGS, METRICS, NOTES = "settings", "metrics", "notes"
-"""Keys of a frame's `attrs`: its columns of settings, its columns of metrics, and notes for the user."""
-Row = tuple[Mapping[str, Any], Mapping[str, Any], Mapping[str, Any]]
-"""Settings, facts and metrics of a run or clip."""
+SETTINGS, COSTS, METRICS, EMOTIONS, NOTES = "settings", "costs", "metrics", "emotions", "notes"
+"""Keys of a frame's `attrs`: its columns of settings, costs, metrics and emotion inputs, and notes for the user."""
 CODE_FACTS = ("signature", "sources", "commit", "changed", "other_code")
-RUN_FACTS = ("suite", "suite_sha256", "solver_order", "load_s", "wall_s", "device", "trained", "started", *CODE_FACTS)
+RUN_FACTS = ("suite", "suite_sha256", "solver_order", "device", "trained", "started", *CODE_FACTS)
+
+
+class Row(NamedTuple):
+    """A run or clip, by where its record has the columns: no name says what it is."""
+
+    settings: Mapping[str, Any]
+    costs: Mapping[str, Any]
+    emotions: Mapping[str, Any]
+    facts: Mapping[str, Any]
+    metrics: Mapping[str, Any]
 
 
 def find_runs(source: str | Path) -> Found:
@@ -38,10 +54,7 @@ def find_runs(source: str | Path) -> Found:
             raise UserError(f"{source} holds no finished run; check the project's name")
         return found
     folder = Path(source)
-    if not folder.is_dir():
-        raise UserError(
-            f"{folder} is not a folder; give that of a run or of a sweep, or a W&B project as {WANDB}ENTITY/NAME"
-        )
+    require_folder(folder, or_project=True)
     found = find(folder)
     if not (found.runs or found.damaged or found.failed or found.unfinished):
         offline = find_offline(folder)
@@ -54,7 +67,7 @@ def load_runs(source: str | Path) -> pd.DataFrame:
     """Returns one row per run: `run`, all its settings, costs, metrics (means over its clips), and places.
 
     Inputs, such as `data.image`, are settings if runs differ in them. `run` is an integer if all are. `attrs` names the
-    columns of settings and metrics. Runs that were left out are listed in a warning and in `attrs["notes"]`.
+    columns of settings, costs and metrics. Runs that were left out are listed in a warning and in `attrs["notes"]`.
     """
     return _warn(run_table(find_runs(source)))
 
@@ -71,7 +84,13 @@ def load_clips(source: str | Path) -> pd.DataFrame:
 def run_table(found: Found) -> pd.DataFrame:
     """Returns the frame of `load_runs`, without a warning."""
     rows = [
-        (settings, {**facts(run), "notice": notice(run), "folder": run.folder}, mean_metrics(run.record))
+        Row(
+            settings=settings,
+            costs=_costs(run.record.get("totals") or {}, run.record),
+            emotions={},
+            facts={**facts(run), "notice": notice(run), "folder": run.folder},
+            metrics=mean_metrics(run.record),
+        )
         for run, settings in zip(found.runs, settings_of(found.runs), strict=True)
     ]
     return _frame(found, rows)
@@ -86,10 +105,10 @@ def clip_table(found: Found) -> pd.DataFrame:
 def load_traces(clips: pd.DataFrame) -> pd.DataFrame:
     """Returns one row per frame of clips from `load_clips`: `run`, `clip`, `frame`, `time_s`, and all traces.
 
-    Clips without traces are left out with a warning.
+    `settings` are those in which the clips differ, in words. Clips without traces are left out with a warning.
     """
     tables, without = [], 0
-    for clip in clips.to_dict("records"):
+    for clip, settings in zip(clips.to_dict("records"), described(clips), strict=True):
         path = clip.get("traces_path")
         if not isinstance(path, str) or not Path(path).is_file():
             without += 1
@@ -99,18 +118,41 @@ def load_traces(clips: pd.DataFrame) -> pd.DataFrame:
         except UserError as error:
             warnings.warn(str(error), stacklevel=2)
             continue
-        table = table.drop(columns=["run", "clip"], errors="ignore")
+        table = table.drop(columns=["run", "clip", SETTINGS], errors="ignore")
         table.insert(0, "clip", clip["clip"])
         table.insert(0, "run", clip["run"])
+        table[SETTINGS] = settings
         tables.append(table)
     if without:
         warnings.warn(f"{without} of {len(clips)} clips have no traces", stacklevel=2)
-    return pd.concat(tables, ignore_index=True) if tables else pd.DataFrame(columns=["run", "clip", "frame", "time_s"])
+    none = pd.DataFrame(columns=["run", "clip", "frame", "time_s", SETTINGS])
+    return pd.concat(tables, ignore_index=True) if tables else none
 
 
 def varying(frame: pd.DataFrame) -> list[str]:
     """Returns the settings in which rows differ, ignoring rows without the setting."""
     return [name for name in frame.attrs[SETTINGS] if frame[name].dropna().astype(str).nunique() > 1]
+
+
+def described(frame: pd.DataFrame) -> list[str]:
+    """Returns for each row the settings in which rows differ, by the shortest ends of their names that are unique."""
+    names = varying(frame)
+    brief = {name: _end(name, names) for name in names}
+    return [
+        " ".join(f"{brief[name]}={_brief(row[name])}" for name in names if not pd.isna(row[name]))
+        for row in frame[names].to_dict("records")
+    ]
+
+
+def _end(name: str, names: Sequence[str]) -> str:
+    """Returns the shortest end of a dotted name that no other name has."""
+    parts = name.split(".")
+    ends = [".".join(parts[-count:]) for count in range(1, len(parts))]
+    return next((end for end in ends if sum(f".{other}".endswith(f".{end}") for other in names) == 1), name)
+
+
+def _brief(value: object) -> str:
+    return f"{value:g}" if isinstance(value, float) else str(value)
 
 
 def notice(run: Run) -> str | None:
@@ -125,17 +167,34 @@ def notice(run: Run) -> str | None:
 
 
 def _frame(found: Found, rows: Sequence[Row]) -> pd.DataFrame:
-    """Builds a frame with the union of columns: identifiers, settings by name, facts, metrics by name."""
-    named, known, metrics = (list(dict.fromkeys(name for row in rows for name in row[part])) for part in range(3))
-    metrics = sorted(set(metrics) - set(known))
-    settings = sorted(set(named) - set(known) - set(metrics))
-    table = pd.DataFrame([{**row[0], **row[2], **row[1]} for row in rows])
-    table = table[[*(name for name in ("run", "clip") if name in known), *settings, *known, *metrics]]
+    """Builds a frame with the union of columns: identifiers, settings by name, costs and facts, metrics by name.
+
+    A metric that has the name of another column, as one of the user's own may, is `metric.NAME`.
+    """
+    tables = [{**row.facts, **row.emotions} for row in rows]
+    taken = {name for row, facts in zip(rows, tables, strict=True) for name in (*row.settings, *facts)}
+    metrics = [{f"metric.{name}" if name in taken else name: row.metrics[name] for name in row.metrics} for row in rows]
+    known, of_costs, emotions = _union(tables), _union(row.costs for row in rows), _union(row.emotions for row in rows)
+    settings, measured = sorted(set(_union(row.settings for row in rows)) - set(known)), sorted(_union(metrics))
+    table = pd.DataFrame(
+        [{**row.settings, **own, **facts} for row, own, facts in zip(rows, metrics, tables, strict=True)]
+    )
+    table = table[[*(name for name in ("run", "clip") if name in known), *settings, *known, *measured]]
     table = table.loc[:, ~table.columns.duplicated()].copy()
     table["run"] = as_numbers(table["run"])
     notes = [*found.notes(), *_missing_videos(found.runs)]
-    table.attrs = {SETTINGS: settings, METRICS: metrics, NOTES: notes}
+    table.attrs = {SETTINGS: settings, COSTS: of_costs, METRICS: measured, EMOTIONS: emotions, NOTES: notes}
     return table
+
+
+def _union(parts: Iterable[Mapping[str, Any]]) -> list[str]:
+    return list(dict.fromkeys(name for part in parts for name in part))
+
+
+def _costs(part: Mapping[str, Any], record: Mapping[str, Any]) -> dict[str, Any]:
+    """Returns the costs of a clip or of a run's totals, and what they are spent on."""
+    counted = {name: part.get(name, part.get(f"num_{name}")) for name in ("frames", "windows")}
+    return counted | costs(part, record)
 
 
 def _warn(table: pd.DataFrame) -> pd.DataFrame:
@@ -146,19 +205,16 @@ def _warn(table: pd.DataFrame) -> pd.DataFrame:
 
 def _clip_rows(run: Run, settings: Mapping[str, Any]) -> list[Row]:
     of_run, record = facts(run), run.record
-    shared = {name: value for name, value in of_run.items() if name in RUN_FACTS or name.startswith("peak_memory")}
+    shared = {name: of_run[name] for name in RUN_FACTS}
     rows: list[Row] = []
     for clip in record["clips"]:
         absent = {**(record.get("absent") or {}), **(clip.get("absent") or {})}
+        of_clip = _costs(clip, record)
         known = {
             "run": run.name,
             "clip": clip.get("id"),
             "base_id": clip.get("base_id") or clip.get("id"),
-            "frames": clip.get("num_frames"),
-            "windows": clip.get("num_windows"),
-            **flat_costs(clip),
-            **{f"{phase}_s": value for phase, value in (clip.get("seconds") or {}).items()},
-            **{f"emotion_{name}": value for name, value in (clip.get("emotion") or {}).items()},
+            **of_clip,
             **shared,
             "notice": notice(run),
             "absent": json.dumps(absent, ensure_ascii=False),
@@ -168,7 +224,15 @@ def _clip_rows(run: Run, settings: Mapping[str, Any]) -> list[Row]:
             "folder": run.folder,
         }
         own = settings if clip.get("seed") is None else {**settings, "seed": clip["seed"]}
-        rows.append((own, known, {**(record.get("metrics") or {}), **(clip.get("metrics") or {})}))
+        rows.append(
+            Row(
+                settings=own,
+                costs=of_clip,
+                emotions={f"emotion_{name}": value for name, value in (clip.get("emotion") or {}).items()},
+                facts=known,
+                metrics={**(record.get("metrics") or {}), **(clip.get("metrics") or {})},
+            )
+        )
     return rows
 
 

@@ -9,9 +9,10 @@ from float_research import metrics
 from float_research.metrics.metric import Better, Metric, Number, RunMetric
 from float_research.tracking.record import UNITS
 
+CONVERGE = "converge"
 PHASES = (
     *("load", "read", "crop", "encode_image", "encode_audio", "emotion"),
-    *("sample", "verify", "decode", "write", "metrics"),
+    *("sample", "verify", "decode", "write", "metrics", CONVERGE),
 )
 """In the order in which a run executes them."""
 COSTS = {
@@ -45,6 +46,11 @@ def numbers_of_runs() -> frozenset[str]:
 def declared(name: str) -> Number:
     """Returns a metric or cost. Nothing is declared of other names: older records', or the user's own."""
     return known_metrics().get(name) or COSTS.get(name) or Number(name, "", None)
+
+
+def declared_cost(name: str) -> Number:
+    """Returns a cost. One that only a record declares, such as the seconds of a phase of one's own, is better low."""
+    return COSTS.get(name) or Number(name, "", Better.LOWER)
 
 
 def _metrics() -> Iterator[type[Metric]]:

@@ -1,5 +1,7 @@
 """The comparison page of a sweep: a static folder with videos and traces that a browser opens from disk."""
 
+import base64
+import hashlib
 import html
 import json
 import math
@@ -15,20 +17,31 @@ from typing import Any
 import pandas as pd
 
 from float_research.analysis.convergence import slopes
-from float_research.analysis.load import METRICS, NOTES, SETTINGS, clip_table, find_runs, varying
-from float_research.analysis.numbers import COSTS, declared
+from float_research.analysis.load import COSTS, METRICS, NOTES, SETTINGS, clip_table, find_runs, varying
+from float_research.analysis.numbers import COSTS as DECLARED_COSTS
+from float_research.analysis.numbers import declared, declared_cost
 from float_research.data.clips import file_name
 from float_research.data.examples import asset
 from float_research.errors import UserError
-from float_research.files import short_name, sweep_parts
+from float_research.files import short_name, sweep_parts, whole
 from float_research.tables import read_table
 from float_research.tracking.record import write_text
+from float_research.tracking.runs import is_input
 
 PAGE, MARK = "index.html", '<meta name="generator" content="float-research">'
 VIDEOS, TRACES = "videos", "traces"
 OWN = re.compile(r"[0-9]{4,}(-.*\..*|\.js)$", re.DOTALL)
 """Names of a page's own files in these folders."""
-STYLE, SCRIPTS = "page.css", ("data.js", "table.js", "plot.js", "traces.js", "player.js", "grid.js", "main.js")
+STYLE, SCRIPTS = (
+    "page.css",
+    (
+        *("data.js", "table.js", "plot.js", "traces.js", "player.js", "grid.js"),
+        *("export.js", "main.js"),
+    ),
+)
+VENDOR = "vendor"
+LIBRARIES = ("d3.min.js", "plot.umd.min.js", "LICENSES.txt")
+"""Of others, in the page's folder as they are: see NOTICE."""
 FALLBACK_FPS = 25.0
 
 
@@ -55,6 +68,7 @@ def write_page(source: str | Path, output: Path, title: str) -> Page:
     clips = clip_table(find_runs(source))
     _claim(output)
     write_text(output / PAGE, MARK)  # first, to identify an interrupted page as ours
+    _place_libraries(output / VENDOR)
     videos = [_place_video(clip, index, output / VIDEOS) for index, clip in enumerate(_records(clips))]
     traced, extent, damaged = _write_traces(clips, output / TRACES)
     measured, notes = slopes(clips), [*clips.attrs[NOTES], *damaged, *_elsewhere(clips)]
@@ -93,11 +107,14 @@ def embed_json(content: Any) -> str:
 
 def _fill(title: str, content: Mapping[str, Any]) -> str:
     """Fills the page's template in one pass, so that placeholders within the data are not replaced."""
+    script = "\n".join(_asset(name) for name in SCRIPTS)
+    digest = base64.b64encode(hashlib.sha256(script.encode()).digest()).decode()
     parts = {
         "title": html.escape(title),
         "mark": MARK,
         "style": _asset(STYLE),
-        "script": "\n".join(_asset(name) for name in SCRIPTS),
+        "script": script,
+        "hash": f"sha256-{digest}",
         "data": embed_json(content),
     }
     return re.sub(r"\{\{(\w+)\}\}", lambda found: parts[found[1]], _asset("page.html"))
@@ -119,6 +136,13 @@ def _claim(output: Path) -> None:
                 if OWN.match(path.name) and (path.is_file() or path.is_symlink()):
                     path.unlink()
     output.mkdir(parents=True, exist_ok=True)
+
+
+def _place_libraries(folder: Path) -> None:
+    folder.mkdir(exist_ok=True)
+    for name in LIBRARIES:
+        with whole(folder / name) as part:
+            shutil.copyfile(asset(f"page/{VENDOR}/{name}"), part)
 
 
 def _here(path: object, folder: str) -> Path | None:
@@ -179,17 +203,21 @@ def _table(clips: pd.DataFrame) -> dict[str, Any]:
     """Returns columns and rows of what differs between the clips, and the settings that are the same for all."""
     settings = varying(clips)
     metrics = sorted(clips.attrs[METRICS], key=lambda name: not declared(name).headline)
-    costs = [name for name in COSTS if name in clips and name not in metrics]
-    names = [*(["clip"] if clips["clip"].nunique() > 1 else []), *settings, *metrics, *costs]
+    order = {name: place for place, name in enumerate(DECLARED_COSTS)}
+    costs = sorted(clips.attrs[COSTS], key=lambda name: order.get(name, len(order)))
+    identifiers = ["clip"] if clips["clip"].nunique() > 1 else []
     columns = [
-        {
-            "name": name,
-            "kind": "metric" if name in metrics else "cost" if name in costs else "setting",
-            "shown": name not in costs or declared(name).headline,
-            "better": declared(name).better,
-        }
-        for name in names
+        *(
+            {"name": name, "kind": "setting", "shown": True, "better": None, "input": is_input(name)}
+            for name in [*identifiers, *settings]
+        ),
+        *({"name": name, "kind": "metric", "shown": True, "better": declared(name).better} for name in metrics),
+        *(
+            {"name": name, "kind": "cost", "shown": number.headline, "better": number.better}
+            for name, number in zip(costs, map(declared_cost, costs), strict=True)
+        ),
     ]
+    names = [column["name"] for column in columns]
     same = {name: _plain(clips[name].iloc[0]) for name in clips.attrs[SETTINGS] if name not in settings}
     details = ["run", "clip", "device", "started", "signature", "sources", "commit", "changed", "folder"]
     return {

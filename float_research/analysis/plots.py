@@ -11,8 +11,8 @@ from matplotlib.figure import Figure
 from matplotlib.ticker import LogLocator, NullFormatter
 
 from float_research.analysis.convergence import ERROR, EVALUATIONS, slopes
-from float_research.analysis.load import varying
-from float_research.analysis.numbers import PHASES
+from float_research.analysis.load import described
+from float_research.analysis.numbers import CONVERGE, PHASES
 from float_research.errors import UserError
 
 COLOURS = (
@@ -20,6 +20,8 @@ COLOURS = (
     *("#1f4e79", "#8c4a10", "#145c45", "#6e2450"),
 )
 FAINT = "#9aa4ad"
+PER_ROW = 3
+"""Plots beside each other, at most: a page is as wide."""
 NAME_HEIGHT = 0.055
 """Of a name beside a line, as a share of the height of the axes."""
 AUDIO_SCALE, EMOTION_SCALE = "guidance.audio.scale", "guidance.emotion.scale"
@@ -93,54 +95,78 @@ def guidance_map(runs: pd.DataFrame, metric: str, *, rows: str = EMOTION_SCALE, 
 
 
 def by_setting(runs: pd.DataFrame, metrics: Sequence[str], setting: str) -> Figure:
-    """Plots metrics by the values of one setting: a dot per run, a line through means. Unmeasured ones are left out."""
+    """Plots metrics by the values of one setting: a dot per run, and the means, which a line joins if they are ordered.
+
+    Metrics that were not measured are left out.
+    """
     need(runs, setting)
     shown = [name for name in metrics if name in runs and runs[name].notna().any()]
     if not shown:
         raise UserError(f"the runs have none of {', '.join(metrics)}; measure them first")
-    figure = Figure(figsize=(3.4 * len(shown), 3.2), layout="constrained")
-    levels = list(dict.fromkeys(runs.sort_values(setting)[setting].dropna()))
-    for colour, axes, name in zip(_endless(), np.ravel(figure.subplots(1, len(shown))), shown, strict=False):
+    if runs[setting].nunique() < 2:
+        raise UserError(f"{setting} is {runs[setting].dropna().iloc[0]} in all runs; sweep over it")
+    rows = math.ceil(len(shown) / PER_ROW)
+    columns = math.ceil(len(shown) / rows)
+    figure = Figure(figsize=(3.4 * columns, 3.2 * rows), layout="constrained")
+    ordered = pd.api.types.is_numeric_dtype(runs[setting]) and not pd.api.types.is_bool_dtype(runs[setting])
+    levels = list(dict.fromkeys((runs.sort_values(setting) if ordered else runs)[setting].dropna()))
+    grid = np.ravel(figure.subplots(rows, columns))
+    for unused in grid[len(shown) :]:
+        unused.set_axis_off()
+    for colour, axes, name in zip(_endless(), grid, shown, strict=False):
         place = [levels.index(value) if value in levels else np.nan for value in runs[setting]]
         axes.plot(place, runs[name], "o", color=colour, alpha=0.5)
         means = runs.groupby(setting)[name].mean().reindex(levels)
-        axes.plot(range(len(levels)), means, "-", color=colour)
+        axes.plot(range(len(levels)), means, "-" if ordered else "_", color=colour, markersize=22, label="mean")
         slanted = {"rotation": 30, "ha": "right", "rotation_mode": "anchor"} if len(levels) > 4 else {}
         axes.set_xticks(range(len(levels)), [_short(value) for value in levels], **slanted)
         axes.set(xlabel=setting, title=name)
+        axes.margins(x=0.12)
         _plain(axes)
     return figure
 
 
 def timing(runs: pd.DataFrame) -> Figure:
-    """Plots the seconds of each run's phases, stacked, with the rest of the wall time in grey."""
-    phases = [phase for phase in PHASES if f"{phase}_s" in runs and runs[f"{phase}_s"].notna().any()]
-    if not phases:
+    """Plots the seconds of each run's phases, stacked, with the rest of the wall time in grey.
+
+    Converged solutions are beside them: they are a cost of measuring, which a sweep pays once.
+    """
+    spent = {phase: runs[f"{phase}_s"].fillna(0) for phase in PHASES if _any(runs, f"{phase}_s")}
+    if not spent:
         raise UserError("the runs have no phase times, which older records lack; run them again")
-    figure, axes = _figure(7.5, 1.4 + 0.28 * len(runs))
-    start = np.zeros(len(runs))
-    labels = names(runs)
-    for colour, phase in zip(_endless(), phases, strict=False):
-        spent = runs[f"{phase}_s"].fillna(0).to_numpy(dtype=float)
-        axes.barh(labels, spent, left=start, color=colour, label=phase)
-        start += spent
+    converged = spent.pop(CONVERGE, pd.Series(0.0, runs.index))
+    shares = [5, 2] if converged.any() else [1]
+    figure = Figure(figsize=(7.5 if len(shares) == 1 else 9.5, 1.4 + 0.28 * len(runs)), layout="constrained")
+    axes, *beside = np.ravel(figure.subplots(1, len(shares), sharey=True, width_ratios=shares))
+    labels, start = names(runs), pd.Series(0.0, runs.index)
+    for colour, (phase, seconds) in zip(_endless(), spent.items(), strict=False):
+        axes.barh(labels, seconds, left=start, color=colour, label=phase)
+        start = start + seconds
     if "wall_s" in runs:
-        rest = (runs["wall_s"].fillna(0) - start).clip(lower=0)
+        rest = (runs["wall_s"].fillna(0) - start - converged).clip(lower=0)
         axes.barh(labels, rest, left=start, color="#d5d9dc", label="rest")
     axes.invert_yaxis()
     axes.set(xlabel="seconds", title="where the time goes")
     axes.legend(
         frameon=False, fontsize="small", ncols=5, loc="upper center", bbox_to_anchor=(0.5, -0.12 - 0.6 / len(runs))
     )
+    for apart in beside:
+        apart.barh(labels, converged, color=FAINT)
+        apart.set(xlabel="seconds", title="converged solutions")
+    for shown in figure.axes:
+        _plain(shown)
     return figure
+
+
+def _any(runs: pd.DataFrame, name: str) -> bool:
+    return name in runs and bool(runs[name].notna().any())
 
 
 def names(runs: pd.DataFrame) -> list[str]:
     """Returns a short label for each row: the run, and the settings in which rows differ."""
-    settings = varying(runs)
     return [
-        f"{row['run']}: {' '.join(_short(row[name]) for name in settings)}" if settings else f"run {row['run']}"
-        for row in runs.to_dict("records")
+        f"{run}: {settings}" if settings else f"run {run}"
+        for run, settings in zip(runs["run"], described(runs), strict=True)
     ]
 
 

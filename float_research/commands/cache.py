@@ -3,16 +3,18 @@
 import argparse
 from pathlib import Path
 
-import pandas as pd
-
-from float_research import cache, cli, compose
-from float_research.errors import UserError, printable
+from float_research import cli
+from float_research.errors import UserError, guess, printable
 from float_research.printing import Table, stdout
 from float_research.program import command
 
 
 def show(folder: Path, limit_mb: float) -> None:
     """Prints the number, size and last use of the entries of each kind."""
+    import pandas as pd
+
+    from float_research import cache
+
     rows = []
     entries = pd.DataFrame(
         [(path.parent.parent.name, size / 1e6, used) for path, size, used in cache.entry_files(folder)],
@@ -28,6 +30,8 @@ def show(folder: Path, limit_mb: float) -> None:
 
 def clear(folder: Path, limit_mb: float) -> None:
     """Deletes all entries, and nothing else."""
+    from float_research import cache
+
     if folder.exists() and not cache.is_marked(folder):
         raise UserError(
             f"{folder} is not a cache of float-research (it has no {cache.MARKER} of ours); nothing was deleted"
@@ -40,11 +44,19 @@ def clear(folder: Path, limit_mb: float) -> None:
 
 def main() -> None:
     parser = argparse.ArgumentParser(prog=command("cache"), description=__doc__)
-    parser.add_argument("action", choices=["show", "clear"])
+    parser.add_argument("action", nargs="?", default="show", help="show, the default, or clear")
     parser.add_argument("overrides", nargs="*", help=f"settings of {command('infer')}, such as cache.folder=FOLDER")
     arguments = parser.parse_args()
-    kept = compose.build(compose.compose_config(arguments.overrides).cache)
-    {"show": show, "clear": clear}[arguments.action](kept.place, kept.disk_mb)
+    actions = {"show": show, "clear": clear}
+    action, overrides = arguments.action, arguments.overrides
+    if "=" in action:
+        action, overrides = "show", [action, *overrides]
+    if action not in actions:
+        raise UserError(f"{printable(action)} is unknown{guess(action, list(actions))}; choose show or clear")
+    from float_research import compose
+
+    kept = compose.build(compose.compose_config(overrides).cache)
+    actions[action](kept.place, kept.disk_mb)
 
 
 if __name__ == "__main__":

@@ -9,8 +9,10 @@ import os
 from pathlib import Path
 
 from float_research import cli
+from float_research.errors import UserError
 from float_research.printing import Table, say, stdout
 from float_research.program import command
+from float_research.tracking.runs import WANDB, require_folder
 
 
 def main() -> None:
@@ -30,16 +32,18 @@ def main() -> None:
     parser.add_argument("--numbers", help="metrics or costs, separated by commas; default: the headline metrics")
     parser.add_argument("--output", type=Path, help="folder of the tables; default: that of the sweep")
     arguments = parser.parse_args()
-    from float_research.analysis.load import NOTES, WANDB, clip_table, find_runs
-    from float_research.analysis.pairs import settings
-    from float_research.analysis.statistics import compare
-    from float_research.analysis.tables import write
-    from float_research.errors import UserError
-
     chosen = [word for word in arguments.what if "=" in word and not Path(word).is_dir()]
     sources = [word for word in arguments.what if word not in chosen]
     if not sources or (chosen and len(sources) > 1):
         raise UserError("give one folder with settings in it, or only folders; see --help")
+    for source in sources:
+        if not source.startswith(WANDB):
+            require_folder(Path(source), or_project=True)
+    from float_research.analysis.load import NOTES, clip_table, find_runs
+    from float_research.analysis.pairs import settings
+    from float_research.analysis.statistics import compare
+    from float_research.analysis.tables import write
+
     console = stdout()
     tables = {source: clip_table(find_runs(source)) for source in dict.fromkeys(sources)}
     for note in dict.fromkeys(note for table in tables.values() for note in table.attrs[NOTES]):

@@ -2,13 +2,14 @@
 
 from omegaconf import DictConfig
 
-from float_research import cli, compose
+from float_research import cli, compose, suggestions
 from float_research.printing import stdout
 
 
 @compose.hydra_main("infer")
 def main(cfg: DictConfig) -> None:
     with cli.errors(dry_run=bool(cfg.dry_run)):
+        suggestions.require_set(cfg)
         content = compose.build_job(cfg).run(stdout())
         if content is not None and content.get("failed"):
             cli.incomplete()

@@ -6,13 +6,14 @@ trust=MODULE.
 
 import argparse
 import sys
+import time
 from pathlib import Path
 
-from float_research import cli, options, recorded
+from float_research import cli, options
 from float_research.printing import say, stdout
 from float_research.program import command
 from float_research.tracking.record import RECORD
-from float_research.tracking.summary import report
+from float_research.tracking.runs import require_folder
 
 
 def main() -> None:
@@ -24,21 +25,27 @@ def main() -> None:
         help="metrics=[…] and their settings, by default those of conf/infer.yaml; trust=MODULE for your own classes",
     )
     arguments = parser.parse_args()
-    from float_research.inference.measuring import told_absent
+    from float_research import recorded
 
     chosen = recorded.choose_metrics(arguments.overrides)
+    require_folder(arguments.folder)
+    from float_research.inference.measuring import told_absent
+    from float_research.tracking.summary import report
+
     console, num_failed = stdout(), 0
-    for path in sorted(arguments.folder.rglob(RECORD)):
-        run = path.parent
+    paths = sorted(arguments.folder.rglob(RECORD))
+    for number, path in enumerate(paths, 1):
+        run, began = path.parent, time.monotonic()
+        say(console, f"{number}/{len(paths)} {run}: measuring")
         try:
             content = recorded.build_remeasuring(run, chosen).run()
         except Exception as error:  # the other runs are still measured
             if cli.WANTS_TRACEBACK:
                 raise
             num_failed += 1
-            say(console, f"{run}: {cli.sentence(error)[0]}", style="bold yellow")
+            say(console, f"  {cli.sentence(error)[0]}", style="bold yellow")
             continue
-        say(console, f"{run}: measured")
+        say(console, f"  measured {len(content['clips'])} clips in {time.monotonic() - began:.1f} s")
         if compressed := sorted({name for clip in content["clips"] for name in clip["from_video"]}):
             say(console, f"  measured on the encoded video, not on the original frames: {', '.join(compressed)}")
         for line in told_absent(content):

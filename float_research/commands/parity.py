@@ -7,6 +7,7 @@ from pathlib import Path
 from rich.text import Text
 
 from float_research import cli
+from float_research.errors import UserError, printable
 from float_research.printing import Table, stdout
 from float_research.program import command
 
@@ -18,6 +19,8 @@ def main() -> None:
         "--tolerance", type=float, help="allowed relative error; default 1e-4, or 1e-3 for cases stored in float16"
     )
     arguments = parser.parse_args()
+    if not any(arguments.folder.glob("*.json")):
+        raise UserError(f"{printable(arguments.folder, 1000)} has no golden case (NAME.json with NAME.safetensors)")
     from float_research.inference.parity import compare_folder
 
     rows: list[list[str | Text]] = []

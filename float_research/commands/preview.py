@@ -5,8 +5,8 @@ from pathlib import Path
 
 from float_research import cli
 from float_research.errors import printable
+from float_research.files import require_file
 from float_research.program import command
-from float_research.video.preview import animation, contact_sheet, require_free
 
 
 def main() -> None:
@@ -21,6 +21,9 @@ def main() -> None:
     arguments = parser.parse_args()
     if min(arguments.rows, arguments.columns, arguments.every) < 1:
         parser.error("--rows, --columns and --every must be positive")
+    require_file(arguments.video, "video", "give the path of a file")
+    from float_research.video.preview import animation, contact_sheet, require_free
+
     folder, stem = arguments.output or arguments.video.parent, arguments.video.stem
     sheet, moving = folder / f"{stem}.png", folder / f"{stem}.webp"
     for path in () if arguments.overwrite else (sheet, moving):

@@ -6,7 +6,7 @@ from pathlib import Path
 from float_research import cli
 from float_research.printing import Table, say, stdout
 from float_research.program import command
-from float_research.tracking.summary import format_value
+from float_research.tracking.runs import WANDB, require_folder
 
 
 def main() -> None:
@@ -14,15 +14,15 @@ def main() -> None:
     parser.add_argument("sweep", help="folder of runs or of offline W&B runs; wandb:ENTITY/PROJECT for numbers only")
     parser.add_argument("--output", type=Path, help="folder of the page; default: SWEEP/report")
     arguments = parser.parse_args()
-    from float_research.analysis.load import WANDB
+    if not (online := arguments.sweep.startswith(WANDB)):
+        require_folder(Path(arguments.sweep), or_project=True)
     from float_research.analysis.page import write_page
+    from float_research.tracking.summary import format_value
 
-    online = arguments.sweep.startswith(WANDB)
     title = arguments.sweep.removeprefix(WANDB) if online else Path(arguments.sweep).resolve().name
-    page = write_page(
-        arguments.sweep, arguments.output or Path("outputs" if online else arguments.sweep) / "report", title
-    )
-    console = stdout()
+    console, folder = stdout(), arguments.output or Path("outputs" if online else arguments.sweep) / "report"
+    say(console, f"reading the runs of {arguments.sweep}, and writing their page, videos and tables to {folder}")
+    page = write_page(arguments.sweep, folder, title)
     for note in page.notes:
         say(console, note, style="bold yellow")
     measured = page.slopes.dropna(subset=["slope"])

@@ -6,7 +6,7 @@ from pathlib import Path
 from float_research import cli
 from float_research.printing import stdout
 from float_research.program import command
-from float_research.tracking.summary import report
+from float_research.tracking.runs import require_folder
 
 
 def main() -> None:
@@ -14,7 +14,11 @@ def main() -> None:
         prog=command("summary"), description=__doc__, epilog="Writes summary.csv and summary.parquet to the folder."
     )
     parser.add_argument("folder", type=Path, help="folder of a sweep or a run; every record.json under it is included")
-    report(parser.parse_args().folder, stdout())
+    arguments = parser.parse_args()
+    require_folder(arguments.folder)
+    from float_research.tracking.summary import report
+
+    report(arguments.folder, stdout())
 
 
 if __name__ == "__main__":

@@ -16,8 +16,7 @@ from float_research.errors import UserError
 from float_research.printing import say, stdout
 from float_research.program import command
 from float_research.tracking.logger import EndedRun, RunLogger
-from float_research.tracking.runs import SWEEP, Run, find, refuse_empty, sweep_of
-from float_research.tracking.summary import summarise
+from float_research.tracking.runs import SWEEP, Run, find, refuse_empty, require_folder, sweep_of
 
 
 def main() -> None:
@@ -28,6 +27,7 @@ def main() -> None:
     )
     arguments = parser.parse_args()
     loggers = choose(arguments.overrides)
+    require_folder(arguments.folder)
     found = find(arguments.folder)
     refuse_empty(found, arguments.folder)
     console, failures = stdout(), 0
@@ -36,6 +36,8 @@ def main() -> None:
     for run in found.runs:
         failures += log(loggers, methodcaller("run", to_ended(run)), run.folder, console)
     if (arguments.folder / SWEEP).is_file():
+        from float_research.tracking.summary import summarise
+
         summed = methodcaller("sweep", arguments.folder, summarise(found))
         failures += log(loggers, summed, str(arguments.folder), console)
     if failures:

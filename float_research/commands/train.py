@@ -2,13 +2,14 @@
 
 from omegaconf import DictConfig
 
-from float_research import cli, compose
+from float_research import cli, compose, suggestions
 from float_research.printing import stdout
 
 
 @compose.hydra_main("train")
 def main(cfg: DictConfig) -> None:
     with cli.errors():
+        suggestions.require_set(cfg)
         compose.build_training(cfg).run(stdout())
 
 

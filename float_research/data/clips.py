@@ -24,7 +24,7 @@ from float_research.data.colour import colour
 from float_research.data.face import Cropper, Given, NoCrop, select_face
 from float_research.data.listing import Sorted, is_recording, names, sort
 from float_research.data.manifest import read_manifest
-from float_research.errors import UserError, named, printable
+from float_research.errors import SKIP, STOP, UserError, named, printable
 from float_research.files import MAX_NAME_BYTES, composed, present, sha256, short_name
 from float_research.media import BOUNDS, Limits
 from float_research.sources import code
@@ -33,8 +33,6 @@ from float_research.types import Clip, FailedClip, Image, LoadedClip
 T = TypeVar("T")
 TOY = "toy"
 """Recorded instead of a detector: toy portraits are already framed, and detectors do not recognise their faces."""
-STOP, SKIP = "stop", "skip"
-"""What a run does if a clip's own file or setting is invalid: stop, or render the other clips."""
 MAX_FPS, MAX_SIZE_PX = 1000, 8192
 ENDING_BYTES = 32
 """Space for suffixes of file names, such as `.motion.safetensors`."""

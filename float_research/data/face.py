@@ -18,6 +18,7 @@ import torch
 from float_research.devices import best
 from float_research.errors import UserError
 from float_research.files import sha256
+from float_research.program import install
 from float_research.types import Image
 
 log = logging.getLogger(__name__)
@@ -209,7 +210,7 @@ class Dlib(FaceCropper):
         try:
             import dlib
         except ImportError as error:
-            raise UserError("face=dlib needs dlib: pip install 'float-research[faces]'") from error
+            raise UserError(f"face=dlib needs dlib; {install('faces')}") from error
         return dlib.get_frontal_face_detector()
 
     def detect(self, image: Image) -> list[Box]:

@@ -27,7 +27,7 @@ def solvers(
     """Yields relative errors of one clip's motion against a converged solution with the same noise, in 64 bits."""
 
     def motion(*overrides: str) -> Tensor:
-        result = load([FLOAT64, *overrides])(portrait, waveform, sampling_rate_hz=rate_hz, id="clip")
+        result = load([FLOAT64, *overrides])(portrait, waveform, rate_hz=rate_hz, id="clip")
         return result.motion.cpu().double()
 
     exact = motion(*REFERENCE)

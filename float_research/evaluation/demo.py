@@ -1,6 +1,7 @@
 """The complete evaluation of a demo model."""
 
-from collections.abc import Callable, Sequence
+import time
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -38,8 +39,13 @@ class DemoEvaluation:
     def run(self, console: Console) -> bool:
         """Prints and writes all figures; returns whether every goal is reached."""
         found: list[Figure] = []
-        for subject in self.subjects:
-            figures = self.figures(subject)
+        began = time.monotonic()
+        for number, subject in enumerate(self.subjects, 1):
+            say(console, f"{number}/{len(self.subjects)} {subject}")
+            figures = []
+            for figure in self.figures(subject):
+                say(console, f"  {time.monotonic() - began:4.0f} s  {figure}")
+                figures.append(figure)
             console.print(table(subject, figures))
             found += figures
         record.write_json(self.output, {"figures": [figure.as_json() for figure in found]})
@@ -47,15 +53,18 @@ class DemoEvaluation:
         say(console, f"{len(missed)} goals missed; all figures: {self.output}")
         return not missed
 
-    def figures(self, subject: str) -> list[Figure]:
+    def figures(self, subject: str) -> Iterator[Figure]:
+        """Yields the figures of a subject as they are found."""
         reader, portrait = load_reader(self.reader), read_image(self.portrait, "black")
         real = recordings()
         if subject == "portraits":
             with torch.inference_mode():
                 model = self.load([]).core.model.motion_autoencoder
-                return [*reconstruction(model, self.num_pairs), *reading(reader, self.num_pairs)]
-        if subject == "solvers":
-            return list(solvers(self.load, portrait, real[0].waveform, RATE_HZ))
-        spoken = [entry.load() for entry in read_corpus(self.corpus, HELD_OUT)] if self.corpus else []
-        speaking = Speaking(load=self.load, reader=reader, portrait=portrait, recordings=real, synthetic=spoken)
-        return list(speaking.figures())
+                yield from reconstruction(model, self.num_pairs)
+                yield from reading(reader, self.num_pairs)
+        elif subject == "solvers":
+            yield from solvers(self.load, portrait, real[0].waveform, RATE_HZ)
+        else:
+            spoken = [entry.load() for entry in read_corpus(self.corpus, HELD_OUT)] if self.corpus else []
+            speaking = Speaking(load=self.load, reader=reader, portrait=portrait, recordings=real, synthetic=spoken)
+            yield from speaking.figures()

@@ -31,6 +31,13 @@ class Figure:
             return None
         return math.isfinite(self.value) and bool(MEETS[self.goal[0]](self.value, self.goal[1]))
 
+    @property
+    def shown(self) -> str:
+        return str(self.absent) if self.value is None else f"{self.value:.4g} {self.unit}".strip()
+
+    def __str__(self) -> str:
+        return f"{self.name}: {self.shown}"
+
     def as_json(self) -> dict[str, Any]:
         return {**asdict(self), "reached": self.reached}
 
@@ -40,7 +47,6 @@ def table(title: str, figures: Sequence[Figure]) -> Table:
     rows: list[list[str | Text]] = []
     marks: dict[bool | None, str | Text] = {True: "✓", False: Text("✗", style="red"), None: ""}
     for figure in figures:
-        value = figure.absent if figure.value is None else f"{figure.value:.4g} {figure.unit}".strip()
         goal = f"{figure.goal[0]} {figure.goal[1]:g}" if figure.goal else ""
-        rows.append([figure.name, str(value), goal, marks[figure.reached]])
+        rows.append([figure.name, figure.shown, goal, marks[figure.reached]])
     return Table(["figure", "value", "goal", ""], rows, title)

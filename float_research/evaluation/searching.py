@@ -11,8 +11,9 @@ from torch import Tensor
 
 from float_research.analysis.crossed import Design
 from float_research.errors import UserError
-from float_research.inference.api import ImageInput, Pipeline
+from float_research.inference.api import Pipeline
 from float_research.inference.best_of import BestOf, NoSearch
+from float_research.inference.inputs import ImageInput
 from float_research.inference.pipeline import FloatPipeline, PreparedClip
 from float_research.inference.stopwatch import Stopwatch
 from float_research.metrics.metric import ClipMetric
@@ -35,16 +36,15 @@ def compare(pipeline: Pipeline, portrait: ImageInput, spoken: Mapping[str, Wavef
     if not isinstance(search, BestOf):
         raise UserError("search=none has nothing to compare; use search=best_of")
     ways = {"plain": replace(pipeline.core, search=NoSearch()), "search": pipeline.core}
+    plain = pipeline.with_core(ways["plain"])
     found: dict[str, list[Numbers]] = {way: [] for way in ways}
     for id, waveform in spoken.items():
-        pipeline.core = ways["plain"]
-        clip = pipeline(portrait, waveform, id=id).clip
+        clip = plain(portrait, waveform, rate_hz=pipeline.loader.sampling_rate_hz, id=id).clip
         for seed in seeds:
             seeded = replace(clip, conditions=replace(clip.conditions, seed=seed))
             with pipeline.computing():
                 for way, core in ways.items():
                     found[way].append(measure(core, seeded, search))
-    pipeline.core = ways["search"]
     names = [name for metric in search.metrics.values() for name in metric.names]
     units = pd.DataFrame([(id, seed) for id in spoken for seed in seeds], columns=["recording", "seed"])
     rows = []

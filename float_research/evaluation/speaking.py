@@ -16,7 +16,8 @@ from torch import Tensor
 from float_research.data.audio import normalise, num_video_frames
 from float_research.data.image import to_tensor
 from float_research.evaluation.figure import Figure, Goal
-from float_research.inference.api import Pipeline, Result
+from float_research.inference.api import Pipeline
+from float_research.inference.result import Result
 from float_research.program import command
 from float_research.toyface.motion import MOTION
 from float_research.toyface.performance import MOODS, lips, loudness, perform
@@ -98,7 +99,7 @@ class Speaking:
 
     def speak(self, speech: Utterance, *overrides: str, emotion: str | None = None) -> Result:
         return self._pipeline(*overrides)(
-            self.portrait, speech.waveform, sampling_rate_hz=RATE_HZ, id=speech.id, emotion=emotion
+            self.portrait, speech.waveform, rate_hz=RATE_HZ, id=speech.id, emotion=emotion
         )
 
     def read(self, speech: Utterance, *overrides: str, emotion: str | None = None) -> Float[Tensor, "t m"]:

@@ -1,74 +1,83 @@
 """The Python API, for scripts and notebooks."""
 
-from collections.abc import Iterator, Mapping, Sequence
-from contextlib import closing, contextmanager
-from dataclasses import dataclass, replace
+import logging
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from contextlib import closing
+from dataclasses import dataclass, fields, replace
+from itertools import islice
+from os import PathLike
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any
 
 import numpy as np
 import torch
-from jaxtyping import Float, UInt8
+from jaxtyping import Float
 from torch import Tensor
 
-from float_research.data.audio import check_waveform, listen, num_video_frames, resample
 from float_research.data.clips import ClipLoader
 from float_research.data.image import to_tensor
-from float_research.errors import UserError
-from float_research.files import composed, present
+from float_research.errors import UserError, printable
+from float_research.inference.failures import Failures
+from float_research.inference.inputs import (
+    AudioInput,
+    FramesInput,
+    GivenClip,
+    ImageInput,
+    MotionInput,
+    framed,
+    read_audio,
+    read_clip,
+    read_frames,
+    read_motion,
+    read_portrait,
+)
 from float_research.inference.pipeline import FloatPipeline, PreparedClip
+from float_research.inference.result import Changeable, DecodedClip, Renderer, Result, Settings
 from float_research.inference.stopwatch import Stopwatch
 from float_research.inference.stream import stream
-from float_research.types import Clip, Cost, Image, LoadedClip, Waveform
-from float_research.video.writer import H264, Recording
+from float_research.types import Clip, Cost, FailedClip, Image, MotionWindow
+from float_research.video.writer import H264
 
-ImageInput = str | Path | np.ndarray | Tensor
-AudioInput = str | Path | np.ndarray | Tensor
-T = TypeVar("T")
+log = logging.getLogger(__name__)
+Progress = Callable[[int, int], None]
+"""Called as `progress(done, total)`."""
+Item = Sequence[Any] | Mapping[str, Any]
+"""A clip of a batch: `(image, audio)`, or the arguments of a call by name."""
+ENCODED_AT_ONCE = 8
 
 
 @dataclass(frozen=True, kw_only=True)
-class Result:
-    """One clip: its sampled motion latents, and its frames, decoded on each request.
+class Asked:
+    """A clip of a batch, ready to be sampled by its pipeline."""
 
-    `candidates`: the candidate chosen by the search for each window; all 0 without a search.
-    """
-
-    motion: Float[Tensor, "t d"]
-    candidates: Sequence[int]
-    cost: Cost
-    declared: Cost | None
-    emotion: Mapping[str, float]
-    seconds: Mapping[str, float]
-    clip: PreparedClip
     pipeline: "Pipeline"
-    recording: Recording
+    given: GivenClip
+    clip: PreparedClip
+    watch: Stopwatch
 
-    def frames(self) -> Iterator[Image]:
-        """Yields RGB frames, `(h, w, 3)` uint8, decoded lazily."""
-        for batch in self._batches():
-            yield from batch.cpu().numpy()
-
-    def save(self, path: str | Path) -> Path:
-        """Writes an MP4 with sound, atomically."""
-        path, core = Path(path), self.pipeline.core
-        if path.suffix.lower() != ".mp4":
-            raise UserError(f"{path} must end in .mp4, the only supported format")
-        size_px = core.model.motion_autoencoder.image_size
-        with self.pipeline.video.open(path, fps=core.fps, size_px=size_px, recording=self.recording) as writer:
-            for batch in self._batches():
-                writer.write(batch)
-        return path
-
-    def _batches(self) -> Iterator[UInt8[Tensor, "n h w 3"]]:
-        core = self.pipeline.core
-        return self.pipeline.computed(core.frames(self.clip, core.retiming(self.clip).whole(self.motion)))
+    def result(self, windows: Sequence[MotionWindow], shared_s: Mapping[str, float]) -> Result:
+        """Returns the result of sampled windows. `shared_s`: the clip's share of the seconds of sampling."""
+        loaded = self.given.loaded
+        return Result(
+            id=loaded.clip.id,
+            motion=torch.cat([window.motion for window in windows]),
+            clip=self.clip,
+            loaded=loaded,
+            pipeline=self.pipeline,
+            recording=self.given.recording,
+            kept=self.given.kept,
+            windows=windows,
+            cost=sum((window.cost for window in windows), Cost()),
+            declared=self.pipeline.core.declared_cost(loaded.num_frames),
+            emotion=self.clip.emotion,
+            seconds={**self.watch.seconds, **shared_s},
+        )
 
 
-class Pipeline:
+class Pipeline(Renderer):
     """FLOAT with loaded weights and fixed settings. Call it with an image and speech.
 
-    `core`: the pipeline in torch, on `device`, which knows no files.
+    A call may change settings for itself; `using` returns a pipeline with others and the same weights.
     """
 
     def __init__(
@@ -80,134 +89,253 @@ class Pipeline:
         device: torch.device,
         precision: Any,
         overlap: bool | None,
+        settings: Settings,
     ) -> None:
-        self.loader, self.video, self.precision, self.overlap = loader, video, precision, overlap
-        model = precision.convert_module(core.model).to(device)
-        self.core = replace(core, model=model)
-        self.device = device
+        core = replace(core, model=precision.convert_module(core.model).to(device))
+        parts = Changeable(core=core, loader=loader, video=video, overlap=overlap, settings=settings)
+        vars(self).update(vars(parts), device=device, precision=precision)
+
+    def __repr__(self) -> str:
+        return f"Pipeline({self.settings.name}, on {self.device})"
 
     def __call__(
         self,
         image: ImageInput,
         audio: AudioInput,
         *,
-        sampling_rate_hz: int | None = None,
+        rate_hz: int | None = None,
         emotion: str | None = None,
         id: str = "clip",
+        progress: Progress | None = None,
+        **settings: Any,
     ) -> Result:
         """Samples the motion of a clip.
 
         Args:
-            image: a path, an RGB array `(h, w, 3)` uint8, or a tensor `(3, h, w)`, uint8 or in [0, 1]
-            audio: a path, or samples of one channel
-            sampling_rate_hz: rate of these samples; None is the model's, 16 kHz
+            image: a path, an http(s) address, a file's bytes, a PIL image, an RGB array `(h, w, 3)` uint8, or a tensor
+                `(3, h, w)`, uint8 or in [0, 1]
+            audio: a path, an http(s) address, a file's bytes, `(samples, rate)`, or samples of one channel
+            rate_hz: rate of samples
             emotion: a label that replaces the configured emotion source
             id: names the clip; selects the noise if it depends on the clip
+            progress: called with the frames sampled so far and those of the clip
+            settings: others for this call, as in `nfe=20, seed=3, solver="midpoint"`
         """
-        loaded, recording = self._load(image, audio, sampling_rate_hz, emotion, id)
-        watch = Stopwatch(self.device)
-        with self.computing():
-            clip = self.core.prepare(loaded, watch)
-            windows = list(watch.each("sample", self.core.motion([clip], watch)))
-        return Result(
-            motion=torch.cat([window.motion for window in windows]),
-            candidates=[window.candidate for window in windows],
-            cost=sum((window.cost for window in windows), Cost()),
-            declared=self.core.declared_cost(loaded.num_frames),
-            emotion=clip.emotion,
-            seconds=dict(watch.seconds),
-            clip=clip,
-            pipeline=self,
-            recording=recording,
-        )
+        pipeline = self.using(**settings)
+        asked = pipeline._ask(image, audio, rate_hz=rate_hz, emotion=emotion, id=id)
+        return pipeline._sample([asked], progress)[0]
+
+    def batch(self, items: Iterable[Item], *, progress: Progress | None = None, **settings: Any) -> "Iterator[Made]":
+        """Yields a result for each item, in order; `batch_clips` of them are sampled together.
+
+        An item that cannot be used is a FailedClip with its `reason` and costs no other its result, unless
+        `on_error=stop`. Raises a UserError if all fail.
+
+        Args:
+            items: `(image, audio)` pairs, or dictionaries of the arguments of a call, settings included
+            progress: called with the clips done so far and all clips
+            settings: others for this batch, as in `nfe=20, batch_clips=8`
+        """
+        wanted = [arguments(item, number) for number, item in enumerate(items)]
+        return self.using(**settings)._batch(wanted, progress)
 
     def stream(
         self,
         image: ImageInput,
         audio: AudioInput,
         *,
-        sampling_rate_hz: int | None = None,
+        rate_hz: int | None = None,
         emotion: str | None = None,
         id: str = "clip",
+        **settings: Any,
     ) -> Iterator[Image]:
         """Yields RGB frames, `(h, w, 3)` uint8, as they are decoded, before the last ones are sampled."""
-        loaded, _ = self._load(image, audio, sampling_rate_hz, emotion, id)
-        watch = Stopwatch(self.device)
-        with self.computing():
-            clip = self.core.prepare(loaded, watch)
-            decoded = stream(self.core, [clip], overlap=self.overlap, sampling=watch, decoding=[watch])
+        pipeline = self.using(**settings)
+        asked = pipeline._ask(image, audio, rate_hz=rate_hz, emotion=emotion, id=id)
+        with pipeline.computing():
+            decoded = stream(
+                pipeline.core, [asked.clip], overlap=self.overlap, sampling=asked.watch, decoding=[asked.watch]
+            )
         with closing(decoded):
-            for _, frames in self.computed(decoded):
+            for _, frames in pipeline.computed(decoded):
                 yield from frames.numpy()
 
-    @contextmanager
-    def computing(self) -> Iterator[None]:
-        """Enters inference mode and the configured precision."""
-        with torch.inference_mode(), self.precision.forward_context():
-            yield
+    def using(self, *overrides: str, **settings: Any) -> "Pipeline":
+        """Returns a pipeline with other settings and the same weights, caches and device memory.
 
-    def computed(self, items: Iterator[T]) -> Iterator[T]:
-        """Yields the items, with the modes of `computing` active only while each is computed."""
-        while True:
+        Settings are written as on the command line: `pipeline.using("solver=midpoint", "guidance.audio.scale=3")`. A
+        newly chosen option has its own values, not those set before in its group.
+
+        Raises:
+            UserError: a setting is unknown, has no effect here, or would need other weights.
+        """
+        given = [*overrides, *(f"{name}={written(name, value)}" for name, value in settings.items())]
+        return self._with(self.settings.changed(self._parts, given)) if given else self
+
+    def with_core(self, core: FloatPipeline) -> "Pipeline":
+        """Returns a pipeline with another core, for experiments with parts that no setting describes."""
+        return self._with(replace(self._parts, core=core))
+
+    def decode(
+        self, image: ImageInput, motion: MotionInput, audio: AudioInput | None = None, *, rate_hz: int | None = None
+    ) -> DecodedClip:
+        """Renders given motion with a portrait, which may be another than it was sampled for.
+
+        Args:
+            image: as in a call
+            motion: latents `(frames, d)`, a frame of the video for each, or a motion file
+            audio: the sound of the video, as in a call; None: none
+            rate_hz: rate of samples
+        """
+        latents = read_motion(motion, self.core.model.motion_autoencoder.dec.direction.weight.T)
+        crop, _ = read_portrait(self.loader, image)
+        recording, kept = (None, None) if audio is None else read_audio(self.loader, audio, rate_hz)[1:]
+        with self.computing():
+            portrait = self.core.portrait(to_tensor(crop, self.loader.image_size))
+        return DecodedClip(id="decoded", motion=latents, clip=portrait, pipeline=self, recording=recording, kept=kept)
+
+    def encode(self, frames: FramesInput, *, crop: bool = False) -> Float[Tensor, "t d"]:
+        """Returns the motion latents of frames, by the encoder of the motion autoencoder.
+
+        Args:
+            frames: a video by path, address or bytes, read at the model's frame rate; an array `(n, h, w, 3)` uint8, a
+                tensor `(n, 3, h, w)`, or images
+            crop: crops all frames by the face of the first; otherwise they are square and framed as portraits are
+        """
+        autoencoder, found = self.core.model.motion_autoencoder, list[Tensor]()
+        like = autoencoder.dec.direction.weight
+        inputs = framed(read_frames(frames, self.loader), self.loader, crop=crop)
+        while batch := list(islice(inputs, ENCODED_AT_ONCE)):
             with self.computing():
-                item = next(items, None)
-            if item is None:
-                return
-            yield item
+                identity, _ = autoencoder.encode(torch.stack(batch).to(like.device, like.dtype))
+                found.append(autoencoder.reference_motion(identity))
+        if not found:
+            raise UserError("there are no frames to encode; give at least one")
+        return torch.cat(found)
 
-    def _load(
-        self, image: ImageInput, audio: AudioInput, rate_hz: int | None, emotion: str | None, id: str
-    ) -> tuple[LoadedClip, Recording]:
-        loader, model_hz = self.loader, self.loader.sampling_rate_hz
-        if isinstance(audio, (str, Path)):
-            audio_path = Path(present(str(audio)))
-            sound = listen(audio_path, model_hz, loader.limits)
-            waveform, recording = sound.waveform, Recording(audio_path, excerpt=sound.excerpt)
-        else:
-            audio_path = Path(id)
-            samples = as_waveform(audio)
-            loader.limits.check_sound("the audio array", rate_hz or model_hz, channels=1)
-            check_waveform(samples, name="array", sampling_rate_hz=rate_hz or model_hz, fps=loader.fps)
-            waveform, recording = (
-                resample(samples, rate_hz or model_hz, model_hz),
-                Recording(samples, rate_hz or model_hz),
-            )
-        check_waveform(waveform, name=str(audio_path), sampling_rate_hz=model_hz, fps=loader.fps)
-        if isinstance(image, (str, Path)):
-            image_path = Path(present(str(image)))
-            crop, face = loader.portrait(Clip(id=id, image=image_path, audio=audio_path))
-        else:
-            image_path, array = Path(id), as_image(image)
-            loader.limits.check_size("the image array", array.shape[1], array.shape[0])
-            crop, face = loader.face(array, loader.image_size)
-        loaded = LoadedClip(
-            clip=Clip(id=composed(id), image=image_path, audio=audio_path, emotion=emotion),
-            image=to_tensor(crop, loader.image_size),
-            waveform=waveform,
-            num_frames=num_video_frames(len(waveform), model_hz, loader.fps),
-            face=face,
+    @property
+    def _parts(self) -> Changeable:
+        return Changeable(**{field.name: getattr(self, field.name) for field in fields(Changeable)})
+
+    def _with(self, parts: Changeable) -> "Pipeline":
+        sibling = object.__new__(Pipeline)
+        vars(sibling).update(vars(self), **vars(parts))
+        return sibling
+
+    def _ask(
+        self,
+        image: ImageInput,
+        audio: AudioInput,
+        *,
+        rate_hz: int | None = None,
+        emotion: str | None = None,
+        id: str = "clip",
+    ) -> Asked:
+        """Reads and prepares a clip."""
+        given = read_clip(self.loader, image, audio, rate_hz=rate_hz, emotion=emotion, id=id)
+        watch = Stopwatch(self.device)
+        with self.computing():
+            return Asked(pipeline=self, given=given, clip=self.core.prepare(given.loaded, watch), watch=watch)
+
+    def _sample(self, asked: Sequence[Asked], progress: Progress | None = None) -> list[Result]:
+        """Samples clips together. Each has its share of the seconds, by its frames."""
+        shared, windows = Stopwatch(self.device), [list[MotionWindow]() for _ in asked]
+        total = sum(one.given.loaded.num_frames for one in asked)
+        with self.computing():
+            sampled = shared.each("sample", self.core.motion([one.clip for one in asked], shared))
+        for window in self.computed(sampled):
+            windows[window.index].append(window)
+            if progress is not None:
+                progress(sum(len(window.motion) for parts in windows for window in parts), total)
+        results = []
+        for one, parts in zip(asked, windows, strict=True):
+            share = one.given.loaded.num_frames / total
+            results.append(one.result(parts, {phase: seconds * share for phase, seconds in shared.seconds.items()}))
+        return results
+
+    def _batch(self, items: Sequence[dict[str, Any]], progress: Progress | None) -> "Iterator[Made]":
+        """Yields the results of a batch's items, sampling consecutive ones together that have the same settings."""
+        failures, done = Failures(num_clips=len(items), skip=self.settings.skips), 0
+        siblings: dict[str, Pipeline] = {}
+        held: list[Asked | FailedClip] = []
+
+        def finished() -> "Iterator[Made]":
+            nonlocal done
+            for made in self._sampled(held):
+                if isinstance(made, FailedClip):
+                    failures.add(made)
+                done += 1
+                if progress is not None:
+                    progress(done, len(items))
+                yield made
+            held.clear()
+
+        for number, item in enumerate(items):
+            settings = {name: value for name, value in item.items() if name not in CALL}
+            try:
+                key = repr(settings)
+                sibling = siblings[key] if key in siblings else siblings.setdefault(key, self.using(**settings))
+                asked = sibling._ask(**{name: value for name, value in item.items() if name in CALL})
+            except UserError as error:
+                held.append(failed({"id": f"item {number}", **item}, error))
+                continue
+            together = [one for one in held if isinstance(one, Asked)]
+            if together and (together[0].pipeline is not sibling or len(together) == sibling.settings.batch_clips):
+                yield from finished()
+            held.append(asked)
+        yield from finished()
+        failures.require_some(log.warning)
+
+    def _sampled(self, held: Sequence[Asked | FailedClip]) -> "Iterator[Made]":
+        """Samples clips together, and replaces them by their results. If that fails, samples each alone."""
+        together = [one for one in held if isinstance(one, Asked)]
+        try:
+            results: Iterator[Made] = iter(together[0].pipeline._sample(together) if together else [])
+        except UserError as error:
+            if len(together) > 1:
+                results = (made for one in together for made in self._sampled([one]))
+            else:
+                results = iter([failed({"id": together[0].given.loaded.clip.id}, error)])
+        for one in held:
+            yield next(results) if isinstance(one, Asked) else one
+
+
+Made = Result | FailedClip
+CALL = ("image", "audio", "rate_hz", "emotion", "id")
+"""Names of the arguments of a clip; other names are settings."""
+
+
+def arguments(item: Item, number: int) -> dict[str, Any]:
+    """Returns an item of a batch as arguments by name. Raises a UserError for one that is neither pair nor mapping."""
+    if isinstance(item, Mapping):
+        named = {str(name): value for name, value in item.items()}
+    elif isinstance(item, Sequence) and not isinstance(item, str | bytes) and len(item) == 2:
+        named = {"image": item[0], "audio": item[1]}
+    else:
+        raise UserError(
+            f"item {number} of the batch is a {type(item).__name__}; give (image, audio), or a dictionary such as "
+            "{'image': 'me.png', 'audio': 'hello.wav', 'seed': 3}"
         )
-        return loaded, recording
+    if missing := [name for name in ("image", "audio") if name not in named]:
+        raise UserError(f"item {number} of the batch has no {missing[0]}; give it as {{'{missing[0]}': …}}")
+    return named
 
 
-def as_image(image: np.ndarray | Tensor) -> Image:
-    """Converts an RGB array `(h, w, 3)` uint8 or a tensor `(3, h, w)`, uint8 or in [0, 1], to an image."""
-    if isinstance(image, Tensor):
-        image = image.detach().cpu()
-        if image.is_floating_point():
-            image = (image.clamp(0, 1) * 255).round().byte()
-        image = image.permute(1, 2, 0).numpy() if image.ndim == 3 else image.numpy()
-    if image.ndim != 3 or image.shape[2] != 3 or image.dtype != np.uint8:
-        raise UserError(f"an image must be (h, w, 3) uint8, not {image.shape} {image.dtype}")
-    return np.ascontiguousarray(image)
+def failed(item: Mapping[str, Any], error: UserError) -> FailedClip:
+    """Returns what a batch yields for an item that cannot be used."""
+    id = str(item["id"])
+    image, audio = (item.get(name) for name in ("image", "audio"))
+    places = [Path(given) if isinstance(given, str | PathLike) else Path(id) for given in (image, audio)]
+    return FailedClip(clip=Clip(id=id, image=places[0], audio=places[1]), reason=str(error))
 
 
-def as_waveform(audio: np.ndarray | Tensor) -> Waveform:
-    """Converts samples of one channel to float32, scaling integers to [-1, 1]."""
-    samples = audio.detach().cpu().numpy() if isinstance(audio, Tensor) else np.asarray(audio)
-    samples = samples.squeeze()
-    if samples.ndim != 1:
-        raise UserError(f"audio must be one channel of samples, not shape {samples.shape}; average the channels first")
-    if np.issubdtype(samples.dtype, np.integer):
-        return (samples / np.iinfo(samples.dtype).max).astype(np.float32)
-    return samples.astype(np.float32)
+def written(name: str, value: Any) -> str:
+    """Returns a setting's value as written in an override."""
+    value = value.item() if isinstance(value, np.generic) else value
+    if value is None or isinstance(value, bool):
+        return {None: "null", True: "true", False: "false"}[value]
+    if isinstance(value, int | float | str | Path):
+        return str(value)
+    if isinstance(value, list | tuple):
+        return f"[{','.join(written(name, part) for part in value)}]"
+    raise UserError(f"{printable(name)} cannot be a {type(value).__name__}; give a number, a text, a list or None")

@@ -27,10 +27,14 @@ class Failures:
             try:
                 found.append((clip, find(clip)))
             except UserError as error:
-                if not self.skip:
-                    raise
-                self.clips.append(FailedClip(clip=clip, reason=str(error)))
+                self.add(FailedClip(clip=clip, reason=str(error)), error)
         return found
+
+    def add(self, failed: FailedClip, error: UserError | None = None) -> None:
+        """Collects a failed clip. Without `skip`, raises its error."""
+        if not self.skip:
+            raise error or UserError(failed.reason)
+        self.clips.append(failed)
 
     def require_some(self, tell: Callable[[str], None]) -> None:
         """Raises a UserError if all clips failed; reports all reasons through `tell` if they differ."""

@@ -14,7 +14,8 @@ from torch import Tensor
 
 from float_research.errors import UserError
 from float_research.files import whole
-from float_research.inference.api import AudioInput, Pipeline
+from float_research.inference.api import Pipeline
+from float_research.inference.inputs import AudioInput
 from float_research.inference.solution import Traced
 from float_research.printing import Table, say
 from float_research.sampling.budget import GridPoints
@@ -137,7 +138,7 @@ class Takes:
         found = []
         for number, (name, audio) in enumerate(voices.items()):
             rate_hz = None if self.audios else RATE_HZ
-            result = pipeline(faces[number % len(faces)], audio, sampling_rate_hz=rate_hz, id=name)
+            result = pipeline(faces[number % len(faces)], audio, rate_hz=rate_hz, id=name)
             found += [replace(result.clip.conditions, seed=seed) for seed in self.seeds]
         return found
 

@@ -13,16 +13,17 @@ from lightning.fabric.utilities.rank_zero import rank_zero_only
 from rich.console import Console
 
 from float_research.cache import Cache
-from float_research.data.clips import SKIP, TOY, ClipDataModule, ClipLoader, ClipSource, Once
+from float_research.data.clips import TOY, ClipDataModule, ClipLoader, ClipSource, Once
 from float_research.data.seeds import seeded
-from float_research.errors import UserError, printable
+from float_research.errors import SKIP, UserError, printable
 from float_research.inference.failures import Failures
+from float_research.inference.live import LiveProgress
 from float_research.inference.measuring import Measures, measured_by, motion_depends, of_run, told_absent
 from float_research.inference.module import FloatInference
 from float_research.inference.naming import Naming
 from float_research.inference.pipeline import PipelineParts
 from float_research.inference.plan import PlannedClip, clip_table, estimate_memory_mb, plan_clips, plan_tables
-from float_research.inference.progress import ProgressBars
+from float_research.inference.progress import ProgressBars, run_line
 from float_research.inference.resuming import Before, made_before, unmeasured
 from float_research.inference.reuse import keep, loaded_model
 from float_research.inference.run_folder import CLIP, RunFolder
@@ -34,7 +35,7 @@ from float_research.printing import Table, say
 from float_research.program import command
 from float_research.tracking import record
 from float_research.tracking.code import git_state, uncommitted, write_code
-from float_research.tracking.logger import EndedRun, RunLogger, tell
+from float_research.tracking.logger import BegunRun, EndedRun, LiveLogger, RunLogger, tell
 from float_research.tracking.record import RunIdentity
 from float_research.tracking.runs import read_config
 from float_research.types import Clip, FailedClip
@@ -44,6 +45,7 @@ PHOTO_IN_TOY_WORLD = (
     "{image} is no toy portrait, and the demo weights have seen nothing else: expect a smeared, drifting face. "
     "Make toy portraits with {command}, or get the official weights (docs/howto/official.md)."
 )
+REFUSE, OK = "refuse", "ok"
 OTHER_RATE = (
     "model.fps={fps:g}: these weights know {trained:g} frames a second, so the face moves at another speed; "
     "video.fps={fps:g} changes the video's rate alone."
@@ -89,6 +91,7 @@ class Job:
 
         A dry run prints its plan, and only returns which clips `failed`.
         """
+        self._require_metrics()
         if not self.dry_run:
             self.checkpoint.files()
         clips, warn = self.source.clips(), self._warn(console)
@@ -110,9 +113,19 @@ class Job:
         if len(kept) == len(clips):
             finished = self.folder.finished(run, [item.clip.id for item in planned])
             if finished is not None:
+                if not record.has_settings(self.folder.path):
+                    record.write_config(self.folder.path, self.config)
                 self._report_finished(finished, len(before.other), console)
                 return finished
         return self._render(planned, kept, failures, run, console)
+
+    def _require_metrics(self) -> None:
+        """Raises a UserError for a metric that this machine cannot measure, unless it may be left out."""
+        if (missing := self.config.get("metrics_missing", REFUSE)) not in (REFUSE, OK):
+            raise UserError(f"metrics_missing={printable(missing)} is unknown; choose {REFUSE} or {OK}")
+        for name, metric in zip(self.config["metrics"], self.metrics, strict=True):
+            if missing == REFUSE and (reason := metric.lacks()):
+                raise UserError(f"metrics={name} {reason}; or metrics_missing={OK} leaves it out")
 
     def _warn(self, console: Console) -> Callable[[str], None]:
         return rank_zero_only(partial(say, console, style="bold yellow", once=self.sweep))
@@ -124,7 +137,7 @@ class Job:
             clips, self.loader, parts.sampler, parts.search, self.naming, folder=self.folder, failures=failures
         )
         failures.require_some(warn)
-        notes = [*self.source.notes(), *(note for item in planned for note in item.notes)]
+        notes = [*self.source.notes(), *parts.sampler.notes(), *(note for item in planned for note in item.notes)]
         if self.checkpoint.fps not in (None, self.loader.fps):
             notes.append(OTHER_RATE.format(fps=self.loader.fps, trained=self.checkpoint.fps))
         for note in dict.fromkeys(notes):
@@ -177,6 +190,7 @@ class Job:
             with self.folder.reserved():
                 self.folder.prepare([item.video for item in missing])
                 code = uncommitted(self.config)
+                self._begin(console)
                 loaded = self._predict(data, run, trainer, console) if missing else {}
                 if trainer.is_global_zero:
                     planned = self._without_failures(planned, failures, self._warn(console))
@@ -238,7 +252,7 @@ class Job:
             measured_by=self._measured_by,
             cache=self.cache,
         )
-        with ProgressBars(len(data.dataset), console) as progress:
+        with ProgressBars(len(data.dataset), console, lines=self.sweep is None) as progress:
             module = FloatInference(
                 pipeline=pipeline,
                 measures=measures,
@@ -246,7 +260,7 @@ class Job:
                 folder=self.folder,
                 naming=self.naming,
                 run=str(run),
-                observer=progress,
+                observer=LiveProgress(progress, self._live()) if self._live() else progress,
                 overlap=self.overlap,
             )
             trainer.predict(module, data, return_predictions=False)
@@ -312,13 +326,19 @@ class Job:
         content["totals"]["seconds"]["metrics"] += time.perf_counter() - started
 
     def _report(self, content: Mapping[str, Any], failures: Failures, console: Console) -> None:
-        """Prints the table of clips, what is missing, and the paths of the results."""
-        console.print(summary(content))
+        """Prints the table of clips, or a line for a run of a sweep, what is missing, and the paths of the results."""
+        if self.sweep is None:
+            console.print(summary(content))
+        else:
+            numbers = [number.name for metric in self.metrics for number in metric.numbers if number.headline]
+            say(console, run_line(self.folder.path, self.overrides, content, numbers))
         for line in told_absent(content):
             say(console, line, once=self.sweep)
         self._report_unmeasured(content, console)
         for line in [*failures.lines(), *([self.checkpoint.notice] if self.checkpoint.notice else [])]:
             self._warn(console)(line)
+        if self.sweep is not None:
+            return
         videos = [self.folder.path / clip["video"] for clip in content["clips"]]
         say(console, f"video: {videos[0]}" if len(videos) == 1 else f"videos: {videos[0].parent}")
         say(console, f"record: {self.folder.record_path}")
@@ -328,6 +348,16 @@ class Job:
         if names := unmeasured(content, self.metrics, self._measured_by):
             how = f"{command('measure')} {self.folder.path} measures them"
             say(console, f"not measured then, or by other code or weights: {', '.join(names)}; {how}")
+
+    def _live(self) -> list[LiveLogger]:
+        return [logger for logger in self.loggers if isinstance(logger, LiveLogger)]
+
+    @rank_zero_only
+    def _begin(self, console: Console) -> None:
+        """Opens the run in loggers that follow it."""
+        run = BegunRun(folder=self.folder.path, config=self.config, overrides=self.overrides, sweep=self.sweep)
+        for said in tell(self._live(), lambda logger: logger.begin(run)):
+            say(console, said, once=self.sweep)
 
     @rank_zero_only
     def _track(self, content: Mapping[str, Any] | None, error: str | None, console: Console) -> None:

@@ -4,17 +4,18 @@ import logging
 from collections import defaultdict
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 import numpy as np
-import pandas as pd
 
 from float_research.cache import Cache, digest
 from float_research.errors import UserError, printable
 from float_research.files import sha256, whole
 from float_research.inference.pipeline import FloatPipeline, PreparedClip
 from float_research.inference.solution import ConvergedSolution, Problem
+from float_research.inference.stopwatch import Stopwatch
 from float_research.metrics.metric import ClipMetric, Findings, Metric, Need, RunMetric
 from float_research.metrics.panel import Panel, reported
 from float_research.metrics.track import SUFFIX
@@ -45,8 +46,12 @@ class Measures:
         ready: PreparedClip,
         pipeline: FloatPipeline,
         candidates: Callable[[], Sequence[int]],
+        watch: Stopwatch,
     ) -> Panel:
-        """Returns the metrics panel of a clip. `candidates`: of its windows, known after sampling."""
+        """Returns the metrics panel of a clip. `candidates`: of its windows, known after sampling.
+
+        `watch` times a converged solution apart from the metrics.
+        """
         problem = Problem(sampler=pipeline.sampler, fmt=pipeline.model.fmt, conditions=ready.conditions)
         clip = loaded.clip
         depends = {**self.motion_depends, **clip_depends(clip, sha256(clip.image), sha256(clip.audio))}
@@ -54,7 +59,13 @@ class Measures:
             ready.subject,
             num_frames=ready.num_video_frames,
             fps=pipeline.fps,
-            solution=ConvergedSolution(cache=self.cache, depends=depends, pose=lambda: problem, candidates=candidates),
+            solution=ConvergedSolution(
+                cache=self.cache,
+                depends=depends,
+                pose=lambda: problem,
+                candidates=candidates,
+                solving=partial(watch.phase, "converge", within="metrics"),
+            ),
             missing=retimed(pipeline.fps, pipeline.model.fps),
         )
         return Panel(of_clips(self.metrics), subject)
@@ -116,6 +127,8 @@ def write_tables(video: Path, found: Findings, fps: float) -> dict[str, str]:
 
 def _write(path: Path, columns: Mapping[str, Any]) -> Path:
     """Writes columns, adding to or replacing those of an existing file with the same number of rows."""
+    import pandas as pd
+
     table = pd.DataFrame(dict(columns))
     if path.is_file():
         try:

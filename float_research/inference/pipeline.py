@@ -1,6 +1,6 @@
 """The FLOAT pipeline in torch, without files and Lightning: image and speech → conditions → motion → frames."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 
 import torch
@@ -29,8 +29,16 @@ ENCODING = ("encode_image", "encode_audio", "emotion")
 
 
 @dataclass(frozen=True, kw_only=True)
-class PreparedClip:
-    """A clip with everything that is computed once: its conditions, and the portrait as the decoder needs it.
+class EncodedPortrait:
+    """A portrait as the decoder needs it."""
+
+    identity: Float[Tensor, "1 d"]
+    features: Features
+
+
+@dataclass(frozen=True, kw_only=True)
+class PreparedClip(EncodedPortrait):
+    """A clip with everything that is computed once: its conditions and its portrait.
 
     `subject`: what metrics may know of it, at the model's frame rate and without converged motion. `num_video_frames`:
     at the video's frame rate. `reused`: networks whose outputs an earlier run had computed.
@@ -38,8 +46,6 @@ class PreparedClip:
 
     conditions: ClipConditions
     subject: Subject
-    identity: Float[Tensor, "1 d"]
-    features: Features
     emotion: dict[str, float]
     num_video_frames: int
     reused: Sequence[str]
@@ -133,12 +139,15 @@ class FloatPipeline(PipelineParts):
                 read=read_frames_at,
                 missing={Need.SOLUTION: "it is not solved yet"},
             ),
-            identity=image["identity"],
-            features=[image[name] for name in sorted(image) if name.startswith("feature_")],
+            **vars(encoded_portrait(image)),
             num_video_frames=num_video_frames(len(clip.waveform), model.sampling_rate_hz, self.fps),
             emotion=dict(zip(model.emotions, emotion.float().mean(0).tolist(), strict=True)),
             reused=sorted(encoder.reused),
         )
+
+    def portrait(self, image: Float[Tensor, "3 h w"]) -> EncodedPortrait:
+        """Encodes a portrait alone, to decode motion that was not sampled for it."""
+        return encoded_portrait(ClipEncoder(model=self.model, kept=self.kept).image(image))
 
     def declared_cost(self, num_frames: int) -> Cost | None:
         """Returns the cost of a clip's motion, or None if the solver chooses its steps adaptively."""
@@ -156,7 +165,7 @@ class FloatPipeline(PipelineParts):
         return self.search(self.sampler, network, [clip.conditions for clip in clips], evidence)
 
     def frames(
-        self, clip: PreparedClip, motion: Float[Tensor, "l d"], *, size_px: int | None = None
+        self, clip: EncodedPortrait, motion: Float[Tensor, "l d"], *, size_px: int | None = None
     ) -> Iterator[UInt8[Tensor, "n h w 3"]]:
         """Decodes motion latents, a batch of frames at a time: `decoder(s_r + r)`.
 
@@ -165,3 +174,9 @@ class FloatPipeline(PipelineParts):
         latents = clip.identity + motion.to(clip.identity.dtype)
         features = [feature for feature in clip.features if size_px is None or feature.shape[-1] <= size_px]
         return self.decoding(self.model.motion_autoencoder, features, latents)
+
+
+def encoded_portrait(outputs: Mapping[str, Tensor]) -> EncodedPortrait:
+    """Returns the portrait among the encoder's outputs for it."""
+    features = [outputs[name] for name in sorted(outputs) if name.startswith("feature_")]
+    return EncodedPortrait(identity=outputs["identity"], features=features)

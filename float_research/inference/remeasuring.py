@@ -2,6 +2,7 @@
 
 import itertools
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import nullcontext
 from dataclasses import dataclass
 from functools import cached_property, partial
 from pathlib import Path
@@ -149,6 +150,7 @@ class Remeasuring:
                 depends=depends,
                 pose=partial(self._pose, inputs, checkpoint_hash),
                 candidates=lambda: (record.get("search") or {}).get("candidates", ()),
+                solving=nullcontext,
             ),
             read=read_frames_at,
             missing=missing,

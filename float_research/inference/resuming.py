@@ -6,15 +6,13 @@ from typing import Any
 
 from float_research.errors import UserError
 from float_research.files import sha256
+from float_research.folders import KEEP
 from float_research.inference.plan import PlannedClip
 from float_research.metrics.metric import Metric
 from float_research.metrics.track import SUFFIX
 from float_research.tracking import record
 from float_research.tracking.record import RunIdentity
 from float_research.types import WHOLE
-
-KEEP = "keep"
-"""The value of `resume` that also keeps clips of other code."""
 
 
 @dataclass(frozen=True, kw_only=True)

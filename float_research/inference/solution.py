@@ -2,6 +2,7 @@
 
 import copy
 from collections.abc import Callable, Mapping, Sequence
+from contextlib import AbstractContextManager
 from dataclasses import dataclass, field, replace
 from typing import Any
 
@@ -40,12 +41,14 @@ class ConvergedSolution:
 
     The motion is cached; `depends` lists everything it depends on. Conditions may come from any device: their float32
     differences are smaller than those between solvers. `candidates`: those that the run chose for its windows.
+    `solving` times it.
     """
 
     cache: Cache
     depends: Mapping[str, Any]
     pose: Callable[[], Problem]
     candidates: Callable[[], Sequence[int]]
+    solving: Callable[[], AbstractContextManager[None]]
 
     def motion(self, *, atol: float, rtol: float) -> Float[Tensor, "t d"]:
         """Returns the converged motion, from the cache if possible."""
@@ -54,16 +57,18 @@ class ConvergedSolution:
             return Entry(tensors={"motion": _solve(self._problem(), Dopri5(atol=atol, rtol=rtol), (0.0, 1.0), 1)})
 
         settings = {"atol": atol, "rtol": rtol, "candidates": self._chosen()}
-        return self.cache.get(CONVERGED, {**self.depends, **settings}, solve)[0].tensors["motion"]
+        with self.solving():
+            return self.cache.get(CONVERGED, {**self.depends, **settings}, solve)[0].tensors["motion"]
 
     def flow_errors(self, *, atol: float, rtol: float) -> dict[str, Float[np.ndarray, " n"]]:
         """Returns the relative error of the solver's states at grid points in each window, each on its own history."""
         problem = self._problem()
         grid = problem.sampler.grid(torch.float64)
         own, exact = Traced(solver=problem.sampler.solver), Traced(solver=Dopri5(atol=atol, rtol=rtol))
-        for traced in (own, exact):
-            reuse = problem.sampler.guidance_reuse if traced is own else 1
-            _solve(problem, traced, grid.tolist(), reuse)
+        with self.solving():
+            for traced in (own, exact):
+                reuse = problem.sampler.guidance_reuse if traced is own else 1
+                _solve(problem, traced, grid.tolist(), reuse)
         pairs = zip(own.windows, exact.windows, strict=True)
         error = torch.stack([(a - b).flatten(1).norm(dim=1) / b.flatten(1).norm(dim=1) for (_, a), (_, b) in pairs])
         num_windows, num_points = error.shape

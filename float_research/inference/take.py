@@ -43,7 +43,7 @@ class Take(contextlib.AbstractContextManager["Take"]):
             self.watch.seconds.update(dict.fromkeys(ENCODING, 0.0))
         with self.watch.phase("metrics"):
             self.panel = measures.panel(
-                clip, self.ready, pipeline, lambda: [window.candidate for window in self.windows]
+                clip, self.ready, pipeline, lambda: [window.candidate for window in self.windows], self.watch
             )
         self.num_windows = pipeline.sampler.num_windows(clip.num_frames)
         self.windows: list[MotionWindow] = []

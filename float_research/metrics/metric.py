@@ -20,6 +20,7 @@ from torch import Tensor
 
 from float_research.errors import UserError
 from float_research.metrics.track import MotionTrack
+from float_research.program import install
 from float_research.types import Image, Waveform
 
 T = TypeVar("T")
@@ -196,7 +197,7 @@ class RunMetric(Metric):
 def lacking(packages: Mapping[str, str]) -> str | None:
     """Returns which package is not installed and the extra that installs it, or None."""
     absent = [package for package in packages if find_spec(package) is None]
-    return f"needs {absent[0]}; pip install 'float-research[{packages[absent[0]]}]'" if absent else None
+    return f"needs {absent[0]}; {install(packages[absent[0]])}" if absent else None
 
 
 def check_names(metrics: Sequence[Metric]) -> None:

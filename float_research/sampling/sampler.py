@@ -1,7 +1,6 @@
 """Sampling of clips: noise → ODE → motion latents, window by window (FLOAT section 3.2, arXiv 2412.01064)."""
 
 import copy
-import math
 from collections import defaultdict
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
@@ -12,7 +11,7 @@ from jaxtyping import Float
 from torch import Tensor
 
 from float_research.errors import UserError
-from float_research.sampling.budget import Budget
+from float_research.sampling.budget import Budget, Evaluations
 from float_research.sampling.chunking import Chunking
 from float_research.sampling.guidance import Guidance
 from float_research.sampling.noise import Noise, candidate_seed
@@ -20,6 +19,7 @@ from float_research.sampling.sampling_noise import Sde, step_noise
 from float_research.sampling.solver import Solver
 from float_research.sampling.stitch import Stitch
 from float_research.sampling.time_grid import TimeGrid, Uniform
+from float_research.sampling.values import check_values
 from float_research.types import ClipConditions, Conditions, Cost, MotionWindow, Network, VectorField
 
 
@@ -100,22 +100,23 @@ class Sampler:
     grid_points: int = field(init=False)
 
     def __post_init__(self) -> None:
-        if self.nfe < 1:
-            raise UserError(f"nfe={self.nfe} must be at least 1; the official default is 10")
-        if self.guidance_reuse < 1:
-            raise UserError(f"guidance_reuse={self.guidance_reuse} must be at least 1; 1 means no reuse")
+        check_values(nfe=self.nfe, guidance_reuse=self.guidance_reuse, temperature=self.temperature)
         if self.guidance_reuse > 1 and self.solver.evaluation_times([0.0, 1.0]) is None:
             raise UserError(
                 f"guidance_reuse={self.guidance_reuse} needs a solver with fixed steps: {self.solver.name} "
                 "controls its steps by error estimates, which reused differences would distort; use guidance_reuse=1"
             )
-        if not 0 <= self.temperature < math.inf:
-            raise UserError(
-                f"temperature={self.temperature} must be finite and not negative; 1 leaves the noise unscaled"
-            )
         object.__setattr__(self, "grid_points", self.budget(self.nfe, self.solver))
         self.sampling_noise.check(self.solver, self.grid(torch.float32).tolist())
         self.stitch.overlap(self.chunking.window_frames)
+
+    def notes(self) -> list[str]:
+        """Returns a sentence if evaluations of the budget are left over, since solvers take whole steps."""
+        used = self.solver.evaluations(self.grid_points - 1)
+        if not isinstance(self.budget, Evaluations) or used is None or used == self.nfe:
+            return []
+        said = f"nfe={self.nfe}: solver {self.solver.name} uses only {used} evaluations, since steps are whole"
+        return [f"{said}; nfe={used} or nfe={self.solver.evaluations(self.grid_points)} leaves none over"]
 
     def grid(self, dtype: torch.dtype) -> Float[Tensor, " n"]:
         """Returns flow times from 0 to 1: the solver's own grid if it has one."""

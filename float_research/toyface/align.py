@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 
 from float_research.errors import UserError
+from float_research.program import install
 from float_research.toyface.phones import VOWELS, sounds
 from float_research.toyface.speech import RATE_HZ, Phone, fill_gaps
 from float_research.types import Waveform
@@ -25,7 +26,7 @@ def align(waveform: Waveform, text: str) -> tuple[Phone, ...]:
     try:
         decoder = import_module("pocketsphinx").Decoder(lm=None, samprate=RATE_HZ, loglevel="FATAL")
     except ImportError as error:
-        raise UserError("pocketsphinx is not installed; run pip install 'float-research[toyface]'") from error
+        raise UserError(f"pocketsphinx is not installed; {install('toyface')}") from error
     words = re.sub(r"[^a-z' ]+", " ", text.lower()).split()
     if unknown := [word for word in words if decoder.lookup_word(word) is None]:
         raise UserError(f"pocketsphinx has no pronunciation of {', '.join(unknown)}; respell it with known words")

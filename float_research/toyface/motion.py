@@ -13,6 +13,12 @@ ONE_SIDED = ("jaw", "pucker", "press", "lids")
 the right of the image, pitch, shift_y and gaze_y downwards."""
 
 
+def within_range(motion: Float[Tensor, "b m"]) -> Float[Tensor, "b m"]:
+    """Clamps motion to what can be rendered: predictions may leave it."""
+    least = torch.tensor([0.0 if name in ONE_SIDED else -1.0 for name in MOTION], device=motion.device)
+    return motion.clamp(least, torch.ones_like(least))
+
+
 def sample_motions(num: int, generator: torch.Generator) -> Float[Tensor, "b m"]:
     """Samples independent poses over the whole range: signed parameters are normal, mouths and lids often at rest.
 

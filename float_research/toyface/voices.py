@@ -11,6 +11,7 @@ from typing import Any, Protocol, runtime_checkable
 import numpy as np
 
 from float_research.errors import UserError
+from float_research.program import install
 from float_research.toyface.espeak import Espeak
 from float_research.toyface.phones import SILENCE, STRESS_MARKS, Sound, sounds
 from float_research.toyface.prosody import Prosody, add_hesitations, inflect
@@ -35,7 +36,7 @@ def tool(name: str) -> ModuleType:
     try:
         return import_module(name)
     except ImportError as error:
-        raise UserError(f"{name} is not installed; run pip install 'float-research[toyface]'") from error
+        raise UserError(f"{name} is not installed; {install('toyface')}") from error
 
 
 ESPEAK_SHIFT_S = -0.020

@@ -1,42 +1,55 @@
 """The interface of experiment loggers, and the flat names under which they get records."""
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from pathlib import Path
 from statistics import fmean
-from typing import TYPE_CHECKING, Any, Protocol, runtime_checkable
+from typing import TYPE_CHECKING, Any, Protocol, TypeVar, runtime_checkable
 
 from float_research.files import short_name
-from float_research.tracking.runs import sweep_of, varied
+from float_research.tracking.record import PLACES
+from float_research.tracking.runs import Run, sweep_of, varied
 
 if TYPE_CHECKING:
     import pandas as pd
+    from lightning.pytorch.loggers import Logger
 
 
 NAME_BYTES = 128
 """The limit of W&B's names."""
+TAG_BYTES = 64
+"""The limit of W&B's tags."""
+EXPERIMENT = "experiment"
+"""A group that leaves no setting of its name."""
 
 
 @dataclass(frozen=True, kw_only=True)
-class EndedRun:
-    """A run that has ended, with its record or an `error`. `sweep` names its sweep.
-
-    `sheet` renders a contact sheet of a clip, given its record.
-    """
+class BegunRun:
+    """A run that begins or resumes. `sweep` names its sweep."""
 
     folder: Path
     config: Mapping[str, Any]
     overrides: Sequence[str]
     sweep: str | None
-    sheet: Callable[[Mapping[str, Any]], Path]
-    record: Mapping[str, Any] | None = None
-    error: str | None = None
 
     @property
     def name(self) -> str:
         """Its overrides, in a sweep those that vary."""
         settings = varied(self.overrides, sweep_of(self.folder) if self.sweep else None)
         return short_name(" ".join(settings) or self.folder.name, NAME_BYTES)
+
+
+@dataclass(frozen=True, kw_only=True)
+class EndedRun(BegunRun):
+    """A run that has ended, with its record or an `error`.
+
+    `sheet` renders a contact sheet of a clip, given its record.
+    """
+
+    sheet: Callable[[Mapping[str, Any]], Path]
+    record: Mapping[str, Any] | None = None
+    error: str | None = None
 
     def clips(self) -> Sequence[Mapping[str, Any]]:
         return self.record["clips"] if self.record else []
@@ -53,7 +66,43 @@ class RunLogger(Protocol):
         """Reports a finished sweep with one row per run, whose `videos` are relative to the run's folder."""
 
 
-def tell(loggers: Sequence[RunLogger], say: Callable[[RunLogger], str | None]) -> Iterator[str]:
+@runtime_checkable
+class LiveLogger(Protocol):
+    """Also reports a run while it is at work. It may fail, as other loggers."""
+
+    def begin(self, run: BegunRun) -> str | None:
+        """Opens the run; returns a sentence that says where to see it."""
+
+    def progress(self, numbers: Mapping[str, float]) -> None:
+        """Reports how far the open run is."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class BegunTraining:
+    """A training that begins or resumes. `id` stays the same when it resumes."""
+
+    folder: Path
+    id: str
+    name: str
+    config: Mapping[str, Any]
+    overrides: Sequence[str]
+
+
+@runtime_checkable
+class TrainingLogger(Protocol):
+    """Follows a training through one of Lightning's loggers."""
+
+    def follow(self, training: BegunTraining) -> AbstractContextManager["Logger"]:
+        """Opens a logger for the time of the training. An exception in the context marks the training as failed."""
+
+    def show(self, logger: Any, file: Path, step: int) -> None:
+        """Logs a preview, a picture or a film with sound, to that logger."""
+
+
+L = TypeVar("L")
+
+
+def tell(loggers: Sequence[L], say: Callable[[L], str | None]) -> Iterator[str]:
     """Calls `say` for each logger, and yields the sentence it returns, or why it failed."""
     for logger in loggers:
         try:
@@ -63,6 +112,21 @@ def tell(loggers: Sequence[RunLogger], say: Callable[[RunLogger], str | None]) -
             said = f"not logged by {type(logger).__name__} ({reason}); the results on disk are complete without it"
         if said is not None:
             yield said
+
+
+def plain_settings(config: Mapping[str, Any], overrides: Sequence[str]) -> dict[str, Any]:
+    """Returns each setting by its command-line name, parts by their option: `{"solver": "euler", "nfe": 10}`."""
+    return dict(Run(name="", folder="", config=config, record={"overrides": list(overrides)}).settings())
+
+
+def group_tags(overrides: Sequence[str], config: Mapping[str, Any]) -> list[str]:
+    """Returns the chosen options of groups: `["solver=euler"]`."""
+    pairs = [override.lstrip("+").partition("=") for override in overrides]
+    return [
+        short_name(f"{name}={value}", TAG_BYTES)
+        for name, _, value in pairs
+        if name == EXPERIMENT or (isinstance(config.get(name), Mapping) and name not in PLACES)
+    ]
 
 
 def clip_numbers(clip: Mapping[str, Any]) -> dict[str, float]:

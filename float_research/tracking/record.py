@@ -5,6 +5,7 @@ import json
 import platform
 import re
 from collections.abc import Collection, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -39,11 +40,13 @@ PLACES = frozenset(
         "name",
         "time",
         "batch_clips",
+        "threads",
         "overlap",
         "cache",
         "limits",
         "logger",
         "metrics",
+        "metrics_missing",
     }
 )
 CLIPS = frozenset({"seeds"})
@@ -216,13 +219,20 @@ def write_config(folder: Path, config: Mapping[str, Any]) -> None:
 
 
 def is_run(folder: Path) -> bool:
-    """Returns whether a folder is a run's, by its mark or, from version 0.1, by its settings.
+    """Returns whether a folder is a run's, by its settings or, if they are damaged, by its record.
 
     The folder of a run that failed before it started only holds the failure.
     """
-    try:
+    with suppress(UserError):
         if visible(folder) == {FAILURE}:
             return read_mapping(folder / FAILURE).keys() == {"overrides", "error"}
+        return has_settings(folder) or "signature" in read_record(folder / RECORD)
+    return False
+
+
+def has_settings(folder: Path) -> bool:
+    """Returns whether a folder holds the settings of a run, with our mark or as version 0.1 wrote them."""
+    try:
         text = read_text(folder / CONFIG)
     except UserError:
         return False

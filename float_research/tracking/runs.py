@@ -15,6 +15,8 @@ from float_research.texts import parse_yaml, read_mapping, read_yaml
 from float_research.tracking.record import CLIPS, CONFIG, FAILURE, PLACES, PLACES_IN_GROUPS, RECORD, read_record
 from float_research.tracking.schema import LARGEST
 
+WANDB = "wandb:"
+"""How a project of W&B begins where a folder of runs is expected."""
 SWEEP, SUMMARY = "sweep.json", "summary.csv"
 """In a sweep's folder: the first is written at its start, the second at its end."""
 NOT_RUNS = frozenset({".hydra", "wandb"})
@@ -46,7 +48,7 @@ class Run:
 
     def inputs(self) -> dict[str, Value]:
         """Returns the places of its inputs by their command-line names."""
-        return {name: value for name, value in self._all().items() if _is_input(name)}
+        return {name: value for name, value in self._all().items() if is_input(name)}
 
     def _all(self) -> dict[str, Value]:
         overrides = self.record.get("overrides")
@@ -140,6 +142,13 @@ def find(folder: Path) -> Found:
     return replace(found, ended=(folder / SUMMARY).is_file() and found.complete())
 
 
+def require_folder(folder: Path, *, or_project: bool = False) -> None:
+    """Raises a UserError for a folder of runs that is none. `or_project`: a project of W&B could be given instead."""
+    if not folder.is_dir():
+        other = f", or a W&B project as {WANDB}ENTITY/NAME" if or_project else ""
+        raise UserError(f"{printable(folder, LONG)} is not a folder; give that of a run or of a sweep{other}")
+
+
 def refuse_empty(found: Found, folder: Path) -> None:
     """Raises a UserError if there is no finished run, which says what was found instead."""
     if found.runs:
@@ -230,7 +239,8 @@ def _plain(value: Value) -> Value:
     return hex(value) if isinstance(value, int) and abs(value) > LARGEST else value
 
 
-def _is_input(name: str) -> bool:
+def is_input(name: str) -> bool:
+    """Returns whether a setting is the place of an input, such as `data.image`."""
     group, _, key = name.partition(".")
     return group in INPUTS and key in PLACES_IN_GROUPS[group]
 

@@ -65,11 +65,7 @@ def facts(run: Run) -> dict[str, Any]:
         **{name: totals.get(name) for name in ("clips", "frames", "windows")},
         "failed": len(record.get("failed") or []),
         **suite_facts(record),
-        **flat_costs(totals),
-        **{f"{phase}_s": value for phase, value in (totals.get("seconds") or {}).items()},
-        "load_s": record.get("load_s"),
-        "wall_s": record.get("wall_s"),
-        **{f"peak_memory_mb_{kind}": value for kind, value in (record.get("peak_memory_mb") or {}).items()},
+        **costs(totals, record),
         "solver_order": record.get("solver_order"),
         "device": record.get("device"),
         "checkpoint_hash": checkpoint.get("hash"),
@@ -88,6 +84,17 @@ def suite_facts(record: Mapping[str, Any]) -> dict[str, Any]:
     suite = record.get("suite")
     name = f"{suite.get('name')} {suite.get('version')}" if suite else None
     return {"suite": name, "suite_sha256": suite.get("sha256") if suite else None}
+
+
+def costs(part: Mapping[str, Any], record: Mapping[str, Any]) -> dict[str, Any]:
+    """Returns what a clip or a run's totals cost, with the times and the memory of the run as a whole."""
+    return {
+        **flat_costs(part),
+        **{f"{phase}_s": value for phase, value in (part.get("seconds") or {}).items()},
+        "load_s": record.get("load_s"),
+        "wall_s": record.get("wall_s"),
+        **{f"peak_memory_mb_{kind}": value for kind, value in (record.get("peak_memory_mb") or {}).items()},
+    }
 
 
 def write(table: pd.DataFrame, folder: Path) -> list[Path]:
@@ -131,10 +138,12 @@ def format_value(value: object) -> str:
 
 
 def console_table(table: pd.DataFrame) -> Table:
-    """Returns the console table: run, the settings in which runs differ, and the main costs."""
+    """Returns the console table: run, and the settings, main costs and numbers in which runs differ."""
     settings = list(table.columns[1 : table.columns.get_loc("clips")])
     columns = ["run", *(name for name in settings if table[name].astype(str).nunique() > 1)]
     columns += [name for name in PRINTED if name in table and (name not in OCCASIONAL or table[name].any())]
+    if len(table) > 1:
+        columns = ["run", *(name for name in columns[1:] if table[name].astype(str).nunique() > 1)]
     rows = [[format_value(value) for value in values] for values in table[columns].itertuples(index=False)]
     return Table([PRINTED.get(name, name) for name in columns], rows, "summary")
 
@@ -160,7 +169,12 @@ def report(folder: Path, console: Console) -> tuple[pd.DataFrame, int]:
     refuse_empty(found, folder)
     table = summarise(found)
     files = write(table, folder)
-    console.print(console_table(table))
+    shown = console_table(table)
+    console.print(shown)
+    named = [name for name in PRINTED if name in table and name not in OCCASIONAL]
+    if same := [name for name in named if PRINTED[name] not in shown.names]:
+        equal = ", ".join(f"{PRINTED[name]} {format_value(table[name].iloc[0])}" for name in same)
+        say(console, f"the same in all runs: {equal}")
     count = f"{len(table)} runs" + (f", {len(found.failed)} failed" if found.failed else "")
     say(console, f"{count}: {', '.join(map(str, files))}")
     return table, len(found.failed)

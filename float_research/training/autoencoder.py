@@ -13,10 +13,18 @@ from torch import Tensor
 
 from float_research.models.float_model import FloatModel
 from float_research.models.motion_autoencoder import Features, Level, MotionAutoencoder
-from float_research.training.losses import flow_l1, gradient_l1, multiscale_l1, psnr_db, weighted_l1
+from float_research.training.losses import (
+    flow_l1,
+    gradient_l1,
+    multiscale_l1,
+    psnr_db,
+    structural_similarity,
+    weighted_l1,
+)
 from float_research.training.normalisation import fold, keep_trained, normalise
 from float_research.training.objective import HELD_OUT, TRAINING, BatchKey, Terms
 from float_research.training.portraits import Pairs, Portraits
+from float_research.training.previews import Gallery
 from float_research.training.realism import Adversarial, Perceptual
 
 SMALL_FLOW = 0.1
@@ -55,6 +63,9 @@ class AutoencoderObjective:
 
     trains: ClassVar[tuple[str, ...]] = ("motion_autoencoder.", "judge.")
     exports: ClassVar[tuple[str, ...]] = ("motion_autoencoder.",)
+
+    def require_data(self) -> None:
+        self.portraits.require_data()
 
     def prepare(self, model: FloatModel) -> None:
         normalise(model.motion_autoencoder.enc)
@@ -114,6 +125,8 @@ class AutoencoderObjective:
         terms = {
             "psnr_same_db": quality[swapped:].mean(),
             "psnr_copy_db": psnr_db(pairs.source, pairs.target).mean(),
+            "psnr_db": quality.mean(),
+            "ssim": structural_similarity(frame.clamp(-1, 1), pairs.target),
         }
         if swapped:
             terms["psnr_swapped_db"] = quality[:swapped].mean()
@@ -124,14 +137,20 @@ class AutoencoderObjective:
             terms["motion_error"] = (motion - wanted).abs().mean() / self.coordinate_scale
         return terms
 
-    def preview(self, model: FloatModel, device: torch.device) -> Float[Tensor, "3 h w"]:
-        """Draws rows of source, driver, frame and target from both ends of a held-out batch, with and without swaps."""
+    def preview(self, model: FloatModel, device: torch.device) -> Gallery:
+        """Shows rows of source, driver, frame and target from both ends of a held-out batch, with and without swaps."""
         pairs = self.portraits(BatchKey(HELD_OUT, 0), device)
         levels, _, _ = self.drive(model.motion_autoencoder, pairs, len(pairs.source))
         half = min(NUM_PREVIEWED, len(pairs.source)) // 2
-        rows = (pairs.source, pairs.driving, levels[-1].rgb.float().clamp(-1, 1), pairs.target)
-        chosen = [torch.cat([row[:half], row[len(row) - half :]]) for row in rows]
-        return torch.cat([torch.cat(list(row), dim=2) for row in chosen], dim=1).cpu()
+        rows = {
+            "portrait": pairs.source,
+            "driver": pairs.driving,
+            "decoded": levels[-1].rgb.float(),
+            "wanted": pairs.target,
+        }
+        return Gallery(
+            rows={name: torch.cat([images[:half], images[len(images) - half :]]) for name, images in rows.items()}
+        )
 
     def drive(
         self, model: MotionAutoencoder, pairs: Pairs, num_read: int

@@ -16,7 +16,7 @@ from float_research.errors import UserError, is_our_mistake, named, reading, rea
 from float_research.files import require_file, whole
 from float_research.stopping import held
 from float_research.tensors import refuse_compressed, refuse_damaged
-from float_research.training.folder import PREVIOUS
+from float_research.training.folder import LAST, PREVIOUS
 
 log = logging.getLogger(__name__)
 
@@ -26,7 +26,7 @@ PARTS = frozenset({"state_dict", "optimizer_states", "lr_schedulers", "loops", "
 
 
 class WholeCheckpoints(TorchCheckpointIO):
-    """Writes each checkpoint atomically and keeps the one before it as `previous.ckpt`.
+    """Writes each checkpoint atomically, and keeps the one before `last.ckpt` as `previous.ckpt`.
 
     Loads the previous one, with a warning, if the last one is damaged.
     """
@@ -41,14 +41,14 @@ class WholeCheckpoints(TorchCheckpointIO):
         try:
             with held(), whole(place) as part:
                 part.write_bytes(content.getbuffer())
-                if self._sound and place.is_file():
+                if self._sound and place.name == LAST and place.is_file():
                     os.replace(place, place.with_name(PREVIOUS))
         except OSError as error:
             raise UserError(
                 f"{named('checkpoint', place)} cannot be written ({reason(error)}); free disk space and run the same "
                 "command again, which resumes from the checkpoint before it"
             ) from error
-        self._sound = True
+        self._sound |= place.name == LAST
 
     def load_checkpoint(self, path: Any, map_location: Any = None, weights_only: bool | None = None) -> dict[str, Any]:
         """Loads a checkpoint. Raises a UserError if neither the last nor the previous one can be read."""

@@ -2,22 +2,38 @@
 
 from collections.abc import Set
 from dataclasses import dataclass
-from typing import ClassVar
+from typing import Any, ClassVar
 
 import torch
 from jaxtyping import Bool, Float
 from torch import Tensor
 
 from float_research.models.float_model import FloatModel
+from float_research.sampling.budget import Evaluations
 from float_research.sampling.guidance import NoGuidance
-from float_research.sampling.solver import Euler
+from float_research.sampling.noise import Independent
+from float_research.sampling.sampler import Sampler
+from float_research.sampling.sampling_noise import Sde
+from float_research.sampling.schedule import Constant
+from float_research.sampling.solver import Euler, Midpoint
+from float_research.sampling.stitch import Autoregressive
+from float_research.sampling.time_grid import Uniform
 from float_research.training.losses import velocity_l1
 from float_research.training.objective import BatchKey, Terms
-from float_research.training.sequences import Sequences, Windows
-from float_research.types import Conditions
+from float_research.training.previews import Film
+from float_research.training.sequences import HeldOutClip, Sequences, Windows
+from float_research.types import ClipConditions, Conditions, VectorField
 
-GRID_POINTS = 11
-"""Time grid of the held-out sampling: ten Euler steps."""
+NUM_STEPS = (4, 10)
+"""Euler steps of the held-out sampling; the last is what correlations are measured on."""
+CONVERGED_STEPS = 20
+"""Midpoint steps that stand for the exact solution."""
+NUM_CONVERGED = 8
+"""Windows of a held-out batch whose sampling error is measured, which takes five times as long as sampling."""
+NUM_CLIPS = 3
+"""Whole held-out recordings whose lips are compared with the sound."""
+SHOWN_S = 4
+"""Length of the previewed film."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -43,6 +59,9 @@ class FlowObjective:
 
     trains: ClassVar[tuple[str, ...]] = ("fmt.", "audio_encoder.audio_projection.")
     exports = trains
+
+    def require_data(self) -> None:
+        self.sequences.require_data()
 
     def prepare(self, model: FloatModel) -> None:
         """Initialises blocks as identities and the field as zero (adaLN-Zero, arXiv 2212.09748)."""
@@ -87,7 +106,11 @@ class FlowObjective:
         }
 
     def metrics(self, model: FloatModel, batch: BatchKey, device: torch.device) -> Terms:
-        """Samples held-out windows and measures their motion spread and the jaw's correlation with the truth."""
+        """Samples held-out windows and, in the first batches, a whole recording each.
+
+        `sampling_error_N`: `‖r - r*‖ / ‖r*‖` of N Euler steps. `motion_spread`: relative to the truth's.
+        `jaw_correlation`: with the truth. `lip_correlation`: of the jaw with the loudness of the recording.
+        """
         windows = self.sequences(model, batch, device)
         everything = torch.ones(len(windows.motion), dtype=torch.bool, device=device)
         conditions = self.conditions(
@@ -97,16 +120,62 @@ class FlowObjective:
         shape = (*truth.shape[:2], conditions.reference.shape[1])
         noise = torch.randn(shape, generator=batch.generator()).to(device)
         field = NoGuidance().guide(model.vector_field, conditions)
-        sampled = Euler().solve(field, noise, torch.linspace(0, 1, GRID_POINTS))
+        sampled = Euler().solve(field, noise, torch.linspace(0, 1, NUM_STEPS[-1] + 1))
         coordinates = sampled @ model.motion_autoencoder.dec.direction.basis
         terms = {"motion_spread": coordinates.std() / truth.std()}
+        few = Conditions(**{name: value[:NUM_CONVERGED] for name, value in tensors(conditions).items()})
+        terms |= sampling_errors(NoGuidance().guide(model.vector_field, few), noise[:NUM_CONVERGED])
+        if windows.jaw is not None and batch.number < NUM_CLIPS:
+            clip = self.sequences.clip(model, batch.number, device)
+            opening = self.sample(model, clip, batch.number, device)[:, windows.jaw]
+            terms["lip_correlation"] = torch.corrcoef(torch.stack([opening, clip.loudness.to(device)]))[0, 1]
         if windows.jaw is not None:
             made, wanted = coordinates[..., windows.jaw].flatten(), truth[..., windows.jaw].flatten()
             terms["jaw_correlation"] = torch.corrcoef(torch.stack([made, wanted]))[0, 1]
         return terms
 
-    def preview(self, model: FloatModel, device: torch.device) -> None:
-        return None
+    def preview(self, model: FloatModel, device: torch.device) -> Film:
+        """Films a held-out recording: sampled motion beside the true one, above the jaw and the loudness."""
+        clip, num = self.sequences.clip(model, 0, device), int(SHOWN_S * model.fps)
+        sampled, truth = self.sample(model, clip, 0, device)[:num].cpu(), clip.performance.motion[:num]
+        jaw = self.sequences.jaw
+        curves = {} if jaw is None else {"jaw, sampled": sampled[:, jaw], "jaw, true": truth[:, jaw]}
+        if jaw is None:
+            curves["loudness"] = clip.loudness[:num]
+        return Film(
+            heads={"sampled": clip.draw(sampled).cpu(), "true": clip.draw(truth).cpu()},
+            curves=curves,
+            waveform=clip.waveform[: int(SHOWN_S * model.sampling_rate_hz)],
+            rate_hz=model.sampling_rate_hz,
+            fps=model.fps,
+        )
+
+    def sample(self, model: FloatModel, clip: HeldOutClip, number: int, device: torch.device) -> Float[Tensor, "t m"]:
+        """Returns motion coordinates of a whole recording, window after window as in inference, without guidance."""
+        sampler = Sampler(
+            solver=Euler(),
+            nfe=NUM_STEPS[-1],
+            budget=Evaluations(),
+            time_grid=Uniform(),
+            guidance=NoGuidance(),
+            noise=Independent(),
+            chunking=self.sequences.chunking,
+            stitch=Autoregressive(),
+            seed=0,
+            guidance_reuse=1,
+            temperature=1.0,
+            sampling_noise=Sde(g=Constant(scale=0.0)),
+        )
+        performed = clip.performance
+        heard = model.audio_encoder.audio_projection(performed.speech[None].to(device))[0]
+        conditions = ClipConditions(
+            id=str(number),
+            audio=heard,
+            reference=latents(model, performed.reference.to(device)),
+            emotion=performed.emotion.to(device).expand(len(heard), -1),
+        )
+        windows = [window.motion for window in sampler(model.vector_field, [conditions])]
+        return torch.cat(windows).float() @ model.motion_autoencoder.dec.direction.basis
 
     def conditions(
         self,
@@ -133,6 +202,20 @@ class FlowObjective:
             previous_motion=where(previous, before),
             previous_audio=where(previous, heard[:, :num_previous]),
         )
+
+
+def tensors(conditions: Conditions) -> dict[str, Any]:
+    return {name: value for name, value in vars(conditions).items() if isinstance(value, Tensor)}
+
+
+def sampling_errors(field: VectorField, noise: Float[Tensor, "b l d"]) -> dict[str, Tensor]:
+    """Returns the relative error of Euler's method by its number of evaluations."""
+    exact = Midpoint().solve(field, noise, torch.linspace(0, 1, CONVERGED_STEPS + 1))
+    errors = {}
+    for num in NUM_STEPS:
+        sampled = Euler().solve(field, noise, torch.linspace(0, 1, num + 1))
+        errors[f"sampling_error_{num}"] = (sampled - exact).norm() / exact.norm().clamp_min(1e-12)
+    return errors
 
 
 def latents(model: FloatModel, coordinates: Float[Tensor, "*batch m"]) -> Float[Tensor, "*batch d"]:

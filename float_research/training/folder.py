@@ -13,9 +13,12 @@ from float_research.tracking.record import CONFIG
 
 CODE = "code.json"
 """Fingerprint of the code that last started or resumed the training."""
-LAST, PREVIOUS, WEIGHTS = "last.ckpt", "previous.ckpt", "weights.safetensors"
-PREVIEWS, CURVES = "previews", "curves"
-NAMES = frozenset({CONFIG, CODE, LAST, PREVIOUS, WEIGHTS, PREVIEWS, CURVES})
+LAST, PREVIOUS, BEST = "last.ckpt", "previous.ckpt", "best.ckpt"
+WEIGHTS, BEST_WEIGHTS = "weights.safetensors", "best.safetensors"
+PREVIEWS, CORPUS = "previews", "corpus"
+LOGS = frozenset({"curves", "tensorboard", "wandb"})
+"""Folders of loggers."""
+NAMES = frozenset({CONFIG, CODE, LAST, PREVIOUS, BEST, WEIGHTS, BEST_WEIGHTS, PREVIEWS, CORPUS}) | LOGS
 """Names that a training writes."""
 SETTINGS = frozenset({"stage", "trainer", "average_decay", "checkpoint_every"})
 """Keys that identify the config of a training."""

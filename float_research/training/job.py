@@ -1,7 +1,9 @@
 """Runs a training from built parts: start or resume, fit, export."""
 
+import secrets
 import warnings
 from collections.abc import Callable, Mapping, Sequence
+from contextlib import ExitStack
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -9,8 +11,8 @@ from typing import Any
 import lightning
 from lightning.fabric.plugins.io.checkpoint_io import CheckpointIO
 from lightning.fabric.utilities.rank_zero import rank_zero_only
-from lightning.pytorch.callbacks import Callback, ModelCheckpoint
-from lightning.pytorch.loggers import CSVLogger
+from lightning.pytorch.callbacks import Callback, Checkpoint, LearningRateMonitor
+from lightning.pytorch.loggers import Logger
 from rich.console import Console
 
 from float_research.errors import UserError
@@ -21,11 +23,13 @@ from float_research.printing import say
 from float_research.sources import code, parts
 from float_research.tensors import read_safetensors
 from float_research.texts import read_mapping
+from float_research.toyface.recordings import write_trial_corpus
 from float_research.tracking import record
 from float_research.tracking.code import git_state
-from float_research.training.callbacks import Averaging, ExportWeights, Progress, Report
+from float_research.tracking.logger import BegunTraining, TrainingLogger, tell
+from float_research.training.callbacks import Averaging, ExportWeights, Lines, Progress, Report
 from float_research.training.checkpoints import WholeCheckpoints, restoring
-from float_research.training.folder import CODE, CURVES, LAST, PREVIEWS, WEIGHTS, newest, occupied, require_training
+from float_research.training.folder import CODE, CORPUS, WEIGHTS, newest, occupied, require_training
 from float_research.training.growth import carry_over
 from float_research.training.module import BuildOptimizer, Training
 from float_research.training.objective import Objective
@@ -34,6 +38,7 @@ EXPECTED = (
     "Checkpoint directory .* exists and is not empty",
     "The dirpath has changed",
     r"Found \d+ module\(s\) in eval mode",
+    "Experiment logs directory",
 )
 """Lightning's warnings that do not apply here."""
 
@@ -44,7 +49,8 @@ class TrainingJob:
 
     `init_from`: weight files, or folders with the two Hugging Face models; later ones override earlier ones. `frozen`:
     parameter-name prefixes to freeze. A folder with a `last.ckpt` resumes from it and ends with the same weights as an
-    uninterrupted training. A CheckpointIO among the trainer's `plugins` replaces ours.
+    uninterrupted training. A CheckpointIO among the trainer's `plugins` replaces ours. `trial`: makes a small corpus in
+    the folder first. `name` and `overrides` are for loggers.
     """
 
     build_model: Callable[[], FloatModel]
@@ -59,9 +65,13 @@ class TrainingJob:
     num_validation: int
     num_workers: int
     average_decay: float
-    checkpoint_every: int
     progress: bool
+    callbacks: Sequence[Callback]
+    loggers: Sequence[TrainingLogger]
+    trial: bool
     output_dir: Path
+    name: str
+    overrides: Sequence[str]
     config: Mapping[str, Any]
 
     def run(self, console: Console) -> Path:
@@ -72,10 +82,18 @@ class TrainingJob:
             if not Path(file).is_dir():
                 require_checkpoint(Path(file), "give the weights.safetensors of an earlier training")
         require_training(self.output_dir)
+        if self.trial:
+            rank_zero_only(write_trial_corpus)(self.output_dir / CORPUS)
+        self.objective.require_data()
         silence_lightning()
         for expected in EXPECTED:
             warnings.filterwarnings("ignore", message=expected)
-        module = Training(
+        with occupied(self.output_dir):
+            self._fit(console)
+        return self.output_dir / WEIGHTS
+
+    def _module(self, console: Console) -> Training:
+        return Training(
             model=self._model(console),
             objective=self.objective,
             frozen=self.frozen,
@@ -84,28 +102,46 @@ class TrainingJob:
             num_validation=self.num_validation,
             num_workers=self.num_workers,
         )
-        with occupied(self.output_dir):
-            self._fit(module, console)
-        return self.output_dir / WEIGHTS
 
-    def _fit(self, module: Training, console: Console) -> None:
+    def _fit(self, console: Console) -> None:
+        module = self._module(console)
         record.write_yaml(self.output_dir / record.CONFIG, self.config)
         last, weights = newest(self.output_dir), self.output_dir / WEIGHTS
         if last is not None:
             self._report_code(last, console)
-        made_by = {"sources": self._sources(), "git": git_state()}
+        training = self._begun()
+        made_by = {"id": training.id, "sources": self._sources(), "git": git_state()}
         rank_zero_only(record.write_json)(self.output_dir / CODE, made_by)
         own = [] if any(isinstance(plugin, CheckpointIO) for plugin in self.plugins) else [WholeCheckpoints()]
-        trainer = self.build_trainer(
-            callbacks=self._callbacks(console),
-            logger=CSVLogger(self.output_dir, name=CURVES),
-            plugins=[*self.plugins, *own],
-        )
-        with restoring(last):
-            trainer.fit(module, ckpt_path=last, weights_only=True)
+        with ExitStack() as opened:
+            following = [(logger, opened.enter_context(logger.follow(training))) for logger in self.loggers]
+            callbacks = self._callbacks(following, console)
+            trainer = self.build_trainer(
+                callbacks=callbacks,
+                logger=[logger for _, logger in following] or False,
+                plugins=[*self.plugins, *own],
+                enable_progress_bar=any(isinstance(callback, Progress) for callback in callbacks),
+                enable_checkpointing=any(isinstance(callback, Checkpoint) for callback in callbacks),
+            )
+            with restoring(last):
+                trainer.fit(module, ckpt_path=last, weights_only=True)
         if trainer.is_global_zero:
             read_safetensors(weights, what="weights", remedy="run the same command again to export them")
             say(console, f"weights: {weights}")
+
+    def _begun(self) -> BegunTraining:
+        """Returns the training for its loggers, with the id that the folder already has if it resumes."""
+        try:
+            known = read_mapping(self.output_dir / CODE).get("id")
+        except UserError:
+            known = None
+        return BegunTraining(
+            folder=self.output_dir,
+            id=known if isinstance(known, str) and known.isalnum() else secrets.token_hex(8),
+            name=self.name,
+            config=self.config,
+            overrides=self.overrides,
+        )
 
     def _sources(self) -> str:
         return code(__name__, *parts(self.config))
@@ -131,18 +167,19 @@ class TrainingJob:
         self.objective.begin(model, trained)
         return model
 
-    def _callbacks(self, console: Console) -> list[Callback]:
-        """Returns callbacks in the order in which they run: report, average, export, checkpoint."""
+    def _callbacks(self, following: Sequence[tuple[TrainingLogger, Logger]], console: Console) -> list[Callback]:
+        """Returns callbacks in the order in which they run: progress, report, average, export, the user's."""
+
+        def show(file: Path, step: int) -> None:
+            for said in tell(following, lambda pair: pair[0].show(pair[1], file, step)):
+                say(console, said)
+
+        progress = Progress() if console.is_terminal else Lines(console)
+        own = [callback for callback in self.callbacks if following or not isinstance(callback, LearningRateMonitor)]
         return [
-            *([Progress()] if self.progress else []),
-            Report(self.output_dir / PREVIEWS, console),
+            *([progress] if self.progress else []),
+            Report(self.output_dir, console, show),
             *([Averaging(self.average_decay)] if self.average_decay else []),
-            ExportWeights(self.output_dir / WEIGHTS),
-            ModelCheckpoint(
-                dirpath=self.output_dir,
-                filename=LAST.removesuffix(".ckpt"),
-                every_n_train_steps=self.checkpoint_every,
-                save_on_train_epoch_end=False,
-                enable_version_counter=False,
-            ),
+            ExportWeights(self.output_dir),
+            *own,
         ]

@@ -54,3 +54,12 @@ def psnr_db(a: Tensor, b: Tensor, weight: Tensor | None = None) -> Tensor:
     weight = torch.ones_like(error) if weight is None else weight
     mean = (error * weight).flatten(1).sum(1) / weight.flatten(1).sum(1)
     return -10 * torch.log10(mean.clamp_min(1e-10))
+
+
+def structural_similarity(a: Float[Tensor, "b 3 h w"], b: Float[Tensor, "b 3 h w"]) -> Tensor:
+    """Returns the mean SSIM (Wang et al., 2004) of images in [-1, 1]."""
+    from torchmetrics.functional.image import structural_similarity_index_measure
+
+    found = structural_similarity_index_measure(a, b, data_range=2.0)
+    assert isinstance(found, Tensor)
+    return found

@@ -17,6 +17,8 @@ from float_research.errors import UserError
 from float_research.models.float_model import FloatModel
 from float_research.training.objective import HELD_OUT, TRAINING, BatchKey, Objective
 
+HELD_OUT_LOGGED = "held_out"
+"""Prefix of the logged numbers of held-out data."""
 BuildOptimizer = Callable[[list[nn.Parameter]], Optimizer]
 
 
@@ -123,7 +125,12 @@ class Training(lightning.LightningModule):
         return total
 
     def validation_step(self, batch: Any, batch_idx: int) -> None:
-        terms = self.objective.metrics(self.model, batch, self.device)
+        """Logs the loss of a held-out batch, as it is trained on, and the stage's own metrics."""
+        losses = self.objective.losses(self.model, batch, self.device)
+        terms = {"loss": sum(losses.values()), **self.objective.metrics(self.model, batch, self.device)}
         self.log_dict(
-            {f"held_out/{name}": term for name, term in terms.items()}, on_epoch=True, batch_size=1, sync_dist=True
+            {f"{HELD_OUT_LOGGED}/{name}": term for name, term in terms.items()},
+            on_epoch=True,
+            batch_size=1,
+            sync_dist=True,
         )

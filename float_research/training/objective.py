@@ -5,10 +5,10 @@ from typing import Any, NamedTuple, Protocol, runtime_checkable
 
 import numpy as np
 import torch
-from jaxtyping import Float
 from torch import Tensor
 
 from float_research.models.float_model import FloatModel
+from float_research.training.previews import Preview
 
 TRAINING, HELD_OUT = 0, 1
 
@@ -41,6 +41,9 @@ class Objective(Protocol):
     @property
     def exports(self) -> Sequence[str]: ...
 
+    def require_data(self) -> None:
+        """Raises a UserError for missing data, before anything else is built."""
+
     def prepare(self, model: FloatModel) -> None:
         """Sets initial weights and adds training-only modules, such as a head."""
 
@@ -59,5 +62,5 @@ class Objective(Protocol):
     def metrics(self, model: FloatModel, batch: Any, device: torch.device) -> Terms:
         """Returns metrics on a held-out batch."""
 
-    def preview(self, model: FloatModel, device: torch.device) -> Float[Tensor, "3 h w"] | None:
-        """Returns an image in [-1, 1] that shows the progress of training, or None."""
+    def preview(self, model: FloatModel, device: torch.device) -> Preview:
+        """Returns what shows the progress of training on held-out data."""

@@ -48,6 +48,9 @@ class Portraits(Protocol):
 
     def __call__(self, key: BatchKey, device: torch.device) -> Pairs: ...
 
+    def require_data(self) -> None:
+        """Raises a UserError for missing data."""
+
 
 @dataclass(frozen=True, kw_only=True)
 class ToyPortraits:
@@ -62,6 +65,9 @@ class ToyPortraits:
     source_spread: float
     compiled: bool
     seed: int
+
+    def require_data(self) -> None:
+        """Does nothing: portraits are rendered."""
 
     def __call__(self, key: BatchKey, device: torch.device) -> Pairs:
         """Renders one batch. Held-out people come from another stream of random numbers."""
@@ -94,6 +100,9 @@ class VideoPortraits:
     videos: VideoFolder
     batch_size: int
     seed: int
+
+    def require_data(self) -> None:
+        _ = self.videos.shots
 
     def __call__(self, key: BatchKey, device: torch.device) -> Pairs:
         """Reads one batch."""

@@ -17,16 +17,18 @@ from torch import Tensor
 
 from float_research.models.float_model import FloatModel
 from float_research.toyface.identity import sample_identities
-from float_research.toyface.motion import MOTION, sample_motions
+from float_research.toyface.motion import MOTION, sample_motions, within_range
 from float_research.toyface.reader import MotionReader
 from float_research.toyface.render import render
 from float_research.training.normalisation import fold, keep_trained, normalise
-from float_research.training.objective import TRAINING, BatchKey, Terms
+from float_research.training.objective import HELD_OUT, TRAINING, BatchKey, Terms
+from float_research.training.previews import Gallery
 
 BETA = 0.1
 NOISE = 0.03
 HELD_OUT_BATCH = 256
 """Renders per R² estimate."""
+NUM_PREVIEWED = 8
 CPU = torch.device("cpu")
 
 
@@ -59,6 +61,10 @@ class Reading(ABC):
         `neutral` shows the people at rest.
         """
 
+    def require_data(self) -> None:
+        """Needs none: portraits are rendered."""
+        return
+
     def batch(self, key: BatchKey) -> BatchKey:
         """Prefetches nothing: portraits are rendered on the model's device."""
         return key
@@ -77,10 +83,18 @@ class Reading(ABC):
         image, neutral, motion = self.portraits(batch, HELD_OUT_BATCH, device)
         read = self.read(model, image, neutral)[:, : len(MOTION)]
         determined = 1 - (read - motion).square().mean(0) / motion.var(0, correction=0)
-        return {f"r2_{name}": value for name, value in zip(MOTION, determined, strict=True)}
+        by_name = {f"r2_{name}": value for name, value in zip(MOTION, determined, strict=True)}
+        return {"r2": determined.mean(), **by_name}
 
-    def preview(self, model: FloatModel, device: torch.device) -> None:
-        return None
+    def preview(self, model: FloatModel, device: torch.device) -> Gallery:
+        """Shows held-out people, and the same people in the motion that was read from the frames above."""
+        key = BatchKey(HELD_OUT, 0)
+        image, neutral, _ = self.portraits(key, NUM_PREVIEWED, device)
+        read = self.read(model, image, neutral)[:, : len(MOTION)]
+        people = sample_identities(NUM_PREVIEWED, key.generator(self.seed)).to(device)
+        return Gallery(
+            rows={"frame": image, "drawn from the motion read": render(people, within_range(read), self.size_px).image}
+        )
 
     def portraits(
         self, key: BatchKey, num: int, device: torch.device

@@ -2,6 +2,7 @@
 
 import math
 from abc import ABC, abstractmethod
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
@@ -16,16 +17,20 @@ from torch import Tensor
 from float_research.data.audio import normalise, num_video_frames
 from float_research.models.float_model import FloatModel
 from float_research.sampling.chunking import Chunking
-from float_research.toyface.corpus import HELD_OUT as HELD_OUT_SPLIT
-from float_research.toyface.corpus import TRAIN, CorpusEntry, read_corpus
-from float_research.toyface.motion import MOTION, sample_motions
+from float_research.toyface.corpus import CorpusEntry
+from float_research.toyface.identity import sample_identities
+from float_research.toyface.motion import MOTION, sample_motions, within_range
 from float_research.toyface.performance import loudness, perform
+from float_research.toyface.render import render
 from float_research.toyface.speech import RATE_HZ
-from float_research.training.objective import HELD_OUT, TRAINING, BatchKey
+from float_research.training.objective import HELD_OUT, BatchKey
+from float_research.training.speech import read_splits
 from float_research.training.videos import Shot, VideoFolder
 from float_research.types import Waveform
 
 ENCODED_TOGETHER = 16
+DRAWN_PX = 128
+"""Size of the toy heads in previews."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -55,6 +60,16 @@ class Performance(NamedTuple):
 
 
 @dataclass(frozen=True, kw_only=True)
+class HeldOutClip:
+    """A whole held-out recording. `draw` shows motion coordinates as images in [-1, 1]."""
+
+    performance: Performance
+    waveform: Waveform
+    loudness: Float[Tensor, " t"]
+    draw: Callable[[Float[Tensor, "t m"]], Float[Tensor, "t 3 h h"]]
+
+
+@dataclass(frozen=True, kw_only=True)
 class Sequences(ABC):
     """Produces windows of speech and motion. The same key gives the same batch."""
 
@@ -67,6 +82,14 @@ class Sequences(ABC):
         self, model: FloatModel, stream: int, generator: np.random.Generator, device: torch.device
     ) -> Performance:
         """Draws one performance from the stream."""
+
+    @abstractmethod
+    def require_data(self) -> None:
+        """Raises a UserError for missing data."""
+
+    @abstractmethod
+    def clip(self, model: FloatModel, number: int, device: torch.device) -> HeldOutClip:
+        """Returns a held-out recording; numbers beyond the last begin again."""
 
     @property
     def jaw(self) -> int | None:
@@ -146,26 +169,47 @@ class ToySequences(Sequences):
 
     @cached_property
     def entries(self) -> dict[int, list[CorpusEntry]]:
-        return {
-            TRAINING: read_corpus(Path(self.folder), TRAIN),
-            HELD_OUT: read_corpus(Path(self.folder), HELD_OUT_SPLIT),
-        }
+        """The utterances of each stream."""
+        return read_splits(Path(self.folder))
+
+    def require_data(self) -> None:
+        _ = self.entries
 
     def perform(
         self, model: FloatModel, stream: int, generator: np.random.Generator, device: torch.device
     ) -> Performance:
         number = int(generator.integers(len(self.entries[stream])))
-        spoken = self.spoken(model, number, stream, device)
         take = int(generator.integers(self.takes))
+        return self.performed(model, (stream, number, take), int(generator.integers(1 << 31)), device)
+
+    def performed(self, model: FloatModel, which: tuple[int, int, int], seed: int, device: torch.device) -> Performance:
+        """Returns a take, by stream, utterance and its own number, with a reference portrait drawn from `seed`."""
+        stream, number, take = which
+        spoken = self.spoken(model, number, stream, device)
         motion = self.take(model, number, take, stream, device)
         label = self.label(model, number, take, stream)
-        still = sample_motions(1, torch.Generator().manual_seed(int(generator.integers(1 << 31))))[0]
+        still = sample_motions(1, torch.Generator().manual_seed(seed))[0]
         spare = model.motion_autoencoder.dec.direction.weight.shape[1] - len(still)
         return Performance(
             speech=spoken.speech,
             motion=self.coordinate_scale * F.pad(motion, (0, spare)),
             reference=self.coordinate_scale * F.pad(self.source_spread * still, (0, spare)),
             emotion=spoken.emotion if label is None else torch.eye(len(model.emotions))[label],
+        )
+
+    def clip(self, model: FloatModel, number: int, device: torch.device) -> HeldOutClip:
+        number %= len(self.entries[HELD_OUT])
+        looks = sample_identities(1, torch.Generator().manual_seed(number)).to(device)
+
+        def draw(coordinates: Float[Tensor, "t m"]) -> Float[Tensor, "t 3 h h"]:
+            motion = within_range(coordinates[:, : len(MOTION)].to(device) / self.coordinate_scale)
+            return torch.cat([render(looks.expand(len(part), -1), part, DRAWN_PX).image for part in motion.split(16)])
+
+        return HeldOutClip(
+            performance=self.performed(model, (HELD_OUT, number, 0), number, device),
+            waveform=self.entries[HELD_OUT][number].load().waveform,
+            loudness=self.spoken(model, number, HELD_OUT, device).loudness,
+            draw=draw,
         )
 
     def spoken(self, model: FloatModel, number: int, stream: int, device: torch.device) -> SpokenFeatures:
@@ -221,6 +265,32 @@ class VideoSequences(Sequences):
             self._known[key] = self.read(model, shots[number], begin, min(length, len(shots[number])), device)
         known = self._known[key]
         return known._replace(reference=known.motion[int(generator.integers(len(known.motion)))])
+
+    def require_data(self) -> None:
+        _ = self.videos.shots
+
+    def clip(self, model: FloatModel, number: int, device: torch.device) -> HeldOutClip:
+        shots = self.videos.shots[HELD_OUT]
+        shot = shots[number % len(shots)]
+        num_frames = min(int(self.stretch_s * model.fps), len(shot))
+        waveform = shot.waveform[: int(num_frames * model.sampling_rate_hz / model.fps)]
+
+        def draw(coordinates: Float[Tensor, "t m"]) -> Float[Tensor, "t 3 h h"]:
+            autoencoder = model.motion_autoencoder
+            identity, features = autoencoder.encode(shot.frame(0)[None].to(device))
+            drawn = []
+            for part in coordinates.to(device).split(ENCODED_TOGETHER):
+                latent = identity + autoencoder.dec.direction(part)
+                repeated = [feature.expand(len(part), *feature.shape[1:]) for feature in features]
+                drawn.append(list(autoencoder.dec.levels(repeated, latent))[-1].rgb)
+            return torch.cat(drawn)
+
+        return HeldOutClip(
+            performance=self.read(model, shot, 0, num_frames, device),
+            waveform=waveform,
+            loudness=loudness(torch.from_numpy(np.asarray(waveform)), num_frames),
+            draw=draw,
+        )
 
     def read(self, model: FloatModel, shot: Shot, begin: int, length: int, device: torch.device) -> Performance:
         """Runs the frozen encoders on `length` frames from `begin` on."""

@@ -16,13 +16,15 @@ from jaxtyping import Float, Int
 from torch import Tensor, nn
 
 from float_research.data.audio import normalise
+from float_research.errors import UserError
 from float_research.models.float_model import FloatModel
 from float_research.toyface.augment import Augmentation
+from float_research.toyface.corpus import AGAIN, TRAIN, CorpusEntry, read_corpus
 from float_research.toyface.corpus import HELD_OUT as HELD_OUT_SPLIT
-from float_research.toyface.corpus import TRAIN, CorpusEntry, read_corpus
 from float_research.toyface.phones import PHONES, SILENCE
 from float_research.toyface.speech import RATE_HZ, Phone
 from float_research.training.objective import HELD_OUT, TRAINING, BatchKey, Terms
+from float_research.training.previews import Confusion, confusion
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -51,10 +53,8 @@ class SpeechCrops:
 
     @cached_property
     def entries(self) -> dict[int, list[CorpusEntry]]:
-        return {
-            TRAINING: read_corpus(Path(self.folder), TRAIN),
-            HELD_OUT: read_corpus(Path(self.folder), HELD_OUT_SPLIT),
-        }
+        """The utterances of each stream."""
+        return read_splits(Path(self.folder))
 
     def __call__(self, key: BatchKey) -> SpeechBatch:
         """Returns one batch of crops."""
@@ -77,6 +77,15 @@ class SpeechCrops:
         )
 
 
+def read_splits(folder: Path) -> dict[int, list[CorpusEntry]]:
+    """Reads a corpus to train on. Raises a UserError if it is missing or has only one of the splits."""
+    entries = {TRAINING: read_corpus(folder, TRAIN), HELD_OUT: read_corpus(folder, HELD_OUT_SPLIT)}
+    for stream, split in ((TRAINING, TRAIN), (HELD_OUT, HELD_OUT_SPLIT)):
+        if not entries[stream]:
+            raise UserError(f"{folder} has no utterances of the split {split}; {AGAIN}")
+    return entries
+
+
 def frame_phones(phones: tuple[Phone, ...], start_s: float, num_frames: int, fps: float) -> Int[np.ndarray, " t"]:
     """Returns the index in `PHONES` of the phone at the middle of each frame; silence outside the utterance."""
     middles = start_s + (np.arange(num_frames) + 0.5) / fps
@@ -91,6 +100,9 @@ class SpeechObjective:
 
     speech: SpeechCrops
 
+    def require_data(self) -> None:
+        _ = self.speech.entries
+
     def begin(self, model: FloatModel, trained: Set[str]) -> None:
         """Does nothing: carried-over weights need no adjustment."""
 
@@ -99,9 +111,6 @@ class SpeechObjective:
 
     def batch(self, key: BatchKey) -> SpeechBatch:
         return self.speech(key)
-
-    def preview(self, model: FloatModel, device: torch.device) -> None:
-        return None
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -122,6 +131,10 @@ class PhoneObjective(SpeechObjective):
         batch = batch.to(device)
         right = self.logits(model, batch).argmax(-1) == batch.phones
         return {"phone_accuracy": right.float().mean()}
+
+    def preview(self, model: FloatModel, device: torch.device) -> Confusion:
+        batch = self.batch(BatchKey(HELD_OUT, 0)).to(device)
+        return confusion(PHONES, batch.phones, self.logits(model, batch).argmax(-1))
 
     def logits(self, model: FloatModel, batch: SpeechBatch) -> Float[Tensor, "b t k"]:
         encoder = model.audio_encoder
@@ -148,3 +161,7 @@ class EmotionObjective(SpeechObjective):
         batch = batch.to(device)
         right = model.emotion_encoder(batch.waveform).argmax(-1) == batch.emotion
         return {"emotion_accuracy": right.float().mean()}
+
+    def preview(self, model: FloatModel, device: torch.device) -> Confusion:
+        batch = self.batch(BatchKey(HELD_OUT, 0)).to(device)
+        return confusion(model.emotions, batch.emotion, model.emotion_encoder(batch.waveform).argmax(-1))

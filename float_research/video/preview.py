@@ -1,7 +1,9 @@
 """Previews of a video: a contact sheet of its frames, and an animation without sound."""
 
+import io
 import os
 from collections.abc import Sequence
+from dataclasses import dataclass
 from itertools import islice
 from pathlib import Path
 
@@ -45,6 +47,27 @@ def animation(video: Path, path: Path, *, every: int, quality: int) -> Path:
     with whole(path) as part:
         frames[0].save(part, format="WEBP", save_all=True, append_images=frames[1:], **settings)
     return path
+
+
+@dataclass(frozen=True, kw_only=True)
+class Gif:
+    """Encodes every `every`-th frame of a video as a looping GIF, at most `size_px` high, `num_frames` at most."""
+
+    every: int
+    size_px: int
+    num_frames: int
+
+    def __call__(self, video: Path, /) -> bytes:
+        frames, content = [], io.BytesIO()
+        for frame in islice(read_frames(video), 0, self.every * self.num_frames, self.every):
+            picture = Pictures.fromarray(frame)
+            picture.thumbnail((10 * self.size_px, self.size_px))
+            frames.append(picture)
+        if not frames:
+            raise UserError(f"{named('video', video)} has no frames; give another")
+        pause_ms = round(1000 * self.every / probe(video).fps)
+        frames[0].save(content, format="GIF", save_all=True, append_images=frames[1:], duration=pause_ms, loop=0)
+        return content.getvalue()
 
 
 def evenly(video: Path, num: int) -> Sequence[Picture]:

@@ -9,6 +9,8 @@ from pathlib import Path
 from statistics import median
 from typing import Any
 
+import cv2
+import pandas as pd
 import pytest
 from playwright.sync_api import Browser, Page, sync_playwright
 from small_sweep import change, lengthen, synthetic
@@ -60,6 +62,14 @@ class Seen:
                 if self.page.evaluate("state.filter") == text:
                     break
         return self.count()
+
+    def until(self, told: str) -> None:
+        """Waits until an expression is true. The page's policy lets no poll of the browser's own evaluate texts."""
+        for _ in range(100):
+            if self.page.evaluate(told):
+                return
+            self.page.wait_for_timeout(50)
+        raise AssertionError(f"it never holds: {told}")
 
     def spread(self) -> None:
         """Arranges the grid with one cell per run."""
@@ -358,3 +368,128 @@ def test_a_thousand_runs_load_few_videos(made: Path, show: Open, tmp_path: Path)
     assert page.locator(".cell").first.locator("video").count() == 0, "removed when out of view"
     assert seen.filtered("nfe=7 euler") == "0 of 1000 shown"
     assert seen.filtered("nfe=7 midpoint") == "50 of 1000 shown"
+
+
+def test_a_wrong_filter_says_what_is_wrong(made: Path, show: Open) -> None:
+    seen = show(made)
+    page = seen.page
+    said = {
+        "nfe>abc": "nfe>abc: abc is not a number; nfe has 4, 8, 16",
+        "nfe>": "nfe>: a value is missing, as in nfe>4",
+        "solver>=euler": "solver>=euler: solver holds words; use = or !=, as in solver=euler",
+        "solver=eulr": "solver=eulr: no run has it; solver has euler, midpoint",
+        "nef=8": "nef=8: no column is named nef; there are run,",
+    }
+    for text, sentence in said.items():
+        assert seen.filtered(f"midpoint {text}") == "3 of 12 shown", "the rest of the filter holds"
+        assert page.inner_text("#filter-said").startswith(sentence)
+        assert page.get_attribute("#filter", "aria-invalid") == "true"
+    assert seen.filtered("midpoint") == "3 of 12 shown"
+    assert page.inner_text("#filter-said") == ""
+
+
+def test_videos_are_above_the_fold_and_play_on_a_click(made: Path, show: Open) -> None:
+    page = (seen := show(made, width=1440, height=900)).page
+    seen.wait_for_videos(3)
+    screen = page.locator(".screen video").first
+    box, player = screen.bounding_box(), page.locator("#player").bounding_box()
+    assert box is not None
+    assert player is not None
+    assert box["y"] + box["height"] < player["y"], "a whole video is in view"
+    screen.click()
+    seen.until("[...document.querySelectorAll('video')].every((video) => !video.paused)")
+    screen.click()
+    assert page.evaluate("[...document.querySelectorAll('video')].every((video) => video.paused)")
+
+
+def test_the_table_fills_its_space_and_tells_that_it_scrolls(made: Path, show: Open) -> None:
+    page = (seen := show(made, width=1440, height=900)).page
+    held, player = page.locator("#table").bounding_box(), page.locator("#player").bounding_box()
+    assert held is not None
+    assert player is not None
+    assert 0 <= player["y"] - held["y"] - held["height"] < 110
+    assert re.fullmatch(r"Scroll: (\d+) more columns →, more rows ↓", page.inner_text("#more"))
+    page.locator("#table").evaluate("table => table.scrollTo(1e5, 1e5)")
+    seen.until("document.getElementById('more').textContent === ''")
+
+
+def test_a_box_selects_runs_and_no_text(made: Path, show: Open) -> None:
+    seen = show(made, height=2400)
+    page = seen.page
+    box = page.locator("#plot svg").bounding_box()
+    assert box is not None
+    page.mouse.move(box["x"] + 2, box["y"] + 2)
+    page.mouse.down()
+    page.mouse.move(box["x"] + box["width"] - 2, box["y"] + box["height"] + 30, steps=3)
+    page.mouse.up()
+    assert seen.count() == "12 shown, 12 selected"
+    assert page.evaluate("getSelection().toString()") == ""
+
+
+def test_a_dot_is_the_mean_over_seeds_with_its_spread(sweep: Path, show: Open) -> None:
+    for number in range(6, 12):
+        shutil.rmtree(sweep / str(number))
+    for number in range(6):
+        run = sweep / str(number)
+        (clip,) = json.loads((run / "record.json").read_text())["clips"]
+        error = 0.1 * (1 + number % 2) + 0.01 * (number // 2)
+        more = {"metrics": {"sampling_error": error}, "seed": number // 2}
+        change(run, overrides=[f"nfe={(4, 8)[number % 2]}", "solver=euler"], clips=[clip | more])
+    page = (seen := show(sweep, height=2400)).page
+    page.locator("#plot-x").select_option("nfe")
+    marks = page.locator("#plot circle")
+    assert marks.evaluate_all("found => found.map((mark) => mark.dataset.index)") == ["0 2 4", "1 3 5"]
+    assert page.locator("#plot g[aria-label='rule'] line").count() == 2
+    marks.first.click()
+    assert seen.count() == "6 shown, 3 selected"
+    said = page.inner_text("#plot-said")
+    assert said.startswith("Mean of 3 (runs 0, 2, 4): sampling_error 0.11 ± 0.01 at nfe 4.")
+    assert "mean ± standard deviation over seed" in page.inner_text("#plot .legend")
+    page.locator("#plot-over").select_option("")
+    assert marks.count() == 6
+
+
+def test_table_and_plot_are_saved(sweep: Path, show: Open) -> None:
+    change(sweep / "0", overrides=["solver=euler", "nfe=4", "emotion.label=+1, a"])
+    page = (seen := show(sweep)).page
+    seen.filtered("nfe=4 solver=euler")
+    with page.expect_download() as saved:
+        page.locator("#csv").click()
+    assert saved.value.suggested_filename == "small.csv"
+    table = pd.read_csv(saved.value.path())
+    assert list(table["run"]) == [0, 6, 7, 8, 9, 10, 11]
+    assert table["emotion.label"][0] == "'+1, a", "no spreadsheet takes it for a formula"
+    assert table["sampling_error"][0] == 0.375
+    with page.expect_download() as saved:
+        page.locator("#png").click()
+    picture = cv2.imread(str(saved.value.path()))
+    assert picture.shape[1] > 600
+    assert len(set(map(tuple, picture.reshape(-1, 3)[::7].tolist()))) > 8, "it is drawn"
+
+
+def test_a_link_restores_the_state(made: Path, show: Open) -> None:
+    page = (seen := show(made)).page
+    page.wait_for_timeout(400)
+    assert "=" not in page.url, "the page as first opened needs no words"
+    page.locator("#table").get_by_label("Select run 4").check()
+    seen.filtered("nfe<=8")
+    page.locator("#plot-y").select_option("seam_jump")
+    page.locator("#grid-rows").select_option("")
+    page.get_by_role("button", name="nfe", exact=True).click()
+    page.locator("#trace").select_option("emotion")
+    page.evaluate("setTime(0.5)")
+    seen.until("location.hash.includes('frame=12') && location.hash.includes('emotion')")
+    assert page.context.browser is not None
+    other = page.context.browser.new_page()
+    other.goto(page.url)
+    assert other.input_value("#filter") == "nfe<=8"
+    assert other.inner_text("#count") == page.inner_text("#count") == "10 of 12 shown, 1 selected"
+    assert [other.input_value(place) for place in ("#plot-y", "#grid-rows", "#trace")] == ["seam_jump", "", "emotion"]
+    assert other.locator("th[aria-sort]").get_attribute("data-name") == "nfe"
+    assert "frame 12" in other.inner_text("#clock")
+    other.goto("about:blank")
+    wrong = '#plot-y=<b>&selected=[["9",2]]&columns=1&size=x&sort=-none&frame=NaN'
+    other.goto(page.url.partition("#")[0] + wrong)
+    assert other.input_value("#plot-y") == "sampling_error"
+    assert other.inner_text("#count") == "12 shown"
+    other.close()

@@ -1,17 +1,25 @@
-"""Every notebook runs from top to bottom on a small sweep, with and without metrics, and is stored without outputs."""
+"""Notebooks of sweeps run from top to bottom on a small one, with and without metrics; all are stored with outputs."""
 
+import base64
 import json
+import re
 import shutil
 from pathlib import Path
 from typing import Any
 
+import cv2
 import nbformat
+import numpy as np
 import pytest
 from nbclient import NotebookClient
 from small_sweep import change
 
-NOTEBOOKS = sorted((Path(__file__).parents[2] / "notebooks").glob("*.ipynb"))
+STORED = sorted((Path(__file__).parents[2] / "notebooks").glob("*.ipynb"))
+NOTEBOOKS = [path for path in STORED if "FLOAT_SWEEP" in path.read_text(encoding="utf-8")]
 FRESH = "%reset -f"
+MAX_BYTES, MAX_WIDTH_PX = 300_000, 1600
+PLACES = re.compile(r"(?<![\w.<])/(home|root|tmp|work|Users|mnt|opt|var)/|[A-Z]:\\\\")
+"""Paths of a machine."""
 
 
 def read(path: Path) -> Any:
@@ -24,10 +32,28 @@ def test_a_notebook_is_text(path: Path) -> None:
     nbformat.validate(notebook)
     prose = [cell.source for cell in notebook.cells if cell.cell_type == "markdown"]
     assert "**Demo weights**" in prose[0], "a note on what they show"
-    for cell in notebook.cells:
-        if cell.cell_type == "code":
-            assert cell.outputs == []
-            assert cell.execution_count is None
+    assert path.stat().st_size < MAX_BYTES
+
+
+@pytest.mark.parametrize("path", STORED, ids=lambda path: path.stem)
+def test_it_is_stored_with_small_outputs(path: Path) -> None:
+    outputs = [output for cell in read(path).cells if cell.cell_type == "code" for output in cell.outputs]
+    assert outputs, "run .ci/notebooks"
+    for output in outputs:
+        assert output.output_type != "error"
+        assert output.get("name") != "stderr"
+        data = output.get("data", {})
+        assert not PLACES.search(output.get("text", "") + "".join(map(str, data.values())))
+        if "image/png" in data:
+            height, width, _ = cv2.imdecode(np.frombuffer(base64.b64decode(data["image/png"]), np.uint8), 1).shape
+            assert width <= MAX_WIDTH_PX
+            assert height <= 2 * MAX_WIDTH_PX
+
+
+@pytest.mark.parametrize("text", ["/root/me/x.mp4", "in '/home/me'", r'"C:\\Users'])
+def test_paths_of_a_machine_are_seen(text: str) -> None:
+    assert PLACES.search(text)
+    assert not PLACES.search("</var>, a/tmp/b, 1/2, ../outputs/sweep/NAME")
 
 
 @pytest.fixture(scope="module")

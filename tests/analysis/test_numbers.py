@@ -9,6 +9,7 @@ from small_sweep import change
 from test_page import content
 
 from float_research import metrics
+from float_research.analysis.load import EMOTIONS, load_clips
 from float_research.analysis.numbers import COSTS, known_metrics, numbers_of_runs
 from float_research.analysis.page import write_page
 from float_research.metrics.metric import Better
@@ -43,3 +44,27 @@ def test_the_page_takes_directions_from_the_declarations(sweep: Path, tmp_path: 
     assert [column["name"] for column in columns if column["kind"] == "cost" and column["shown"]] == [
         "measured_evaluations", "sample_s", "wall_s",
     ]  # fmt: skip
+
+
+def test_columns_are_told_apart_by_what_declared_them_not_by_their_names(sweep: Path, tmp_path: Path) -> None:
+    for number, run in enumerate(sweep.glob("*/record.json")):
+        record = json.loads(run.read_text())
+        metrics = {"seed": 0.5, "wall_s": 2.0, "lag_s": 0.1, "peak_memory_mb_lips": 3.0}
+        clips = [
+            clip
+            | {
+                "metrics": metrics,
+                "seconds": clip["seconds"] | {"polish": 1.0, "emotion": 0.1},
+                "emotion": {"happy": 0.2},
+            }
+            for clip in record["clips"]
+        ]
+        change(run.parent, overrides=[f"chunking.window_s={1 + number % 2}"], clips=clips)
+    held = content(write_page(sweep, tmp_path / "page", "small").path)
+    kinds = {column["name"]: column["kind"] for column in held["columns"]}
+    assert kinds["chunking.window_s"] == "setting"
+    assert {kinds[name] for name in ("polish_s", "wall_s", "sample_s", "peak_memory_mb_host")} == {"cost"}
+    told = ("lag_s", "peak_memory_mb_lips", "metric.seed", "metric.wall_s")
+    assert {kinds[name] for name in told} == {"metric"}
+    assert kinds["emotion_s"] == "cost"
+    assert load_clips(sweep).attrs[EMOTIONS] == ["emotion_happy"]

@@ -1,5 +1,7 @@
 """The comparison page as a folder: its content, refused folders, hostile input."""
 
+import base64
+import hashlib
 import json
 import re
 import shutil
@@ -12,7 +14,10 @@ from small_sweep import EVALUATIONS, change, synthetic
 
 from float_research.analysis import page as page_module
 from float_research.analysis.page import embed_json, write_page
+from float_research.data.examples import asset
 from float_research.errors import UserError
+
+REPOSITORY = Path(__file__).parents[2]
 
 
 def content(page: Path) -> dict[str, Any]:
@@ -37,6 +42,32 @@ def test_a_page_holds_all_runs_and_their_videos(made: Path, tmp_path: Path) -> N
     original = next((made / "3" / "videos").glob("*.mp4"))
     assert (tmp_path / "page" / "videos" / clip["video"]).read_bytes() == original.read_bytes()
     assert (tmp_path / "page" / "traces" / "0003.js").read_text().startswith('addTraces(3,{"frame":[0.0,')
+
+
+def test_the_page_runs_its_own_scripts_alone(made: Path, tmp_path: Path) -> None:
+    page = write_page(made, tmp_path / "page", "small").path
+    text = page.read_text()
+    (policy,) = re.findall(r'Content-Security-Policy" content="(.*?)"', text)
+    (script,) = re.findall(r"<script>(.*?)</script>", text, re.DOTALL)
+    digest = base64.b64encode(hashlib.sha256(script.encode()).digest()).decode()
+    assert f"script-src 'sha256-{digest}' 'self' file:;" in policy
+    assert "require-trusted-types-for 'script'" in policy, "browsers refuse HTML from texts"
+    assert "eval" not in policy
+    loaded = re.findall(r'<script src="(.*?)"', text)
+    assert sorted(loaded) == [f"vendor/{path.name}" for path in sorted((page.parent / "vendor").glob("*.js"))]
+
+
+def test_libraries_of_others_are_what_is_noted() -> None:
+    folder = Path(asset("page/vendor"))
+    noted = dict(line.split()[::-1] for line in (folder / "SHA256SUMS").read_text().splitlines())
+    assert noted == {path.name: hashlib.sha256(path.read_bytes()).hexdigest() for path in folder.glob("*.js")}
+    licences, notice = (folder / "LICENSES.txt").read_text(), (REPOSITORY / "NOTICE").read_text()
+    for name in noted:
+        version = re.search(r"v(\d+\.\d+\.\d+)", (folder / name).read_text()[:100])
+        assert version is not None
+        assert name in licences
+        assert version[1] in licences
+        assert version[1] in notice
 
 
 def test_an_earlier_page_is_replaced_and_nothing_else(made: Path, sweep: Path, tmp_path: Path) -> None:

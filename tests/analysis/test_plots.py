@@ -11,7 +11,7 @@ from matplotlib.figure import Figure
 
 from float_research.analysis import clips as over_clips
 from float_research.analysis import plots
-from float_research.analysis.load import SETTINGS, load_clips, load_runs, load_traces
+from float_research.analysis.load import SETTINGS, described, load_clips, load_runs, load_traces
 from float_research.errors import UserError
 
 
@@ -66,7 +66,14 @@ def test_bars_are_the_seconds_of_phases(runs: pd.DataFrame) -> None:
     widths = {str(bars.get_label()): bars[1].get_width() for bars in axes.containers}
     assert widths["decode"] == pytest.approx(runs["decode_s"][1])
     assert sum(widths.values()) == pytest.approx(max(runs["wall_s"][1], sum(widths.values())))
-    assert [label.get_text() for label in axes.get_yticklabels()] == ["0: 4", "1: 8"]
+    assert [label.get_text() for label in axes.get_yticklabels()] == ["0: nfe=4", "1: nfe=8"]
+
+
+def test_converged_solutions_are_an_item_of_their_own(runs: pd.DataFrame) -> None:
+    table = runs.head(2).assign(converge_s=[100.0, 0.0], wall_s=[130.0, 10.0])
+    axes, apart = plots.timing(table).axes
+    assert [bar.get_width() for bar in apart.containers[0]] == [100, 0]
+    assert max(bars[0].get_x() + bars[0].get_width() for bars in axes.containers) == pytest.approx(30)
 
 
 def test_settings_are_sorted(runs: pd.DataFrame) -> None:
@@ -113,7 +120,30 @@ def test_strips_show_equal_times_and_leave_missing_videos_empty(clips: pd.DataFr
 def test_traces_are_overlaid(traces: pd.DataFrame) -> None:
     figure = over_clips.over_time(traces[traces["run"].isin([0, 1])], ["mouth_opening", "not_there"])
     (axes,) = figure.axes
-    assert [line.get_label() for line in axes.lines] == ["run 0", "run 1"]
+    labels = [
+        f"run {run}, previous_frames=10 emotion=audio audio.scale=2 emotion.scale=1 nfe={nfe} solver=euler"
+        for run, nfe in enumerate((4, 8))
+    ]
+    assert [line.get_label() for line in axes.lines] == labels
+    assert [text.get_text() for text in figure.legends[0].get_texts()] == labels
+
+
+def test_names_say_settings_by_the_shortest_unique_ends() -> None:
+    frame = pd.DataFrame({"a.scale": [1.0, 2.0], "b.scale": [3, 4], "c.window_s": [2, None], "same": [1, 1]})
+    frame.attrs = {SETTINGS: list(frame.columns)}
+    assert described(frame) == ["a.scale=1 b.scale=3", "a.scale=2 b.scale=4"]
+    frame.loc[1, "c.window_s"] = 4.5
+    assert described(frame) == ["a.scale=1 b.scale=3 window_s=2", "a.scale=2 b.scale=4 window_s=4.5"]
+
+
+def test_lines_join_ordered_settings_alone_and_figures_fit_a_page(runs: pd.DataFrame) -> None:
+    names = [f"number_{place}" for place in range(8)]
+    table = runs.head(6).assign(**dict.fromkeys(names, 1.0))
+    assert plots.by_setting(table, names, "nfe").axes[0].lines[-1].get_linestyle() == "-"
+    figure = plots.by_setting(table, names, "solver")
+    assert figure.axes[0].lines[-1].get_linestyle() == "None"
+    assert figure.get_size_inches()[0] * figure.dpi <= 1200
+    assert sum(axes.axison for axes in figure.axes) == 8
 
 
 BARE = pd.DataFrame({"run": ["0"], "nfe": [4]})

@@ -8,11 +8,12 @@ from pathlib import Path
 import pytest
 
 from float_research import compose
+from float_research.checking import check_seeds
 from float_research.commands import suite as command
 from float_research.data.clips import Grid
 from float_research.data.examples import asset, example
 from float_research.data.image import is_toy_portrait
-from float_research.data.seeds import check_seeds, seeded
+from float_research.data.seeds import seeded
 from float_research.data.suite import Suite, read_suite
 from float_research.errors import UserError
 from float_research.files import MAX_NAME_BYTES

@@ -26,6 +26,7 @@ for _name in (
     "float_research.inference.job",
     "float_research.inference.module",
     "float_research.inference.remeasuring",
+    "float_research.loading",
     "float_research.sweep",
     "float_research.toyface.corpus",
     "float_research.training.autoencoder",

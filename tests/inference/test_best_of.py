@@ -17,7 +17,8 @@ from rich.console import Console
 from float_research import compose
 from float_research.errors import UserError
 from float_research.evaluation.searching import compare, row
-from float_research.inference.api import Pipeline, Result
+from float_research.inference.api import Pipeline
+from float_research.inference.result import Result
 from float_research.sampling.noise import candidate_seed
 
 Load = Callable[..., Pipeline]

@@ -184,7 +184,7 @@ def test_two_clips_never_share_a_file(manifest: Path, tmp_path: Path) -> None:
 
 
 def test_a_dry_run_says_what_a_run_does_and_writes_nothing(manifest: Path, tmp_path: Path) -> None:
-    console = Console(record=True, width=200, file=io.StringIO())
+    console = Console(record=True, width=200, file=io.StringIO(), force_terminal=True)
     settings = ["data=manifest", f"data.file={manifest}", "nfe=3"]
     assert job(tmp_path / "out", *settings, "dry_run=true", "checkpoint=official").run(console) == {"failed": []}
     assert not (tmp_path / "out").exists()

@@ -10,10 +10,10 @@ import torch
 from rich.console import Console
 
 from float_research import compose
-from float_research.compose import load
 from float_research.data.audio import listen
 from float_research.data.examples import example
 from float_research.inference.retiming import Retiming
+from float_research.loading import load
 from float_research.metrics.track import SUFFIX, load_track
 from float_research.types import Cost, MotionWindow
 from float_research.video.reader import probe

@@ -53,9 +53,7 @@ def test_seeds_in_one_run_give_the_videos_of_single_runs(
         "__call__",
         lambda self, network, clips, rivals=None: batches.append(len(clips)) or sample(self, network, clips, rivals),
     )
-    settings.append(
-        "video.crf=0"
-    )  # x264 looks ahead with unset memory in videos under 128 px, which varies their bytes
+    settings.append("video.crf=0")  # else the bytes of x264 vary in videos under 128 px, whose look-ahead is faulty
     several = run(tmp_path / "all", *settings, "seeds=[15,16,7]")
     assert (len(calls), batches) == (2, [3, 3])
     assert [clip["id"] for clip in several["clips"]] == [

@@ -12,7 +12,9 @@ from float_research.errors import UserError
 from float_research.media import Limits
 from media_cases.pictures import CASES, Case
 
-LIMITS = Limits(megapixels=60, aspect=10, min_rate_hz=4000, max_rate_hz=768000, channels=8, hours=2)
+LIMITS = Limits(
+    megapixels=60, aspect=10, min_rate_hz=4000, max_rate_hz=768000, channels=8, hours=2, download_mb=500, download_s=60
+)
 
 
 @pytest.mark.parametrize("case", CASES, ids=lambda case: case.name)

@@ -120,7 +120,7 @@ def test_missing_packages_and_weights_are_named() -> None:
     def lacks(metric: FrameMetric) -> str | None:
         return metric.obstacle(subject())
 
-    assert lacks(Packaged(at=fail)) == "needs nowhere; pip install 'float-research[faces]'"
+    assert lacks(Packaged(at=fail)) == "needs nowhere; pip install -e '.[faces]' -c constraints.txt"
     assert lacks(Weighted(at=fail, weights=None)) == "needs weights; give their file with metrics.counter.weights=FILE"
     assert lacks(Weighted(at=fail, weights="a.pt")) == "needs weights, and metrics.counter.weights=a.pt does not exist"
     assert lacks(Weighted(at=fail, weights=__file__)) is None

@@ -67,18 +67,25 @@ def test_wandb_has_settings_numbers_video_sheet_and_inputs(run: Run) -> None:
         "infer",
         ["a", "b"],
     )
-    assert said["config"]["update"]["nfe"] == 3
-    (clip,) = only(records, "history", "item")
+    config = said["config"]["update"]
+    assert (config["nfe"], config["solver"], config["guidance.audio.scale"]) == (3, "abm2", 2.0)
+    assert config["settings"]["solver"]["_target_"].endswith("Abm2")
+    history = only(records, "history", "item")
+    assert any(row.get("progress/frames", 0) > 0 for row in history), "live progress"
+    (clip,) = [row for row in history if "clip/id" in row]
+    (tables,) = [row for row in history if "clips.nrows" in row or "clips" in row]
+    assert any(name.startswith("traces/mouth_opening") for name in tables)
+    (table,) = (folder / "wandb").glob("offline-run-*/files/media/table/clips_*")
+    shown = json.loads(table.read_text())
+    row = dict(zip(shown["columns"], shown["data"][0], strict=True))
+    assert (row["id"], row["num_frames"]) == (content["clips"][0]["id"], content["totals"]["frames"])
+    assert (row["video"], row["contact_sheet"]) == ("Video", "Image"), "in the table's artifact"
     assert clip["clip/measured/evaluations"] == content["totals"]["measured"]["evaluations"] == 2
     assert clip["clip/metrics/motion_jerk"] == pytest.approx(content["clips"][0]["metrics"]["motion_jerk"])
     assert clip["clip/seconds/decode"] == pytest.approx(content["clips"][0]["seconds"]["decode"])
     media = [file["path"] for files in only(records, "files", "files") for file in files]
-    assert [Path(path).name.rsplit("_", 2)[0] for path in media if path.startswith("media")] == [
-        "video",
-        "image",
-        "audio",
-        "contact_sheet",
-    ]
+    kinds = [Path(path).name.rsplit("_", 2)[0] for path in media if path.startswith("media") and "/table/" not in path]
+    assert kinds == ["video", "image", "audio", "contact_sheet"]
     copied = next((folder / "wandb").glob("offline-run-*/files/media/videos/*.mp4"))
     assert copied.read_bytes() == (folder / content["clips"][0]["video"]).read_bytes()
     summary: dict[str, Any] = {}
@@ -87,6 +94,7 @@ def test_wandb_has_settings_numbers_video_sheet_and_inputs(run: Run) -> None:
     assert summary["totals/measured/branches"] == content["totals"]["measured"]["branches"]
     assert summary["metrics/motion_jerk"] == pytest.approx(content["clips"][0]["metrics"]["motion_jerk"])
     assert summary["signature"] == content["signature"]
+    assert not any(name.startswith(("clip/", "progress/")) or name == "video" for name in summary), "of no single clip"
     assert only(records, "exit", "exit_code") == [0]
 
 
@@ -125,14 +133,23 @@ def test_csv_and_tensorboard_together(run: Run) -> None:
     numbers = pd.read_csv(folder / "csv" / "metrics.csv")
     assert numbers["clip/num_frames"].dropna().tolist() == [content["totals"]["frames"]]
     assert numbers["mean/num_frames"].dropna().tolist() == [content["totals"]["frames"]]
+    assert numbers["clip/id"].dropna().tolist() == [content["clips"][0]["id"]]
     events = EventAccumulator(str(folder / "tensorboard"))
     events.Reload()
     (point,) = events.Scalars("totals/measured/branches")
     assert point.value == content["totals"]["measured"]["branches"]
+    assert "hp_metric" not in events.Tags()["scalars"]
+    (said,) = events.Tensors("clip/id/text_summary")
+    assert said.tensor_proto.string_val[0].decode() == content["clips"][0]["id"]
+    assert events.Images("video")[0].encoded_image_string.startswith(b"GIF89a")
+    assert events.Images("contact_sheet")[0].encoded_image_string.startswith(b"\x89PNG")
 
 
-def test_mlflow_logs_settings_numbers_and_videos_with_another_logger(run: Run, tmp_path: Path) -> None:
+def test_mlflow_logs_settings_numbers_and_videos_with_another_logger(
+    run: Run, tmp_path: Path, capfd: pytest.CaptureFixture[str]
+) -> None:
     folder = run("logger=[csv,mlflow]", f"logger.mlflow.folder={tmp_path / 'store'}")
+    assert "not found. Creating it" not in capfd.readouterr().err
     assert (folder / "csv" / "metrics.csv").is_file()
     content = json.loads((folder / "record.json").read_text())
     client = MlflowClient(f"sqlite:///{tmp_path / 'store' / 'mlflow.db'}")

@@ -92,7 +92,7 @@ def test_the_texts_of_records_are_printed_unchanged(sweep: Path) -> None:
     """Covers lists and other text that looks like markup, and the number of failed clips."""
 
     def said() -> str:
-        console = Console(record=True, width=200, file=io.StringIO())
+        console = Console(record=True, width=200, file=io.StringIO(), force_terminal=True)
         report(sweep, console)
         return console.export_text()
 
@@ -107,8 +107,8 @@ def test_the_texts_of_records_are_printed_unchanged(sweep: Path) -> None:
     failed_run, _, eleven, twelve = rows
     assert failed_run[1:4] == ["13", "name='[/y]'", "image [/z].png cannot be read"]
     assert [eleven[4:8], twelve[4:8]] == [
-        ["[flicker]", "[/x]", "100", "0"],
-        ["[motion,flicker]", "[red]a", "100", "1"],
+        ["[flicker]", "[/x]", "0", "9"],
+        ["[motion,flicker]", "[red]a", "1", "9"],
     ]
 
 

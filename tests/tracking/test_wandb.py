@@ -6,8 +6,8 @@ import shutil
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -51,13 +51,15 @@ def described(place: Path) -> dict[str, Any]:
     entries = [json.loads(line) for line in said.splitlines() if line.startswith("{")]
     (run,) = [entry["run"] for entry in entries if entry["type"] == "run"]
     names = {"id": "run_id", "name": "display_name", "group": "run_group", "kind": "job_type"}
-    return {**{short: run.get(name) for short, name in names.items()}, **{k: run.get(k) for k in ("project", "tags")}}
+    history = [entry["history"]["item"] for entry in entries if entry["type"] == "history"]
+    about = {short: run.get(name) for short, name in names.items()} | {k: run.get(k) for k in ("project", "tags")}
+    return {**about, "config": run["config"]["update"], "history": history}
 
 
 def logger(**settings: Any) -> WeightsAndBiases:
     (made,) = compose.build_loggers(compose.compose_config(["logger=wandb", "output_dir=."]))
     assert isinstance(made, WeightsAndBiases)
-    return WeightsAndBiases(**{**vars(made), **settings})
+    return replace(made, **settings)
 
 
 def of(folder: Path, *given: str, **more: Any) -> EndedRun:
@@ -167,6 +169,15 @@ class Online:
         self.resumed, self.summary, self.history = bool(summary), summary, list[Any]()
         self.settings, self.url = SimpleNamespace(mode="online"), "https://wandb"
 
+    def __enter__(self) -> "Online":
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        return
+
+    def define_metric(self, name: str, **_: Any) -> None:
+        return
+
     def log(self, values: Any) -> None:
         self.history.append(values)
 
@@ -179,10 +190,9 @@ def test_online_a_run_is_resumed_without_duplicates(
 ) -> None:
     opened, asked = Online(dict(before)), dict[str, Any]()
 
-    @contextmanager
-    def init(**settings: Any) -> Iterator[Online]:
+    def init(**settings: Any) -> Online:
         asked.update(settings)
-        yield opened
+        return opened
 
     monkeypatch.setattr(wandb, "init", init)
     clip = {"id": "a", "image": "", "audio": "", "metrics": {"x": 1}}
@@ -190,7 +200,7 @@ def test_online_a_run_is_resumed_without_duplicates(
     numbers = {"totals": {}, "load_s": 1, "wall_s": 1, "peak_memory_mb": {}, "checkpoint": {}}
     logger(mode="online").run(of(tmp_path, record={**named, **numbers, "started": "now", "clips": [clip]}))
     assert (asked["id"], asked["resume"]) == (run_id(tmp_path, {}), "allow")
-    assert len(opened.history) == logged
+    assert [step["clip/id"] for step in opened.history if "clip/id" in step] == ["a"] * logged
     assert opened.summary["started"] == "now"
     assert opened.summary.get("error") is None
 
@@ -205,10 +215,10 @@ def test_no_other_file_is_uploaded(tmp_path: Path, speech: Callable[[float], Pat
     record |= dict.fromkeys(("signature", "overrides", "seed", "device"))
     logger(mode="offline").run(of(run, record={**record, "clips": [{**clip, **hashes}]}))
     wandb.teardown()
-    assert list(run.rglob("media")) == []
+    assert [path.parent.name for path in run.rglob("media/*/*")] == ["table"]
     logger(mode="offline").run(of(run / "2", record={**record, "clips": [{**clip, "audio_sha256": sha256(secret)}]}))
     wandb.teardown()
-    assert [path.suffix for path in run.rglob("media/*/*")] == [".wav"]
+    assert [path.suffix for path in (run / "2").rglob("media/*/*") if path.parent.name != "table"] == [".wav"]
 
 
 def test_the_agents_arguments_of_the_documented_sweep_are_parsed() -> None:
@@ -227,3 +237,31 @@ def test_the_agents_arguments_of_the_documented_sweep_are_parsed() -> None:
         *(["motion", "sampling"], ["wandb"]),
     )
     assert os.path.basename(ready["program"]) == "float-research"
+
+
+def test_a_killed_run_is_unfinished_until_it_is_resumed(tmp_path: Path) -> None:
+    record = {"totals": {}, "load_s": 1, "wall_s": 1, "peak_memory_mb": {}, "checkpoint": {}, "started": "now"}
+    record |= dict.fromkeys(("signature", "overrides", "seed", "device"))
+    killed = f"""
+import os, sys
+sys.path[:0] = {[str(ROOT), str(ROOT / "tests")]}
+from pathlib import Path
+from tracking.test_wandb import logger, of
+live, run = logger(mode="offline"), of(Path({str(tmp_path)!r}), "solver=euler", config={{"solver": {{"order": 1}}}})
+live.begin(run)
+live.progress({{"progress/frames": 3}})
+os._exit(9)
+"""
+    assert subprocess.run([sys.executable, "-c", killed], capture_output=True, check=False).returncode == 9
+    (id,) = logged_ids(tmp_path)
+    found = find_offline(tmp_path)
+    assert (found.runs, len(found.unfinished), found.damaged) == ([], 1, [])
+    time.sleep(1)  # W&B's folders are named by the second
+    again = logger(mode="offline")
+    again.begin(of(tmp_path, "solver=euler", config={"solver": {"order": 1}}))
+    again.run(of(tmp_path, "solver=euler", config={"solver": {"order": 1}}, record={**record, "clips": []}))
+    wandb.teardown()
+    assert logged_ids(tmp_path) == [id, id]
+    said = described(places(tmp_path)[-1])
+    assert (said["tags"], said["config"]["solver"]) == (["solver=euler"], "euler")
+    assert find_offline(tmp_path).unfinished == []

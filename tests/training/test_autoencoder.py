@@ -159,9 +159,9 @@ def test_previews_and_curves_are_written(tmp_path: Path) -> None:
 
 def test_the_progress_bar_counts_all_steps_and_resumes(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     for steps in (2, STEPS):
-        trained(
-            tmp_path, "trainer.enable_progress_bar=true", f"trainer.max_steps={steps}", "trainer.val_check_interval=2"
-        )
+        given = ["trainer.enable_progress_bar=true", f"trainer.max_steps={steps}", "trainer.val_check_interval=2"]
+        cfg = compose.compose_config(settings(tmp_path, "checkpoint_every=2", *given), "train")
+        compose.build_training(cfg).run(Console(quiet=True, force_terminal=True))
         shown = capsys.readouterr()
         bar = (shown.out + shown.err).split("\r")
         assert any("training: 100%" in line and f"{steps}/{steps}" in line for line in bar), bar[-3:]

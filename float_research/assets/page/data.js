@@ -73,9 +73,12 @@ function label(index) {
 const settings = data.columns.filter((column) => column.kind === "setting").map((column) => column.name);
 const metrics = data.columns.filter((column) => column.kind === "metric").map((column) => column.name);
 
-/** The settings of a clip in one line. */
-function described(index) {
-  return settings.filter((name) => name !== "clip").map((name) => `${name} ${text(value(index, name))}`).join(", ");
+/** Settings that say which image and recording were used. */
+const inputs = new Set(data.columns.filter((column) => column.input).map((column) => column.name));
+
+/** The settings of a clip in one line, without some. */
+function described(index, without = []) {
+  return settings.filter((name) => name !== "clip" && !without.includes(name)).map((name) => `${name} ${text(value(index, name))}`).join(", ");
 }
 
 const COMPARISONS = {
@@ -94,23 +97,46 @@ function haystack(index) {
   return haystacks.get(index);
 }
 
-/** A test of clips from the words of a filter: all must hold. */
+/** The width in pixels from which plot and table are beside the videos, as in the style sheet. */
+const BESIDE = 1180;
+
+/** Some of many names, for a sentence. */
+const brief = (names) => (names.length > 8 ? [...names.slice(0, 8), "…"] : names).join(", ");
+
+/** The test of clips that a word of a filter stands for, or a sentence that says what is wrong with it. */
+function parseWord(word) {
+  const contains = (index) => haystack(index).includes(word.toLowerCase());
+  const found = word.match(/^(.+?)(<=|>=|!=|=|<|>)(.*)$/);
+  if (!found) return contains;
+  const [, name, sign, wanted] = found;
+  if (!columnNumber.has(name) && !detailNumber.has(name)) {
+    return all.some(contains) ? contains : `${word}: no column is named ${name}; there are ${brief(["run", ...data.columns.map((column) => column.name)])}`;
+  }
+  const asNumber = wanted === "" ? NaN : Number(wanted);
+  const held = levels(name).filter((item) => item !== null);
+  if (wanted === "") return `${word}: a value is missing, as in ${name}${sign}${text(held[0] ?? null)}`;
+  if (!sign.endsWith("=") || sign.length > 1 && sign !== "!=") {
+    if (!numeric(name)) return `${word}: ${name} holds words; use = or !=, as in ${name}=${text(held[0] ?? null)}`;
+    if (Number.isNaN(asNumber)) return `${word}: ${wanted} is not a number; ${name} has ${brief(held.map(text))}`;
+  }
+  const compare = COMPARISONS[sign];
+  const test = (index) => {
+    const own = value(index, name);
+    if (own === null) return sign === "!=";
+    if (!Number.isNaN(asNumber) && !Number.isNaN(number(own))) return compare(number(own), asNumber);
+    return compare(String(own).toLowerCase(), wanted.toLowerCase());
+  };
+  if (sign === "=" && !all.some(test)) return `${word}: no run has it; ${name} has ${brief(held.map(text))}`;
+  return test;
+}
+
+/** A test of clips from the words of a filter: all must hold. Wrong words are said and left out. */
 function parseFilter(filter) {
-  const tests = (filter.match(/\S+/g) ?? []).map((word) => {
-    const found = word.match(/^(.+?)(<=|>=|!=|=|<|>)(.*)$/);
-    if (found && (columnNumber.has(found[1]) || detailNumber.has(found[1]))) {
-      const [, name, sign, wanted] = found;
-      const compare = COMPARISONS[sign];
-      const asNumber = wanted === "" ? NaN : Number(wanted);
-      return (index) => {
-        const held = value(index, name);
-        if (held === null) return sign === "!=";
-        if (!Number.isNaN(asNumber) && !Number.isNaN(number(held))) return compare(number(held), asNumber);
-        return compare(String(held).toLowerCase(), wanted.toLowerCase());
-      };
-    }
-    return (index) => haystack(index).includes(word.toLowerCase());
-  });
+  const parsed = (filter.match(/\S+/g) ?? []).map(parseWord);
+  const wrong = parsed.filter((item) => typeof item === "string");
+  $("filter-said").textContent = wrong.join(". ");
+  $("filter").setAttribute("aria-invalid", wrong.length > 0);
+  const tests = parsed.filter((item) => typeof item !== "string");
   return (index) => tests.every((test) => test(index));
 }
 

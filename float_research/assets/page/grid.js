@@ -101,8 +101,11 @@ function fillCell(cell, held) {
       : [];
   const canvas = make("canvas", { role: "img" });
   const trace = make("div", { className: "trace", onpointerdown: scrubTrace, onpointermove: scrubTrace }, canvas, make("i"));
+  const playable = videoOf(index) !== null;
+  const screen = make("div", { className: playable ? "screen plays" : "screen", title: playable ? "Play or pause, all in step" : "" });
+  if (playable) screen.addEventListener("click", togglePlay);
   cell.replaceChildren(
-    make("div", { className: "screen" }),
+    screen,
     make(
       "figcaption",
       {},
@@ -169,7 +172,7 @@ function setSize(size) {
 function fitSize() {
   const across = grid.columns === NONE || grid.rows === NONE ? 4 : levels(grid.columns).length;
   const room = $("grid").clientWidth - (grid.rows === NONE ? 0 : 90);
-  setSize(Math.round(Math.max(140, Math.min(300, room / across - 10))));
+  setSize(Math.round(Math.max(110, Math.min(300, room / across - 10))));
 }
 
 /** The two settings that spread the runs over most cells: numbers across, words down. */

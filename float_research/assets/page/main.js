@@ -71,7 +71,7 @@ function pressed(event) {
   if (event.key === " " && event.target.closest("button, summary, a")) return;
   const scrolls = event.target.closest(".scroll");
   const acts = {
-    " ": () => (player.playing ? pause() : play()),
+    " ": togglePlay,
     ArrowLeft: scrolls ? null : () => step(-1),
     ArrowRight: scrolls ? null : () => step(1),
     Home: scrolls ? null : () => setTime(0),
@@ -103,7 +103,18 @@ $("theme").addEventListener("click", () => setTheme(THEMES[(THEMES.indexOf(docum
 document.addEventListener("keydown", pressed);
 matchMedia("(prefers-color-scheme: dark)").addEventListener("change", () => tell("theme"));
 
+/** Fits plot and table beside the videos to what is left of the window, where they are beside them. */
+function fitSide() {
+  const side = $("side");
+  const beside = innerWidth >= BESIDE;
+  const top = Math.max(side.getBoundingClientRect().top, $("tools").offsetHeight);
+  side.style.height = beside ? `${Math.max(420, innerHeight - top - $("player").offsetHeight - 12)}px` : "";
+}
+addEventListener("scroll", fitSide, { passive: true });
+addEventListener("resize", fitSide);
+
 describePage();
+fitSide();
 startTable();
 startPlot();
 startTraces();
@@ -113,3 +124,4 @@ state.listeners.push((what) => (what === "shown" || what === "selected") && show
 setTheme(savedTheme());
 refilter();
 showTime();
+startExport();

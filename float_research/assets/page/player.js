@@ -45,6 +45,10 @@ function play() {
   requestAnimationFrame(tick);
 }
 
+function togglePlay() {
+  player.playing ? pause() : play();
+}
+
 function pause() {
   player.playing = false;
   for (const part of everyone()) part.media.pause();
@@ -176,7 +180,7 @@ function fitPlayer() {
 }
 
 function startPlayer() {
-  $("play").addEventListener("click", () => (player.playing ? pause() : play()));
+  $("play").addEventListener("click", togglePlay);
   $("back").addEventListener("click", () => step(-1));
   $("forward").addEventListener("click", () => step(1));
   $("scrub").addEventListener("input", () => setTime(Number($("scrub").value) / player.fps));

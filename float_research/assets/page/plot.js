@@ -1,107 +1,133 @@
-// The trade-off: any number against any other. Points, boxes and arrow keys select runs.
-const plot = { x: null, y: null, colour: null, points: [], current: -1, drag: null };
-const MARGIN = { left: 62, right: 14, top: 10, bottom: 38 };
-const HEIGHT = 340;
+// The trade-off: any number against any other or against a setting, drawn by Observable Plot. Points, boxes and arrow
+// keys select runs. A dot may stand for several runs: the mean over seeds or clips, with its standard deviation.
+const plot = { x: null, y: null, colour: null, over: "", dots: [], current: -1, drag: null };
+const REACH = 22;
+/** Pixels from a dot within which a pointer reaches it. */
 
-/** A scale from values to pixels, by powers of ten where positive values span much, with its ticks. */
-function scaleOf(values, from, to) {
-  let [low, high] = [Math.min(...values), Math.max(...values)];
-  const log = low > 0 && high / low > 3;
-  const map = log ? Math.log10 : (x) => x;
-  if (low === high) [low, high] = log ? [low / 2, high * 2] : [low - (Math.abs(low) || 1) / 2, high + (Math.abs(high) || 1) / 2];
-  const [a, b] = [map(low), map(high)];
-  const edge = (b - a) * 0.06;
-  const place = (value) => from + ((map(value) - a + edge) / (b - a + 2 * edge)) * (to - from);
-  const few = [...new Set(values)];
-  return { place, ticks: few.length <= 6 && log ? few : log ? logTicks(low, high) : linearTicks(low, high) };
+/** The settings that are averaged over, unless they are shown themselves. */
+function averaged() {
+  return plot.over.split(" ").filter((name) => name && ![plot.x, plot.colour].includes(name));
 }
 
-function linearTicks(low, high) {
-  const rough = (high - low) / 4;
-  const power = 10 ** Math.floor(Math.log10(rough));
-  const step = [1, 2, 5, 10].map((factor) => factor * power).find((size) => size >= rough);
-  const ticks = [];
-  for (let count = Math.ceil(low / step); count * step <= high + step * 1e-9; count++) ticks.push(Number((count * step).toPrecision(12)));
-  return ticks;
-}
-
-function logTicks(low, high) {
-  const decades = Math.log10(high / low);
-  const factors = decades > 3 ? [1] : decades > 1.5 ? [1, 3] : [1, 2, 5];
-  const ticks = [];
-  for (let power = Math.floor(Math.log10(low)); power <= Math.log10(high); power++) {
-    for (const factor of factors) {
-      const tick = Number((factor * 10 ** power).toPrecision(12));
-      if (tick >= low * 0.999 && tick <= high * 1.001) ticks.push(tick);
-    }
+/** The dots: one for each shown clip, or for those alike in all settings but the averaged ones. */
+function dotsOf() {
+  const over = averaged();
+  const [x, y] = [numeric(plot.x) ? number : (held) => held, number];
+  const stacked = new Map();
+  for (const index of state.shown) {
+    const [across, up] = [x(value(index, plot.x)), y(value(index, plot.y))];
+    if (!Number.isFinite(up) || across === null || (numeric(plot.x) && !Number.isFinite(across))) continue;
+    const kept = settings.filter((name) => !over.includes(name) && !(over.includes("clip") && inputs.has(name)));
+    const key = over.length ? JSON.stringify(kept.map((name) => value(index, name))) : index;
+    if (!stacked.has(key)) stacked.set(key, { indices: [], xs: [], ys: [] });
+    const held = stacked.get(key);
+    held.indices.push(index);
+    held.xs.push(across);
+    held.ys.push(up);
   }
-  return ticks;
+  return [...stacked.values()].map(({ indices, xs, ys }) => ({
+    indices,
+    x: numeric(plot.x) ? d3.mean(xs) : text(xs[0]),
+    y: d3.mean(ys),
+    dx: numeric(plot.x) ? (d3.deviation(xs) ?? 0) : 0,
+    dy: d3.deviation(ys) ?? 0,
+    paint: value(indices[0], plot.colour),
+  }));
 }
 
-/** Points that no other beats in both: least x, best y; none where no direction of y is better. */
-function front(points) {
+/** Dots that no other beats in both: least x, best y; none where no direction of y is better. */
+function front(dots) {
   const wanted = data.columns[columnNumber.get(plot.y)].better;
-  if (wanted === null) return [];
+  if (wanted === null || !numeric(plot.x) || settings.includes(plot.x)) return [];
   const kept = [];
-  for (const point of [...points].sort((a, b) => a.x - b.x || (isBetter(wanted, a.y, b.y) ? -1 : 1))) {
-    if (kept.length === 0 || isBetter(wanted, point.y, kept.at(-1).y)) kept.push(point);
+  for (const dot of [...dots].sort((a, b) => a.x - b.x || (isBetter(wanted, a.y, b.y) ? -1 : 1))) {
+    if (kept.length === 0 || isBetter(wanted, dot.y, kept.at(-1).y)) kept.push(dot);
   }
   return kept;
+}
+
+/** An axis by powers of ten where positive values span much; the values themselves as ticks where they are few. */
+function axisOf(name, values, width) {
+  if (!numeric(name)) return { type: "point", domain: levels(name).map(text), label: null };
+  const [low, high] = d3.extent(values);
+  const type = low > 0 && high / low > 3 ? "log" : "linear";
+  const few = [...new Set(plot.dots.map((dot) => (name === plot.x ? dot.x : dot.y)))];
+  const even = low === high ? { domain: low === 0 ? [-1, 1] : d3.sort([low * 0.5, low * 2]), ticks: few } : {};
+  const ticks = few.length <= 6 && settings.concat("measured_evaluations").includes(name) ? few : Math.max(3, Math.round(width / 80));
+  // Of many ticks on a logarithmic axis, D3 leaves out the labels that would be too close.
+  return { type, ticks, labels: ticks === few || type === "linear" ? { text: (tick) => text(tick) } : { tickFormat: (tick) => text(tick) }, label: null, ...even };
 }
 
 function drawPlot() {
   const box = $("plot");
   const width = Math.max(260, box.clientWidth);
-  plot.points = state.shown
-    .map((index) => ({ index, x: number(value(index, plot.x)), y: number(value(index, plot.y)) }))
-    .filter((point) => Number.isFinite(point.x) && Number.isFinite(point.y));
-  const left = state.shown.length - plot.points.length;
-  if (plot.points.length === 0) {
+  const height = Math.round(Math.max(200, Math.min(340, innerWidth < BESIDE ? 340 : $("side").clientHeight * 0.32)));
+  plot.dots = dotsOf();
+  const left = state.shown.length - plot.dots.reduce((sum, dot) => sum + dot.indices.length, 0);
+  if (plot.dots.length === 0) {
     box.replaceChildren(make("p", { className: "quiet" }, `No shown run has both ${plot.x} and ${plot.y}.`));
     return sayPlot("");
   }
-  const x = scaleOf(plot.points.map((point) => point.x), MARGIN.left, width - MARGIN.right);
-  const y = scaleOf(plot.points.map((point) => point.y), HEIGHT - MARGIN.bottom, MARGIN.top);
   const colour = colours(plot.colour);
-  const svg = make("svg:svg", { viewBox: `0 0 ${width} ${HEIGHT}`, tabindex: 0, role: "application", "aria-label": `${plot.y} against ${plot.x}. Arrow keys move between runs, Enter selects.` });
-  for (const tick of x.ticks) {
-    svg.append(
-      make("svg:line", { class: "axis", x1: x.place(tick), x2: x.place(tick), y1: MARGIN.top, y2: HEIGHT - MARGIN.bottom }),
-      make("svg:text", { x: x.place(tick), y: HEIGHT - MARGIN.bottom + 16, "text-anchor": "middle" }, text(tick)),
-    );
-  }
-  for (const tick of y.ticks) {
-    svg.append(
-      make("svg:line", { class: "axis", x1: MARGIN.left, x2: width - MARGIN.right, y1: y.place(tick), y2: y.place(tick) }),
-      make("svg:text", { x: MARGIN.left - 8, y: y.place(tick) + 4, "text-anchor": "end" }, text(tick)),
-    );
-  }
-  svg.append(
-    make("svg:text", { x: width - MARGIN.right, y: HEIGHT - 4, "text-anchor": "end" }, `${plot.x} →`),
-    make("svg:text", { x: 4, y: HEIGHT - 4 }, left > 0 ? `${left} without a value` : ""),
-  );
-  const line = (points) => points.map((point) => `${x.place(point.x)},${y.place(point.y)}`).join(" ");
-  const best = front(plot.points);
-  svg.append(make("svg:polyline", { class: "front", points: line(best) }));
-  for (const [level, paint] of colour) {
-    const group = plot.points.filter((point) => value(point.index, plot.colour) === level).sort((a, b) => a.x - b.x);
-    const chain = group.length > 1 && new Set(group.map((point) => point.x)).size === group.length;
-    if (chain && plot.colour !== plot.x) svg.append(make("svg:polyline", { class: "link", stroke: paint, points: line(group) }));
-  }
-  for (const point of plot.points) {
-    [point.left, point.top] = [x.place(point.x), y.place(point.y)];
-    const paint = colour.get(value(point.index, plot.colour));
-    point.mark = make("svg:circle", { cx: point.left, cy: point.top, r: plot.points.length > 200 ? 4 : 6, fill: paint, "data-index": point.index });
-    svg.append(point.mark);
-  }
+  const best = front(plot.dots);
+  const ends = (name, spread) => plot.dots.flatMap((dot) => (dot[spread] ? [dot[name] - dot[spread], dot[name] + dot[spread]] : [dot[name]]));
+  const [x, y] = [axisOf(plot.x, ends("x", "dx"), width), axisOf(plot.y, ends("y", "dy"), height * 2)];
+  const low = (name, axis) => (dot) => (axis.type === "log" ? Math.max(dot[name] - dot[`d${name}`], dot[name] / 100) : dot[name] - dot[`d${name}`]);
+  if (y.type === "log" && plot.dots.some((dot) => dot.y - dot.dy <= 0)) y.type = "linear";
+  const chains = [...colour.keys()].map((level) => plot.dots.filter((dot) => dot.paint === level)).filter((group) => group.length > 1 && new Set(group.map((dot) => dot.x)).size === group.length);
+  const linked = numeric(plot.x) && plot.colour !== plot.x ? chains.flat() : [];
+  const paint = (dot) => colour.get(dot.paint);
+  const svg = Plot.plot({
+    width,
+    height,
+    marginLeft: 58,
+    marginRight: 14,
+    marginTop: 10,
+    marginBottom: 28,
+    inset: 14,
+    x,
+    y,
+    color: { type: "identity" },
+    style: { background: "none", fontSize: "12px", overflow: "visible" },
+    marks: [
+      Plot.gridX({ stroke: "var(--line)", strokeOpacity: 1, ticks: x.ticks }),
+      Plot.gridY({ stroke: "var(--line)", strokeOpacity: 1, ticks: y.ticks }),
+      Plot.axisX({ fill: "var(--quiet)", tickSize: 0, ticks: x.ticks, ...x.labels }),
+      Plot.axisY({ fill: "var(--quiet)", tickSize: 0, ticks: y.ticks, ...y.labels }),
+      Plot.line(best, { x: "x", y: "y", stroke: "var(--quiet)", strokeDasharray: "2 4", strokeWidth: 1 }),
+      Plot.line(linked, { x: "x", y: "y", z: "paint", stroke: paint, strokeOpacity: 0.55, sort: "x" }),
+      Plot.ruleX(plot.dots.filter((dot) => dot.dy > 0), { x: "x", y1: low("y", y), y2: (dot) => dot.y + dot.dy, stroke: paint, strokeOpacity: 0.7, marker: "tick" }),
+      Plot.ruleY(plot.dots.filter((dot) => dot.dx > 0), { y: "y", x1: low("x", x), x2: (dot) => dot.x + dot.dx, stroke: paint, strokeOpacity: 0.7, marker: "tick" }),
+      Plot.dot(plot.dots, { x: "x", y: "y", r: plot.dots.length > 200 ? 4 : 6, fill: paint, sort: null }),
+    ],
+  });
+  svg.setAttribute("tabindex", 0);
+  svg.setAttribute("role", "application");
+  svg.setAttribute("aria-label", `${plot.y} against ${plot.x}. Arrow keys move between runs, Enter selects.`);
+  const marks = svg.querySelectorAll("g[aria-label='dot'] circle");
+  plot.dots.forEach((dot, place) => {
+    [dot.left, dot.top] = [svg.scale("x").apply(dot.x), svg.scale("y").apply(dot.y)];
+    dot.mark = marks[place];
+    dot.mark.dataset.index = dot.indices.join(" ");
+  });
   plot.current = -1;
   listenToPlot(svg);
-  const keys = [...colour].slice(0, 12).map(([level, paint]) => make("span", { className: "key" }, swatch(paint), `${plot.colour} ${text(level)}`));
-  if (colour.size > 12) keys.push(make("span", {}, `and ${colour.size - 12} more`));
-  if (best.length > 1) keys.push(make("span", { className: "key" }, `┄ best ${plot.y} for its ${plot.x}`));
-  box.replaceChildren(svg, make("div", { className: "legend" }, ...keys));
+  box.replaceChildren(
+    make("div", { className: "axes" }, make("span", {}, `↑ ${plot.y}`), make("span", {}, left > 0 ? `${left} without a value` : ""), make("span", {}, `${plot.x} →`)),
+    svg,
+    make("div", { className: "legend" }, ...plotKeys(colour, best).map(({ paint, said }) => make("span", { className: "key" }, paint ? swatch(paint) : null, said))),
+  );
   markPlot();
   sayPlot("");
+}
+
+/** The legend's entries, for the page and for the picture. */
+function plotKeys(colour, best) {
+  const keys = [...colour].slice(0, 12).map(([level, paint]) => ({ paint, said: `${plot.colour} ${text(level)}` }));
+  if (colour.size > 12) keys.push({ paint: null, said: `and ${colour.size - 12} more` });
+  if (best.length > 1) keys.push({ paint: null, said: `┄ best ${plot.y} for its ${plot.x}` });
+  if (averaged().length) keys.push({ paint: null, said: `mean ± standard deviation over ${averaged().join(" and ")}` });
+  return keys;
 }
 
 function swatch(paint) {
@@ -110,11 +136,13 @@ function swatch(paint) {
   return key;
 }
 
+const isChosen = (dot) => dot.indices.every((index) => selected.has(index));
+
 function markPlot() {
-  plot.points.forEach((point, place) => {
-    const on = selected.has(point.index);
-    const classes = ["point", on && "chosen", !on && selected.size > 0 && "faded", place === plot.current && "current"];
-    point.mark?.setAttribute("class", classes.filter(Boolean).join(" "));
+  plot.dots.forEach((dot, place) => {
+    const on = isChosen(dot);
+    const classes = ["point", on && "chosen", selected.size > 0 && !dot.indices.some((index) => selected.has(index)) && "faded", place === plot.current && "current"];
+    dot.mark.setAttribute("class", classes.filter(Boolean).join(" "));
   });
 }
 
@@ -122,9 +150,15 @@ function sayPlot(said) {
   $("plot-said").textContent = said || "Point at a run; click, drag a box, or use arrow keys and Enter to select.";
 }
 
-function sayPoint(point) {
-  sayPlot(`Run ${label(point.index)}: ${plot.y} ${text(point.y)} at ${plot.x} ${text(point.x)}. ${described(point.index)}`);
+function sayDot(dot) {
+  const spread = (size) => (size ? ` ± ${text(size)}` : "");
+  const runs = [...new Set(dot.indices.map((index) => value(index, "run")))];
+  const who = dot.indices.length === 1 ? `Run ${label(dot.indices[0])}` : `Mean of ${dot.indices.length} (${runs.length === 1 ? "run" : "runs"} ${runs.join(", ")})`;
+  const across = numeric(plot.x) ? text(dot.x) : dot.x;
+  sayPlot(`${who}: ${plot.y} ${text(dot.y)}${spread(dot.dy)} at ${plot.x} ${across}${spread(dot.dx)}. ${described(dot.indices[0], averaged())}`);
 }
+
+const toggleDot = (dot) => select(dot.indices, !isChosen(dot));
 
 function listenToPlot(svg) {
   const at = (event) => {
@@ -132,12 +166,9 @@ function listenToPlot(svg) {
     return { left: event.clientX - frame.left, top: event.clientY - frame.top };
   };
   const nearest = (place) => {
-    let [best, distance] = [null, 22];
-    for (const point of plot.points) {
-      const away = Math.hypot(point.left - place.left, point.top - place.top);
-      if (away < distance) [best, distance] = [point, away];
-    }
-    return best;
+    const away = (dot) => Math.hypot(dot.left - place.left, dot.top - place.top);
+    const dot = d3.least(plot.dots, away);
+    return away(dot) < REACH ? dot : null;
   };
   const frame = make("svg:rect", { class: "box", width: 0, height: 0 });
   svg.append(frame);
@@ -145,7 +176,10 @@ function listenToPlot(svg) {
   svg.addEventListener("pointerdown", (event) => {
     if (event.button !== 0) return;
     plot.drag = at(event);
-    if (event.pointerType === "mouse") svg.setPointerCapture(event.pointerId);
+    if (event.pointerType !== "mouse") return;
+    event.preventDefault(); // else the drag would select the labels of the axes
+    svg.focus({ preventScroll: true });
+    svg.setPointerCapture(event.pointerId);
   });
   svg.addEventListener("pointermove", (event) => {
     const place = at(event);
@@ -154,10 +188,10 @@ function listenToPlot(svg) {
       const shape = { x: box.left, y: box.top, width: box.right - box.left, height: box.bottom - box.top };
       for (const [name, size] of Object.entries(shape)) frame.setAttribute(name, size);
     }
-    const point = nearest(place);
-    plot.current = plot.points.indexOf(point);
+    const dot = nearest(place);
+    plot.current = plot.dots.indexOf(dot);
     markPlot();
-    point ? sayPoint(point) : sayPlot("");
+    dot ? sayDot(dot) : sayPlot("");
   });
   svg.addEventListener("pointerup", (event) => {
     if (!plot.drag) return;
@@ -165,25 +199,25 @@ function listenToPlot(svg) {
     plot.drag = null;
     frame.setAttribute("width", 0);
     if (Math.hypot(place.left - start.left, place.top - start.top) < 6) {
-      const point = nearest(place);
-      if (point) toggle(point.index);
+      const dot = nearest(place);
+      if (dot) toggleDot(dot);
     } else if (event.pointerType === "mouse") {
       const box = corners(start, place);
-      const inside = plot.points.filter((point) => point.left >= box.left && point.left <= box.right && point.top >= box.top && point.top <= box.bottom);
-      select(inside.map((point) => point.index), true);
+      const inside = plot.dots.filter((dot) => dot.left >= box.left && dot.left <= box.right && dot.top >= box.top && dot.top <= box.bottom);
+      select(inside.flatMap((dot) => dot.indices), true);
     }
   });
   svg.addEventListener("pointercancel", () => (plot.drag = null));
   svg.addEventListener("keydown", (event) => {
     const steps = { ArrowRight: 1, ArrowUp: 1, ArrowLeft: -1, ArrowDown: -1 };
-    const order = [...plot.points].sort((a, b) => a.x - b.x || a.y - b.y);
-    const held = order.indexOf(plot.points[plot.current]);
+    const order = [...plot.dots].sort((a, b) => a.left - b.left || b.top - a.top);
+    const held = order.indexOf(plot.dots[plot.current]);
     if (event.key in steps) {
-      const point = order[Math.min(order.length - 1, Math.max(0, held + steps[event.key]))];
-      plot.current = plot.points.indexOf(point);
+      const dot = order[Math.min(order.length - 1, Math.max(0, held + steps[event.key]))];
+      plot.current = plot.dots.indexOf(dot);
       markPlot();
-      sayPoint(point);
-    } else if ((event.key === "Enter" || event.key === " ") && held >= 0) toggle(order[held].index);
+      sayDot(dot);
+    } else if ((event.key === "Enter" || event.key === " ") && held >= 0) toggleDot(order[held]);
     else return;
     event.preventDefault();
     event.stopPropagation();
@@ -192,24 +226,34 @@ function listenToPlot(svg) {
 
 function drawSlopes() {
   const known = data.slopes.filter((row) => row.slope !== null);
+  $("slopes-box").hidden = known.length === 0;
   if (known.length === 0) return;
-  $("slopes").hidden = false;
-  const settings = Object.keys(known[0]).filter((name) => !["order", "slope", "from", "to"].includes(name));
-  const head = [...settings, "order", "measured slope", "over evaluations"];
-  const body = known.map((row) => [...settings.map((name) => text(row[name])), text(row.order), row.slope.toFixed(2), `${row.from} to ${row.to}`]);
+  const names = Object.keys(known[0]).filter((name) => !["order", "slope", "from", "to"].includes(name));
+  const head = [...names, "order", "measured slope", "over evaluations"];
+  const body = known.map((row) => [...names.map((name) => text(row[name])), text(row.order), row.slope.toFixed(2), `${row.from} to ${row.to}`]);
   $("slopes").replaceChildren(
     make("table", {}, make("thead", {}, make("tr", {}, ...head.map((name) => make("th", { scope: "col" }, name)))), make("tbody", {}, ...body.map((cells) => make("tr", {}, ...cells.map((cell) => make("td", {}, cell)))))),
   );
 }
 
+/** Over what dots may be averaged: seeds and clips, where these vary. */
+function overs() {
+  const vary = ["seed", "clip"].filter((name) => settings.includes(name));
+  return ["", ...vary, ...(vary.length > 1 ? [vary.join(" ")] : [])];
+}
+
 function startPlot() {
   const numbers = data.columns.map((column) => column.name).filter((name) => numeric(name));
   const words = settings.length ? settings : ["run"];
+  const across = [...numbers, ...settings.filter((name) => !numeric(name))];
   const prefer = (wanted, names) => wanted.find((name) => names.includes(name)) ?? names[0] ?? null;
   plot.y = prefer(["sampling_error", ...metrics, "sample_s", "wall_s"], numbers);
   plot.x = prefer(["measured_evaluations", "wall_s"], numbers.filter((name) => name !== plot.y));
   plot.colour = prefer(["solver"], [...words].sort((a, b) => levels(a).length - levels(b).length));
-  for (const [id, key, names] of [["plot-y", "y", numbers], ["plot-x", "x", numbers], ["plot-colour", "colour", words]]) {
+  plot.over = settings.includes("seed") ? "seed" : "";
+  $("plot-over").append(...overs().map((over) => option(over ? `mean ± sd over ${over.replace(" ", " and ")}` : several ? "each clip" : "each run", over)));
+  $("plot-over").parentElement.hidden = overs().length === 1;
+  for (const [id, key, names] of [["plot-y", "y", numbers], ["plot-x", "x", across], ["plot-colour", "colour", words], ["plot-over", "over", []]]) {
     $(id).append(...names.map((name) => option(name)));
     $(id).value = plot[key];
     $(id).addEventListener("change", () => {
@@ -223,6 +267,6 @@ function startPlot() {
     return;
   }
   state.listeners.push((what) => (what === "selected" ? markPlot() : what === "shown" && drawPlot()));
-  new ResizeObserver(() => drawPlot()).observe($("plot"));
+  new ResizeObserver(() => drawPlot()).observe($("plot-box"));
   drawSlopes();
 }

@@ -20,6 +20,7 @@ function sortBy(name) {
   else table.sort = null;
   table.page = 0;
   drawTable();
+  tell("sort");
   $("table").querySelector(`th[data-name="${CSS.escape(name)}"] button`)?.focus();
 }
 
@@ -49,8 +50,10 @@ function tableCell(index, name, best) {
   return make("td", { className: classes.join(" "), title: reason ? "" : text(held) }, content);
 }
 
+const shownColumns = () => ["run", ...data.columns.map((column) => column.name).filter((name) => table.columns.has(name))];
+
 function drawTable() {
-  const names = ["run", ...data.columns.filter((column) => table.columns.has(column.name)).map((column) => column.name)];
+  const names = shownColumns();
   const rows = sortedRows();
   const last = Math.max(0, Math.ceil(rows.length / PER_PAGE) - 1);
   table.page = Math.min(table.page, last);
@@ -90,6 +93,30 @@ function drawTable() {
   [held.scrollTop, held.scrollLeft] = [top, left];
   if (focused !== undefined) held.querySelector(`tr[data-index="${focused}"] input`)?.focus({ preventScroll: true });
   drawPages(rows.length, last);
+  tellMore();
+}
+
+/** Says in which directions the table goes on. */
+function tellMore() {
+  const held = $("table");
+  const right = held.scrollWidth - held.clientWidth - held.scrollLeft > 2;
+  const down = held.scrollHeight - held.clientHeight - held.scrollTop > 2;
+  const heads = [...held.querySelectorAll("thead th")];
+  const edge = held.getBoundingClientRect().right;
+  const hidden = heads.filter((head) => head.getBoundingClientRect().right > edge + 1).length;
+  held.classList.toggle("more-right", right);
+  held.classList.toggle("more-down", down);
+  const said = [right && `${hidden} more ${hidden === 1 ? "column" : "columns"} →`, down && "more rows ↓"].filter(Boolean);
+  $("more").textContent = said.length ? `Scroll: ${said.join(", ")}` : "";
+}
+
+/** Chooses the columns of the table. */
+function setColumns(names) {
+  const wanted = new Set(names);
+  for (const box of $("columns").querySelectorAll("input")) {
+    box.checked = wanted.has(box.value);
+    box.checked ? table.columns.add(box.value) : table.columns.delete(box.value);
+  }
 }
 
 function drawPages(count, last) {
@@ -130,10 +157,12 @@ function startTable() {
         { className: "check" },
         make("input", {
           type: "checkbox",
+          value: column.name,
           checked: table.columns.has(column.name),
           onchange: (event) => {
             event.target.checked ? table.columns.add(column.name) : table.columns.delete(column.name);
             drawTable();
+            tell("columns");
           },
         }),
         ` ${column.name}`,
@@ -151,6 +180,8 @@ function startTable() {
   });
   $("absent-box").hidden = counted.size === 0;
   $("absent").append(...[...counted].map(([said, count]) => make("li", {}, `${said} (${count} of ${all.length} clips)`)));
+  $("table").addEventListener("scroll", tellMore, { passive: true });
+  new ResizeObserver(tellMore).observe($("table"));
   state.listeners.push((what) => (what === "selected" ? markTable() : what === "shown" && drawTable()));
 }
 

@@ -4,6 +4,10 @@ const FAMILIES = ["direction", "emotion"];
 const NOT_TRACES = new Set(["frame", "time_s", "window"]);
 const BACKGROUND = "audio_level";
 
+/** The only scripts that the page loads later. Browsers with trusted types refuse any other, and all HTML from text. */
+const scriptOf = { createScriptURL: (index) => `traces/${String(Number(index)).padStart(4, "0")}.js` };
+const traceScript = window.trustedTypes?.createPolicy("traces", scriptOf) ?? scriptOf;
+
 /** Called by each file of traces. */
 function addTraces(index, columns) {
   traces.known.set(index, columns);
@@ -16,7 +20,7 @@ function withTraces(index, ready) {
   if (traces.known.has(index)) return ready();
   if (traces.waiting.has(index)) return traces.waiting.get(index).push(ready);
   traces.waiting.set(index, [ready]);
-  document.head.append(make("script", { src: `traces/${String(index).padStart(4, "0")}.js`, async: true }));
+  document.head.append(make("script", { src: traceScript.createScriptURL(String(index)), async: true }));
 }
 
 const members = (family) => Object.keys(traces.extent).filter((name) => name.startsWith(`${family}_`));
