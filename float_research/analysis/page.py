@@ -70,7 +70,7 @@ def write_page(source: str | Path, output: Path, title: str, compared: Sequence[
     _place_libraries(output / VENDOR)
     videos = [_place_video(clip, index, output / VIDEOS) for index, clip in enumerate(_records(clips))]
     traced, extent, damaged = _write_traces(clips, output / TRACES)
-    placed, notices = [name and output / VIDEOS / name for name in videos], _notices(clips)
+    placed, notices = [output / VIDEOS / name if name else None for name in videos], _notices(clips)
     num_comparisons = blind.write_blind(clips, placed, output, compared, [notice["text"] for notice in notices])
     measured, notes = slopes(clips), [*clips.attrs[NOTES], *damaged, *_elsewhere(clips)]
     content = {

@@ -13,7 +13,8 @@ import pytest
 from small_sweep import EVALUATIONS, change, synthetic
 
 from float_research.analysis import page as page_module
-from float_research.analysis.page import embed_json, write_page
+from float_research.analysis.filling import embed_json
+from float_research.analysis.page import write_page
 from float_research.data.examples import asset
 from float_research.errors import UserError
 

@@ -63,15 +63,18 @@ function planOf(rater) {
 
 const newRater = () => [...crypto.getRandomValues(new Uint8Array(8))].map((byte) => byte.toString(16).padStart(2, "0")).join("");
 
-/** `entries`: votes of all raters of this browser as [rater, choice, seconds], by which each rater's plan is followed. */
-const session = { rater: newRater(), entries: [], plan: [], since: null, started: false };
+/** `entries`: votes of all raters of this browser, as rows of the saved file. `since`: when both videos were first seen. */
+const session = { rater: newRater(), entries: [], plan: [], current: null, since: null };
 
-const isEntry = (entry) => Array.isArray(entry) && /^[0-9a-f]{16}$/.test(entry[0]) && [...CHOICES, UNPLAYABLE].includes(entry[1]) && entry[2] >= 0;
+const RATER = /^[0-9a-f]{16}$/;
+const isEntry = (entry) =>
+  Array.isArray(entry) && entry.length === COLUMNS.length && entry[0] === data.page && RATER.test(entry[1]) && entry[2] >= 1 &&
+  entry.slice(3, 7).every((name) => typeof name === "string") && [...CHOICES, UNPLAYABLE].includes(entry[7]) && entry[8] >= 0;
 
 function restore() {
   try {
     const held = JSON.parse(localStorage.getItem(KEY) ?? "null");
-    if (held !== null && !(/^[0-9a-f]{16}$/.test(held.rater) && Array.isArray(held.entries) && held.entries.every(isEntry))) throw new SyntaxError();
+    if (held !== null && !(RATER.test(held.rater) && Array.isArray(held.entries) && held.entries.every(isEntry))) throw new SyntaxError();
     if (held !== null) [session.rater, session.entries] = [held.rater, held.entries];
   } catch (error) {
     say(error instanceof SyntaxError ? "The votes in this browser are damaged and cannot be continued." : UNKEPT);
@@ -93,24 +96,18 @@ function say(text) {
   $("said").textContent = text;
 }
 
-const own = () => session.entries.filter(([rater]) => rater === session.rater);
-const voted = (entries) => entries.filter(([, choice]) => choice !== UNPLAYABLE);
+const own = () => session.entries.filter(([, rater]) => rater === session.rater);
+const isVote = (entry) => CHOICES.includes(entry[7]);
+const judged = (clip, seed, ...sides) => JSON.stringify([clip, seed, ...sides.sort()]);
 
-/** A row per vote, in the order of COLUMNS. */
-function rows() {
-  const [plans, places] = [new Map(), new Map()];
-  return session.entries.flatMap(([rater, choice, seconds]) => {
-    if (!plans.has(rater)) plans.set(rater, planOf(rater));
-    const place = places.get(rater) ?? 0;
-    places.set(rater, place + 1);
-    const { clip, left, right } = plans.get(rater)[place];
-    const [name, seed] = data.clips[clip];
-    return choice === UNPLAYABLE ? [] : [[data.page, rater, place + 1, name, seed, data.settings[left], data.settings[right], choice, seconds]];
-  });
+/** What is left of the rater's plan. */
+function remaining() {
+  const done = new Set(own().map((entry) => judged(...entry.slice(3, 7))));
+  return session.plan.filter(({ clip, left, right }) => !done.has(judged(...data.clips[clip], data.settings[left], data.settings[right])));
 }
 
 function saveVotes() {
-  save(new Blob([csvText([COLUMNS, ...rows()])], { type: "text/csv" }), `votes-${session.rater}.csv`);
+  save(new Blob([csvText([COLUMNS, ...session.entries.filter(isVote)])], { type: "text/csv" }), `votes-${session.rater}.csv`);
 }
 
 const screens = () => [...document.querySelectorAll(".screen video")];
@@ -157,24 +154,23 @@ function follow() {
   requestAnimationFrame(follow);
 }
 
-function showTrial() {
-  const place = own().length;
-  const within = place % ROUND;
-  const { clip, left, right } = session.plan[place];
-  session.since = null;
+/** Shows a comparison; `number` of how many have been judged. */
+function showTrial(trial, number, left) {
+  const within = number % ROUND;
+  [session.current, session.since] = [trial, null];
   $("rest").hidden = true;
   $("trial").hidden = false;
-  $("bar").max = Math.min(ROUND, session.plan.length - place + within);
+  $("bar").max = Math.min(ROUND, within + left);
   $("bar").value = within;
   $("progress").textContent = `${within + 1} of ${$("bar").max}`;
-  put("left", left, clip);
-  put("right", right, clip);
+  put("left", trial.left, trial.clip);
+  put("right", trial.right, trial.clip);
   showChoices();
 }
 
 function showChoices() {
   for (const choice of CHOICES) $(`choose-${choice}`).disabled = session.since === null;
-  const [mine, number] = [voted(own()).length, voted(session.entries).length];
+  const [mine, number] = [own().filter(isVote).length, session.entries.filter(isVote).length];
   $("back").disabled = mine === 0;
   $("save").disabled = number === 0;
   $("kept").textContent = number === 0 ? "Votes are kept in this browser only." : `${number} ${number === 1 ? "vote is" : "votes are"} kept in this browser only.`;
@@ -182,47 +178,50 @@ function showChoices() {
 }
 
 /** Shows what comes before, between and after rounds. */
-function showRest() {
-  const done = own().length;
-  const left = session.plan.length - done;
-  const round = Math.min(ROUND - (done % ROUND), left);
-  session.started = false;
-  session.since = null;
+function showRest(done, left) {
+  const [round, some] = [Math.min(ROUND - (done % ROUND), left), done > 0];
+  [session.current, session.since] = [null, null];
   for (const side of ["left", "right"]) $(side).replaceChildren();
   $("rest").hidden = false;
   $("trial").hidden = true;
   $("progress").textContent = "";
-  $("rest-title").textContent = done === 0 ? `${round} ${round === 1 ? "comparison" : "comparisons"}, without names` : left === 0 ? "That was all: thank you" : done % ROUND === 0 ? "Thank you" : "Go on";
-  $("rest-text").textContent =
-    left === 0 ? "Save the votes and send the file to whoever asked you." :
-    done === 0 ? "Two videos speak the same words. Choose the better one with ← or →, or ↓ if you see no difference. Both repeat until you choose. No names or addresses are recorded." :
-    `You have compared ${done}. Save the votes, or go on with ${round} more.`;
+  const asked = `${round} ${round === 1 ? "comparison" : "comparisons"}`;
+  if (left === 0) {
+    $("rest-title").textContent = "That was all: thank you";
+    $("rest-text").textContent = "Save the votes, and send the file to whoever asked you.";
+  } else if (some) {
+    $("rest-title").textContent = done % ROUND === 0 ? "Thank you" : "Welcome back";
+    $("rest-text").textContent = `You have judged ${done}. Save the votes, or go on with ${asked}.`;
+  } else {
+    $("rest-title").textContent = `${asked}, without names`;
+    $("rest-text").textContent =
+      "Two videos speak the same words. Choose the better one with ← or →, or ↓ if you see no difference. Both repeat until you choose. Nothing about you is recorded but a random number.";
+  }
   $("go").hidden = left === 0;
-  $("go").replaceChildren(done === 0 ? "Start " : "Go on ", make("kbd", {}, "Enter"));
+  $("go").replaceChildren(some ? "Go on " : "Start ", make("kbd", {}, "Enter"));
   showChoices();
 }
 
-function show() {
-  const done = own().length;
-  session.started && done < session.plan.length && (done % ROUND !== 0 || session.fresh) ? showTrial() : showRest();
-  session.fresh = false;
+/** Shows the next comparison, or a rest: before the first, after a round, and when all are judged. */
+function show(rests) {
+  const [done, todo] = [own().length, remaining()];
+  rests || todo.length === 0 ? showRest(done, todo.length) : showTrial(todo[0], done, todo.length);
 }
 
 function go() {
-  if (own().length >= session.plan.length || session.started) return;
-  session.started = session.fresh = true;
-  show();
+  if (session.current === null) show(false);
 }
 
 function enter(choice) {
+  const { clip, left, right } = session.current;
   const seconds = session.since === null ? 0 : Number(((performance.now() - session.since) / 1000).toFixed(2));
-  session.entries.push([session.rater, choice, seconds]);
+  session.entries.push([data.page, session.rater, own().length + 1, ...data.clips[clip], data.settings[left], data.settings[right], choice, seconds]);
   keep();
-  show();
+  show(own().length % ROUND === 0);
 }
 
 function choose(choice) {
-  if (session.started && session.since !== null) enter(choice);
+  if (session.since !== null) enter(choice);
 }
 
 function skip() {
@@ -230,43 +229,32 @@ function skip() {
   enter(UNPLAYABLE);
 }
 
+/** Takes back the rater's last vote, and unplayable comparisons after it. */
 function undo() {
-  if (voted(own()).length === 0) return;
-  let taken = null;
-  while (taken !== "left" && taken !== "right" && taken !== "same") {
-    const last = session.entries.findLastIndex(([rater]) => rater === session.rater);
-    [[, taken]] = session.entries.splice(last, 1);
-  }
+  const last = session.entries.findLast((entry) => entry[1] === session.rater && isVote(entry));
+  if (!last) return;
+  session.entries = session.entries.filter((entry) => entry[1] !== session.rater || entry[2] < last[2]);
   keep();
-  session.started = session.fresh = true;
-  show();
+  show(false);
 }
 
 function nextPerson() {
-  if (voted(own()).length === 0 || session.started) return;
+  if (session.current !== null || own().length === 0) return;
   session.rater = newRater();
   session.plan = planOf(session.rater);
   keep();
-  showRest();
+  show(true);
 }
 
 function pressed(event) {
   if (event.ctrlKey || event.metaKey || event.altKey || event.repeat) return;
-  const acts = {
-    ArrowLeft: () => choose("left"),
-    ArrowRight: () => choose("right"),
-    ArrowDown: () => choose("same"),
-    "=": () => choose("same"),
-    " ": togglePlay,
-    Home: again,
-    Backspace: undo,
-    Enter: go,
-    s: () => !$("save").disabled && saveVotes(),
-    n: nextPerson,
-  };
+  const always = { s: () => !$("save").disabled && saveVotes() };
+  const resting = { Enter: go, n: nextPerson };
+  const judging = { ArrowLeft: () => choose("left"), ArrowRight: () => choose("right"), ArrowDown: () => choose("same"), "=": () => choose("same"), " ": togglePlay, Home: again, Backspace: undo };
   const key = event.key.length === 1 ? event.key.toLowerCase() : event.key;
-  if (!acts[key] || ((key === " " || key === "Enter") && event.target.closest("button"))) return;
-  acts[key]();
+  const act = { ...always, ...(session.current === null ? resting : judging) }[key];
+  if (!act || ((key === " " || key === "Enter") && event.target.closest("button"))) return;
+  act();
   event.preventDefault();
 }
 
@@ -276,5 +264,5 @@ for (const text of data.notices) $("notices").append(make("p", { className: "not
 document.addEventListener("keydown", pressed);
 addEventListener("storage", ({ key }) => key === KEY && location.reload());
 restore();
-showRest();
+show(true);
 requestAnimationFrame(follow);
