@@ -1,5 +1,6 @@
 """Files of votes from the blind page, checked against the sweep that they are of."""
 
+import csv
 import math
 import re
 from collections.abc import Sequence
@@ -32,9 +33,9 @@ def read_votes(paths: Sequence[Path], ballot: Ballot) -> pd.DataFrame:
     seen: dict[tuple[str, ...], str] = {}
     rows: list[dict[str, object]] = []
     for path, table in zip(paths, tables, strict=True):
-        for number, vote in enumerate(table.to_dict("records"), 1):
+        for number, vote in enumerate(table, 1):
             where = f"vote {number} of {printable(path, 1000)}"
-            own = {str(name): value.removeprefix("'") for name, value in vote.items()}  # which guards formulas
+            own = {name: value.removeprefix("'") for name, value in vote.items()}  # which guards formulas
             own |= {name: vote[name] for name in ("clip", "seed") if vote[name] in _names(ballot, name)}
             own |= {name: vote[name] for name in (LEFT, RIGHT) if vote[name] in order}
             _check(own, where, ballot)
@@ -56,18 +57,23 @@ def read_votes(paths: Sequence[Path], ballot: Ballot) -> pd.DataFrame:
     return pd.DataFrame(rows)
 
 
-def _read(path: Path) -> pd.DataFrame:
+def _read(path: Path) -> list[dict[str, str]]:
     require_file(path, "votes", REMEDY)
     if path.stat().st_size > MAX_BYTES:
         raise UserError(f"votes {printable(path, 1000)} have more than {MAX_BYTES // 10**6} MB; {REMEDY}")
-    with reading(f"votes {path}", REMEDY):
-        table = pd.read_csv(path, dtype=str, keep_default_na=False, encoding="utf-8-sig", index_col=False)
-    if list(table.columns) != COLUMNS:
+    with reading(f"votes {path}", REMEDY), path.open(encoding="utf-8-sig", newline="") as opened:
+        head, *lines = list(csv.reader(opened, strict=True)) or [[]]
+    if head != COLUMNS:
         raise UserError(
-            f"votes {printable(path, 1000)} have the columns {printable(', '.join(map(str, table.columns)))} "
-            f"instead of {', '.join(COLUMNS)}; {REMEDY}"
+            f"votes {printable(path, 1000)} have the columns {printable(', '.join(head)) or '(none)'} instead of "
+            f"{', '.join(COLUMNS)}; {REMEDY}"
         )
-    return table.fillna("")
+    for number, line in enumerate(lines, 1):
+        if len(line) != len(COLUMNS):
+            raise UserError(
+                f"vote {number} of {printable(path, 1000)} has {len(line)} of {len(COLUMNS)} columns; {REMEDY}"
+            )
+    return [dict(zip(COLUMNS, line, strict=True)) for line in lines]
 
 
 def _names(ballot: Ballot, name: str) -> frozenset[str]:
@@ -78,25 +84,29 @@ def _check(vote: dict[str, str], where: str, ballot: Ballot) -> None:
     """Raises a UserError for a vote that is invalid or not of the ballot."""
     if vote["page"] != ballot.page:
         raise UserError(
-            f"{where} is of the page {printable(vote['page'])}, but the sweep's is {ballot.page}: it is another sweep, "
+            f"{where} is of the page {_shown(vote['page'])}, but the sweep's is {ballot.page}: it is another sweep, "
             "or has changed since; give the sweep that was judged"
         )
     for side in (LEFT, RIGHT):
         if vote[side] not in ballot.rows:
             known = printable("; ".join(ballot.rows))
-            raise UserError(f"{where}: {printable(vote[side])} is no setting of the sweep, which has {known}; {REMEDY}")
+            raise UserError(f"{where}: {_shown(vote[side])} is no setting of the sweep, which has {known}; {REMEDY}")
     if not ballot.rivals(vote[LEFT], vote[RIGHT], vote["clip"], vote["seed"]) or vote[LEFT] == vote[RIGHT]:
         raise UserError(
-            f"{where}: the sweep has no {_said(vote)} in {vote[LEFT]} and another setting {vote[RIGHT]}; {REMEDY}"
+            f"{where}: the sweep has no {_said(vote)} in {printable(vote[LEFT])} and another setting "
+            f"{printable(vote[RIGHT])}; {REMEDY}"
         )
     if vote["choice"] not in CHOICES:
-        raise UserError(f"{where}: choice {printable(vote['choice'])} is none of {', '.join(CHOICES)}; {REMEDY}")
+        raise UserError(f"{where}: choice {_shown(vote['choice'])} is none of {', '.join(CHOICES)}; {REMEDY}")
     for name, form in (("rater", RATER), ("order", ORDER)):
         if not form.fullmatch(vote[name]):
-            raise UserError(f"{where}: {name} {printable(vote[name]) or '(empty)'} is invalid; {REMEDY}")
+            raise UserError(f"{where}: {name} {_shown(vote[name])} is invalid; {REMEDY}")
     if not 0 <= _number(vote["seconds"]) < math.inf:
-        said = printable(vote["seconds"]) or "(empty)"
-        raise UserError(f"{where}: seconds {said} is no time; {REMEDY}")
+        raise UserError(f"{where}: seconds {_shown(vote['seconds'])} is no time; {REMEDY}")
+
+
+def _shown(text: str) -> str:
+    return printable(text) or "(empty)"
 
 
 def _number(text: str) -> float:
