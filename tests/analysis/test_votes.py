@@ -246,7 +246,7 @@ def test_other_files_are_one_sentence(tmp_path: Path) -> None:
     with pytest.raises(UserError, match=r"none\.csv does not exist; save the votes"):
         read_votes([tmp_path / "none.csv"], HELD)
     once = written(tmp_path, rows("ll"))
-    with pytest.raises(UserError, match="repeats vote 1 of .*votes.csv.*of a browser's files only the last"):
+    with pytest.raises(UserError, match=r"repeats vote 1 of .*votes\.csv.*of a browser's files only the last"):
         read_votes([once, once], HELD)
 
 
