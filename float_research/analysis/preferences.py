@@ -113,11 +113,11 @@ def poll(votes: pd.DataFrame) -> Poll:
     strengths, notes = _strengths(preferences)
     counts = _judgements(votes)
     alpha = krippendorff(counts)
-    num_shared = int((counts.sum(1) > 1).sum())
+    num_shared = int((counts.sum(1) > 1).sum()) // 2
     if num_shared == 0:
         notes.append("no comparison was judged by several raters, so nothing is known of their agreement")
     elif math.isnan(alpha):
-        notes.append("all shared judgements are the same, so agreement by chance is certain and alpha undefined")
+        notes.append("no rater saw a difference in any shared comparison, so agreement has no measure")
     return Poll(
         preferences=preferences,
         strengths=strengths,
@@ -157,9 +157,13 @@ def share_of(wins: int, losses: int) -> tuple[float, float, float, float]:
 
 
 def _judgements(votes: pd.DataFrame) -> Int[np.ndarray, "u 3"]:
-    """Returns how many raters gave each of `VALUES` in each comparison of a clip and two settings."""
+    """Returns how many raters gave each of `VALUES` in each comparison of a clip and two settings.
+
+    Each comparison is there in both orders of its settings, so that agreement by chance depends on neither.
+    """
     table = pd.crosstab([votes[name] for name in ("clip", "seed", "first", "second")], votes["value"])
-    return table.reindex(columns=list(VALUES), fill_value=0).to_numpy()
+    counts = table.reindex(columns=list(VALUES), fill_value=0).to_numpy()
+    return np.concatenate([counts, counts[:, ::-1]])
 
 
 def krippendorff(counts: Int[np.ndarray, "u k"]) -> float:

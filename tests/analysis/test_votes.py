@@ -151,10 +151,18 @@ def test_a_poll_says_what_is_preferred(tmp_path: Path) -> None:
     )
     assert [item.setting for item in found.strengths] == ["midpoint", "euler", "heun"]
     assert (found.num_shared, found.lefts, found.num_decided) == (13, 10, 23)
-    assert found.alpha == pytest.approx(0.371, abs=1e-3)
+    by_chance = 1 - (2 * 23 * 22 + 6 * 5) / (52 * 51)
+    assert found.alpha == pytest.approx(1 - (4 / 13) / by_chance), "9 of 13 agree, and 3 of 26 votes are undecided"
     assert str(found).startswith(
         "2 raters; the left video was chosen in 10 of 23 decided votes; Krippendorff's alpha 0."
     )
+
+
+def test_agreement_does_not_depend_on_the_order_of_settings(tmp_path: Path) -> None:
+    held = [*rows("lrllls"), *rows("lrlsls", rater=RATERS[1])]
+    turned = read_votes([written(tmp_path, held)], HELD)
+    turned["value"] *= -1
+    assert polled(tmp_path, held).alpha == poll(turned).alpha
 
 
 def test_what_votes_cannot_say_is_noted(tmp_path: Path) -> None:
@@ -163,8 +171,11 @@ def test_what_votes_cannot_say_is_noted(tmp_path: Path) -> None:
     assert never.notes == [
         "there are no finite Bradley-Terry strengths: midpoint never won or drew against the other settings; "
         "gather more votes",
-        "all shared judgements are the same, so agreement by chance is certain and alpha undefined",
     ]
+    assert never.alpha == 1, "they agree, even if one setting always wins"
+    undecided = polled(tmp_path, [*rows("ss"), *rows("ss", rater=RATERS[1])])
+    assert np.isnan(undecided.alpha)
+    assert undecided.notes == ["no rater saw a difference in any shared comparison, so agreement has no measure"]
     (same,) = polled(tmp_path, rows("ss")).preferences
     assert str(same) == "euler and midpoint: no difference in all of 2 votes of 1 rater"
     assert same.p == 1
