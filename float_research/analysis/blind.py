@@ -22,7 +22,7 @@ SCRIPTS = ("dom.js", "csv.js", "blind.js")
 TITLE = "Blind comparison"
 
 
-class Subject(NamedTuple):
+class Scene(NamedTuple):
     """What two settings must share to be compared: clip, seed, and the content of recording and portrait."""
 
     clip: str
@@ -35,23 +35,23 @@ class Subject(NamedTuple):
 class Ballot:
     """What can be voted on.
 
-    `page`: identity of the sweep, by which votes know it. `rows`: setting → subject → row of the clip. Of equal
+    `page`: identity of the sweep, by which votes know it. `rows`: setting → scene → row of the clip. Of equal
     settings that were run twice, the first run counts.
     """
 
     page: str
-    rows: Mapping[str, Mapping[Subject, int]]
+    rows: Mapping[str, Mapping[Scene, int]]
 
     def rivals(self, left: str, right: str, clip: str, seed: str) -> bool:
         """Returns whether two settings have this clip with this seed, and of the same inputs."""
         held = self.rows[left].keys() & self.rows[right].keys()
-        return any((subject.clip, subject.seed) == (clip, seed) for subject in held)
+        return any((scene.clip, scene.seed) == (clip, seed) for scene in held)
 
     def only(self, indices: Sequence[int]) -> "Ballot":
         """Returns the ballot of some rows, with the identity of all."""
         kept = set(indices)
         rows = {
-            setting: {subject: row for subject, row in own.items() if row in kept} for setting, own in self.rows.items()
+            setting: {scene: row for scene, row in own.items() if row in kept} for setting, own in self.rows.items()
         }
         return Ballot(page=self.page, rows={setting: own for setting, own in rows.items() if own})
 
@@ -60,13 +60,13 @@ def ballot(clips: pd.DataFrame) -> Ballot | None:
     """Returns what can be voted on among clips of `load_clips`; None if they do not differ in a setting."""
     if not [name for name in varying(clips) if name != "seed" and not name.startswith("data.")]:
         return None
-    rows: dict[str, dict[Subject, int]] = {}
+    rows: dict[str, dict[Scene, int]] = {}
     known: list[list[str]] = []
     for setting, own in settings(clips, []).items():
         for index, clip in zip(own.index, own.to_dict("records"), strict=True):
-            subject = Subject(*(word(clip.get(name)) for name in ("clip", "seed", "audio_sha256", "image_sha256")))
-            rows.setdefault(setting, {}).setdefault(subject, int(index))
-            known.append([setting, *subject, word(clip.get("signature")), word(clip.get("sources"))])
+            scene = Scene(*(word(clip.get(name)) for name in ("clip", "seed", "audio_sha256", "image_sha256")))
+            rows.setdefault(setting, {}).setdefault(scene, int(index))
+            known.append([setting, *scene, word(clip.get("signature")), word(clip.get("sources"))])
     return Ballot(page=hashlib.sha256(json.dumps(sorted(known)).encode()).hexdigest()[:16], rows=rows)
 
 
@@ -94,29 +94,29 @@ def write_blind(
     if whole is None:
         return 0
     held = whole.only([row for row in rows if videos[row] is not None])
-    sharing: dict[Subject, list[int]] = {}
+    sharing: dict[Scene, list[int]] = {}
     for place, own in enumerate(held.rows.values()):
-        for subject in own:
-            sharing.setdefault(subject, []).append(place)
-    subjects = [subject for subject, places in sharing.items() if len(places) > 1]
-    if not subjects:
+        for scene in own:
+            sharing.setdefault(scene, []).append(place)
+    scenes = [scene for scene, places in sharing.items() if len(places) > 1]
+    if not scenes:
         return 0
-    places = {subject: place for place, subject in enumerate(subjects)}
+    places = {scene: place for place, scene in enumerate(scenes)}
     shown = [
-        [setting, places[subject], _hide(videos[row], f"{held.page} {row}", folder / VIDEOS)]
+        [setting, places[scene], _hide(videos[row], f"{held.page} {row}", folder / VIDEOS)]
         for setting, own in enumerate(held.rows.values())
-        for subject, row in own.items()
-        if subject in places
+        for scene, row in own.items()
+        if scene in places
     ]
     content = {
         "page": held.page,
         "notices": notices,
         "settings": list(held.rows),
-        "clips": [[subject.clip, subject.seed] for subject in subjects],
+        "clips": [[scene.clip, scene.seed] for scene in scenes],
         "videos": shown,
     }
     write_text(folder / PAGE, fill(PAGE, SCRIPTS, TITLE, content))
-    return sum(len(sharing[subject]) * (len(sharing[subject]) - 1) // 2 for subject in subjects)
+    return sum(len(sharing[scene]) * (len(sharing[scene]) - 1) // 2 for scene in scenes)
 
 
 def _hide(video: Path | None, key: str, folder: Path) -> str:

@@ -77,7 +77,7 @@ def _read(path: Path) -> list[dict[str, str]]:
 
 
 def _names(ballot: Ballot, name: str) -> frozenset[str]:
-    return frozenset(getattr(subject, name) for own in ballot.rows.values() for subject in own)
+    return frozenset(getattr(scene, name) for own in ballot.rows.values() for scene in own)
 
 
 def _check(vote: dict[str, str], where: str, ballot: Ballot) -> None:
