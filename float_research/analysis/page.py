@@ -1,8 +1,5 @@
 """The comparison page of a sweep: a static folder with videos and traces that a browser opens from disk."""
 
-import base64
-import hashlib
-import html
 import json
 import math
 import os
@@ -16,7 +13,9 @@ from typing import Any
 
 import pandas as pd
 
+from float_research.analysis import blind
 from float_research.analysis.convergence import slopes
+from float_research.analysis.filling import MARK, embed_json, fill
 from float_research.analysis.load import COSTS, METRICS, NOTES, SETTINGS, clip_table, find_runs, varying
 from float_research.analysis.numbers import COSTS as DECLARED_COSTS
 from float_research.analysis.numbers import declared, declared_cost
@@ -28,16 +27,13 @@ from float_research.tables import read_table
 from float_research.tracking.record import write_text
 from float_research.tracking.runs import is_input
 
-PAGE, MARK = "index.html", '<meta name="generator" content="float-research">'
+PAGE = "index.html"
 VIDEOS, TRACES = "videos", "traces"
-OWN = re.compile(r"[0-9]{4,}(-.*\..*|\.js)$", re.DOTALL)
+OWN = re.compile(r"([0-9]{4,}(-.*\..*|\.js)|[0-9a-f]{16}\..*)$", re.DOTALL)
 """Names of a page's own files in these folders."""
-STYLE, SCRIPTS = (
-    "page.css",
-    (
-        *("data.js", "table.js", "plot.js", "traces.js", "player.js", "grid.js"),
-        *("export.js", "main.js"),
-    ),
+SCRIPTS = (
+    *("dom.js", "csv.js", "data.js", "table.js", "plot.js", "traces.js", "player.js", "grid.js"),
+    *("export.js", "main.js"),
 )
 VENDOR = "vendor"
 LIBRARIES = ("d3.min.js", "plot.umd.min.js", "LICENSES.txt")
@@ -47,23 +43,26 @@ FALLBACK_FPS = 25.0
 
 @dataclass(frozen=True, kw_only=True)
 class Page:
-    """The written page, its counts, and notes on what is missing."""
+    """The written page, its counts (`num_comparisons` of the blind page), and notes on what is missing."""
 
     path: Path
     num_runs: int
     num_clips: int
     num_videos: int
+    num_comparisons: int
     notes: Sequence[str]
     slopes: pd.DataFrame
 
 
-def write_page(source: str | Path, output: Path, title: str) -> Page:
+def write_page(source: str | Path, output: Path, title: str, compared: Sequence[str] = ()) -> Page:
     """Writes the page of all runs in `source` to the folder `output`, replacing an earlier page.
+
+    `compared`: settings in the blind comparison, such as `solver=euler`; all if empty.
 
     Videos are hard-linked where the file system allows it, else copied.
 
     Raises:
-        UserError: there is no run, or `output` holds other files.
+        UserError: there is no run, `output` holds other files, or no run has a setting of `compared`.
     """
     clips = clip_table(find_runs(source))
     _claim(output)
@@ -71,12 +70,15 @@ def write_page(source: str | Path, output: Path, title: str) -> Page:
     _place_libraries(output / VENDOR)
     videos = [_place_video(clip, index, output / VIDEOS) for index, clip in enumerate(_records(clips))]
     traced, extent, damaged = _write_traces(clips, output / TRACES)
+    placed, notices = [output / VIDEOS / name if name else None for name in videos], _notices(clips)
+    num_comparisons = blind.write_blind(clips, placed, output, compared, [notice["text"] for notice in notices])
     measured, notes = slopes(clips), [*clips.attrs[NOTES], *damaged, *_elsewhere(clips)]
     content = {
         "title": title,
         "made": datetime.now(UTC).isoformat(timespec="minutes"),
         "notes": notes,
-        "notices": _notices(clips),
+        "notices": notices,
+        "comparisons": num_comparisons,
         "slopes": _records(measured),
         "extent": extent,
         **_table(clips),
@@ -86,42 +88,16 @@ def write_page(source: str | Path, output: Path, title: str) -> Page:
         ],
         "reasons": _reasons(clips),
     }
-    write_text(output / PAGE, _fill(title, content))
+    write_text(output / PAGE, fill("page.html", SCRIPTS, title, content))
     return Page(
         path=output / PAGE,
         num_runs=clips["run"].nunique(),
         num_clips=len(clips),
         num_videos=sum(video is not None for video in videos),
+        num_comparisons=num_comparisons,
         notes=notes,
         slopes=measured,
     )
-
-
-def embed_json(content: Any) -> str:
-    """Serialises to JSON that is safe inside an HTML element."""
-    text = json.dumps(content, ensure_ascii=False, separators=(",", ":"), allow_nan=False)
-    for sign in "<>&\u2028\u2029":
-        text = text.replace(sign, f"\\u{ord(sign):04x}")
-    return text
-
-
-def _fill(title: str, content: Mapping[str, Any]) -> str:
-    """Fills the page's template in one pass, so that placeholders within the data are not replaced."""
-    script = "\n".join(_asset(name) for name in SCRIPTS)
-    digest = base64.b64encode(hashlib.sha256(script.encode()).digest()).decode()
-    parts = {
-        "title": html.escape(title),
-        "mark": MARK,
-        "style": _asset(STYLE),
-        "script": script,
-        "hash": f"sha256-{digest}",
-        "data": embed_json(content),
-    }
-    return re.sub(r"\{\{(\w+)\}\}", lambda found: parts[found[1]], _asset("page.html"))
-
-
-def _asset(name: str) -> str:
-    return Path(asset(f"page/{name}")).read_text(encoding="utf-8")
 
 
 def _claim(output: Path) -> None:
@@ -131,7 +107,7 @@ def _claim(output: Path) -> None:
         if not (earlier.is_file() and MARK in earlier.read_text(encoding="utf-8", errors="replace")[:2000]):
             raise UserError(f"--output {output} holds other files; choose a new folder")
         sweep_parts(output)
-        for name in (VIDEOS, TRACES):
+        for name in (VIDEOS, TRACES, blind.VIDEOS):
             for path in (output / name).glob("*") if not (output / name).is_symlink() else ():
                 if OWN.match(path.name) and (path.is_file() or path.is_symlink()):
                     path.unlink()

@@ -236,7 +236,12 @@ def headlines(groups: Groups) -> list[str]:
 
 
 def shortened(labels: Sequence[str]) -> list[str]:
-    """Returns the values alone where all labels are of one setting: `solver=euler` → `euler`."""
+    """Returns labels without what all share; the values alone where one setting is left: `solver=euler` → `euler`."""
+    words = [label.split(",") for label in labels]
+    if all("=" in word for own in words for word in own):
+        shared = set.intersection(*map(set, words))
+        kept = [[word for word in own if word not in shared] for own in words]
+        labels = [",".join(own) for own in kept] if all(kept) else labels
     parts = [label.partition("=") for label in labels]
     one = len({name for name, _, _ in parts}) == 1 and all(sign and "," not in value for _, sign, value in parts)
     return [value for _, _, value in parts] if one else list(labels)

@@ -1,13 +1,15 @@
 """Comparisons as files: CSV for programs, Markdown and LaTeX for readers."""
 
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
 import pandas as pd
 
 from float_research.analysis.numbers import declared
+from float_research.analysis.preferences import Poll
+from float_research.analysis.preferences import tables as poll_tables
 from float_research.analysis.statistics import Contrasts, Difference, rounded
 from float_research.errors import UserError, printable, writable
 from float_research.metrics.metric import Better
@@ -15,7 +17,8 @@ from float_research.tracking.record import write_text
 
 MADE = "float-research compare"
 NAMES = {"comparison.csv": "metric,setting,", "comparison.md": f"<!-- {MADE}", "comparison.tex": f"% {MADE}"}
-"""The files, and how each begins, by which an earlier one is known."""
+BEGINNINGS = {**NAMES, "preferences.csv": "first,second,votes_first,", "strengths.csv": "setting,votes,strength,"}
+"""How each file begins, by which an earlier one is known."""
 MARKDOWN_SIGNS = re.compile(r"([\\`*_{}\[\]<>#|~&$]|^[-+=])")
 LATEX_SIGNS = {
     **{sign: f"\\{sign}" for sign in "&%$#_{}"},
@@ -37,14 +40,24 @@ def write(comparison: Contrasts, folder: Path) -> list[Path]:
         UserError: the folder has files of these names that are not ours.
     """
     contents = (csv(comparison), markdown(comparison), latex(comparison))
-    paths = [folder / name for name in NAMES]
-    for path in paths:
-        if path.exists() and not (path.is_file() and path.read_bytes().startswith(NAMES[path.name].encode())):
+    return place(folder, dict(zip(NAMES, contents, strict=True)))
+
+
+def write_poll(found: Poll, folder: Path) -> list[Path]:
+    """Writes what votes say to a folder as CSV, like `write`."""
+    return place(folder, {name: table.map(writable).to_csv(index=False) for name, table in poll_tables(found).items()})
+
+
+def place(folder: Path, contents: Mapping[str, str]) -> list[Path]:
+    """Writes files of ours, unless one of another origin has its name."""
+    for name in contents:
+        path = folder / name
+        if path.exists() and not (path.is_file() and path.read_bytes().startswith(BEGINNINGS[name].encode())):
             raise UserError(f"{path} was not written by float-research; move it elsewhere or choose another --output")
     folder.mkdir(parents=True, exist_ok=True)
-    for path, content in zip(paths, contents, strict=True):
-        write_text(path, content)
-    return paths
+    for name, content in contents.items():
+        write_text(folder / name, content)
+    return [folder / name for name in contents]
 
 
 def row(difference: Difference) -> dict[str, object]:

@@ -13,6 +13,13 @@ def main() -> None:
     parser = argparse.ArgumentParser(prog=command("report"), description=__doc__)
     parser.add_argument("sweep", help="folder of runs or of offline W&B runs; wandb:ENTITY/PROJECT for numbers only")
     parser.add_argument("--output", type=Path, help="folder of the page; default: SWEEP/report")
+    parser.add_argument(
+        "--blind",
+        nargs="+",
+        default=[],
+        metavar="NAME=VALUE",
+        help="settings in the blind comparison, such as solver=euler solver=midpoint,nfe=8; default: all of the sweep",
+    )
     arguments = parser.parse_args()
     if not (online := arguments.sweep.startswith(WANDB)):
         require_folder(Path(arguments.sweep), or_project=True)
@@ -22,7 +29,7 @@ def main() -> None:
     title = arguments.sweep.removeprefix(WANDB) if online else Path(arguments.sweep).resolve().name
     console, folder = stdout(), arguments.output or Path("outputs" if online else arguments.sweep) / "report"
     say(console, f"reading the runs of {arguments.sweep}, and writing their page, videos and tables to {folder}")
-    page = write_page(arguments.sweep, folder, title)
+    page = write_page(arguments.sweep, folder, title, arguments.blind)
     for note in page.notes:
         say(console, note, style="bold yellow")
     measured = page.slopes.dropna(subset=["slope"])
@@ -34,6 +41,8 @@ def main() -> None:
         console.print(Table(list(measured.columns), rows, "measured convergence"))
     counts = f"{page.num_runs} runs, {page.num_clips} clips, {page.num_videos} videos"
     say(console, f"{counts}: open {page.path} in a browser")
+    if page.num_comparisons:
+        say(console, f"{page.num_comparisons} blind comparisons: open {page.path.with_name('blind.html')}")
 
 
 if __name__ == "__main__":

@@ -1,12 +1,26 @@
-"""The small sweep, run once."""
+"""The small sweep, run once, and a browser."""
 
 import shutil
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
 import torch
+from playwright.sync_api import Browser, sync_playwright
 from small_sweep import make_sweep
+
+NAMES = ("chromium", "chromium-browser", "google-chrome", "google-chrome-stable")
+
+
+@pytest.fixture(scope="module")
+def browser() -> Iterator[Browser]:
+    found = [place for name in NAMES if (place := shutil.which(name))]
+    if not found:
+        pytest.skip(f"needs a Chromium, and none of {', '.join(NAMES)} is there; apt-get install chromium")
+    with sync_playwright() as playwright:
+        opened = playwright.chromium.launch(executable_path=found[0])
+        yield opened
+        opened.close()
 
 
 @pytest.fixture(scope="session")

@@ -12,27 +12,15 @@ from typing import Any
 import cv2
 import pandas as pd
 import pytest
-from playwright.sync_api import Browser, Page, sync_playwright
+from playwright.sync_api import Browser, Page
 from small_sweep import change, lengthen, synthetic
 
 from float_research.analysis.page import write_page
 
-NAMES = ("chromium", "chromium-browser", "google-chrome", "google-chrome-stable")
 FRAME_S = 1 / 25
 PLAYED_S, EVERY_MS = 5, 100
 NUM_TRIES = 4
 """The share of five seconds that must be in step: a busy machine falls behind at times."""
-
-
-@pytest.fixture(scope="module")
-def browser() -> Iterator[Browser]:
-    found = [place for name in NAMES if (place := shutil.which(name))]
-    if not found:
-        pytest.skip(f"needs a Chromium, and none of {', '.join(NAMES)} is there; apt-get install chromium")
-    with sync_playwright() as playwright:
-        opened = playwright.chromium.launch(executable_path=found[0])
-        yield opened
-        opened.close()
 
 
 @dataclass

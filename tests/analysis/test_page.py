@@ -13,7 +13,8 @@ import pytest
 from small_sweep import EVALUATIONS, change, synthetic
 
 from float_research.analysis import page as page_module
-from float_research.analysis.page import embed_json, write_page
+from float_research.analysis.filling import embed_json
+from float_research.analysis.page import write_page
 from float_research.data.examples import asset
 from float_research.errors import UserError
 
@@ -54,6 +55,12 @@ def test_the_page_runs_its_own_scripts_alone(made: Path, tmp_path: Path) -> None
     assert "require-trusted-types-for 'script'" in policy, "browsers refuse HTML from texts"
     assert "eval" not in policy
     loaded = re.findall(r'<script src="(.*?)"', text)
+    blind = page.with_name("blind.html").read_text()
+    (policy,) = re.findall(r'Content-Security-Policy" content="(.*?)"', blind)
+    (script,) = re.findall(r"<script>(.*?)</script>", blind, re.DOTALL)
+    digest = base64.b64encode(hashlib.sha256(script.encode()).digest()).decode()
+    assert f"script-src 'sha256-{digest}'; media-src 'self' file:;" in policy, "it needs no other scripts"
+    assert "trusted-types 'none'" in policy
     assert sorted(loaded) == [f"vendor/{path.name}" for path in sorted((page.parent / "vendor").glob("*.js"))]
 
 
@@ -76,6 +83,7 @@ def test_an_earlier_page_is_replaced_and_nothing_else(made: Path, sweep: Path, t
         shutil.rmtree(sweep / str(number))
     write_page(sweep, tmp_path / "page", "second")
     assert len(list((tmp_path / "page" / "videos").iterdir())) == 2
+    assert len(list((tmp_path / "page" / "blind").iterdir())) == 2
     assert "second" in (tmp_path / "page" / "index.html").read_text()
     (tmp_path / "mine").mkdir()
     (tmp_path / "mine" / "index.html").write_text("<p>my own page</p>")

@@ -14,7 +14,7 @@ from scipy import stats
 from float_research.analysis.crossed import RESIDUAL, Design, Estimate, detectable, needed
 from float_research.analysis.load import load_clips
 from float_research.analysis.pairs import settings
-from float_research.analysis.statistics import Contrasts, compare, holm
+from float_research.analysis.statistics import Contrasts, compare, holm, shortened
 from float_research.analysis.tables import write
 from float_research.errors import UserError
 
@@ -182,6 +182,13 @@ def test_a_comparison_finds_what_differs() -> None:
     assert found.best["lip_correlation"] == found.best["seam_jump"] == "s2"
     assert found.inseparable["lip_correlation"] == frozenset()
     assert found.inseparable["flicker"] == {"s0", "s1", "s2"} - {found.best["flicker"]}
+
+
+def test_labels_lose_what_they_share() -> None:
+    assert shortened(["nfe=4,solver=a", "nfe=4,solver=b"]) == ["a", "b"]
+    assert shortened(["nfe=4,seed=1,solver=a", "nfe=8,seed=1,solver=b"]) == ["nfe=4,solver=a", "nfe=8,solver=b"]
+    for labels in (["solver=a", "solver=a,nfe=8"], ["x=[1,2]", "x=[1,3]"], ["runs/a", "runs/b"]):
+        assert shortened(labels) == labels
 
 
 def test_the_sign_flip_test_is_exact() -> None:

@@ -1,4 +1,3 @@
-"use strict";
 // What the page is about, which runs are shown and selected, and who is told when that changes.
 const data = JSON.parse(document.getElementById("data").textContent);
 const columnNumber = new Map(data.columns.map((column, number) => [column.name, number]));
@@ -6,28 +5,6 @@ const detailNumber = new Map(data.details.names.map((name, number) => [name, num
 const all = data.rows.map((_, index) => index);
 const selected = new Set();
 const state = { shown: all, filter: "", only: false, listeners: [] };
-
-const $ = (id) => document.getElementById(id);
-
-/** An element with properties (`on…` handlers, `data-…` and `aria-…` attributes among them) and children or texts. */
-function make(tag, properties = {}, ...children) {
-  const element = tag.startsWith("svg:")
-    ? document.createElementNS("http://www.w3.org/2000/svg", tag.slice(4))
-    : document.createElement(tag);
-  for (const [name, value] of Object.entries(properties)) {
-    if (name.startsWith("on")) element.addEventListener(name.slice(2), value);
-    else if (name.includes("-") || tag.startsWith("svg:") || name === "role" || name === "for") element.setAttribute(name, value);
-    else element[name] = value;
-  }
-  element.append(...children.filter((child) => child !== null));
-  return element;
-}
-
-function number(value) {
-  if (value === "∞") return Infinity;
-  if (value === "-∞") return -Infinity;
-  return typeof value === "number" ? value : NaN;
-}
 
 /** Whether a is better than b: "higher" or "lower", or closer to the number that is wanted. */
 function isBetter(wanted, a, b) {

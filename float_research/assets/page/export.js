@@ -1,26 +1,11 @@
 // What can be taken along: the table as CSV, the plot as PNG, and a link that restores the page's state.
 const SCALE = 2;
-/** Beginnings of texts that a spreadsheet would take for a formula. */
-const FORMULA = /^[=+\-@\t\r]/;
-
-function csvCell(held) {
-  if (held === null) return "";
-  if (typeof held === "number") return String(held);
-  const safe = FORMULA.test(held) && Number.isNaN(Number(held)) && Number.isNaN(number(held)) ? `'${held}` : String(held);
-  return /[",\n\r]/.test(safe) ? `"${safe.replaceAll('"', '""')}"` : safe;
-}
 
 /** The shown rows in the table's order, with its columns. */
 function csv() {
   const names = shownColumns();
   const lines = [names, ...sortedRows().map((index) => names.map((name) => value(index, name)))];
-  return lines.map((line) => line.map(csvCell).join(",")).join("\r\n") + "\r\n";
-}
-
-function save(content, name) {
-  const place = URL.createObjectURL(content);
-  make("a", { href: place, download: name }).click();
-  setTimeout(() => URL.revokeObjectURL(place), 10_000);
+  return csvText(lines);
 }
 
 const fileName = (ending) => `${data.title.replace(/[^\p{L}\p{N}._-]+/gu, "_").slice(0, 60) || "runs"}${ending}`;

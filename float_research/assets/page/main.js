@@ -22,6 +22,7 @@ function describePage() {
   const devices = levels("device").filter(Boolean);
   $("title").textContent = data.title;
   $("facts").textContent = [`${runs} ${runs === 1 ? "run" : "runs"}${clips}`, swept.join(" × "), devices.join(", "), `page of ${data.made.slice(0, 10)}`].filter(Boolean).join(" · ");
+  $("blind").hidden = data.comparisons === 0;
   for (const { text: said, clips } of data.notices) {
     const share = clips < all.length ? ` (${clips} of ${all.length} clips)` : "";
     $("notices").append(make("p", { className: "notice", role: "note" }, said + share));
