@@ -129,6 +129,7 @@ CLIP = having(
         "crop": maybe(box),
         "face_index": maybe(count),
         "num_frames": frames,
+        "fps": maybe(number),
         **dict.fromkeys(("num_windows", "num_chunks"), count),
         "declared": COST,
         "measured": COST,
@@ -159,6 +160,7 @@ TOTALS = having(
 )
 RUN = having(
     {
+        "source": maybe(text),
         "signature": maybe(text),
         "sources": maybe(text),
         "git": maybe(having({"commit": maybe(text), "changed": maybe(flag)})),
