@@ -10,7 +10,8 @@ from jaxtyping import Float
 from float_research.analysis.load import SETTINGS, varying
 from float_research.analysis.numbers import numbers_of_runs
 from float_research.errors import UserError, printable
-from float_research.tracking.runs import parse_overrides
+from float_research.program import command
+from float_research.tracking.runs import OURS, SOURCE, parse_overrides
 
 KEY = ["clip", "seed"]
 Groups = Mapping[str, pd.DataFrame]
@@ -27,17 +28,22 @@ def settings(clips: pd.DataFrame, chosen: Sequence[str]) -> dict[str, pd.DataFra
     names = [name for name in varying(clips) if name != "seed" and not name.startswith("data.")]
     if not names:
         raise UserError("these runs do not differ in a setting; give two runs, or a sweep over a setting")
-    labels = clips[names].apply(lambda row: ",".join(f"{name}={row[name]}" for name in names), axis=1)
+    labels = clips[names].apply(
+        lambda row: ",".join(f"{name}={row[name]}" for name in names if not pd.isna(row[name])), axis=1
+    )
     return {str(label): group for label, group in clips.groupby(labels, sort=False)}
 
 
 def pair(groups: Groups) -> tuple[pd.DataFrame, dict[str, pd.DataFrame]]:
     """Returns the factors of each pair, and each setting's clips in the order of the pairs.
 
+    Videos from outside that have no seed are paired with the clips of the only seed of the other settings.
+
     Raises:
-        UserError: clips occur twice, the settings have different clips, or there is one pair only.
+        UserError: clips occur twice, differ between settings, or have several partners without a seed to choose by; or
+            there is one pair only.
     """
-    frames = {label: _keyed(label, clips) for label, clips in groups.items()}
+    frames = {label: _keyed(label, clips) for label, clips in seeded(groups).items()}
     (first, base), *others = frames.items()
     for label, frame in others:
         for here, there, own, other in (first, label, base, frame), (label, first, frame, base):
@@ -61,7 +67,7 @@ def pair(groups: Groups) -> tuple[pd.DataFrame, dict[str, pd.DataFrame]]:
             "run more recordings, portraits or seeds"
         )
     clip = pd.Series(base.index.get_level_values("clip"), base.index)
-    recording, portrait = (_content(base, kind) for kind in ("audio", "image"))
+    recording, portrait = (_content(list(frames.values()), kind) for kind in ("audio", "image"))
     seed = pd.Series(base.index.get_level_values("seed"), base.index)
     return pd.DataFrame({"recording": recording.fillna(clip), "portrait": portrait.fillna(""), "seed": seed}), frames
 
@@ -77,6 +83,7 @@ def values_of(name: str, frames: Groups) -> Float[np.ndarray, "s n"]:
     columns = [pd.to_numeric(frame[name], errors="coerce") if name in frame else None for frame in frames.values()]
     num_pairs = len(next(iter(frames.values())))
     values = np.stack([np.full(num_pairs, np.nan) if held is None else held.to_numpy(dtype=float) for held in columns])
+    _require_same_frames(name, frames)
     lacks = ~np.isfinite(values)
     values[lacks] = np.nan
     if lacks.all():
@@ -93,6 +100,20 @@ def values_of(name: str, frames: Groups) -> Float[np.ndarray, "s n"]:
         why = _reason(name, next(iter(frames.values()))[lacks.all(0)])
         raise UserError(f"{name} is missing in {absent} of {num_pairs} clips{why}; measure them, or leave {name} out")
     return values
+
+
+def _require_same_frames(name: str, frames: Groups) -> None:
+    """Raises a UserError if a number was measured on encoded videos in one setting, and before encoding in another."""
+    encoded: dict[bool, str] = {}
+    for label, frame in frames.items():
+        if name in frame and "from_video" in frame:
+            for listed in frame["from_video"][frame[name].notna()].dropna().unique():
+                encoded.setdefault(name in json.loads(listed), label)
+    if len(encoded) > 1:
+        raise UserError(
+            f"{name} was measured on the encoded videos of {encoded[True]}, but before encoding in {encoded[False]}; "
+            f"measure that on its videos too, with {command('measure')} FOLDER"
+        )
 
 
 def _rows_of(clips: pd.DataFrame, choice: str) -> "pd.Series[bool]":
@@ -126,13 +147,77 @@ def _keyed(label: str, clips: pd.DataFrame) -> pd.DataFrame:
     raise UserError(f"{label} has {_said(key)} {len(twice)} times, in the runs {runs}; compare one of them")
 
 
-def _content(frame: pd.DataFrame, kind: str) -> pd.Series:
-    """Returns what tells inputs apart: the hash of their content, or their place where the record has no hash."""
-    columns = [frame[name] for name in (f"{kind}_sha256", f"{kind}_path") if name in frame]
-    found = pd.Series(None, frame.index, dtype=object)
-    for column in columns:
-        found = found.where(found.notna(), column)
+def _content(frames: Sequence[pd.DataFrame], kind: str) -> pd.Series:
+    """Returns what tells inputs of pairs apart: the hash of their content, or their place where no record has a hash.
+
+    A video from outside whose recording or portrait is not known has its partner's.
+    """
+    found = pd.Series(None, frames[0].index, dtype=object)
+    for name in (f"{kind}_sha256", f"{kind}_path"):
+        for frame in frames:
+            if name in frame:
+                known = frame[name] if name.endswith("sha256") else frame[name].mask(from_outside(frame))
+                found = found.where(found.notna(), known)
     return found
+
+
+def from_outside(clips: pd.DataFrame) -> "pd.Series[bool]":
+    """Returns which clips no run of ours made."""
+    if SOURCE not in clips:
+        return pd.Series(False, clips.index)
+    return clips[SOURCE].notna() & (clips[SOURCE] != OURS)
+
+
+def seeded(groups: Groups) -> dict[str, pd.DataFrame]:
+    """Gives videos from outside that have no seed that of the other settings, if these have one for a clip.
+
+    Raises:
+        UserError: they have several.
+    """
+    known: dict[object, list[object]] = {}
+    for clips in groups.values():
+        if "seed" in clips:
+            for clip, seed in clips[["clip", "seed"]].dropna().drop_duplicates().itertuples(index=False):
+                if seed not in known.setdefault(clip, []):
+                    known[clip].append(seed)
+    found = dict(groups)
+    for label, clips in groups.items():
+        lacks = from_outside(clips)
+        if "seed" in clips:
+            lacks &= clips["seed"].isna()
+        for clip in clips["clip"][lacks] if lacks.any() else ():
+            if len(seeds := known.get(clip, [])) > 1:
+                raise UserError(
+                    f"{label} has clip {printable(clip)} without a seed, and the others with the seeds "
+                    f"{', '.join(map(printable, seeds))}; choose one, as in solver=euler,seed={printable(seeds[0])}, "
+                    "or measure the videos again with the column seed in a manifest"
+                )
+        if lacks.any():
+            only = clips["clip"].map({clip: seeds[0] for clip, seeds in known.items()})
+            seed = clips["seed"] if "seed" in clips else pd.Series(np.nan, clips.index)
+            found[label] = clips.assign(seed=seed.where(~lacks, only))
+    return found
+
+
+def doubts(groups: Groups) -> list[str]:
+    """Returns notes on what is not known of pairs with videos from outside, or differs between them."""
+    notes = []
+    for label, clips in groups.items():
+        if from_outside(clips).any():
+            unknown = [
+                kind
+                for kind, column in (("recording", "audio_sha256"), ("portrait", "image_sha256"))
+                if column not in clips or clips[column].isna().any()
+            ]
+            if unknown:
+                notes.append(
+                    f"it is not recorded what {' and '.join(unknown)} the videos of {label} show; their ids alone pair them"
+                )
+    rates = {label: sorted(clips["fps"].unique()) for label, clips in groups.items() if "fps" in clips}
+    if len(set(map(tuple, rates.values()))) > 1:
+        said = ", ".join(f"{label} {'/'.join(f'{rate:g}' for rate in own)}" for label, own in rates.items())
+        notes.append(f"the frame rates differ ({said} frames/s), which numbers per frame, such as flicker, depend on")
+    return notes
 
 
 def _said(key: tuple[str, object]) -> str:

@@ -9,7 +9,7 @@ from float_research.data import audio as audio_files
 from float_research.data import image as image_files
 from float_research.data.clips import file_name, pair_id
 from float_research.data.listing import is_recording, names, sort
-from float_research.data.manifest import read_manifest
+from float_research.data.manifest import ManifestColumns, read_manifest
 from float_research.errors import UserError, named, printable
 from float_research.files import present
 from float_research.media import open_media
