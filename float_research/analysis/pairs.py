@@ -210,9 +210,8 @@ def doubts(groups: Groups) -> list[str]:
                 if column not in clips or clips[column].isna().any()
             ]
             if unknown:
-                notes.append(
-                    f"it is not recorded what {' and '.join(unknown)} the videos of {label} show; their ids alone pair them"
-                )
+                what = " and ".join(unknown)
+                notes.append(f"the {what} of videos of {label} is not known; their ids alone pair them")
     rates = {label: sorted(clips["fps"].unique()) for label, clips in groups.items() if "fps" in clips}
     if len(set(map(tuple, rates.values()))) > 1:
         said = ", ".join(f"{label} {'/'.join(f'{rate:g}' for rate in own)}" for label, own in rates.items())
