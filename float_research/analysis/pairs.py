@@ -40,9 +40,10 @@ def pair(groups: Groups) -> tuple[pd.DataFrame, dict[str, pd.DataFrame]]:
     Videos from outside that have no seed are paired with the clips of the only seed of the other settings.
 
     Raises:
-        UserError: clips occur twice, differ between settings, or have several partners without a seed to choose by; or
-            there is one pair only.
+        UserError: the settings have different suites or clips, clips occur twice, those without a seed have several
+            partners, or there is one pair only.
     """
+    _require_one_suite(groups)
     frames = {label: _keyed(label, clips) for label, clips in seeded(groups).items()}
     (first, base), *others = frames.items()
     for label, frame in others:
@@ -70,6 +71,22 @@ def pair(groups: Groups) -> tuple[pd.DataFrame, dict[str, pd.DataFrame]]:
     recording, portrait = (_content(list(frames.values()), kind) for kind in ("audio", "image"))
     seed = pd.Series(base.index.get_level_values("seed"), base.index)
     return pd.DataFrame({"recording": recording.fillna(clip), "portrait": portrait.fillna(""), "seed": seed}), frames
+
+
+def _require_one_suite(groups: Groups) -> None:
+    """Raises a UserError for clips of different suites. Clips of no suite, such as older ones, may have any partner."""
+    first: dict[object, tuple[str, object]] = {}
+    for label, clips in groups.items():
+        if "suite_sha256" in clips:
+            for name, digest in clips[["suite", "suite_sha256"]].dropna().drop_duplicates().itertuples(index=False):
+                first.setdefault(digest, (label, name))
+    if len(first) > 1:
+        (one, known), (other, others), *_ = ((label, _suite(name, digest)) for digest, (label, name) in first.items())
+        raise UserError(f"{one} was measured on the suite {known}, and {other} on {others}; compare runs of one suite")
+
+
+def _suite(name: object, digest: object) -> str:
+    return f"{printable(name)} (sha256 {printable(digest, 12)})"
 
 
 def values_of(name: str, frames: Groups) -> Float[np.ndarray, "s n"]:
@@ -129,9 +146,15 @@ def _rows_of(clips: pd.DataFrame, choice: str) -> "pd.Series[bool]":
     return rows
 
 
+def _ids(clips: pd.DataFrame) -> pd.Series:
+    """Returns the ids of clips without a seed in them."""
+    return clips["base_id"].fillna(clips["clip"]) if "base_id" in clips else clips["clip"]
+
+
 def _keyed(label: str, clips: pd.DataFrame) -> pd.DataFrame:
-    """Returns the clips by id and seed. Raises a UserError for one that occurs twice."""
-    frame = clips.assign(seed=clips["seed"].fillna(-1) if "seed" in clips else -1).set_index(KEY)
+    """Returns the clips by id, without a seed in it, and seed. Raises a UserError for one that occurs twice."""
+    seed = clips["seed"].fillna(-1) if "seed" in clips else -1
+    frame = clips.assign(seed=seed, clip=_ids(clips)).set_index(KEY)
     if frame.index.is_unique:
         return frame
     key = frame.index[frame.index.duplicated()][0]
@@ -174,28 +197,24 @@ def seeded(groups: Groups) -> dict[str, pd.DataFrame]:
     Raises:
         UserError: they have several.
     """
-    known: dict[object, list[object]] = {}
+    known: dict[object, list[int]] = {}
     for clips in groups.values():
-        if "seed" in clips:
-            for clip, seed in clips[["clip", "seed"]].dropna().drop_duplicates().itertuples(index=False):
-                if seed not in known.setdefault(clip, []):
-                    known[clip].append(seed)
+        for clip, seed in zip(_ids(clips), clips.get("seed", ()), strict=False):
+            if not pd.isna(seed) and (seed := int(seed)) not in known.setdefault(clip, []):
+                known[clip].append(seed)
     found = dict(groups)
     for label, clips in groups.items():
-        lacks = from_outside(clips)
-        if "seed" in clips:
-            lacks &= clips["seed"].isna()
-        for clip in clips["clip"][lacks] if lacks.any() else ():
+        ids, seed = _ids(clips), clips["seed"] if "seed" in clips else pd.Series(np.nan, clips.index)
+        lacks = from_outside(clips) & seed.isna()
+        for clip in ids[lacks]:
             if len(seeds := known.get(clip, [])) > 1:
                 raise UserError(
                     f"{label} has clip {printable(clip)} without a seed, and the others with the seeds "
-                    f"{', '.join(map(printable, seeds))}; choose one, as in solver=euler,seed={printable(seeds[0])}, "
+                    f"{', '.join(map(str, seeds))}; choose one, as in solver=euler,seed={seeds[0]}, "
                     "or measure the videos again with the column seed in a manifest"
                 )
-        if lacks.any():
-            only = clips["clip"].map({clip: seeds[0] for clip, seeds in known.items()})
-            seed = clips["seed"] if "seed" in clips else pd.Series(np.nan, clips.index)
-            found[label] = clips.assign(seed=seed.where(~lacks, only))
+        only = ids.map({clip: seeds[0] for clip, seeds in known.items()})
+        found[label] = clips.assign(seed=seed.where(~lacks, only)) if lacks.any() else clips
     return found
 
 

@@ -58,7 +58,7 @@ def summarise(found: Found) -> pd.DataFrame:
     ]
     settings = list(dict.fromkeys(name for own, _, _ in rows for name in own))
     if SOURCE in settings:
-        rows = [({SOURCE: OURS} | own, known, metrics) for own, known, metrics in rows]
+        rows = [({SOURCE: OURS, **own}, known, metrics) for own, known, metrics in rows]
     table = pd.DataFrame(
         [{**{name: own.get(name) for name in settings}, **known, **(metrics | known)} for own, known, metrics in rows]
     )
@@ -76,6 +76,7 @@ def facts(run: Run) -> dict[str, Any]:
         "run": run.name,
         **{name: totals.get(name) for name in ("clips", "frames", "windows")},
         "failed": len(record.get("failed") or []),
+        **suite_facts(record),
         **costs(totals, record),
         "solver_order": record.get("solver_order"),
         "device": record.get("device"),
@@ -88,6 +89,13 @@ def facts(run: Run) -> dict[str, Any]:
         **{name: (record.get("git") or {}).get(name) for name in ("commit", "changed")},
         "videos": json.dumps([clip.get("video") for clip in record["clips"]], ensure_ascii=False),
     }
+
+
+def suite_facts(record: Mapping[str, Any]) -> dict[str, Any]:
+    """Returns the suite of a run, as `NAME VERSION`, and its hash; None for other clips and older records."""
+    suite = record.get("suite")
+    name = f"{suite.get('name')} {suite.get('version')}" if suite else None
+    return {"suite": name, "suite_sha256": suite.get("sha256") if suite else None}
 
 
 def costs(part: Mapping[str, Any], record: Mapping[str, Any]) -> dict[str, Any]:
@@ -138,7 +146,7 @@ def is_ours(path: Path) -> bool:
 
 def format_value(value: object) -> str:
     """Formats a value for a terminal. What a run lacks, such as the costs of videos from outside, is left out."""
-    if value is None or value != value:
+    if pd.isna(value):  # type: ignore[call-overload]
         return ""
     return f"{value:.3g}" if isinstance(value, float) else str(value)
 
