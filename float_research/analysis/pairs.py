@@ -129,7 +129,7 @@ def _require_same_frames(name: str, frames: Groups) -> None:
     if len(encoded) > 1:
         raise UserError(
             f"{name} was measured on the encoded videos of {encoded[True]}, but before encoding in {encoded[False]}; "
-            f"measure that on its videos too, with {command('measure')} FOLDER"
+            f"measure {encoded[False]} on its videos too, with {command('measure')} FOLDER"
         )
 
 
