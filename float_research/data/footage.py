@@ -11,7 +11,7 @@ from float_research.data.clips import file_name, pair_id
 from float_research.data.listing import is_recording, names, sort
 from float_research.data.manifest import ManifestColumns, read_manifest
 from float_research.errors import UserError, named, printable
-from float_research.files import present
+from float_research.files import present, require_file
 from float_research.media import open_media
 from float_research.types import WHOLE, Clip, Excerpt
 
@@ -141,6 +141,7 @@ def _belonging(
         return None
     path = Path(present(str(path)))
     if not path.is_dir():
+        require_file(path, option, "give the path of a file or of a folder")
         return Belonging(option=option, files=[path], shared=True, ends=ends)
     files = sort(path, holds, suffixes, option).found
     return Belonging(option=option, files=files, shared=False, ends=ends)

@@ -14,7 +14,7 @@ import pytest
 from omegaconf import DictConfig
 from rich.console import Console
 
-from float_research import compose, recorded
+from float_research import compose, recorded, rerunning
 from float_research.commands import measure
 from float_research.data.footage import list_footage
 from float_research.errors import UserError
@@ -252,6 +252,8 @@ def test_a_manifest_gives_ids_seeds_and_recordings(make: Make, speech: Callable[
         list_footage([manifest, tmp_path / "x.mp4"], None, None)
     with pytest.raises(UserError, match="two videos have the id x; rename a file, or give ids in a manifest"):
         list_footage([tmp_path / "x.mp4", tmp_path / "other" / "x.mp4"], None, None)
+    with pytest.raises(UserError, match=r"--audio .*b\.wav does not exist; give the path of a file or of a folder"):
+        list_footage([tmp_path / "x.mp4"], tmp_path / "b.wav", None)
 
 
 @pytest.mark.parametrize("name", ["float-research", "a=b", "a,b", "true", "7", "<b>", "x" * 81])
@@ -306,10 +308,12 @@ def test_real_footage_needs_no_portrait_for_lip_sync(make: Make, tmp_path: Path)
     assert "portrait" not in clip["absent"]["lip_correlation"]
 
 
-def test_videos_of_others_are_not_measured_again_as_a_run(
+def test_videos_of_others_are_neither_measured_again_nor_repeated_as_a_run(
     make: Make, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     outside(make("a.mp4"), output=tmp_path / "sweep" / "official")
     monkeypatch.setattr(sys, "argv", ["measure", str(tmp_path / "sweep"), "metrics=[flicker]"])
     measure.main()
     assert "left as it is; measure official again with --videos" in capsys.readouterr().out.replace("\n", " ")
+    with pytest.raises(UserError, match="no run of ours made the videos of .*; choose a run"):
+        rerunning.again(tmp_path / "sweep" / "official", [], tmp_path / "new")
