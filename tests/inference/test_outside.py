@@ -315,5 +315,5 @@ def test_videos_of_others_are_neither_measured_again_nor_repeated_as_a_run(
     monkeypatch.setattr(sys, "argv", ["measure", str(tmp_path / "sweep"), "metrics=[flicker]"])
     measure.main()
     assert "left as it is; measure official again with --videos" in capsys.readouterr().out.replace("\n", " ")
-    with pytest.raises(UserError, match="no run of ours made the videos of .*; choose a run"):
+    with pytest.raises(UserError, match=r"no run of ours made the videos of .*; choose a run"):
         rerunning.again(tmp_path / "sweep" / "official", [], tmp_path / "new")
