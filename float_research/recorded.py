@@ -1,4 +1,4 @@
-"""Finished runs, rebuilt from their records to measure them again."""
+"""What can be measured: finished runs, rebuilt from their records, and videos of other programs."""
 
 import re
 from collections.abc import Mapping, Sequence
@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 
 from omegaconf import DictConfig, OmegaConf
 
+from float_research.checking import check_type
 from float_research.compose import (
     build,
     build_loader,
@@ -21,20 +22,25 @@ from float_research.loading import load_composed
 from float_research.options import config_folder
 from float_research.texts import read_yaml
 from float_research.tracking.record import CONFIG
+from float_research.tracking.runs import SOURCE
 from float_research.trust import TARGET, check_record, renamed
 
 if TYPE_CHECKING:
+    from float_research.data.footage import Footage
+    from float_research.inference.outside import OutsideVideos
     from float_research.inference.remeasuring import Remeasuring
 
 MEASURING = ("metrics", "cache", "limits")
 """Groups that measuring a finished run takes from the command line instead of the run's record."""
+OUTSIDE = (*MEASURING, "face", "background", "video", "name")
+"""Groups and settings with which videos of other programs are measured."""
 TRUST = "trust="
 REMAKE = "repeat the run"
 
 
 @dataclass(frozen=True, kw_only=True)
 class Chosen:
-    """The command line of measuring: the groups of `MEASURING`, and the user's own `trusted` modules."""
+    """The command line of measuring: the groups that may be set, and the user's own `trusted` modules."""
 
     config: DictConfig
     trusted: Sequence[str]
@@ -51,6 +57,18 @@ def choose_metrics(overrides: Sequence[str]) -> Chosen:
         if not all(name.isidentifier() for name in module.split(".")):
             raise UserError(f"{TRUST}{module} is not a module name; give one such as my_package.metrics")
     return Chosen(config=compose_config([*others, "output_dir=."]), trusted=trusted)
+
+
+def choose_outside(overrides: Sequence[str]) -> DictConfig:
+    """Composes the settings of `OUTSIDE` from overrides. Raises a UserError for an override of anything else."""
+    for override in overrides:
+        name = re.split(r"[@=]", override.lstrip("+~"))[0]
+        if name.split(".")[0] not in OUTSIDE or (name.startswith("video") and name != "video.fps"):
+            known = ", ".join((*MEASURING, "face", "background", "video.fps", "name"))
+            raise UserError(f"{override} does not say how videos are measured; give settings of {known}")
+    if not any(override.startswith("name=") for override in overrides):
+        raise UserError("the videos need a name, by which tables and comparisons call them; give one, as name=official")
+    return compose_config([*overrides, "output_dir=."])
 
 
 def recorded_config(folder: Path, chosen: Chosen) -> DictConfig:
@@ -96,4 +114,24 @@ def build_remeasuring(folder: Path, chosen: Chosen) -> "Remeasuring":
         cache=loader.cache,
         fingerprint=checkpoint.fingerprint,
         load=partial(load_composed, cfg),
+    )
+
+
+def build_outside(footage: "Sequence[Footage]", folder: Path | None, cfg: DictConfig) -> "OutsideVideos":
+    """Builds the measurement of videos of other programs; `folder` is by default named after them."""
+    from float_research.data.clips import file_name
+    from float_research.inference.outside import OutsideVideos
+
+    check_type("background", cfg.background, str)
+    source, settings = str(cfg.name), resolved(cfg)
+    video, loader = build(cfg.video), build_loader(cfg)
+    kept = {name: settings[name] for name in ("metrics", "limits", "face", "background")}
+    return OutsideVideos(
+        source=source,
+        footage=footage,
+        folder=folder or Path("outputs") / "outside" / file_name(source),
+        metrics=build_metrics(cfg),
+        loader=loader,
+        fps=video.fps,
+        config={SOURCE: source, **kept, "video": {"fps": video.fps}},
     )

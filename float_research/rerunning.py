@@ -14,7 +14,7 @@ from float_research.options import config_folder, options_of
 from float_research.packages import package_versions
 from float_research.texts import read_yaml
 from float_research.tracking.record import CLIPS, CONFIG, PACKAGES, PLACES, RECORD, identity, read_record
-from float_research.tracking.runs import word
+from float_research.tracking.runs import SOURCE, word
 from float_research.trust import TARGET, check_record, renamed
 
 UNSET = "not set"
@@ -41,6 +41,8 @@ def again(folder: Path, overrides: Sequence[str], output_dir: Path, trusted: Seq
         stored = renamed(read_yaml(path, what="settings", remedy="choose another run"))
         if not isinstance(stored, dict):
             raise UserError(f"{path} does not hold the settings of a run; choose another run")
+        if SOURCE in stored:
+            raise UserError(f"no run of ours made the videos of {printable(folder, 1000)}; choose a run")
         stored = {**dict.fromkeys(CLIPS), **stored}  # older records lack them
         check_record(stored, path, config_folder(), trusted)
         first = [str(text) for text in record.get("overrides") or []]

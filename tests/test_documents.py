@@ -142,6 +142,11 @@ def finished(inputs: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     told = [*TINY, f"data.image={inputs / 'me.png'}", f"data.audio={inputs / 'hello.wav'}", "nfe=3"]
     ended = script("infer", [*told, "name=portrait-arctic_a0007", "hydra.run.dir=outputs/infer/RUN"], folder)
     assert ended.code == 0, ended.error
+    for name in ("speech", "faces"):
+        shutil.copytree(inputs / name, folder / name)
+    (folder / "official").mkdir()
+    for video in folder.glob("outputs/infer/RUN/videos/*.mp4"):
+        shutil.copy(video, folder / "official")
     for name in ("FOLDER", "first", "solvers", "front"):
         shutil.copytree(folder / "outputs" / "infer" / "RUN", folder / "outputs" / "sweep" / name / "0")
     return folder

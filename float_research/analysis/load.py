@@ -29,6 +29,7 @@ from float_research.tracking.weights_and_biases import find_offline, find_projec
 SETTINGS, COSTS, METRICS, EMOTIONS, NOTES = "settings", "costs", "metrics", "emotions", "notes"
 """Keys of a frame's `attrs`: its columns of settings, costs, metrics and emotion inputs, and notes for the user."""
 CODE_FACTS = ("signature", "sources", "commit", "changed", "other_code")
+FALLBACK_FPS = 25.0
 RUN_FACTS = ("suite", "suite_sha256", "solver_order", "device", "trained", "started", *CODE_FACTS)
 
 
@@ -218,6 +219,8 @@ def _clip_rows(run: Run, settings: Mapping[str, Any]) -> list[Row]:
             **shared,
             "notice": notice(run),
             "absent": json.dumps(absent, ensure_ascii=False),
+            "from_video": json.dumps(clip.get("from_video") or []),
+            "fps": _fps(clip, run),
             **{f"{name}_path": clip.get(name) for name in ("image", "audio")},
             **{f"{name}_sha256": clip.get(f"{name}_sha256") for name in ("image", "audio")},
             **{f"{name}_path": _place(run.folder, clip.get(name)) for name in ("video", "traces")},
@@ -234,6 +237,13 @@ def _clip_rows(run: Run, settings: Mapping[str, Any]) -> list[Row]:
             )
         )
     return rows
+
+
+def _fps(clip: Mapping[str, Any], run: Run) -> float:
+    """Returns the frame rate of a clip. Only those of other programs record their own."""
+    settings = run.settings()
+    known = (clip.get("fps"), settings.get("video.fps"), settings.get("chunking.fps"))
+    return next((float(fps) for fps in known if isinstance(fps, int | float) and fps > 0), FALLBACK_FPS)
 
 
 def _place(folder: str, name: object) -> str | None:

@@ -5,7 +5,7 @@ import math
 import os
 import re
 import shutil
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
@@ -38,7 +38,6 @@ SCRIPTS = (
 VENDOR = "vendor"
 LIBRARIES = ("d3.min.js", "plot.umd.min.js", "LICENSES.txt")
 """Of others, in the page's folder as they are: see NOTICE."""
-FALLBACK_FPS = 25.0
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -84,7 +83,7 @@ def write_page(source: str | Path, output: Path, title: str, compared: Sequence[
         **_table(clips),
         "clips": [
             {"video": video, "traces": has_traces, "fps": fps, "absent": absent}
-            for video, has_traces, fps, absent in zip(videos, traced, _fps(clips), _absent(clips), strict=True)
+            for video, has_traces, fps, absent in zip(videos, traced, clips["fps"], _absent(clips), strict=True)
         ],
         "reasons": _reasons(clips),
     }
@@ -222,12 +221,6 @@ def _plain(value: Any) -> Any:
     if math.isinf(number):
         return "∞" if number > 0 else "-∞"
     return int(number) if number.is_integer() and abs(number) < 2**53 else float(f"{number:.6g}")
-
-
-def _fps(clips: pd.DataFrame) -> Iterator[float]:
-    none = pd.Series([None] * len(clips))
-    for values in zip(clips.get("video.fps", none), clips.get("chunking.fps", none), strict=True):
-        yield next((float(value) for value in values if isinstance(value, int | float) and value > 0), FALLBACK_FPS)
 
 
 def _reasons(clips: pd.DataFrame) -> list[str]:

@@ -10,7 +10,8 @@ from jaxtyping import Float
 from float_research.analysis.load import SETTINGS, varying
 from float_research.analysis.numbers import numbers_of_runs
 from float_research.errors import UserError, printable
-from float_research.tracking.runs import parse_overrides
+from float_research.program import command
+from float_research.tracking.runs import OURS, SOURCE, parse_overrides
 
 KEY = ["clip", "seed"]
 Groups = Mapping[str, pd.DataFrame]
@@ -27,18 +28,23 @@ def settings(clips: pd.DataFrame, chosen: Sequence[str]) -> dict[str, pd.DataFra
     names = [name for name in varying(clips) if name != "seed" and not name.startswith("data.")]
     if not names:
         raise UserError("these runs do not differ in a setting; give two runs, or a sweep over a setting")
-    labels = clips[names].apply(lambda row: ",".join(f"{name}={row[name]}" for name in names), axis=1)
+    labels = clips[names].apply(
+        lambda row: ",".join(f"{name}={row[name]}" for name in names if not pd.isna(row[name])), axis=1
+    )
     return {str(label): group for label, group in clips.groupby(labels, sort=False)}
 
 
 def pair(groups: Groups) -> tuple[pd.DataFrame, dict[str, pd.DataFrame]]:
     """Returns the factors of each pair, and each setting's clips in the order of the pairs.
 
+    Videos from outside that have no seed are paired with the clips of the only seed of the other settings.
+
     Raises:
-        UserError: the settings have different suites or clips, clips occur twice, or there is one pair only.
+        UserError: the settings have different suites or clips, clips occur twice, those without a seed have several
+            partners, or there is one pair only.
     """
     _require_one_suite(groups)
-    frames = {label: _keyed(label, clips) for label, clips in groups.items()}
+    frames = {label: _keyed(label, clips) for label, clips in seeded(groups).items()}
     (first, base), *others = frames.items()
     for label, frame in others:
         for here, there, own, other in (first, label, base, frame), (label, first, frame, base):
@@ -62,7 +68,7 @@ def pair(groups: Groups) -> tuple[pd.DataFrame, dict[str, pd.DataFrame]]:
             "run more recordings, portraits or seeds"
         )
     clip = pd.Series(base.index.get_level_values("clip"), base.index)
-    recording, portrait = (_content(base, kind) for kind in ("audio", "image"))
+    recording, portrait = (_content(list(frames.values()), kind) for kind in ("audio", "image"))
     seed = pd.Series(base.index.get_level_values("seed"), base.index)
     return pd.DataFrame({"recording": recording.fillna(clip), "portrait": portrait.fillna(""), "seed": seed}), frames
 
@@ -94,6 +100,7 @@ def values_of(name: str, frames: Groups) -> Float[np.ndarray, "s n"]:
     columns = [pd.to_numeric(frame[name], errors="coerce") if name in frame else None for frame in frames.values()]
     num_pairs = len(next(iter(frames.values())))
     values = np.stack([np.full(num_pairs, np.nan) if held is None else held.to_numpy(dtype=float) for held in columns])
+    _require_same_frames(name, frames)
     lacks = ~np.isfinite(values)
     values[lacks] = np.nan
     if lacks.all():
@@ -112,6 +119,20 @@ def values_of(name: str, frames: Groups) -> Float[np.ndarray, "s n"]:
     return values
 
 
+def _require_same_frames(name: str, frames: Groups) -> None:
+    """Raises a UserError if a number was measured on encoded videos in one setting, and before encoding in another."""
+    encoded: dict[bool, str] = {}
+    for label, frame in frames.items():
+        if name in frame and "from_video" in frame:
+            for listed in frame["from_video"][frame[name].notna()].dropna().unique():
+                encoded.setdefault(name in json.loads(listed), label)
+    if len(encoded) > 1:
+        raise UserError(
+            f"{name} was measured on the encoded videos of {encoded[True]}, but before encoding in {encoded[False]}; "
+            f"measure {encoded[False]} on its videos too, with {command('measure')} FOLDER"
+        )
+
+
 def _rows_of(clips: pd.DataFrame, choice: str) -> "pd.Series[bool]":
     """Returns which clips have all settings of `NAME=VALUE,NAME=VALUE`."""
     rows = pd.Series(True, clips.index)
@@ -125,11 +146,15 @@ def _rows_of(clips: pd.DataFrame, choice: str) -> "pd.Series[bool]":
     return rows
 
 
+def _ids(clips: pd.DataFrame) -> pd.Series:
+    """Returns the ids of clips without a seed in them."""
+    return clips["base_id"].fillna(clips["clip"]) if "base_id" in clips else clips["clip"]
+
+
 def _keyed(label: str, clips: pd.DataFrame) -> pd.DataFrame:
     """Returns the clips by id, without a seed in it, and seed. Raises a UserError for one that occurs twice."""
     seed = clips["seed"].fillna(-1) if "seed" in clips else -1
-    clip = clips["base_id"].fillna(clips["clip"]) if "base_id" in clips else clips["clip"]
-    frame = clips.assign(seed=seed, clip=clip).set_index(KEY)
+    frame = clips.assign(seed=seed, clip=_ids(clips)).set_index(KEY)
     if frame.index.is_unique:
         return frame
     key = frame.index[frame.index.duplicated()][0]
@@ -145,13 +170,72 @@ def _keyed(label: str, clips: pd.DataFrame) -> pd.DataFrame:
     raise UserError(f"{label} has {_said(key)} {len(twice)} times, in the runs {runs}; compare one of them")
 
 
-def _content(frame: pd.DataFrame, kind: str) -> pd.Series:
-    """Returns what tells inputs apart: the hash of their content, or their place where the record has no hash."""
-    columns = [frame[name] for name in (f"{kind}_sha256", f"{kind}_path") if name in frame]
-    found = pd.Series(None, frame.index, dtype=object)
-    for column in columns:
-        found = found.where(found.notna(), column)
+def _content(frames: Sequence[pd.DataFrame], kind: str) -> pd.Series:
+    """Returns what tells inputs of pairs apart: the hash of their content, or their place where no record has a hash.
+
+    A video from outside whose recording or portrait is not known has its partner's.
+    """
+    found = pd.Series(None, frames[0].index, dtype=object)
+    for name in (f"{kind}_sha256", f"{kind}_path"):
+        for frame in frames:
+            if name in frame:
+                known = frame[name] if name.endswith("sha256") else frame[name].mask(from_outside(frame))
+                found = found.where(found.notna(), known)
     return found
+
+
+def from_outside(clips: pd.DataFrame) -> "pd.Series[bool]":
+    """Returns which clips no run of ours made."""
+    if SOURCE not in clips:
+        return pd.Series(False, clips.index)
+    return clips[SOURCE].notna() & (clips[SOURCE] != OURS)
+
+
+def seeded(groups: Groups) -> dict[str, pd.DataFrame]:
+    """Gives videos from outside that have no seed that of the other settings, if these have one for a clip.
+
+    Raises:
+        UserError: they have several.
+    """
+    known: dict[object, list[int]] = {}
+    for clips in groups.values():
+        for clip, seed in zip(_ids(clips), clips.get("seed", ()), strict=False):
+            if not pd.isna(seed) and (seed := int(seed)) not in known.setdefault(clip, []):
+                known[clip].append(seed)
+    found = dict(groups)
+    for label, clips in groups.items():
+        ids, seed = _ids(clips), clips["seed"] if "seed" in clips else pd.Series(np.nan, clips.index)
+        lacks = from_outside(clips) & seed.isna()
+        for clip in ids[lacks]:
+            if len(seeds := known.get(clip, [])) > 1:
+                raise UserError(
+                    f"{label} has clip {printable(clip)} without a seed, and the others with the seeds "
+                    f"{', '.join(map(str, seeds))}; choose one, as in solver=euler,seed={seeds[0]}, "
+                    "or measure the videos again with the column seed in a manifest"
+                )
+        only = ids.map({clip: seeds[0] for clip, seeds in known.items()})
+        found[label] = clips.assign(seed=seed.where(~lacks, only)) if lacks.any() else clips
+    return found
+
+
+def doubts(groups: Groups) -> list[str]:
+    """Returns notes on what is not known of pairs with videos from outside, or differs between them."""
+    notes = []
+    for label, clips in groups.items():
+        if from_outside(clips).any():
+            unknown = [
+                kind
+                for kind, column in (("recording", "audio_sha256"), ("portrait", "image_sha256"))
+                if column not in clips or clips[column].isna().any()
+            ]
+            if unknown:
+                what = " and ".join(unknown)
+                notes.append(f"the {what} of videos of {label} is not known; their ids alone pair them")
+    rates = {label: sorted(clips["fps"].unique()) for label, clips in groups.items() if "fps" in clips}
+    if len(set(map(tuple, rates.values()))) > 1:
+        said = ", ".join(f"{label} {'/'.join(f'{rate:g}' for rate in own)}" for label, own in rates.items())
+        notes.append(f"the frame rates differ ({said} frames/s), which numbers per frame, such as flicker, depend on")
+    return notes
 
 
 def _said(key: tuple[str, object]) -> str:

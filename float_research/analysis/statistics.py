@@ -13,7 +13,7 @@ from scipy import stats
 
 from float_research.analysis.crossed import CONFIDENCE, POWER, Design, count, detectable, needed
 from float_research.analysis.numbers import declared, known_metrics
-from float_research.analysis.pairs import Groups, pair, values_of
+from float_research.analysis.pairs import Groups, doubts, pair, values_of
 from float_research.errors import UserError
 from float_research.metrics.metric import Better, Number
 
@@ -124,7 +124,7 @@ def compare(groups: Groups, numbers: Sequence[str] | None, baseline: str) -> Con
     if len(groups) < 2:
         raise UserError(f"{', '.join(groups) or 'nothing'} is all there is to compare; give two settings or runs")
     pairs, frames = pair(groups)
-    labels, notes = shortened(list(groups)), []
+    labels, notes = shortened(list(groups)), doubts(groups)
     baseline = labels[list(groups).index(baseline)]
     rows: list[Difference] = []
     tests: dict[tuple[str, frozenset[str]], float] = {}

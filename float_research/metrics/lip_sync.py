@@ -36,8 +36,8 @@ class LipSync(FrameMetric):
     """Pearson correlation of the mouth opening with the loudness of the recording.
 
     `lip_correlation`: at lag 0. `lip_lag_frames`: the lag of the best correlation, up to `max_lag_frames`; positive if
-    the mouth is late. `lip_correlation_at_lag`: that correlation. Toy faces are read by `toy_mouth`, all others by
-    landmarks.
+    the mouth is late. `lip_correlation_at_lag`: that correlation. Toy faces are read by `toy_mouth`, which needs
+    the portrait, all others by landmarks.
     """
 
     toy_mouth: MouthReader
@@ -48,10 +48,14 @@ class LipSync(FrameMetric):
         Number("lip_correlation_at_lag", "correlation", Better.HIGHER),
         Number("lip_lag_frames", "frames", 0.0),
     )
-    needs = frozenset({Need.FRAMES, Need.AUDIO, Need.PORTRAIT})
+    needs = frozenset({Need.FRAMES, Need.AUDIO})
 
     def obstacle(self, clip: Subject) -> str | None:
-        return super().obstacle(clip) or (None if clip.toy else lacking(PACKAGES))
+        if reason := super().obstacle(clip):
+            return reason
+        if not clip.toy:
+            return lacking(PACKAGES)
+        return f"needs {Need.PORTRAIT}, and {clip.missing[Need.PORTRAIT]}" if Need.PORTRAIT in clip.missing else None
 
     def watch(self, clip: Subject) -> Watching:
         seen: list[float] = []  # not small arrays, which would fragment freed memory

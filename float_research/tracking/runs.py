@@ -19,6 +19,8 @@ WANDB = "wandb:"
 """How a project of W&B begins where a folder of runs is expected."""
 SWEEP, SUMMARY = "sweep.json", "summary.csv"
 """In a sweep's folder: the first is written at its start, the second at its end."""
+SOURCE, OURS = "source", "float-research"
+"""The setting that says where videos come from, where not all are ours, and its value for our own runs."""
 NOT_RUNS = frozenset({".hydra", "wandb"})
 NO_SETTINGS = frozenset({*PLACES, *CLIPS, "model", "metrics", "hydra"})
 """Besides places and clips: an option names all of a model's sizes; metrics and Hydra's settings change no result."""
@@ -175,17 +177,23 @@ def parse_overrides(overrides: Sequence[str]) -> Iterator[tuple[str, Value]]:
 
 
 def settings_of(runs: Sequence[Run]) -> list[dict[str, Value]]:
-    """Returns the settings of each run, and those of its inputs in which runs differ."""
+    """Returns the settings of each run, and those of its inputs in which runs differ.
+
+    If some videos come from outside, `source` tells them from those of our runs.
+    """
     inputs = [run.inputs() for run in runs]
     values: dict[str, set[Value]] = {}
     for own in inputs:
         for name, value in own.items():
             values.setdefault(name, set()).update({value} - {None})
     vary = {name for name, found in values.items() if len(found) > 1}
-    return [
+    found = [
         {**run.settings(), **{name: value for name, value in own.items() if name in vary}}
         for run, own in zip(runs, inputs, strict=True)
     ]
+    if any(SOURCE in settings for settings in found):
+        return [{SOURCE: OURS, **settings} for settings in found]
+    return found
 
 
 def as_numbers(names: Iterable[str]) -> list[int] | list[str]:
@@ -270,6 +278,12 @@ def read_config(folder: Path) -> dict[str, Any] | None:
     except UserError:
         return None
     return {str(key): value for key, value in config.items()} if isinstance(config, dict) else None
+
+
+def source_of(folder: Path) -> str | None:
+    """Returns the source of the videos in a folder, by its settings; None if they are ours, or there are none."""
+    source = (read_config(folder) or {}).get(SOURCE)
+    return source if isinstance(source, str) else None
 
 
 def _read_failure(path: Path) -> tuple[str, str]:

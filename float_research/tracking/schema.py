@@ -130,6 +130,7 @@ CLIP = having(
         "face_index": maybe(count),
         "base_id": maybe(text),
         "num_frames": frames,
+        "fps": maybe(number),
         **dict.fromkeys(("num_windows", "num_chunks"), count),
         "declared": COST,
         "measured": COST,
@@ -160,6 +161,7 @@ TOTALS = having(
 )
 RUN = having(
     {
+        "source": maybe(text),
         "signature": maybe(text),
         "sources": maybe(text),
         "git": maybe(having({"commit": maybe(text), "changed": maybe(flag)})),

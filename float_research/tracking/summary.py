@@ -14,7 +14,17 @@ from float_research.files import whole
 from float_research.printing import Table, say
 from float_research.tracking.logger import mean_metrics
 from float_research.tracking.record import flat_costs
-from float_research.tracking.runs import SUMMARY, Found, Run, as_numbers, find, parse_overrides, refuse_empty
+from float_research.tracking.runs import (
+    OURS,
+    SOURCE,
+    SUMMARY,
+    Found,
+    Run,
+    as_numbers,
+    find,
+    parse_overrides,
+    refuse_empty,
+)
 
 PARQUET = "summary.parquet"
 PRINTED = {
@@ -47,6 +57,8 @@ def summarise(found: Found) -> pd.DataFrame:
         for run in found.runs
     ]
     settings = list(dict.fromkeys(name for own, _, _ in rows for name in own))
+    if SOURCE in settings:
+        rows = [({SOURCE: OURS, **own}, known, metrics) for own, known, metrics in rows]
     table = pd.DataFrame(
         [{**{name: own.get(name) for name in settings}, **known, **(metrics | known)} for own, known, metrics in rows]
     )
@@ -133,17 +145,19 @@ def is_ours(path: Path) -> bool:
 
 
 def format_value(value: object) -> str:
-    """Formats a value for a terminal."""
+    """Formats a value for a terminal. What a run lacks, such as the costs of videos from outside, is left out."""
+    if pd.isna(value):  # type: ignore[call-overload]
+        return ""
     return f"{value:.3g}" if isinstance(value, float) else str(value)
 
 
 def console_table(table: pd.DataFrame) -> Table:
     """Returns the console table: run, and the settings, main costs and numbers in which runs differ."""
     settings = list(table.columns[1 : table.columns.get_loc("clips")])
-    columns = ["run", *(name for name in settings if table[name].astype(str).nunique() > 1)]
+    columns = ["run", *(name for name in settings if name == SOURCE or table[name].astype(str).nunique() > 1)]
     columns += [name for name in PRINTED if name in table and (name not in OCCASIONAL or table[name].any())]
     if len(table) > 1:
-        columns = ["run", *(name for name in columns[1:] if table[name].astype(str).nunique() > 1)]
+        columns = ["run", *(name for name in columns[1:] if table[name].astype(str).nunique() > 1 or name == SOURCE)]
     rows = [[format_value(value) for value in values] for values in table[columns].itertuples(index=False)]
     return Table([PRINTED.get(name, name) for name in columns], rows, "summary")
 

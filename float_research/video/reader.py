@@ -1,6 +1,6 @@
 """Reads videos: properties and frames."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -17,6 +17,9 @@ from float_research.types import Image
 REMEDY = "convert it to MP4"
 MAX_STILL_S = 60.0
 """Longest duration of one frame; a longer one indicates a damaged timestamp."""
+MAX_FPS = 1000.0
+HALF_A_FRAME = 0.49
+"""With space for rounded timestamps."""
 
 
 @dataclass(frozen=True)
@@ -29,6 +32,21 @@ class VideoInfo:
     height: int
     video_s: float
     audio_s: float | None
+
+
+@dataclass(frozen=True)
+class Timing:
+    """When the frames of a video are shown: `fps`, and the number of frames that `read_frames_at` yields at this rate.
+
+    `constant`: whether each frame of the file is shown once. `first_s`: the time of the first one in the file.
+    """
+
+    fps: float
+    num_frames: int
+    constant: bool
+    first_s: float
+    width: int
+    height: int
 
 
 def probe(path: Path) -> VideoInfo:
@@ -87,6 +105,61 @@ def read_frames_at(path: Path, fps: float, limits: Limits = BOUNDS) -> Iterator[
         while shown is not None and (number + 0.5) / fps < last_s:
             yield pixels(shown, path, limits)
             number += 1
+
+
+def read_timing(path: Path, fps: float | None = None, limits: Limits = BOUNDS) -> Timing:
+    """Decodes a video to find when its frames are shown, at `fps` or at its own rate.
+
+    Its own rate is the first of those that FFmpeg derives from its header and frames at which every frame is shown
+    once. If there is none, as in recordings of phones, it is the average rate.
+
+    Raises:
+        UserError: the video is damaged, exceeds the limits, has no frames or no plausible rate, or changes its size.
+    """
+    name = named("video", path)
+    times: list[float | None] = []
+    with open_video(path, limits) as (container, stream):
+        size = stream.width, stream.height
+        for frame in container.decode(stream):
+            if (frame.width, frame.height) != size:
+                raise UserError(
+                    f"{name} changes its size from {size[0]} × {size[1]} to {frame.width} × {frame.height} pixels; "
+                    "cut it there"
+                )
+            limits.check_size(name, *size)
+            times.append(frame.time)
+            limits.check_duration(name, (frame.time or 0.0) - (times[0] or 0.0))
+        rates = [float(rate) for rate in (stream.average_rate, stream.guessed_rate, stream.base_rate) if rate]
+    if not times:
+        raise UserError(f"{name} has no frames; {REMEDY}")
+    rates = [rate for rate in rates if 0 < rate <= MAX_FPS]
+    if not rates:
+        raise UserError(f"{name} does not declare a frame rate up to {MAX_FPS:g}; {REMEDY}")
+    own = next((rate for rate in rates if is_constant(times, rate)), None)
+    if own is not None and fps in (None, own):
+        rate, num_frames = own, len(times)
+    else:
+        rate = fps or rates[0]
+        num_frames = sum(1 for _ in read_frames_at(path, rate, limits))
+    if not num_frames:
+        raise UserError(f"{name} is shorter than one frame at {rate:g} frames/s; give a longer one")
+    return Timing(rate, num_frames, fps in (None, own) and own is not None, times[0] or 0.0, *size)
+
+
+def is_constant(times: Sequence[float | None], fps: float) -> bool:
+    """Returns whether each frame is shown in the middle of its own `1 / fps` seconds; of one without a time, it is."""
+    first_s = times[0] or 0.0
+    return all(
+        time_s is None or abs((time_s - first_s) * fps - number) < HALF_A_FRAME for number, time_s in enumerate(times)
+    )
+
+
+def sound_from_s(path: Path, track: int) -> float:
+    """Returns the time of the first sample of a track in the file; 0 if it has none."""
+    with open_media(path, "video", REMEDY) as container:
+        for frame in container.decode(audio=track):
+            return frame.time or 0.0
+    return 0.0
 
 
 def check_times(until_s: float, since_s: float, limits: Limits, name: str) -> float:
