@@ -115,7 +115,7 @@ class TensorBoard(LightningLogger):
 
 
 def own_video(run: EndedRun, clip: Mapping[str, Any]) -> Path | None:
-    """Returns the video of a clip. None: it has changed, or is not in the run's folder, as a record may name any file."""
+    """Returns the video of a clip, or None if it has changed or lies elsewhere: a record may name any file."""
     with suppress(UserError):
         video = inside(run.folder, clip.get("video"))
         if sha256(video) == clip.get("video_sha256"):
