@@ -1,7 +1,7 @@
 """Checks of settings before anything heavy is imported: types, by annotations in source files, and given files."""
 
 import ast
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from functools import cache
 from pathlib import Path
 from typing import Any
@@ -17,12 +17,13 @@ PLAIN: dict[str, type] = {
     "Sequence": list,
     "Mapping": dict,
 }
+MAX_SEED, MAX_SEEDS = 2**53, 1000
+"""The largest that a record holds exactly, and the most."""
 INFER = {
     "nfe": int,
     "guidance_reuse": int,
     "seed": int,
     "temperature": float,
-    "batch_clips": int,
     "dry_run": bool,
     "name": str,
     "background": str,
@@ -44,6 +45,25 @@ def check_plain(cfg: DictConfig, wanted: Mapping[str, type]) -> None:
     for name, kind in wanted.items():
         check_type(name, cfg[name], kind)
     check_types(cfg)
+
+
+def check_given(cfg: DictConfig, wanted: Mapping[str, type]) -> None:
+    """Raises a UserError for a plain setting of a wrong type that is not null."""
+    for name, kind in wanted.items():
+        if cfg[name] is not None:
+            check_type(name, cfg[name], kind)
+
+
+def check_seeds(seeds: Sequence[object]) -> None:
+    """Raises a UserError unless the seeds are distinct whole numbers."""
+    for seed in seeds:
+        if not isinstance(seed, int) or isinstance(seed, bool) or not 0 <= seed <= MAX_SEED:
+            raise UserError(f"seeds: {printable(seed)} is not a whole number from 0 to {MAX_SEED}")
+    if not 0 < len(seeds) <= MAX_SEEDS:
+        raise UserError(f"seeds has {len(seeds)} numbers; give 1 to {MAX_SEEDS}, as in 'seeds=[15,16,17]', or null")
+    if len(set(seeds)) < len(seeds):
+        twice = next(seed for seed in seeds if seeds.count(seed) > 1)
+        raise UserError(f"seeds={printable(list(seeds))} has {twice} twice; give each seed once")
 
 
 def check_files(data: DictConfig) -> None:

@@ -21,7 +21,7 @@ from hydra.version import VersionBase
 from omegaconf import DictConfig, ListConfig, OmegaConf
 
 from float_research import threads
-from float_research.checking import INFER, TRAIN, check_files, check_plain, check_type, check_types
+from float_research.checking import INFER, TRAIN, check_files, check_given, check_plain, check_seeds, check_types
 from float_research.data.examples import asset, example
 from float_research.errors import SKIP, STOP, UserError, printable, reason, writable
 from float_research.files import name_bytes
@@ -53,6 +53,10 @@ OmegaConf.register_new_resolver("asset", asset, replace=True)
 OmegaConf.register_new_resolver("example", example, replace=True)
 OmegaConf.register_new_resolver("parts", parts, replace=True)
 OmegaConf.register_new_resolver("training_parts", training_parts, replace=True)
+
+
+SEEDS_AT_ONCE = 8
+"""Seeds of a clip in one batch, if `batch_clips` is null: each has a video encoder of its own."""
 
 
 def hydra_main(config_name: str) -> Callable[[Callable[[DictConfig], None]], Callable[[], None]]:
@@ -206,11 +210,17 @@ def build_job(cfg: DictConfig) -> "Job":
     if "output_dir" not in cfg:
         raise UserError(f"these are the settings of a finished run; {command('rerun')} FOLDER repeats it elsewhere")
     if "_target_" not in cfg.data:
-        raise UserError(f"this data option is for {command('train')}; choose data=pair, data=grid or data=manifest")
+        raise UserError(
+            f"this data option is for {command('train')}; choose data=pair, data=grid, data=manifest or data=suite"
+        )
     check_plain(cfg, INFER)
     check_values(nfe=cfg.nfe, guidance_reuse=cfg.guidance_reuse, temperature=cfg.temperature)
-    if cfg.overlap is not None:
-        check_type("overlap", cfg.overlap, bool)
+    check_given(cfg, {"overlap": bool, "batch_clips": int, "seeds": list})
+    seeds = None if cfg.seeds is None else list(cfg.seeds)
+    overrides = list(HydraConfig.get().overrides.task) if HydraConfig.initialized() else []
+    if seeds is not None:
+        check_seeds(seeds)
+        check_single_seed(cfg, overrides)
     if cfg.resume not in (True, False, KEEP):
         raise UserError(f"resume={printable(cfg.resume)} is unknown; choose true, false or {KEEP}")
     if cfg.on_error not in (None, STOP, SKIP):
@@ -236,7 +246,8 @@ def build_job(cfg: DictConfig) -> "Job":
         video=build(cfg.video),
         metrics=build_metrics(cfg),
         build_trainer=partial(build_trainer, cfg),
-        batch_clips=cfg.batch_clips,
+        seeds=seeds,
+        batch_clips=min(len(seeds or [0]), SEEDS_AT_ONCE) if cfg.batch_clips is None else cfg.batch_clips,
         overlap=cfg.overlap,
         naming=Naming(
             pattern=cfg.name, values=naming_values(cfg), room=name_bytes(Path(cfg.output_dir)) - ENDING_BYTES
@@ -246,11 +257,18 @@ def build_job(cfg: DictConfig) -> "Job":
         dry_run=cfg.dry_run,
         resume=cfg.resume or requeued(),
         loggers=build_loggers(cfg),
-        overrides=list(HydraConfig.get().overrides.task) if HydraConfig.initialized() else [],
+        overrides=overrides,
         num_tasks=num_tasks(),
         sweep=Path(HydraConfig.get().sweep.dir).name if in_sweep() else None,
         config=resolved(cfg),
     )
+
+
+def check_single_seed(cfg: DictConfig, overrides: Sequence[str]) -> None:
+    """Raises a UserError for an override of `seed` that several `seeds` would replace."""
+    single = next((text for text in overrides if text.startswith("seed=")), None)
+    if single is not None and cfg.seeds is not None:
+        raise UserError(f"{single} has no effect with seeds={list(cfg.seeds)}; give one of them, or seeds=null")
 
 
 def check_place(cfg: DictConfig) -> None:

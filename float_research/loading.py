@@ -13,7 +13,7 @@ from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
 from float_research import threads
-from float_research.checking import INFER, check_plain, check_type
+from float_research.checking import INFER, check_given, check_plain, check_type
 from float_research.cli import sentence
 from float_research.compose import (
     build,
@@ -93,9 +93,8 @@ def _load(cfg: DictConfig, overrides: tuple[str, ...] | None) -> "Pipeline":
 def check_settings(cfg: DictConfig) -> None:
     """Raises a UserError for a plain setting that a pipeline cannot use."""
     check_plain(cfg, INFER)
-    if cfg.overlap is not None:
-        check_type("overlap", cfg.overlap, bool)
-    if cfg.batch_clips < 1:
+    check_given(cfg, {"overlap": bool, "batch_clips": int})
+    if cfg.batch_clips is not None and cfg.batch_clips < 1:
         raise UserError(f"batch_clips={cfg.batch_clips} must be a positive number")
     if cfg.on_error not in (None, STOP, SKIP):
         raise UserError(f"on_error={cfg.on_error} is unknown; choose {STOP} or {SKIP}, or null for {SKIP}")
@@ -131,7 +130,7 @@ class Composed:
 
     @property
     def batch_clips(self) -> int:
-        return int(self.cfg.batch_clips)
+        return int(self.cfg.batch_clips or 1)
 
     @property
     def skips(self) -> bool:

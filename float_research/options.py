@@ -3,6 +3,7 @@
 import os
 import sys
 from collections.abc import Iterator, Sequence
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -31,7 +32,12 @@ def config_folder() -> Path:
 
 def parts(groups: Sequence[str]) -> str:
     """Lists the options of config groups, one group a line, for help texts. Experiments are those of the command."""
-    held = Catalogue(main())
+    return _parts(tuple(groups), main(), str(search_path()))
+
+
+@cache  # Hydra asks whenever it composes a config, in a sweep for each run
+def _parts(groups: Sequence[str], name: str, searched: str) -> str:
+    held = Catalogue(name)
     found = {group: [one for one in options_of(group, held.known) if held.offers(group, one)] for group in groups}
     return "\n".join(f"  {group + ':':<14}{', '.join(names)}" for group, names in found.items())
 

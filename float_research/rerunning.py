@@ -8,12 +8,12 @@ from typing import Any
 
 from omegaconf import DictConfig, OmegaConf
 
-from float_research.compose import compose_config, resolved
+from float_research.compose import check_single_seed, compose_config, resolved
 from float_research.errors import UserError, printable, reading
 from float_research.options import config_folder, options_of
 from float_research.packages import package_versions
 from float_research.texts import read_yaml
-from float_research.tracking.record import CONFIG, PACKAGES, PLACES, RECORD, identity, read_record
+from float_research.tracking.record import CLIPS, CONFIG, PACKAGES, PLACES, RECORD, identity, read_record
 from float_research.tracking.runs import word
 from float_research.trust import TARGET, check_record, renamed
 
@@ -41,6 +41,7 @@ def again(folder: Path, overrides: Sequence[str], output_dir: Path, trusted: Seq
         stored = renamed(read_yaml(path, what="settings", remedy="choose another run"))
         if not isinstance(stored, dict):
             raise UserError(f"{path} does not hold the settings of a run; choose another run")
+        stored = {**dict.fromkeys(CLIPS), **stored}  # older records lack them
         check_record(stored, path, config_folder(), trusted)
         first = [str(text) for text in record.get("overrides") or []]
         for text in first:
@@ -54,6 +55,7 @@ def again(folder: Path, overrides: Sequence[str], output_dir: Path, trusted: Seq
         defaults = resolved(compose_config([*first, *place]))
     now = compose_config([*first, *overrides, *place])
     merge(now, leaves(stored), leaves(defaults), leaves(resolved(now)))
+    check_single_seed(now, overrides)
     check_record(resolved(now), path, config_folder(), trusted)
     return Again(config=now, record=record, differs=list(differences(stored, resolved(now))))
 

@@ -7,6 +7,7 @@ import shlex
 from collections.abc import Iterable, Iterator, Sequence
 
 from hydra._internal.utils import get_args_parser
+from hydra.core.hydra_config import HydraConfig
 from hydra.errors import HydraException, MissingConfigException
 from omegaconf import MISSING, DictConfig, OmegaConf
 from omegaconf.errors import (
@@ -179,7 +180,7 @@ def unknown_setting(error: HydraException, overrides: Sequence[str], runs: Itera
     if key in held.groups and (said := not_an_option(overrides)):
         return said
     if (found := held.owner(key)) is None:
-        return f"unknown setting {key}{meaning(key, held)}; {command(main())} --cfg job lists all settings"
+        return unknown(key, held)
     group, chosen, having = found
     if len(chosen) != 1:  # a list, such as metrics
         return f"{key} belongs to {group}={having[0]}; add {group}=[{','.join([*chosen, having[0]])}]"
@@ -194,6 +195,10 @@ def unknown_setting(error: HydraException, overrides: Sequence[str], runs: Itera
         blocks = f"[{{{group}: {having[0]}, {key}: …}}, {{{group}: {chosen[0]}}}]"
         message += f", or sweep in blocks: hydra.sweeper.params={blocks}"
     return message
+
+
+def unknown(key: str, held: Catalogue) -> str:
+    return f"unknown setting {key}{meaning(key, held)}; {command(main())} --cfg job lists all settings"
 
 
 def meaning(key: str, held: Catalogue) -> str:
@@ -279,6 +284,21 @@ def not_an_option(overrides: Sequence[str]) -> str | None:
 def read_value(override: str) -> object:
     known = read(override)
     return "" if known is None or known.is_sweep_override() else known.value()
+
+
+def refuse_unused(cfg: DictConfig) -> None:
+    """Raises a UserError for a setting such as `+nfee=3` that Hydra adds and nothing reads.
+
+    An added setting is read if it belongs to a group, or if an interpolation names it.
+    """
+    added = [text.lstrip("+").partition("=")[0] for text in HydraConfig.get().overrides.task if text.startswith("+")]
+    own = [key for key in added if key.isidentifier()]
+    if not own:
+        return
+    held, text = Catalogue(main()), OmegaConf.to_yaml(cfg)
+    for key in own:
+        if key not in held.settings and not options_of(key, held.known) and f"${{{key}}}" not in text:
+            raise UserError(unknown(key, held))
 
 
 def require_set(cfg: DictConfig) -> None:

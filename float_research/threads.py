@@ -3,6 +3,7 @@
 import os
 from functools import cache
 from pathlib import Path
+from typing import Any
 
 from float_research.errors import UserError, printable
 
@@ -20,7 +21,7 @@ def wait_passively() -> None:
         os.environ.update(WAIT)
 
 
-def limit(threads: int | None) -> None:
+def limit(threads: Any) -> None:
     """Sets the number of intra-op threads. None: as torch or a launcher chose it, but at most `available`.
 
     Raises:

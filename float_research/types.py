@@ -5,7 +5,7 @@ window, p previous frames, d motion latent, a audio feature, e emotions, s sampl
 """
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import Any, NamedTuple, Protocol, runtime_checkable
 
@@ -132,7 +132,7 @@ class Clip:
 
     Its own settings replace the run's: a label as `emotion`, the `seed` of its noise, and instead of the detector's
     choice a `crop` (left, top, right, bottom in pixels of the upright portrait) or the index of a `face`, counted from
-    0 in the detector's order.
+    0 in the detector's order. `base_id`: the id without the seed, where the run has several seeds.
     """
 
     id: str
@@ -143,6 +143,17 @@ class Clip:
     seed: int | None = None
     crop: tuple[int, int, int, int] | None = None
     face: int | None = None
+    base_id: str | None = None
+
+    @property
+    def noise_id(self) -> str:
+        """What the clip's noise is named after, besides its seed."""
+        return self.base_id or self.id
+
+    @property
+    def inputs(self) -> "Clip":
+        """The clip without its seed: equal for clips that are encoded alike."""
+        return replace(self, id="", base_id=None, seed=None)
 
     @property
     def own(self) -> dict[str, Any]:
@@ -153,6 +164,7 @@ class Clip:
             "seed": self.seed,
             "crop": list(self.crop) if self.crop else None,
             "face_index": self.face,
+            "base_id": self.base_id,
         }
 
 
@@ -187,10 +199,11 @@ class ClipResult:
 
     `made_s`: seconds from loading to the last metric, where phases may overlap; clips sampled in one batch share them.
     `declared` is None where a solver chooses its own number of evaluations; `reused`: networks answered by a cache,
-    whose seconds are those of the lookup.
+    whose seconds are those of the lookup; of clips that differ only in their seed, the first of a batch has all seconds
+    of encoding.
     `search`: `candidates`, the one chosen for each window, and `scores`, those of all candidates at each choice; None
     without a search.
-    `label` to `face_index`: see `Clip.own`. `metrics`: name → number; `absent`:
+    `label` to `base_id`: see `Clip.own`. `metrics`: name → number; `absent`:
     name → why there is none; `measured_by`: name → digest of what its metric depends on; `from_video`: metrics measured
     later on the encoded video, not on the frames before encoding. `traces`, `flow`: files of values over frames and
     over flow time, relative to the run's folder.
@@ -210,6 +223,7 @@ class ClipResult:
     seed: int | None
     crop: Sequence[int] | None
     face_index: int | None
+    base_id: str | None
     num_frames: int
     num_windows: int
     declared: Cost | None

@@ -42,7 +42,7 @@ from float_research.sampling.budget import Budget, Evaluations, GridPoints
 from float_research.sampling.solver import Rk4, Solver
 from float_research.toyface.recordings import recordings
 from float_research.toyface.speech import RATE_HZ
-from float_research.tracking.record import device_name, write_json
+from float_research.tracking.record import device_name, read_record, write_json
 
 INFER = (sys.executable, str(Path(__file__).with_name("infer.py")))
 PHASES = ("encode_image", "encode_audio", "emotion", "sample", "decode", "write")
@@ -147,6 +147,46 @@ def time_opening(browser: str, page: Path) -> float:
         window.locator("#table tbody tr").first.wait_for()
         window.locator("video").first.wait_for()
         return time.perf_counter() - started
+
+
+def seeds(arguments: argparse.Namespace) -> dict[str, Any]:
+    """Compares several seeds in one run with as many runs of one seed, as processes and as a sweep, each with an empty
+    cache: time, processor time, and whether the videos are the same.
+    """
+    numbers = list(range(15, 15 + arguments.seeds))
+    with tempfile.TemporaryDirectory() as folder:
+        place = Path(folder)
+
+        def measured(name: str, *overrides: str) -> tuple[float, float]:
+            before = os.times()
+            seconds = infer(*overrides, f"cache.folder={place / name / 'cache'}", *arguments.overrides)
+            after = os.times()
+            used = after.children_user + after.children_system - before.children_user - before.children_system
+            return seconds, used
+
+        one = measured("one", f"seeds={numbers}", f"hydra.run.dir={place / 'one'}")
+        apart = [
+            measured(f"apart/{seed}", f"seed={seed}", f"hydra.run.dir={place / 'apart' / str(seed)}")
+            for seed in numbers
+        ]
+        swept = measured("sweep", "-m", f"seed={','.join(map(str, numbers))}", f"hydra.sweep.dir={place / 'sweep'}")
+        videos = {clip["id"]: clip["video_sha256"] for clip in read_record(place / "one" / "record.json")["clips"]}
+        singles = {
+            f"{clip['id']}-seed{seed}": clip["video_sha256"]
+            for seed in numbers
+            for clip in read_record(place / "apart" / str(seed) / "record.json")["clips"]
+        }
+    figures: dict[str, Any] = {"seeds": len(numbers), "same_videos": videos == singles}
+    totals = {"processes": tuple(map(sum, zip(*apart, strict=True))), "sweep": swept}
+    print(f"{len(numbers)} seeds in one run: {one[0]:.1f} s, {one[1]:.1f} s of processor time")
+    for name, (seconds, used) in totals.items():
+        figures[name] = {"s": seconds, "processor_s": used, "ratio": one[0] / seconds, "processor_ratio": one[1] / used}
+        print(
+            f"one seed each, as {name}: {seconds:.1f} s, {used:.1f} s of processor time; one run takes "
+            f"{one[0] / seconds:.2f} x and {one[1] / used:.2f} x that"
+        )
+    print(f"videos: {'the same, byte for byte' if figures['same_videos'] else 'not the same'}")
+    return {**figures, "one": {"s": one[0], "processor_s": one[1]}}
 
 
 def metrics(arguments: argparse.Namespace) -> dict[str, Any]:
@@ -411,6 +451,8 @@ def main() -> None:
     long.add_argument("--long-s", type=float, default=600, help="length of the long clip in seconds")
     command(commands, sweep, [])
     command(commands, metrics, [])
+    several = command(commands, seeds, [])
+    several.add_argument("--seeds", type=int, default=3, help="number of seeds")
     official = ["model=official", "checkpoint=random", "cache=none", "face=none"]
     decoders = command(commands, decode, official)
     decoders.add_argument("--frames", type=int, default=64, help="number of frames")

@@ -2,7 +2,7 @@
 
 import inspect
 import re
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -16,6 +16,8 @@ from omegaconf import DictConfig, OmegaConf
 from rich.console import Console
 
 from float_research import compose, options, suggestions
+from float_research.data.examples import example
+from float_research.data.suite import write_suite
 
 CONF = compose.config_folder()
 GROUPS = sorted({path.parent.name for path in CONF.glob("*/*.yaml")} - {"shared"})
@@ -150,14 +152,33 @@ def test_the_shared_settings_of_submitit_apply_to_both_launchers() -> None:
         assert (launcher.cpus_per_task, launcher.mem_gb, launcher.timeout_min) == (4, 16, timeout_min)
 
 
+@pytest.fixture(scope="module")
+def short_suite(speech: Callable[[float], Path], tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A suite of one clip of half a second."""
+    path = tmp_path_factory.mktemp("suite") / "short.yaml"
+    write_suite(path, name="short", version="1", portraits=[Path(example("portrait"))], recordings=[speech(0.5)])
+    return path
+
+
 @pytest.mark.parametrize("option", EXPERIMENTS)
-def test_every_experiment_states_its_question_and_runs(option: str, tmp_path: Path) -> None:
+def test_every_experiment_states_its_question_and_runs(option: str, short_suite: Path, tmp_path: Path) -> None:
     assert "?" in (CONF / "experiment" / f"{option}.yaml").read_text().split("defaults:")[0]
     small = ["model=tiny", "checkpoint=random", "face=none", "trainer.accelerator=cpu"]
     cfg = compose.compose_config([f"experiment={option}", *small, f"output_dir={tmp_path}"])
+    if "file" in cfg.data:
+        cfg.data.file = str(short_suite)
     content = compose.build_job(cfg).run(Console(quiet=True))
     assert content is not None
     assert content["totals"]["declared"] == content["totals"]["measured"]
+
+
+@pytest.mark.parametrize("option", [option for option in EXPERIMENTS if option.endswith("_ablation")])
+def test_every_ablation_has_a_suite_and_seeds(option: str) -> None:
+    cfg = compose.compose_config([f"experiment={option}", "output_dir=out"])
+    alone = {"order_ablation"}  # thousands of evaluations in float64
+    assert cfg.seeds == (None if option in alone else [15, 16, 17])
+    own = {*alone, "long_clip_ablation"}  # the longest recording
+    assert cfg.data.get("file", "").endswith("" if option in own else "suites/quick.yaml")
 
 
 @pytest.mark.parametrize("option", [option for option in EXPERIMENTS if option.endswith("_ablation")])

@@ -19,6 +19,7 @@ from hydra.core.override_parser.overrides_parser import OverridesParser
 from float_research import compose
 from float_research.__main__ import names
 from float_research.data.examples import example
+from float_research.data.suite import write_suite
 
 ROOT = Path(__file__).parents[1]
 PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))
@@ -37,6 +38,7 @@ PARSED = {
     r"track\.py": "W&B takes seconds to start; test_wandb.py logs finished runs",
     r"parity\.py": "test_parity.py runs it",
     r"cache\.py clear": "test_cache.py clears one",
+    r"suite\.py": "test_suite.py lists files",
     r"compare\.py": "needs a sweep with metrics; test_scripts.py compares one",
 }
 """Patterns of commands whose settings are only composed, or whose arguments are only parsed, and why."""
@@ -128,6 +130,8 @@ def inputs(tmp_path_factory: pytest.TempPathFactory) -> Path:
         (inputs / name).parent.mkdir(exist_ok=True)
         soundfile.write(inputs / name, samples[: rate_hz // 2], rate_hz)
     (inputs / "clips.csv").write_text("image,audio\nme.png,hello.wav\n")
+    files = {"portraits": [inputs / "me.png"], "recordings": [inputs / "hello.wav"]}
+    write_suite(inputs / "mine.yaml", name="mine", version="1", **files)
     return inputs
 
 

@@ -29,6 +29,7 @@ BY_FILES = {
     "infer scale=3": ("scale", "did you mean guidance.audio.scale or guidance.emotion.scale"),
     "infer fps=30": ("fps", "did you mean video.fps?"),
     "infer nfee=3": ("nfee", "did you mean nfe?"),
+    "infer +nfee=3": ("unknown setting nfee", "did you mean nfe?"),
     "infer wibble=3": ("wibble", "--cfg job lists all settings"),
     "infer guidance.audoi.scale=3": ("audoi", "did you mean guidance.audio"),
     "infer emotion=happy": ("emotion=happy is unknown", "write emotion=label emotion.label=happy"),

@@ -4,6 +4,7 @@ import itertools
 import json
 import math
 import os
+import re
 import subprocess
 import sys
 from collections.abc import Callable, Sequence
@@ -28,6 +29,7 @@ from rich.console import Console
 
 from float_research import compose
 from float_research.errors import UserError
+from float_research.program import install
 from float_research.search import SettingsSearch, build, distribution, size
 from float_research.tracking.record import write_failure, write_json
 from hydra_plugins import float_research_optuna
@@ -285,7 +287,7 @@ def test_a_missing_extra_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(float_research_optuna, "find_spec", lambda name: None)
     settings = yaml.safe_load((compose.config_folder() / "hydra" / "sweeper" / "optuna.yaml").read_text())
     sweeper = float_research_optuna.OptunaSweeper(**{name: settings[name] for name in settings if name[0] != "_"})
-    with pytest.raises(UserError, match=r"pip install 'float-research\[optuna\]'"):
+    with pytest.raises(UserError, match=re.escape(install("optuna"))):
         sweeper.setup(hydra_context=HydraContext(None, None), task_function=lambda cfg: None, config=OmegaConf.create())
 
 

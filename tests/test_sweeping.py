@@ -231,9 +231,9 @@ def test_dry_runs_leave_nothing(tmp_path: Path) -> None:
 def test_an_experiment_with_a_sweep_needs_no_m(tmp_path: Path) -> None:
     ended = infer(tmp_path, "experiment=nfe_ablation", "dry_run=true")
     assert plans(ended) == [f"nfe={nfe} experiment=nfe_ablation" for nfe in (2, 5, 10, 20)]
-    blocks = 'hydra.sweeper.params=[{nfe: "3,4"},{seed: 7}]'
+    blocks = 'hydra.sweeper.params=[{nfe: "3,4"},{temperature: 0.5}]'
     ended = infer(tmp_path, "experiment=nfe_ablation", "dry_run=true", blocks)
-    assert plans(ended) == [f"{own} experiment=nfe_ablation" for own in ("nfe=3", "nfe=4", "seed=7")]
+    assert plans(ended) == [f"{own} experiment=nfe_ablation" for own in ("nfe=3", "nfe=4", "temperature=0.5")]
 
 
 @pytest.mark.parametrize(

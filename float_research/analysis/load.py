@@ -29,7 +29,7 @@ from float_research.tracking.weights_and_biases import find_offline, find_projec
 SETTINGS, COSTS, METRICS, EMOTIONS, NOTES = "settings", "costs", "metrics", "emotions", "notes"
 """Keys of a frame's `attrs`: its columns of settings, costs, metrics and emotion inputs, and notes for the user."""
 CODE_FACTS = ("signature", "sources", "commit", "changed", "other_code")
-RUN_FACTS = ("solver_order", "device", "trained", "started", *CODE_FACTS)
+RUN_FACTS = ("suite", "suite_sha256", "solver_order", "device", "trained", "started", *CODE_FACTS)
 
 
 class Row(NamedTuple):
@@ -75,8 +75,8 @@ def load_runs(source: str | Path) -> pd.DataFrame:
 def load_clips(source: str | Path) -> pd.DataFrame:
     """Returns one row per clip: `run`, `clip`, settings, costs, metrics, the reasons of `absent` ones, and places.
 
-    `seed` is the clip's own, where it has one. `video_path` and `traces_path` include the run's folder; None if a clip
-    has none. Notes as in `load_runs`.
+    `seed` is the clip's own, where it has one; `base_id` is its id without it, if the run has several seeds.
+    `video_path` and `traces_path` include the run's folder; None if a clip has none. Notes as in `load_runs`.
     """
     return _warn(clip_table(find_runs(source)))
 
@@ -213,6 +213,7 @@ def _clip_rows(run: Run, settings: Mapping[str, Any]) -> list[Row]:
         known = {
             "run": run.name,
             "clip": clip.get("id"),
+            "base_id": clip.get("base_id") or clip.get("id"),
             **of_clip,
             **shared,
             "notice": notice(run),

@@ -35,8 +35,9 @@ def pair(groups: Groups) -> tuple[pd.DataFrame, dict[str, pd.DataFrame]]:
     """Returns the factors of each pair, and each setting's clips in the order of the pairs.
 
     Raises:
-        UserError: clips occur twice, the settings have different clips, or there is one pair only.
+        UserError: the settings have different suites or clips, clips occur twice, or there is one pair only.
     """
+    _require_one_suite(groups)
     frames = {label: _keyed(label, clips) for label, clips in groups.items()}
     (first, base), *others = frames.items()
     for label, frame in others:
@@ -64,6 +65,22 @@ def pair(groups: Groups) -> tuple[pd.DataFrame, dict[str, pd.DataFrame]]:
     recording, portrait = (_content(base, kind) for kind in ("audio", "image"))
     seed = pd.Series(base.index.get_level_values("seed"), base.index)
     return pd.DataFrame({"recording": recording.fillna(clip), "portrait": portrait.fillna(""), "seed": seed}), frames
+
+
+def _require_one_suite(groups: Groups) -> None:
+    """Raises a UserError for clips of different suites. Clips of no suite, such as older ones, may have any partner."""
+    first: dict[object, tuple[str, object]] = {}
+    for label, clips in groups.items():
+        if "suite_sha256" in clips:
+            for name, digest in clips[["suite", "suite_sha256"]].dropna().drop_duplicates().itertuples(index=False):
+                first.setdefault(digest, (label, name))
+    if len(first) > 1:
+        (one, known), (other, others), *_ = ((label, _suite(name, digest)) for digest, (label, name) in first.items())
+        raise UserError(f"{one} was measured on the suite {known}, and {other} on {others}; compare runs of one suite")
+
+
+def _suite(name: object, digest: object) -> str:
+    return f"{printable(name)} (sha256 {printable(digest, 12)})"
 
 
 def values_of(name: str, frames: Groups) -> Float[np.ndarray, "s n"]:
@@ -109,8 +126,10 @@ def _rows_of(clips: pd.DataFrame, choice: str) -> "pd.Series[bool]":
 
 
 def _keyed(label: str, clips: pd.DataFrame) -> pd.DataFrame:
-    """Returns the clips by id and seed. Raises a UserError for one that occurs twice."""
-    frame = clips.assign(seed=clips["seed"].fillna(-1) if "seed" in clips else -1).set_index(KEY)
+    """Returns the clips by id, without a seed in it, and seed. Raises a UserError for one that occurs twice."""
+    seed = clips["seed"].fillna(-1) if "seed" in clips else -1
+    clip = clips["base_id"].fillna(clips["clip"]) if "base_id" in clips else clips["clip"]
+    frame = clips.assign(seed=seed, clip=clip).set_index(KEY)
     if frame.index.is_unique:
         return frame
     key = frame.index[frame.index.duplicated()][0]

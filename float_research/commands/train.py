@@ -9,6 +9,7 @@ from float_research.printing import stdout
 @compose.hydra_main("train")
 def main(cfg: DictConfig) -> None:
     with cli.errors():
+        suggestions.refuse_unused(cfg)
         suggestions.require_set(cfg)
         compose.build_training(cfg).run(stdout())
 

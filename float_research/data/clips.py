@@ -70,6 +70,10 @@ class ClipSource(ABC):
         """Returns notes on the source, available after listing the clips."""
         return []
 
+    def suite(self) -> Mapping[str, str] | None:
+        """Returns name, version and hash of a suite, for the record; None if the clips are not of one."""
+        return None
+
     @property
     def where(self) -> str:
         """Where the clips are listed, for messages."""
@@ -284,18 +288,25 @@ def of_image(path: Path) -> Iterator[None]:
 
 
 class ClipDataset(Dataset[LoadedClip | FailedClip]):
-    """Loads clips one at a time. With `skip`, a clip that cannot be read is returned as a FailedClip."""
+    """Loads clips one at a time. With `skip`, a clip that cannot be read is returned as a FailedClip.
+
+    A clip that differs from the last only in its seed is not loaded again.
+    """
 
     def __init__(self, clips: Sequence[Clip], loader: ClipLoader, *, skip: bool):
         self.clips, self.loader, self.skip = clips, loader, skip
+        self.last: LoadedClip | None = None
 
     def __len__(self) -> int:
         return len(self.clips)
 
     def __getitem__(self, index: int) -> LoadedClip | FailedClip:
         clip = self.clips[index]
+        if self.last is not None and self.last.clip.inputs == clip.inputs:
+            return replace(self.last, clip=clip, seconds=dict.fromkeys(self.last.seconds, 0.0))
         try:
-            return self.loader(clip)
+            self.last = self.loader(clip)
+            return self.last
         except UserError as error:
             if not self.skip:
                 raise

@@ -14,6 +14,7 @@ from rich.console import Console
 
 from float_research.cache import Cache
 from float_research.data.clips import TOY, ClipDataModule, ClipLoader, ClipSource, Once
+from float_research.data.seeds import seeded
 from float_research.errors import SKIP, UserError, printable
 from float_research.inference.failures import Failures
 from float_research.inference.live import LiveProgress
@@ -55,7 +56,8 @@ OTHER_RATE = (
 class Job:
     """All parts of one run, for which its launcher started `num_tasks` processes.
 
-    The resolved `config`, the `overrides` that led to it and the name of its `sweep` are for the record.
+    `seeds`: every clip is rendered once for each; without them, once. The resolved `config`, the `overrides` that led
+    to it and the name of its `sweep` are for the record.
     """
 
     build_model: Callable[[], FloatModel]
@@ -67,6 +69,7 @@ class Job:
     video: H264
     metrics: Sequence[Metric]
     build_trainer: Callable[[], lightning.Trainer]
+    seeds: Sequence[int] | None
     batch_clips: int
     overlap: bool | None
     naming: Naming
@@ -92,6 +95,8 @@ class Job:
         if not self.dry_run:
             self.checkpoint.files()
         clips, warn = self.source.clips(), self._warn(console)
+        if self.seeds is not None:
+            clips = list(seeded(clips, self.seeds))
         failures = Failures(num_clips=len(clips), skip=(self.on_error or self.source.on_error) == SKIP)
         planned = self._plan(clips, failures, warn)
         if self.dry_run:
@@ -293,7 +298,9 @@ class Job:
             "sources": run.sources,
             "other_code": sum(clip["run"] != str(run) for clip in clips),
             "overrides": list(self.overrides),
-            "seed": self.parts.sampler.seed,
+            "seed": self.parts.sampler.seed if self.seeds is None else None,
+            "seeds": self.seeds,
+            "suite": self.source.suite(),
             "solver_order": self.parts.sampler.solver.order,
             "git": git_state(),
             "versions": record.versions(),

@@ -11,7 +11,7 @@ import lightning
 from float_research.data.clips import ClipBatch
 from float_research.inference.measuring import Measures
 from float_research.inference.naming import Naming
-from float_research.inference.pipeline import FloatPipeline
+from float_research.inference.pipeline import FloatPipeline, PreparedClip
 from float_research.inference.stopwatch import Stopwatch
 from float_research.inference.stream import stream
 from float_research.inference.take import Take
@@ -54,7 +54,10 @@ class FloatInference(lightning.LightningModule):
             return []
         started, shared = time.perf_counter(), Stopwatch(self.device)
         with ExitStack() as stack:
-            takes = [stack.enter_context(self._take(clip)) for clip in clip_batch.clips]
+            takes = list[Take]()
+            for clip in clip_batch.clips:
+                alike = (take.ready for take in takes if take.clip.clip.inputs == clip.clip.inputs)
+                takes.append(stack.enter_context(self._take(clip, next(alike, None))))
             for take in takes:
                 self.observer.clip_started(take.id, take.ready.num_video_frames, take.num_windows)
             decoded = stream(
@@ -89,7 +92,7 @@ class FloatInference(lightning.LightningModule):
     def _video(self, clip: Clip) -> Path:
         return self.folder.video(self.naming(clip))
 
-    def _take(self, clip: LoadedClip) -> Take:
+    def _take(self, clip: LoadedClip, alike: PreparedClip | None) -> Take:
         open_video = partial(
             self.video.open,
             self._video(clip.clip),
@@ -97,4 +100,11 @@ class FloatInference(lightning.LightningModule):
             size_px=self.model.motion_autoencoder.image_size,
             recording=Recording(clip.clip.audio, excerpt=clip.excerpt),
         )
-        return Take(clip, pipeline=self.pipeline, measures=self.measures, open_video=open_video, device=self.device)
+        return Take(
+            clip,
+            pipeline=self.pipeline,
+            measures=self.measures,
+            open_video=open_video,
+            device=self.device,
+            alike=alike,
+        )

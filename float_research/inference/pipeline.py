@@ -1,7 +1,7 @@
 """The FLOAT pipeline in torch, without files and Lightning: image and speech → conditions → motion → frames."""
 
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import torch
 from jaxtyping import Float, UInt8
@@ -21,8 +21,11 @@ from float_research.models.float_model import FloatModel
 from float_research.models.motion_autoencoder import Features
 from float_research.models.vector_field import Evaluation
 from float_research.sampling.sampler import Sampler
-from float_research.types import ClipConditions, Cost, LoadedClip, MotionWindow
+from float_research.types import Clip, ClipConditions, Cost, LoadedClip, MotionWindow
 from float_research.video.reader import read_frames_at
+
+ENCODING = ("encode_image", "encode_audio", "emotion")
+"""The phases of preparing a clip."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -46,6 +49,14 @@ class PreparedClip(EncodedPortrait):
     emotion: dict[str, float]
     num_video_frames: int
     reused: Sequence[str]
+
+    def reseeded(self, clip: Clip) -> "PreparedClip":
+        """Returns a clip that differs from this one only in its seed."""
+        return replace(
+            self,
+            conditions=replace(self.conditions, id=clip.noise_id, seed=clip.seed),
+            subject=replace(self.subject, id=clip.id),
+        )
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -109,7 +120,11 @@ class FloatPipeline(PipelineParts):
             emotion = source(speech, encoder.emotion)
         return PreparedClip(
             conditions=ClipConditions(
-                id=clip.clip.id, audio=audio[0], reference=image["reference"][0], emotion=emotion, seed=clip.clip.seed
+                id=clip.clip.noise_id,
+                audio=audio[0],
+                reference=image["reference"][0],
+                emotion=emotion,
+                seed=clip.clip.seed,
             ),
             subject=Subject(
                 id=clip.clip.id,

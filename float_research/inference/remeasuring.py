@@ -206,6 +206,7 @@ def recorded_clip(record: Mapping[str, Any]) -> Clip:
         seed=record.get("seed"),
         crop=tuple(crop) if crop else None,
         face=record.get("face_index"),
+        base_id=record.get("base_id"),
     )
 
 

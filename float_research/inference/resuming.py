@@ -52,7 +52,7 @@ def run_of(item: PlannedClip) -> str | None:
             files["motion"] = motion
         hashes = {f"{kind}_sha256": sha256(path) for kind, path in files.items()}
         wanted = {"id": clip.id, **clip.own, **hashes}
-        said = replace(clip, emotion=None, excerpt=WHOLE, seed=None, crop=None, face=None).own | made
+        said = replace(clip, emotion=None, excerpt=WHOLE, seed=None, crop=None, face=None, base_id=None).own | made
         return str(made.get("run")) if wanted.items() <= said.items() else None
     except (OSError, UserError):
         return None

@@ -12,7 +12,7 @@ from torch import Tensor
 
 from float_research.files import sha256
 from float_research.inference.measuring import Measures, write_tables
-from float_research.inference.pipeline import FloatPipeline
+from float_research.inference.pipeline import ENCODING, FloatPipeline, PreparedClip
 from float_research.inference.stopwatch import Stopwatch
 from float_research.metrics.track import SUFFIX, MotionTrack
 from float_research.types import ClipResult, Cost, LoadedClip, MotionWindow
@@ -20,7 +20,10 @@ from float_research.video.writer import VideoWriter
 
 
 class Take(contextlib.AbstractContextManager["Take"]):
-    """Prepares a clip, then writes its windows and frames. An exception leaves no video behind."""
+    """Prepares a clip, then writes its windows and frames. An exception leaves no video behind.
+
+    `alike`: a prepared clip that differs only in its seed, whose encodings are used.
+    """
 
     def __init__(
         self,
@@ -30,9 +33,14 @@ class Take(contextlib.AbstractContextManager["Take"]):
         measures: Measures,
         open_video: Callable[[], VideoWriter],
         device: torch.device,
+        alike: PreparedClip | None,
     ) -> None:
         self.clip, self.pipeline, self.measures, self.watch = clip, pipeline, measures, Stopwatch(device)
-        self.ready = pipeline.prepare(clip, self.watch)
+        if alike is None:
+            self.ready = pipeline.prepare(clip, self.watch)
+        else:
+            self.ready = alike.reseeded(clip.clip)
+            self.watch.seconds.update(dict.fromkeys(ENCODING, 0.0))
         with self.watch.phase("metrics"):
             self.panel = measures.panel(
                 clip, self.ready, pipeline, lambda: [window.candidate for window in self.windows], self.watch

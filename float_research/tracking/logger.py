@@ -156,7 +156,18 @@ def _means(rows: Sequence[Mapping[str, float]]) -> dict[str, float]:
 
 def run_words(record: Mapping[str, Any]) -> dict[str, Any]:
     """Returns the other entries of a run's record by flat names."""
-    shown = ("signature", "sources", "other_code", "solver_order", "overrides", "seed", "device", "started")
+    shown = (
+        "signature",
+        "sources",
+        "other_code",
+        "solver_order",
+        "overrides",
+        "seed",
+        "seeds",
+        "suite",
+        "device",
+        "started",
+    )
     groups = {"checkpoint": record["checkpoint"], "git": record.get("git") or {}, "absent": record.get("absent", {})}
     words = {f"{group}/{name}": value for group, values in groups.items() for name, value in values.items()}
     return {name: record[name] for name in shown if name in record} | words
@@ -165,6 +176,7 @@ def run_words(record: Mapping[str, Any]) -> dict[str, Any]:
 def clip_words(clip: Mapping[str, Any]) -> dict[str, Any]:
     """Returns the other entries of a clip's record by flat names."""
     named = {name: clip[name] for name in ("id", "image", "audio")}
+    named |= {name: clip[name] for name in ("base_id", "seed") if clip.get(name) is not None}
     return named | {f"absent/{name}": reason for name, reason in clip.get("absent", {}).items()}
 
 

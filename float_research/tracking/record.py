@@ -49,6 +49,8 @@ PLACES = frozenset(
         "metrics_missing",
     }
 )
+CLIPS = frozenset({"seeds"})
+"""Settings that list the clips of a run, which are identified one by one."""
 PLACES_IN_GROUPS = {
     "data": frozenset({"image", "audio", "images", "audios", "file"}),
     "checkpoint": frozenset({"folder", "file"}),
@@ -129,7 +131,7 @@ def computing(config: Mapping[str, Any], without: Collection[str] = ()) -> dict[
         if isinstance(settings, Mapping)
         else settings
         for group, settings in config.items()
-        if group not in PLACES and group not in without
+        if group not in PLACES and group not in CLIPS and group not in without
     }
 
 

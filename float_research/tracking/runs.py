@@ -12,7 +12,7 @@ from yaml import YAMLError
 
 from float_research.errors import UserError, printable
 from float_research.texts import parse_yaml, read_mapping, read_yaml
-from float_research.tracking.record import CONFIG, FAILURE, PLACES, PLACES_IN_GROUPS, RECORD, read_record
+from float_research.tracking.record import CLIPS, CONFIG, FAILURE, PLACES, PLACES_IN_GROUPS, RECORD, read_record
 from float_research.tracking.schema import LARGEST
 
 WANDB = "wandb:"
@@ -20,8 +20,8 @@ WANDB = "wandb:"
 SWEEP, SUMMARY = "sweep.json", "summary.csv"
 """In a sweep's folder: the first is written at its start, the second at its end."""
 NOT_RUNS = frozenset({".hydra", "wandb"})
-NO_SETTINGS = frozenset({*PLACES, "model", "metrics", "hydra"})
-"""Besides places: one option names all of a model's sizes, and metrics and Hydra's settings change no result."""
+NO_SETTINGS = frozenset({*PLACES, *CLIPS, "model", "metrics", "hydra"})
+"""Besides places and clips: an option names all of a model's sizes; metrics and Hydra's settings change no result."""
 INPUTS = ("data", "checkpoint", "face")
 """Groups whose places are a run's inputs."""
 QUOTES = "'\""
@@ -56,7 +56,9 @@ class Run:
             name.split("@")[-1]: value
             for name, value in parse_overrides(overrides if isinstance(overrides, list) else [])
         }
-        return {**dict(_leaves(self.config)), **chosen}
+        seeds = self.record.get("seeds")
+        several = {"seed": ",".join(map(str, seeds))} if isinstance(seeds, list) else {}
+        return {**dict(_leaves(self.config)), **chosen, **several}
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -128,6 +128,7 @@ CLIP = having(
         "seed": maybe(count),
         "crop": maybe(box),
         "face_index": maybe(count),
+        "base_id": maybe(text),
         "num_frames": frames,
         **dict.fromkeys(("num_windows", "num_chunks"), count),
         "declared": COST,
@@ -165,6 +166,8 @@ RUN = having(
         "other_code": maybe(count),
         "solver_order": maybe(count),
         "overrides": maybe(each(text)),
+        "seeds": maybe(each(count)),
+        "suite": maybe(having(dict.fromkeys(("name", "version", "sha256"), text))),
         "device": maybe(text),
         "started": maybe(text),
         "checkpoint": maybe(

@@ -64,6 +64,7 @@ def facts(run: Run) -> dict[str, Any]:
         "run": run.name,
         **{name: totals.get(name) for name in ("clips", "frames", "windows")},
         "failed": len(record.get("failed") or []),
+        **suite_facts(record),
         **costs(totals, record),
         "solver_order": record.get("solver_order"),
         "device": record.get("device"),
@@ -76,6 +77,13 @@ def facts(run: Run) -> dict[str, Any]:
         **{name: (record.get("git") or {}).get(name) for name in ("commit", "changed")},
         "videos": json.dumps([clip.get("video") for clip in record["clips"]], ensure_ascii=False),
     }
+
+
+def suite_facts(record: Mapping[str, Any]) -> dict[str, Any]:
+    """Returns the suite of a run, as `NAME VERSION`, and its hash; None for other clips and older records."""
+    suite = record.get("suite")
+    name = f"{suite.get('name')} {suite.get('version')}" if suite else None
+    return {"suite": name, "suite_sha256": suite.get("sha256") if suite else None}
 
 
 def costs(part: Mapping[str, Any], record: Mapping[str, Any]) -> dict[str, Any]:

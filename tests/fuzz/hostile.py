@@ -170,7 +170,7 @@ def try_record(folder: Path, root: Path, chance: random.Random, number: int) -> 
         problems += [(f"{what} in {name}", detail) for what, detail in told_well(ended, [0, 1, 2]) + watched(ended)]
         if ended.code == 2 and "no run under" not in ended.error:
             problems.append((f"one run stops {name}", ended.error))
-        if name == "measure" and f"runs/{samples.GOOD}: measured" not in ended.output:
+        if name == "measure" and f"runs/{samples.GOOD}: measuring\n  measured" not in ended.output:
             problems.append(("the good run is not measured", ended.output + ended.error))
     if canary_state(folder) != before:
         problems.append(("touched files outside its folder", ""))

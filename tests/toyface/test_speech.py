@@ -1,5 +1,6 @@
 """Phones: parsed from IPA, without gaps, and aligned with the sound after changes of prosody."""
 
+import re
 from dataclasses import replace
 from importlib.util import find_spec
 from itertools import pairwise
@@ -9,6 +10,7 @@ import pytest
 from fake_voice import FakeVoice
 
 from float_research.errors import UserError
+from float_research.program import install
 from float_research.toyface.align import add_stress, align
 from float_research.toyface.phones import IPA, PHONES, SILENCE, VOWELS, sounds
 from float_research.toyface.prosody import PROSODIES, add_hesitations, sample_prosody
@@ -148,7 +150,7 @@ def test_phones_of_a_tools_voice_are_aligned(module: str, voice: Voice) -> None:
 
 
 def test_an_absent_tool_is_named() -> None:
-    with pytest.raises(UserError, match=r"no_such_tool is not installed; run pip install 'float-research\[toyface\]'"):
+    with pytest.raises(UserError, match="no_such_tool is not installed; run " + re.escape(install("toyface"))):
         tool("no_such_tool")
 
 

@@ -1,6 +1,7 @@
 """Loggers, checked by reading back what they wrote."""
 
 import json
+import re
 import subprocess
 import sys
 from collections.abc import Callable
@@ -22,6 +23,7 @@ from float_research import compose
 from float_research.errors import UserError
 from float_research.files import sha256
 from float_research.inference.run_folder import RunFolder
+from float_research.program import install
 from float_research.tracking.lightning_logger import LightningLogger, TensorBoard
 from float_research.tracking.logger import EndedRun, tell
 from float_research.tracking.mlflow_logger import MlflowLogger
@@ -215,7 +217,7 @@ def test_loggers_are_built_at_the_end_of_a_sweep() -> None:
 
 
 def test_invalid_loggers_are_refused_before_the_run() -> None:
-    with pytest.raises(UserError, match=r"a logger needs nowhere, .* pip install 'float-research\[somewhere\]'"):
+    with pytest.raises(UserError, match="a logger needs nowhere, .* " + re.escape(install("somewhere"))):
         LightningLogger(build=CSVLogger, packages={"nowhere": "somewhere"})
     with pytest.raises(UserError, match=r"mode=of.* is unknown; choose one of auto, online, offline, disabled"):
         compose.build_loggers(compose.compose_config(["logger=wandb", "logger.wandb.mode=of", "output_dir=out"]))
