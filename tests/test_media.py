@@ -150,6 +150,20 @@ def test_a_playlist_is_refused_as_an_unknown_format(tmp_path: Path) -> None:
         listen(tmp_path / "x.m3u8", 16000)
 
 
+def test_other_formats_that_ffmpeg_reads_are_refused(tmp_path: Path) -> None:
+    path = tmp_path / "a.wav"
+    with av.open(str(path), "w", format="wv") as container:
+        stream = container.add_stream("wavpack", rate=16000, layout="mono")
+        frame = av.AudioFrame.from_ndarray(np.zeros((1, 16000), np.float32), format="fltp", layout="mono")
+        frame.sample_rate = 16000
+        container.mux(stream.encode(frame))
+        container.mux(stream.encode(None))
+    with av.open(str(path)) as container:
+        assert sum(1 for _ in container.decode(audio=0)) > 0
+    with pytest.raises(UserError, match=r"a\.wav cannot be read .*or its format is none of"):
+        listen(path, 16000)
+
+
 @pytest.mark.parametrize(
     "name",
     ["file:x.wav", "12:30:05.wav", "http:x.wav", "concat:a|b.wav", "-.wav", "%03d.wav", "a\nb.wav", "\udcff.wav"],

@@ -24,7 +24,14 @@ from float_research.errors import UserError
 from float_research.files import sha256
 from float_research.tracking.logger import EndedRun
 from float_research.tracking.runs import varied
-from float_research.tracking.weights_and_biases import WeightsAndBiases, _LoggedRun, _sort_out, find_offline, run_id, trace_plots
+from float_research.tracking.weights_and_biases import (
+    WeightsAndBiases,
+    _LoggedRun,
+    _sort_out,
+    find_offline,
+    run_id,
+    trace_plots,
+)
 
 ROOT = Path(__file__).parents[2]
 TINY = ["model=tiny", "checkpoint=random", "face=none", "trainer.accelerator=cpu", "metrics=none"]
