@@ -248,8 +248,10 @@ function startPlot() {
   const across = [...numbers, ...settings.filter((name) => !numeric(name))];
   const prefer = (wanted, names) => wanted.find((name) => names.includes(name)) ?? names[0] ?? null;
   plot.y = prefer(["sampling_error", ...metrics, "sample_s", "wall_s"], numbers);
-  plot.x = prefer(["measured_evaluations", "wall_s"], numbers.filter((name) => name !== plot.y));
   plot.colour = prefer(["solver"], [...words].sort((a, b) => levels(a).length - levels(b).length));
+  const swept = settings.filter((name) => name !== plot.colour && name !== "seed");
+  const wanted = ["measured_evaluations", ...swept, "wall_s"].filter((name) => levels(name).length > 1);
+  plot.x = prefer(wanted, across.filter((name) => name !== plot.y));
   plot.over = settings.includes("seed") ? "seed" : "";
   $("plot-over").append(...overs().map((over) => option(over ? `mean ± sd over ${over.replace(" ", " and ")}` : several ? "each clip" : "each run", over)));
   $("plot-over").parentElement.hidden = overs().length === 1;
