@@ -102,9 +102,8 @@ def reused(portrait: Path, speech: Any, tmp_path: Path) -> Callable[..., list[st
     threads, audio = torch.get_num_threads(), speech(0.5)
     inputs = [f"data.image={portrait}", f"data.audio={audio}", "nfe=2", f"cache.folder={tmp_path / 'cache'}"]
 
-    def run(*overrides: str, num_threads: int = threads) -> list[str]:
+    def run(*overrides: str) -> list[str]:
         cache.forget()
-        torch.set_num_threads(num_threads)
         config = compose.compose_config([*BASE[:-1], *inputs, f"output_dir={tmp_path / 'run'}", *overrides])
         try:
             content = compose.build_job(config).run(Console(quiet=True))
@@ -150,7 +149,7 @@ def test_changed_dependencies_are_recomputed(override: str, kept: list[str], reu
 def test_outputs_of_other_devices_and_code_are_not_reused(
     reused: Callable[..., list[str]], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    assert reused(num_threads=torch.get_num_threads() + 1) == []
+    assert reused(f"threads={torch.get_num_threads() + 1}") == []
     with monkeypatch.context() as patch:
         patch.setattr(reuse, "code", lambda *modules: "edited")
         assert reused() == []

@@ -10,7 +10,7 @@ import yaml
 from hydra.errors import HydraException
 from hydra.utils import instantiate
 
-from float_research import cli, compose
+from float_research import compose, suggestions
 from float_research.sampling import solver as solvers
 from float_research.sampling.multistep import Ab2, Abm2, weights
 from float_research.sampling.sampler import Meter
@@ -157,5 +157,5 @@ def test_adaptive_solvers_reach_their_tolerance_in_whole_steps(kind: type[Adapti
 
 def test_skip_end_exists_only_where_it_applies() -> None:
     error = HydraException("Could not override 'solver.skip_end'.")
-    said = cli.unknown_setting(error, ["solver=dopri5", "solver.skip_end=true"])
-    assert said == "solver=dopri5 has no setting solver.skip_end; choose solver=heun2, rk4"
+    said = suggestions.unknown_setting(error, ["solver=dopri5", "solver.skip_end=true"])
+    assert said == "solver=dopri5 has no setting solver.skip_end; choose solver=heun2 or solver=rk4"
