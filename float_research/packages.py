@@ -2,7 +2,7 @@
 
 import gc
 import sys
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager, nullcontext
 from importlib import import_module
 from importlib.abc import Loader
@@ -98,7 +98,7 @@ class _Deferring(Loader):
 class _Defer:
     """Finds the package that is deferred while imports are in progress."""
 
-    def find_spec(self, name: str, path: Sequence[str] | None, target: ModuleType | None = None) -> ModuleSpec | None:
+    def find_spec(self, name: str, path: Any, target: ModuleType | None = None) -> ModuleSpec | None:
         spec = PathFinder.find_spec(name, path) if name == DEFERRED else None
         if spec is not None:
             spec.loader = _Deferring(spec.loader)

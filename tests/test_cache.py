@@ -185,6 +185,7 @@ def foreign(folder: Path) -> dict[str, bytes]:
     files = {
         "FLOAT/v1/weights.safetensors": b"weights",
         "FLOAT/notes.txt": b"notes",
+        "FLOAT/ab/" + "a" * 64 + ".safetensors": b"no kind of ours",
         "crop/ab/" + "g" * 64 + ".safetensors": b"no hex digits",
         "crop/notes/" + "a" * 64 + ".safetensors": b"no shelf of ours",
         "crop/ab/mine.safetensors": b"mine",
@@ -208,6 +209,17 @@ def test_foreign_files_are_never_deleted(tmp_path: Path, caplog: pytest.LogCaptu
         assert path.name == "ab"
     kept.trim()
     assert {name: (tmp_path / name).read_bytes() for name in files} == files, "even under our marker"
+
+
+@pytest.mark.parametrize("marker", [None, cache.SIGNATURE, cache.TAG])
+def test_entries_are_only_deleted_beside_our_marker(marker: str | None, tmp_path: Path) -> None:
+    entry = tmp_path / "crop" / "ab" / f"{'ab' * 32}.safetensors"
+    entry.parent.mkdir(parents=True)
+    entry.write_bytes(b"content")
+    if marker is not None:
+        (tmp_path / cache.MARKER).write_text(marker)
+    Cache(folder=str(tmp_path), memory_mb=0, disk_mb=1e-6).trim()
+    assert entry.exists() == (marker != cache.TAG)
 
 
 def test_clearing_only_deletes_entries(kept: Cache, tmp_path: Path) -> None:
@@ -240,7 +252,9 @@ def test_no_link_is_followed(kept: Cache, tmp_path: Path) -> None:
     outside.write_bytes(b"mine")
     (kept.place / "fid").mkdir()
     (kept.place / "fid" / entry.name[:2]).symlink_to(tmp_path / "elsewhere")
-    (kept.place / "fvd").symlink_to(tmp_path)
+    (tmp_path / "mine" / entry.name[:2]).mkdir(parents=True)
+    (tmp_path / "mine" / entry.name[:2] / entry.name).write_bytes(b"mine")
+    (kept.place / "fvd").symlink_to(tmp_path / "mine")
     assert [path for path, _, _ in entry_files(kept.place)] == [entry]
 
 

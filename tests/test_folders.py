@@ -11,7 +11,7 @@ from rich.console import Console
 from float_research import compose
 from float_research.errors import UserError
 from float_research.files import MAX_NAME_BYTES, Part, inside, short_name, sweep_parts, whole
-from float_research.sweep import claim
+from float_research.sweep import claim, leave
 from float_research.tracking.record import MARK
 
 TINY = ["model=tiny", "checkpoint=random", "face=none", "trainer.accelerator=cpu", "nfe=2", "metrics=none"]
@@ -70,8 +70,12 @@ def test_a_run_reuses_its_own_folder(run: Callable[..., None], tmp_path: Path) -
     (folder / "failure.json").write_text('{"overrides": "", "error": "no"}')
     run()
     assert config.read_text().startswith(MARK)
+    left = [folder / ".record.json.0123.part", folder / "videos" / ".a.mp4.0123.part"]
+    for part in left:
+        part.touch()
     (folder / "notes.txt").write_text("mine")
     run("nfe=3")
+    assert not any(part.exists() for part in left), "of a process that is gone"
     config.write_text("output_dir: run\n" + config.read_text().removeprefix(MARK))
     run("nfe=2")
     assert config.read_text().startswith(MARK), "a folder of version 0.1 is identified by its settings"
@@ -83,6 +87,15 @@ def test_a_sweep_refuses_a_foreign_folder(tmp_path: Path) -> None:
     with pytest.raises(UserError, match=r"hydra\.sweep\.dir=.* holds other files \(paper\.tex\)"):
         claim(tmp_path, {})
     assert [path.name for path in tmp_path.iterdir()] == ["paper.tex"]
+
+
+def test_a_sweep_that_is_stopped_leaves_no_parts_of_its_workers(tmp_path: Path) -> None:
+    claim(tmp_path, {})
+    part = tmp_path / "0" / "videos" / ".a.mp4.0123.part"
+    part.parent.mkdir(parents=True)
+    part.touch()
+    leave(tmp_path, outlived=False)
+    assert not part.exists()
 
 
 @pytest.mark.parametrize(

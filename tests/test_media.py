@@ -150,6 +150,20 @@ def test_a_playlist_is_refused_as_an_unknown_format(tmp_path: Path) -> None:
         listen(tmp_path / "x.m3u8", 16000)
 
 
+def test_other_formats_that_ffmpeg_reads_are_refused(tmp_path: Path) -> None:
+    path = tmp_path / "a.wav"
+    with av.open(str(path), "w", format="wv") as container:
+        stream = container.add_stream("wavpack", rate=16000, layout="mono")
+        frame = av.AudioFrame.from_ndarray(np.zeros((1, 16000), np.float32), format="fltp", layout="mono")
+        frame.sample_rate = 16000
+        container.mux(stream.encode(frame))
+        container.mux(stream.encode(None))
+    with av.open(str(path)) as container:
+        assert sum(1 for _ in container.decode(audio=0)) > 0
+    with pytest.raises(UserError, match=r"a\.wav cannot be read .*or its format is none of"):
+        listen(path, 16000)
+
+
 @pytest.mark.parametrize(
     "name",
     ["file:x.wav", "12:30:05.wav", "http:x.wav", "concat:a|b.wav", "-.wav", "%03d.wav", "a\nb.wav", "\udcff.wav"],
@@ -249,6 +263,13 @@ def test_an_image_is_checked_by_its_header(name: str, content: bytes, message: s
     assert name in str(told.value)
 
 
+def test_a_file_too_large_for_an_image_is_not_read(tmp_path: Path) -> None:
+    with (tmp_path / "a.png").open("wb") as file:
+        file.truncate(16 * LIMITS.pixels + 1)
+    with pytest.raises(UserError, match=r"a\.png has 960,000,001 bytes, too many for limits\.megapixels=60"):
+        read_image(tmp_path / "a.png", "black", LIMITS)
+
+
 def test_any_file_name_gives_a_video_and_its_side_files(
     tmp_path: Path, portrait: Path, speech: Callable[[float], Path]
 ) -> None:
@@ -313,7 +334,10 @@ def test_frames_are_limited_too(tmp_path: Path) -> None:
         list(read_frames_at(path, 25.0, small))
     with pytest.raises(UserError, match=r"a\.mp4 has 640 × 16 pixels, narrower"):
         list(read_frames_at(film(path, [0, 1], (640, 16)), 25.0, LIMITS))
+    with pytest.raises(UserError, match=r"a\.mp4 has 64 × 48 pixels, over"):
+        reader.pixels(av.VideoFrame(64, 48, "rgb24"), path, small)  # frames may differ in size
     with reader.open_video(film(path, [0, 1]), LIMITS) as (container, stream):
+        assert stream.codec_context.options["max_pixels"] == str(LIMITS.pixels)
         stream.codec_context.options = {"max_pixels": "1000"}
         with pytest.raises(av.FFmpegError):
             list(container.decode(stream))  # before it allocates a frame larger than its header says

@@ -65,7 +65,7 @@ def test_closed_streams_do_not_end_a_run(portrait: Path, speech: Callable[[float
     assert (tmp_path / "record.json").is_file()
 
 
-@pytest.mark.parametrize("closed", [">&-", "2>&-"])
+@pytest.mark.parametrize("closed", [">&- <&-", "2>&-"])
 def test_a_closed_stream_is_not_replaced_by_the_next_file(closed: str, tmp_path: Path) -> None:
     opened = f"file = open({str(tmp_path / 'file')!r}, 'w'); print('Über'); print('Über', file=sys.stderr)"
     ended = shell(closed, *program(tmp_path, f"{opened}; sys.exit(file.fileno() < 3)"))

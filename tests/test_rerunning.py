@@ -111,6 +111,15 @@ def test_a_record_that_is_more_than_data_is_refused(first: Path, tmp_path: Path,
     assert not (tmp_path / "second").exists()
 
 
+@pytest.mark.parametrize(
+    ("value", "said"), [("${oc.env:HOME}", "as an interpolation"), ({"_target_": "os.getcwd"}, "is not a part of")]
+)
+def test_settings_that_are_more_than_data_are_refused(value: Any, said: str, first: Path, tmp_path: Path) -> None:
+    write_config(first, settings(first) | {"batch_clips": value})
+    with pytest.raises(UserError, match=rf"config\.yaml: batch_clips.*{said}"):
+        rerunning.again(first, [], tmp_path / "second")
+
+
 def rerun(*arguments: str, folder: Path) -> Ended:
     return script("rerun", arguments, folder)
 

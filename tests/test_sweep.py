@@ -171,3 +171,13 @@ def test_other_processes_only_get_the_loader() -> None:
     composed = Composed(Loader())
     composed.kept[("nfe=1",)] = OmegaConf.create()
     assert isinstance(pickle.loads(pickle.dumps(composed)), Loader)
+
+
+def test_joblibs_workers_watch_the_sweeps_process(monkeypatch: pytest.MonkeyPatch) -> None:
+    watched: list[int] = []
+    monkeypatch.setattr(sweep, "end_with", watched.append)
+    for launcher in ("joblib_launcher.JoblibLauncher", "basic_launcher.BasicLauncher"):
+        callback = sweep.Sweep()
+        callback.process = 7
+        callback.on_job_start(OmegaConf.create({"dry_run": False, "hydra": {"launcher": {"_target_": launcher}}}))
+    assert watched == [7]

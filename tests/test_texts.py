@@ -45,6 +45,14 @@ def test_a_hostile_file_is_one_sentence_that_names_it(name: str, tmp_path: Path)
     assert str(raised.value).isprintable()
 
 
+def test_the_size_of_a_text_is_limited(tmp_path: Path) -> None:
+    (tmp_path / "some.file").write_bytes(b"#" * (MAX_YAML_BYTES + 1))
+    with pytest.raises(UserError, match=r"some\.file cannot be read \(it has more than 1,000,000 bytes\)"):
+        read_yaml(tmp_path / "some.file")
+    with pytest.raises(UserError, match=r"some\.file cannot be read \(it has more than 9 bytes\)"):
+        read_text(tmp_path / "some.file", max_bytes=9)
+
+
 def test_anything_but_a_file_is_refused(tmp_path: Path) -> None:
     os.mkfifo(tmp_path / "pipe")
     for path, said in {

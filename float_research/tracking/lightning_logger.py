@@ -99,11 +99,9 @@ class TensorBoard(LightningLogger):
     def clip(self, logger: Any, run: EndedRun, clip: Mapping[str, Any], step: int) -> None:
         super().clip(logger, run, clip, step)
         logger.experiment.add_text("clip/id", clip["id"], step)
-        with suppress(UserError):  # a record may name any file
-            video = inside(run.folder, clip["video"])
-            if sha256(video) == clip.get("video_sha256"):
-                self.add(logger, "video", video, step)
-                self.add(logger, "contact_sheet", run.sheet(clip), step)
+        if (video := own_video(run, clip)) is not None:
+            self.add(logger, "video", video, step)
+            self.add(logger, "contact_sheet", run.sheet(clip), step)
 
     def show(self, logger: Any, file: Path, step: int) -> None:
         self.add(logger, "preview", file, step)
@@ -114,3 +112,12 @@ class TensorBoard(LightningLogger):
         encoded = self.animate(file) if file.suffix == ".mp4" else file.read_bytes()
         image = Summary.Image(encoded_image_string=encoded, colorspace=3)
         logger.experiment._get_file_writer().add_summary(Summary(value=[Summary.Value(tag=tag, image=image)]), step)
+
+
+def own_video(run: EndedRun, clip: Mapping[str, Any]) -> Path | None:
+    """Returns the video of a clip, or None if it has changed or lies elsewhere: a record may name any file."""
+    with suppress(UserError):
+        video = inside(run.folder, clip.get("video"))
+        if sha256(video) == clip.get("video_sha256"):
+            return video
+    return None

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from float_research.files import alone
-from float_research.tracking.lightning_logger import LightningLogger
+from float_research.tracking.lightning_logger import LightningLogger, own_video
 from float_research.tracking.logger import BegunTraining, EndedRun
 
 
@@ -46,7 +46,8 @@ class MlflowLogger(LightningLogger):
 
     def media(self, logger: Any, run: EndedRun) -> None:
         for clip in run.clips():
-            logger.experiment.log_artifact(logger.run_id, str(run.folder / clip["video"]), "videos")
+            if (video := own_video(run, clip)) is not None:
+                logger.experiment.log_artifact(logger.run_id, str(video), "videos")
 
 
 def silence_mlflow() -> None:

@@ -13,6 +13,7 @@ from rich.console import Console
 
 from float_research import cache, compose, recorded
 from float_research.errors import UserError
+from float_research.files import sha256
 from float_research.metrics.metric import Findings, Subject
 from float_research.metrics.motion import Motion
 from float_research.metrics.track import MotionTrack, load_track
@@ -40,7 +41,9 @@ def run(tmp_path: Path, speech: Callable[[float], Path]) -> Run:
 def test_a_run_saves_its_motion_and_metrics(run: Run) -> None:
     folder, content = run("metrics=[motion]")
     clip = content["clips"][0]
-    track = load_track((folder / clip["video"]).with_suffix(".motion.safetensors"))
+    motion = (folder / clip["video"]).with_suffix(".motion.safetensors")
+    track = load_track(motion)
+    assert clip["motion_sha256"] == sha256(motion)
     assert track.motion.shape == (60, 32)
     assert track.window_starts.tolist() == [0, 50]
     torch.testing.assert_close(track.directions.T @ track.directions, torch.eye(20))

@@ -127,4 +127,6 @@ def test_the_reference_is_found_by_id(texture: Image, tmp_path: Path) -> None:
     assert "has no video for clip clip" in str(missing(tmp_path / "run"))
     (tmp_path / "run" / "videos" / "other.mp4").write_bytes(b"")
     assert missing(tmp_path / "run") is None
+    (tmp_path / "run" / "record.json").write_text(json.dumps({"clips": [{"id": "clip", "video": "../clip.mp4"}]}))
+    assert "is not a file inside" in str(missing(tmp_path / "run"))
     assert asked == [tmp_path / "clip.mp4"] * 2 + [tmp_path / "run" / "videos" / "other.mp4"]

@@ -1,18 +1,21 @@
-"""Files that metrics read: motion tracks, weights and TorchScript."""
+"""Files that metrics read: motion tracks, weights, TorchScript and tables."""
 
 import zipfile
 from collections.abc import Callable
 from dataclasses import fields
 from pathlib import Path
 
+import pandas as pd
 import pytest
 import torch
 from safetensors.torch import save_file
 from torch import Tensor, nn
 
+from float_research import tables
 from float_research.errors import UserError
 from float_research.metrics.networks import fill, scripted
 from float_research.metrics.track import MotionTrack, load_track
+from float_research.tensors import MAX_HEADER_BYTES, read_tensors
 
 TRACK = {
     "motion": torch.randn(6, 4),
@@ -100,3 +103,34 @@ def test_a_network_that_declares_gigabytes_is_refused(tmp_path: Path) -> None:
             made.writestr(part.filename, promised if part.filename.endswith("data.pkl") else content)
     with pytest.raises(UserError, match=r"a\.pt cannot be read \(expected 4278190080 bytes"):
         scripted(path)
+
+
+def test_a_header_that_is_too_long_is_not_parsed(tmp_path: Path) -> None:
+    path, length = tmp_path / "a.safetensors", MAX_HEADER_BYTES + 1
+    path.write_bytes(length.to_bytes(8, "little") + b"{}" + b" " * (length - 2))
+    with pytest.raises(UserError, match=rf"a\.safetensors cannot be read \(its header of {length:,} bytes is too long"):
+        read_tensors(path)
+
+
+@pytest.mark.parametrize("harm", ["compressed", "overlap"])
+def test_an_archive_that_expands_is_refused(harm: str, tmp_path: Path) -> None:
+    sound, path = tmp_path / "sound.pt", tmp_path / "a.pt"
+    torch.save({"a": torch.zeros(10_000)}, sound)
+    with zipfile.ZipFile(sound) as given, zipfile.ZipFile(path, "w") as made:
+        kind = zipfile.ZIP_DEFLATED if harm == "compressed" else zipfile.ZIP_STORED
+        for part in given.infolist():
+            made.writestr(part.filename, given.read(part), kind)
+        if harm == "overlap":  # the directory names one part many times
+            made.filelist += 9 * [made.getinfo(f"{sound.stem}/data/0")]
+    assert path.stat().st_size < 50_000
+    with pytest.raises(UserError, match=rf"a\.pt cannot be read \(its parts .*{harm}"):
+        read_tensors(path)
+
+
+@pytest.mark.parametrize(("limit", "most"), [("MAX_ROWS", 3), ("MAX_COLUMNS", 1), ("MAX_VALUES", 7)])
+def test_the_size_of_a_table_is_limited(limit: str, most: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    pd.DataFrame({"frame": range(4), "a": range(4)}).to_parquet(tmp_path / "a.parquet")
+    assert len(tables.read_table(tmp_path / "a.parquet")) == 4
+    monkeypatch.setattr(tables, limit, most)
+    with pytest.raises(UserError, match=r"a\.parquet claims 4 rows of 2 columns"):
+        tables.read_table(tmp_path / "a.parquet")

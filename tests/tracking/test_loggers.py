@@ -5,8 +5,10 @@ import re
 import subprocess
 import sys
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
+from unittest.mock import MagicMock
 
 import pandas as pd
 import pytest
@@ -19,9 +21,12 @@ from tensorboard.backend.event_processing.event_accumulator import EventAccumula
 
 from float_research import compose
 from float_research.errors import UserError
+from float_research.files import sha256
+from float_research.inference.run_folder import RunFolder
 from float_research.program import install
-from float_research.tracking.lightning_logger import LightningLogger
+from float_research.tracking.lightning_logger import LightningLogger, TensorBoard
 from float_research.tracking.logger import EndedRun, tell
+from float_research.tracking.mlflow_logger import MlflowLogger
 from float_research.tracking.runs import find
 from float_research.tracking.summary import summarise
 from float_research.tracking.weights_and_biases import WeightsAndBiases
@@ -145,6 +150,31 @@ def test_csv_and_tensorboard_together(run: Run) -> None:
     assert said.tensor_proto.string_val[0].decode() == content["clips"][0]["id"]
     assert events.Images("video")[0].encoded_image_string.startswith(b"GIF89a")
     assert events.Images("contact_sheet")[0].encoded_image_string.startswith(b"\x89PNG")
+
+
+def test_no_file_outside_of_a_run_is_logged(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A tampered record names one of the user's files, with its hash."""
+    folder, secret = tmp_path / "run", tmp_path / "secret.mp4"
+    (folder / "videos").mkdir(parents=True)
+    for path in (secret, folder / "videos" / "a.mp4"):
+        path.write_bytes(b"content")
+    (board,) = compose.build_loggers(compose.compose_config(["logger=tensorboard", "output_dir=."]))
+    assert isinstance(board, TensorBoard)
+    added: list[Path] = []
+    monkeypatch.setattr(TensorBoard, "add", lambda self, logger, tag, file, step: added.append(file))
+    ended = EndedRun(folder=folder, config={}, overrides=[], sweep=None, sheet=lambda clip: tmp_path / "sheet.png")
+    clip = {"id": "a", "video_sha256": sha256(secret), "num_frames": 3}
+    board.clip(MagicMock(), ended, {**clip, "video": "../secret.mp4"}, 0)
+    assert added == []
+    board.clip(MagicMock(), ended, {**clip, "video": "videos/a.mp4"}, 0)
+    assert added == [folder / "videos" / "a.mp4", tmp_path / "sheet.png"]
+    (flow,) = compose.build_loggers(compose.compose_config(["logger=mlflow", "output_dir=."]))
+    assert isinstance(flow, MlflowLogger)
+    stored, clips = MagicMock(), [{**clip, "video": name} for name in ("../secret.mp4", "videos/a.mp4")]
+    flow.media(stored, replace(ended, record={"clips": clips}))
+    assert [call.args[1:] for call in stored.experiment.log_artifact.call_args_list] == [(str(added[0]), "videos")]
+    with pytest.raises(UserError, match="is not a file inside"):
+        RunFolder(folder).sheet({"video": "../secret.mp4"})
 
 
 def test_mlflow_logs_settings_numbers_and_videos_with_another_logger(

@@ -20,10 +20,18 @@ from fuzz.processes import Running, script
 from wandb.sdk.launch.sweeps.utils import create_sweep_command_args, load_sweep_config
 
 from float_research import compose, overrides
+from float_research.errors import UserError
 from float_research.files import sha256
 from float_research.tracking.logger import EndedRun
 from float_research.tracking.runs import varied
-from float_research.tracking.weights_and_biases import WeightsAndBiases, find_offline, run_id
+from float_research.tracking.weights_and_biases import (
+    WeightsAndBiases,
+    _LoggedRun,
+    _sort_out,
+    find_offline,
+    run_id,
+    trace_plots,
+)
 
 ROOT = Path(__file__).parents[2]
 TINY = ["model=tiny", "checkpoint=random", "face=none", "trainer.accelerator=cpu", "metrics=none"]
@@ -219,6 +227,32 @@ def test_no_other_file_is_uploaded(tmp_path: Path, speech: Callable[[float], Pat
     logger(mode="offline").run(of(run / "2", record={**record, "clips": [{**clip, "audio_sha256": sha256(secret)}]}))
     wandb.teardown()
     assert [path.suffix for path in (run / "2").rglob("media/*/*") if path.parent.name != "table"] == [".wav"]
+
+
+def test_a_damaged_run_does_not_affect_others() -> None:
+    def logged(name: str, **summary: Any) -> _LoggedRun:
+        settings: dict[str, Any] = {"folder": f"/runs/{name}/files", "job_type": "infer", "config": {}, "history": []}
+        return _LoggedRun(name=name, summary={"started": "now", **summary}, **settings)
+
+    found = _sort_out([logged("bad", totals=3), logged("nested", **{"a": 1, "a/b": 2}), logged("good")], [])
+    assert [run.name for run in found.runs] == ["good"]
+    assert [str(path) for path in found.damaged] == ["/runs/bad", "/runs/nested"]
+
+
+def test_only_a_runs_own_traces_and_videos_are_logged(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    run = tmp_path / "run"
+    for place in (tmp_path, run):
+        place.mkdir(exist_ok=True)
+        pd.DataFrame({"frame": [0, 1], "time_s": [0, 0.1], "mine": [1, 2]}).to_parquet(place / "a.parquet")
+    clip = {"id": "a", "traces": "a.parquet"}
+    assert list(trace_plots(of(run, record={"clips": [clip]}))) == ["traces/mine"]
+    assert trace_plots(of(run, record={"clips": [{**clip, "traces": "../a.parquet"}]})) == {}
+    (tmp_path / "secret.mp4").touch()
+    opened = Online({})
+    monkeypatch.setattr(WeightsAndBiases, "_open", lambda *_, **more: opened)
+    with pytest.raises(UserError, match=r"'\.\./secret\.mp4' is not a file inside"):
+        logger().sweep(tmp_path, pd.DataFrame({"run": ["run"], "videos": ['["../secret.mp4"]']}))
+    assert opened.history == []
 
 
 def test_the_agents_arguments_of_the_documented_sweep_are_parsed() -> None:
