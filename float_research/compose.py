@@ -311,8 +311,8 @@ def build_metrics(cfg: DictConfig) -> "list[Metric]":
 
 def build_training(cfg: DictConfig) -> "TrainingJob":
     """Builds all parts of a training, without reading or writing files."""
-    check_plain(cfg, TRAIN)
     check_training_data(cfg)
+    check_plain(cfg, TRAIN)
     check_place(cfg)
     threads.limit(cfg.threads)
     with importing():

@@ -17,6 +17,8 @@ RENAMED = {
     "float_research.tracking.mlflow_tracker.MlflowTracker": "float_research.tracking.mlflow_logger.MlflowLogger",
 }
 """Classes that older records name, and their names now."""
+FORMER = {"logger": {"float_research.tracking.lightning_logger.LightningLogger"}}
+"""Classes that older records name in a group whose files no longer do."""
 
 
 def renamed(config: Any) -> Any:
@@ -66,7 +68,7 @@ def is_allowed(keys: Sequence[Any], target: str, folder: Path, trusted: Sequence
     """Returns whether a class is allowed at `keys`."""
     if any(target.startswith(f"{module}.") for module in trusted):
         return is_class(target)
-    return target in targets(str(keys[0]), folder)
+    return target in targets(str(keys[0]), folder) | FORMER.get(str(keys[0]), set())
 
 
 @cache

@@ -191,7 +191,7 @@ BAD_SETTINGS = {
     "model.fps=0": "model.fps=0 must be above 0",
     "background=blurple": "blurple",
     "data=manifest": "data.file",
-    "data=grid": "data.images",
+    "data=grid": "data.audios",
     "checkpoint=official": "float.pth does not exist",
     "checkpoint=unified": "FLOAT.safetensors does not exist",
     "checkpoint=split": "does not exist",

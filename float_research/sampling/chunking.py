@@ -1,5 +1,6 @@
 """Splitting of a clip into windows."""
 
+import math
 from dataclasses import dataclass
 
 from float_research.errors import UserError
@@ -15,6 +16,8 @@ class Chunking:
     fps: float
 
     def __post_init__(self) -> None:
+        if not 0 < self.fps < math.inf:
+            raise UserError(f"model.fps={self.fps} must be above 0 and finite")
         if self.window_frames < 1:
             raise UserError(
                 f"chunking.window_s={self.window_s} is shorter than one frame ({1 / self.fps:g} s at {self.fps:g} fps)"

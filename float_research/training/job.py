@@ -23,7 +23,6 @@ from float_research.printing import say
 from float_research.sources import code, parts
 from float_research.tensors import read_safetensors
 from float_research.texts import read_mapping
-from float_research.toyface.recordings import write_trial_corpus
 from float_research.tracking import record
 from float_research.tracking.code import git_state
 from float_research.tracking.logger import BegunTraining, TrainingLogger, tell
@@ -83,13 +82,16 @@ class TrainingJob:
                 require_checkpoint(Path(file), "give the weights.safetensors of an earlier training")
         require_training(self.output_dir)
         if self.trial:
+            from float_research.toyface.recordings import write_trial_corpus
+
             rank_zero_only(write_trial_corpus)(self.output_dir / CORPUS)
         self.objective.require_data()
         silence_lightning()
         for expected in EXPECTED:
             warnings.filterwarnings("ignore", message=expected)
+        module = self._module(console)
         with occupied(self.output_dir):
-            self._fit(console)
+            self._fit(module, console)
         return self.output_dir / WEIGHTS
 
     def _module(self, console: Console) -> Training:
@@ -103,8 +105,7 @@ class TrainingJob:
             num_workers=self.num_workers,
         )
 
-    def _fit(self, console: Console) -> None:
-        module = self._module(console)
+    def _fit(self, module: Training, console: Console) -> None:
         record.write_yaml(self.output_dir / record.CONFIG, self.config)
         last, weights = newest(self.output_dir), self.output_dir / WEIGHTS
         if last is not None:

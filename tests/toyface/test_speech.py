@@ -150,7 +150,7 @@ def test_phones_of_a_tools_voice_are_aligned(module: str, voice: Voice) -> None:
 
 
 def test_an_absent_tool_is_named() -> None:
-    with pytest.raises(UserError, match="no_such_tool is not installed; run " + re.escape(install("toyface"))):
+    with pytest.raises(UserError, match="no_such_tool is not installed; " + re.escape(install("toyface"))):
         tool("no_such_tool")
 
 

@@ -298,7 +298,7 @@ def test_a_folder_without_two_usable_videos_is_rejected(films: Path, tmp_path: P
 )
 def test_unsuitable_data_is_rejected(overrides: list[str], message: str) -> None:
     with pytest.raises(UserError, match=message):
-        compose.build_training(compose.compose_config(["model=tiny", *overrides], "train"))
+        compose.build_training(compose.compose_config(["model=tiny", "output_dir=x", *overrides], "train"))
 
 
 def test_training_data_is_rejected_by_inference() -> None:
