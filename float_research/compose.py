@@ -34,6 +34,9 @@ from float_research.program import command, install, typed
 from float_research.sampling.values import check_values
 from float_research.tracking.runs import word
 
+REFUSE, OK = "refuse", "ok"
+"""Values of `metrics_missing`."""
+
 if TYPE_CHECKING:  # functions import what they build, so that --help and rejected settings answer at once
     from lightning import Trainer
 
@@ -223,6 +226,8 @@ def build_job(cfg: DictConfig) -> "Job":
         check_single_seed(cfg, overrides)
     if cfg.resume not in (True, False, KEEP):
         raise UserError(f"resume={printable(cfg.resume)} is unknown; choose true, false or {KEEP}")
+    if cfg.metrics_missing not in (REFUSE, OK):
+        raise UserError(f"metrics_missing={printable(cfg.metrics_missing)} is unknown; choose {REFUSE} or {OK}")
     if cfg.on_error not in (None, STOP, SKIP):
         raise UserError(f"on_error={cfg.on_error} is unknown; choose {STOP} or {SKIP}, or null for the default of data")
     check_place(cfg)
@@ -230,6 +235,8 @@ def build_job(cfg: DictConfig) -> "Job":
         check_files(cfg.data)
     threads.limit(cfg.get("threads"))
     sampler = build_sampler(cfg)  # which needs no other package than torch
+    metrics = build_metrics(cfg)
+    require_metrics(cfg, metrics)
     with importing():
         from float_research.data.clips import ENDING_BYTES
         from float_research.inference.job import Job
@@ -244,7 +251,7 @@ def build_job(cfg: DictConfig) -> "Job":
         cache=build(cfg.cache),
         parts=build_parts(cfg, sampler),
         video=build(cfg.video),
-        metrics=build_metrics(cfg),
+        metrics=metrics,
         build_trainer=partial(build_trainer, cfg),
         seeds=seeds,
         batch_clips=min(len(seeds or [0]), SEEDS_AT_ONCE) if cfg.batch_clips is None else cfg.batch_clips,
@@ -307,6 +314,13 @@ def build_metrics(cfg: DictConfig) -> "list[Metric]":
     metrics = [build(node) for node in cfg.metrics.values()]
     check_names(metrics)
     return metrics
+
+
+def require_metrics(cfg: DictConfig, metrics: "Sequence[Metric]") -> None:
+    """Raises a UserError for a metric that this machine cannot measure, unless it may be left out."""
+    for name, metric in zip(cfg.metrics, metrics, strict=True):
+        if cfg.metrics_missing == REFUSE and (reason := metric.lacks()):
+            raise UserError(f"metrics={name} {reason}; or metrics_missing={OK} leaves it out")
 
 
 def build_training(cfg: DictConfig) -> "TrainingJob":

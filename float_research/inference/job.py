@@ -45,7 +45,6 @@ PHOTO_IN_TOY_WORLD = (
     "{image} is no toy portrait, and the demo weights have seen nothing else: expect a smeared, drifting face. "
     "Make toy portraits with {command}, or get the official weights (docs/howto/official.md)."
 )
-REFUSE, OK = "refuse", "ok"
 OTHER_RATE = (
     "model.fps={fps:g}: these weights know {trained:g} frames a second, so the face moves at another speed; "
     "video.fps={fps:g} changes the video's rate alone."
@@ -91,7 +90,6 @@ class Job:
 
         A dry run prints its plan, and only returns which clips `failed`.
         """
-        self._require_metrics()
         if not self.dry_run:
             self.checkpoint.files()
         clips, warn = self.source.clips(), self._warn(console)
@@ -118,14 +116,6 @@ class Job:
                 self._report_finished(finished, len(before.other), console)
                 return finished
         return self._render(planned, kept, failures, run, console)
-
-    def _require_metrics(self) -> None:
-        """Raises a UserError for a metric that this machine cannot measure, unless it may be left out."""
-        if (missing := self.config.get("metrics_missing", REFUSE)) not in (REFUSE, OK):
-            raise UserError(f"metrics_missing={printable(missing)} is unknown; choose {REFUSE} or {OK}")
-        for name, metric in zip(self.config["metrics"], self.metrics, strict=True):
-            if missing == REFUSE and (reason := metric.lacks()):
-                raise UserError(f"metrics={name} {reason}; or metrics_missing={OK} leaves it out")
 
     def _warn(self, console: Console) -> Callable[[str], None]:
         return rank_zero_only(partial(say, console, style="bold yellow", once=self.sweep))

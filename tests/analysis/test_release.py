@@ -53,6 +53,6 @@ def test_its_motion_and_videos_are_measured_again(sweep: Path) -> None:
 def test_a_repeat_has_its_settings_though_defaults_have_changed(sweep: Path, tmp_path: Path) -> None:
     again = rerunning.again(sweep / "1", ["seed=3"], tmp_path / "again")
     ours = [line for line in again.differs if not line.startswith("cache.folder") and ": not set → " not in line]
-    assert ours == ["seed: 15 → 3"]
+    assert ours == ["seed: 15 → 3", "batch_clips: 1 → None"], "the second changes no frame, and follows its default"
     assert again.config.solver._target_.endswith(".Midpoint")
     assert again.config.noise._target_.endswith(".Shared")
