@@ -1,7 +1,7 @@
 """Reports runs to Lightning's loggers."""
 
 from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager
 from dataclasses import dataclass
 from importlib.util import find_spec
 from pathlib import Path
@@ -10,7 +10,6 @@ from typing import TYPE_CHECKING, Any
 from lightning.pytorch.loggers import Logger
 
 from float_research.errors import UserError
-from float_research.files import inside, sha256
 from float_research.program import install
 from float_research.tracking.logger import BegunTraining, EndedRun, clip_numbers, run_numbers
 
@@ -99,7 +98,7 @@ class TensorBoard(LightningLogger):
     def clip(self, logger: Any, run: EndedRun, clip: Mapping[str, Any], step: int) -> None:
         super().clip(logger, run, clip, step)
         logger.experiment.add_text("clip/id", clip["id"], step)
-        if (video := own_video(run, clip)) is not None:
+        if (video := run.unchanged(clip, "video")) is not None:
             self.add(logger, "video", video, step)
             self.add(logger, "contact_sheet", run.sheet(clip), step)
 
@@ -112,12 +111,3 @@ class TensorBoard(LightningLogger):
         encoded = self.animate(file) if file.suffix == ".mp4" else file.read_bytes()
         image = Summary.Image(encoded_image_string=encoded, colorspace=3)
         logger.experiment._get_file_writer().add_summary(Summary(value=[Summary.Value(tag=tag, image=image)]), step)
-
-
-def own_video(run: EndedRun, clip: Mapping[str, Any]) -> Path | None:
-    """Returns the video of a clip, or None if it has changed or lies elsewhere: a record may name any file."""
-    with suppress(UserError):
-        video = inside(run.folder, clip.get("video"))
-        if sha256(video) == clip.get("video_sha256"):
-            return video
-    return None

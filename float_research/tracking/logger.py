@@ -1,13 +1,14 @@
 """The interface of experiment loggers, and the flat names under which they get records."""
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import AbstractContextManager
+from contextlib import AbstractContextManager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from statistics import fmean
 from typing import TYPE_CHECKING, Any, Protocol, TypeVar, runtime_checkable
 
-from float_research.files import short_name
+from float_research.errors import UserError
+from float_research.files import inside, sha256, short_name
 from float_research.tracking.record import PLACES
 from float_research.tracking.runs import Run, sweep_of, varied
 
@@ -53,6 +54,17 @@ class EndedRun(BegunRun):
 
     def clips(self) -> Sequence[Mapping[str, Any]]:
         return self.record["clips"] if self.record else []
+
+    def unchanged(self, clip: Mapping[str, Any], kind: str) -> Path | None:
+        """Returns the `video`, `image` or `audio` of a clip, or None if it has another hash or is a video elsewhere.
+
+        A record may name any file, and what a logger uploads leaves the machine.
+        """
+        with suppress(UserError):
+            path = inside(self.folder, clip.get(kind)) if kind == "video" else Path(str(clip.get(kind)))
+            if sha256(path) == clip.get(f"{kind}_sha256"):
+                return path
+        return None
 
 
 @runtime_checkable

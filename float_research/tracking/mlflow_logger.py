@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from float_research.files import alone
-from float_research.tracking.lightning_logger import LightningLogger, own_video
+from float_research.tracking.lightning_logger import LightningLogger
 from float_research.tracking.logger import BegunTraining, EndedRun
 
 
@@ -46,7 +46,7 @@ class MlflowLogger(LightningLogger):
 
     def media(self, logger: Any, run: EndedRun) -> None:
         for clip in run.clips():
-            if (video := own_video(run, clip)) is not None:
+            if (video := run.unchanged(clip, "video")) is not None:
                 logger.experiment.log_artifact(logger.run_id, str(video), "videos")
 
 

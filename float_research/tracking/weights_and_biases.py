@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from float_research.errors import UserError, reading
-from float_research.files import inside, sha256, short_name
+from float_research.files import inside, short_name
 from float_research.tracking.logger import (
     NAME_BYTES,
     BegunRun,
@@ -272,19 +272,14 @@ def trace_plots(run: EndedRun) -> dict[str, Any]:
 
 
 def media(run: EndedRun, clip: Mapping[str, Any]) -> dict[str, Any]:
-    """Returns video, contact sheet, image and sound of a clip, if their hashes still match its record.
-
-    A record may name any file, and what is uploaded to W&B leaves the machine.
-    """
+    """Returns video, contact sheet, image and sound of a clip, if their hashes still match its record."""
     import wandb
 
     found: dict[str, Any] = {}
     kinds: dict[str, Any] = {"video": partial(wandb.Video, format="mp4"), "image": wandb.Image, "audio": wandb.Audio}
     for name, kind in kinds.items():
-        with suppress(UserError):
-            path = inside(run.folder, clip.get(name)) if name == "video" else Path(str(clip.get(name)))
-            if sha256(path) == clip.get(f"{name}_sha256"):
-                found[name] = kind(str(path), caption=path.name)
+        if (path := run.unchanged(clip, name)) is not None:
+            found[name] = kind(str(path), caption=path.name)
     if "video" in found:
         found["contact_sheet"] = wandb.Image(str(run.sheet(clip)), caption=Path(clip["video"]).name)
     return found
