@@ -18,7 +18,7 @@ from float_research.data.seeds import seeded
 from float_research.errors import SKIP, UserError, printable
 from float_research.inference.failures import Failures
 from float_research.inference.live import LiveProgress
-from float_research.inference.measuring import Measures, measured_by, motion_depends, of_run, told_absent
+from float_research.inference.measuring import Measures, digests, measured_by, motion_depends, of_run, told_absent
 from float_research.inference.module import FloatInference
 from float_research.inference.naming import Naming
 from float_research.inference.pipeline import PipelineParts
@@ -311,8 +311,7 @@ class Job:
         started = time.perf_counter()
         found = of_run(self.metrics, [self.folder.path / clip["video"] for clip in content["clips"]])
         content["metrics"], content["absent"] = found.metrics, found.absent
-        names = self._measured_by.keys() & (found.metrics.keys() | found.absent.keys())
-        content["measured_by"] = {name: self._measured_by[name] for name in names}
+        content["measured_by"] = digests(found, self._measured_by)
         content["totals"]["seconds"]["metrics"] += time.perf_counter() - started
 
     def _report(self, content: Mapping[str, Any], failures: Failures, console: Console) -> None:

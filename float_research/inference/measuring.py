@@ -111,6 +111,11 @@ def measured_by(config: Mapping[str, Any], metrics: Sequence[Metric]) -> dict[st
     return found
 
 
+def digests(found: Findings, by: Mapping[str, str]) -> dict[str, str]:
+    """Returns those of the digests `by` name that belong to numbers which were found or are absent."""
+    return {name: by[name] for name in by.keys() & (found.metrics.keys() | found.absent.keys())}
+
+
 def clip_depends(clip: Clip, image_sha256: str, audio_sha256: str) -> dict[str, Any]:
     """Returns the inputs that the converged motion of a clip depends on."""
     return {"id": clip.id, **clip.own, "image": image_sha256, "audio": audio_sha256}

@@ -5,6 +5,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import asdict, dataclass, replace
 from datetime import UTC, datetime
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
@@ -17,7 +18,7 @@ from float_research.errors import UserError, printable
 from float_research.files import inside, sha256, sweep_parts, whole
 from float_research.folders import require_own
 from float_research.inference.failures import Failures
-from float_research.inference.measuring import measured_by, of_clips, of_run, write_tables
+from float_research.inference.measuring import digests, measured_by, of_clips, of_run, write_tables
 from float_research.inference.remeasuring import batches, found_or_said
 from float_research.inference.run_folder import CLIP, LOCK, OF_CLIP, VIDEOS
 from float_research.inference.trainers import reserved
@@ -77,7 +78,6 @@ class OutsideVideos:
             for line in failures.lines():
                 tell(line)
             found = of_run(self.metrics, [self.folder / record["video"] for record in records])
-            by = measured_by(self.config, self.metrics)
             content = {
                 "source": self.source,
                 "overrides": [f"{SOURCE}={self.source}"],
@@ -87,12 +87,16 @@ class OutsideVideos:
                 "totals": {"clips": len(records), "frames": sum(record["num_frames"] for record in records)},
                 "metrics": found.metrics,
                 "absent": found.absent,
-                "measured_by": {name: by[name] for name in by.keys() & (found.metrics.keys() | found.absent.keys())},
+                "measured_by": digests(found, self._measured_by),
                 "clips": records,
                 "failed": failures.record(),
             }
             write_json(self.folder / RECORD, content)
         return content
+
+    @cached_property
+    def _measured_by(self) -> Mapping[str, str]:
+        return measured_by(self.config, self.metrics)
 
     def _prepare(self) -> None:
         """Creates the folder, and removes the files of an earlier measurement there."""
@@ -138,7 +142,6 @@ class OutsideVideos:
         video = self.folder / VIDEOS / f"{footage.id}{suffix_of(footage.video)}"
         with whole(video) as part:
             shutil.copyfile(footage.video, part)
-        by = measured_by(self.config, self.metrics)
         seen = {name for metric in self.metrics if isinstance(metric, FrameMetric) for name in metric.names}
         clip = footage.clip()
         record = {
@@ -161,7 +164,7 @@ class OutsideVideos:
             "sound": heard.facts if heard else None,
             "metrics": found.metrics,
             "absent": found.absent,
-            "measured_by": {name: by[name] for name in by.keys() & (found.metrics.keys() | found.absent.keys())},
+            "measured_by": digests(found, self._measured_by),
             "from_video": sorted(seen & found.metrics.keys()),
             "traces": None,
             "flow": None,

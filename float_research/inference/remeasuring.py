@@ -17,6 +17,7 @@ from float_research.files import sha256
 from float_research.inference.api import Pipeline
 from float_research.inference.measuring import (
     clip_depends,
+    digests,
     measured_by,
     motion_depends,
     of_clips,
@@ -172,9 +173,8 @@ class Remeasuring:
 
     def _update(self, record: dict[str, Any], found: Findings) -> None:
         """Adds findings to a record. They replace older ones of the same name."""
-        by = self._measured_by
         names = found.metrics.keys() | found.absent.keys()
-        said = {name: by[name] for name in by.keys() & names}
+        said = digests(found, self._measured_by)
         news: dict[str, Mapping[str, Any]] = {"metrics": found.metrics, "absent": found.absent, "measured_by": said}
         for kind, new in news.items():
             kept = {name: value for name, value in record.get(kind, {}).items() if name not in names}

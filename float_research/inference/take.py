@@ -11,7 +11,7 @@ from jaxtyping import UInt8
 from torch import Tensor
 
 from float_research.files import sha256
-from float_research.inference.measuring import Measures, write_tables
+from float_research.inference.measuring import Measures, digests, write_tables
 from float_research.inference.pipeline import ENCODING, FloatPipeline, PreparedClip
 from float_research.inference.stopwatch import Stopwatch
 from float_research.metrics.track import SUFFIX, MotionTrack
@@ -84,8 +84,7 @@ class Take(contextlib.AbstractContextManager["Take"]):
             track.save(self.motion)
         with self.watch.phase("metrics"):
             self.found = self.panel.finish(track)
-            names = self.found.metrics.keys() | self.found.absent.keys()
-            self.measured_by = {name: digest for name, digest in self.measures.measured_by.items() if name in names}
+            self.measured_by = digests(self.found, self.measures.measured_by)
             self.tables = write_tables(self.writer.path, self.found, self.pipeline.fps)
 
     def result(self, folder: Path, run: str, *, shared_s: Mapping[str, float], made_s: float) -> ClipResult:
