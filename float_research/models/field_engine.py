@@ -93,7 +93,7 @@ class FieldEngine:
 
         def field(t: Tensor, x: Float[Tensor, "b l d"]) -> Float[Tensor, "b l d"]:
             with torch.autocast(like.device.type, enabled=False):
-                condition = embedded + fmt.t_embedder(t.reshape(-1), like.dtype)[:, None]
+                condition = embedded + fmt.t_embedder(t.reshape(-1).to(like.device), like.dtype)[:, None]
                 motion = torch.cat([previous.to(x.dtype), x], dim=1)
                 velocities = self._run(motion, F.silu(condition), positions, mask, blocks)
                 return velocities[:, -x.shape[1] :].to(x.dtype, copy=True)  # a replayed graph overwrites its results
