@@ -10,6 +10,7 @@ import torch.nn.functional as F
 from jaxtyping import Float
 from torch import Tensor, nn
 
+from float_research.models.compiling import compiled_for
 from float_research.models.flow_matching_transformer import FlowMatchingTransformer, attention_mask, position_table
 from float_research.models.precision import supports_fusion
 from float_research.types import Conditions, VectorField
@@ -68,8 +69,7 @@ class FieldEngine:
         self.last_modulation = self._linear(last.adaLN_modulation[1])
         self._run = self._velocities
         if compiled:
-            mode = "reduce-overhead" if device.type == "cuda" else "default"
-            self._run = torch.compile(self._velocities, fullgraph=True, dynamic=False, mode=mode)
+            self._run = compiled_for(device, self._velocities)
 
     def _linear(self, layer: nn.Linear) -> PreparedLinear:
         weight, bias = layer.weight.detach().to(self.dtype), layer.bias.detach().to(self.dtype)
