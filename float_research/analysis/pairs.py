@@ -25,13 +25,18 @@ def settings(clips: pd.DataFrame, chosen: Sequence[str]) -> dict[str, pd.DataFra
     """
     if chosen:
         return {choice: clips[_rows_of(clips, choice)] for choice in chosen}
-    names = [name for name in varying(clips) if name != "seed" and not name.startswith("data.")]
+    names = compared_names(clips)
     if not names:
         raise UserError("these runs do not differ in a setting; give two runs, or a sweep over a setting")
     labels = clips[names].apply(
         lambda row: ",".join(f"{name}={row[name]}" for name in names if not pd.isna(row[name])), axis=1
     )
     return {str(label): group for label, group in clips.groupby(labels, sort=False)}
+
+
+def compared_names(clips: pd.DataFrame) -> list[str]:
+    """Returns the settings that vary, except for seeds and inputs."""
+    return [name for name in varying(clips) if name != "seed" and not name.startswith("data.")]
 
 
 def pair(groups: Groups) -> tuple[pd.DataFrame, dict[str, pd.DataFrame]]:
@@ -44,7 +49,7 @@ def pair(groups: Groups) -> tuple[pd.DataFrame, dict[str, pd.DataFrame]]:
             partners, or there is one pair only.
     """
     _require_one_suite(groups)
-    frames = {label: _keyed(label, clips) for label, clips in seeded(groups).items()}
+    frames = {label: keyed(label, clips) for label, clips in seeded(groups).items()}
     (first, base), *others = frames.items()
     for label, frame in others:
         for here, there, own, other in (first, label, base, frame), (label, first, frame, base):
@@ -67,10 +72,15 @@ def pair(groups: Groups) -> tuple[pd.DataFrame, dict[str, pd.DataFrame]]:
             f"there is one pair only, {_said(base.index[0])}, from which nothing can be told; "
             "run more recordings, portraits or seeds"
         )
-    clip = pd.Series(base.index.get_level_values("clip"), base.index)
-    recording, portrait = (_content(list(frames.values()), kind) for kind in ("audio", "image"))
-    seed = pd.Series(base.index.get_level_values("seed"), base.index)
-    return pd.DataFrame({"recording": recording.fillna(clip), "portrait": portrait.fillna(""), "seed": seed}), frames
+    return factors(list(frames.values())), frames
+
+
+def factors(frames: Sequence[pd.DataFrame]) -> pd.DataFrame:
+    """Returns the recording, portrait and seed of clips that have the same index in all frames, by `keyed`."""
+    index = frames[0].index
+    clip, seed = (pd.Series(index.get_level_values(name), index) for name in KEY)
+    recording, portrait = (_content(frames, kind) for kind in ("audio", "image"))
+    return pd.DataFrame({"recording": recording.fillna(clip), "portrait": portrait.fillna(""), "seed": seed})
 
 
 def _require_one_suite(groups: Groups) -> None:
@@ -151,7 +161,7 @@ def _ids(clips: pd.DataFrame) -> pd.Series:
     return clips["base_id"].fillna(clips["clip"]) if "base_id" in clips else clips["clip"]
 
 
-def _keyed(label: str, clips: pd.DataFrame) -> pd.DataFrame:
+def keyed(label: str, clips: pd.DataFrame) -> pd.DataFrame:
     """Returns the clips by id, without a seed in it, and seed. Raises a UserError for one that occurs twice."""
     seed = clips["seed"].fillna(-1) if "seed" in clips else -1
     frame = clips.assign(seed=seed, clip=_ids(clips)).set_index(KEY)

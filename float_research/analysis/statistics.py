@@ -160,7 +160,8 @@ def compare(groups: Groups, numbers: Sequence[str] | None, baseline: str) -> Con
     """
     if baseline not in groups:
         raise UserError(f"the baseline {baseline} is none of {', '.join(groups)}")
-    require_several(groups)
+    if len(groups) < 2:
+        raise UserError(f"{', '.join(groups) or 'nothing'} is all there is to compare; give two settings or runs")
     pairs, frames = pair(groups)
     labels, notes = shortened(list(groups)), doubts(groups)
     samples: list[Sample] = []
@@ -191,11 +192,6 @@ def compare(groups: Groups, numbers: Sequence[str] | None, baseline: str) -> Con
         },
         notes=notes,
     )
-
-
-def require_several(groups: Groups) -> None:
-    if len(groups) < 2:
-        raise UserError(f"{', '.join(groups) or 'nothing'} is all there is to compare; give two settings or runs")
 
 
 def sample(name: str, pairs: pd.DataFrame, frames: Groups) -> Sample:

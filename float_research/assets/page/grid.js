@@ -114,7 +114,7 @@ function fillCell(cell, held) {
     ),
     trace,
   );
-  if (data.clips[index].traces) withTraces(index, () => drawCellTrace(cell));
+  if (data.clips[index].traces) load("traces", index, () => drawCellTrace(cell));
   else if (traces.shown !== null) trace.replaceChildren("no traces");
   else trace.remove();
   showValue(cell, held);
@@ -160,7 +160,7 @@ function eachFilled(act) {
 }
 
 function redrawTraces() {
-  eachFilled((cell, held) => data.clips[held.indices[held.place]].traces && withTraces(held.indices[held.place], () => drawCellTrace(cell)));
+  eachFilled((cell, held) => data.clips[held.indices[held.place]].traces && load("traces", held.indices[held.place], () => drawCellTrace(cell)));
 }
 
 function setSize(size) {
