@@ -249,7 +249,7 @@ function startPlot() {
   plot.y = prefer(["sampling_error", ...metrics, "sample_s", "wall_s"], numbers);
   plot.colour = prefer(["solver"], [...(compared.names.length ? compared.names : words)].sort((a, b) => levels(a).length - levels(b).length));
   const swept = compared.names.filter((name) => name !== plot.colour);
-  const wanted = ["measured_evaluations", ...swept, "wall_s"].filter((name) => levels(name).length > 1);
+  const wanted = ["measured_evaluations", ...swept, "wall_s", ...compared.names].filter((name) => levels(name).length > 1);
   plot.x = prefer(wanted, across.filter((name) => name !== plot.y));
   for (const [id, key, names] of [["plot-y", "y", numbers], ["plot-x", "x", across], ["plot-colour", "colour", words]]) {
     $(id).append(...names.map((name) => option(name)));

@@ -54,8 +54,9 @@ function cellOf(row, name, baseline = view.baseline) {
 
 const plainCell = (held, said = null) => ({ value: held, shown: text(held), interval: null, said, mark: null });
 
+/** A value with its interval, unless it is the same in all clips or pairs. */
 function intervalCell([middle, low, high]) {
-  return { value: Number(middle), shown: middle, interval: `[${low}, ${high}]`, low: Number(low), high: Number(high) };
+  return { value: Number(middle), shown: middle, interval: low === high ? null : `[${low}, ${high}]`, low: Number(low), high: Number(high) };
 }
 
 /** The mean of a setting of which the filter leaves some clips. */
@@ -75,7 +76,7 @@ function differenceCell(row, name, baseline) {
   const { better } = data.columns[columnNumber.get(name)];
   const mark = !separable ? null : better === null ? "differs" : (better === "higher") === cell.value > 0 ? "better" : "worse";
   const tested = p === undefined ? "not a headline metric, so not tested" : `${mark ?? "not separable"}, p = ${p} (Holm)`;
-  return { ...cell, said: `${tested}; mean ${compared.means[name][row.setting][0]}`, mark };
+  return { ...cell, said: `${tested}; ${cell.interval ? "" : "the same in all pairs; "}mean ${compared.means[name][row.setting][0]}`, mark };
 }
 
 /** Whether a setting is the best of those shown, or not separable from it: told where all their clips are shown. */
