@@ -128,7 +128,7 @@ def crossed(template: Path, folder: Path, solvers: Sequence[str] = ("euler", "mi
             | {"audio_sha256": audio, "image_sha256": image, "video": None, "traces": None}
             | {"metrics": dict(zip(("lip_correlation", "flicker", "mine"), values, strict=True)), "absent": {}}
             for (audio, image, seed), own in zip(units, base, strict=True)
-            for values in [(0.4 + 0.05 * number + own, 2.0, number + 1.0) + 0.01 * random.normal(size=3)]
+            for values in [(0.4 + 0.05 * number + own, 2.0, number + 1.5) + 0.0003 * random.normal(size=3)]
         ]
         (place / "record.json").write_text(json.dumps(record | {"overrides": [f"solver={solver}"], "clips": clips}))
         (place / "config.yaml").write_text((template / "config.yaml").read_text())

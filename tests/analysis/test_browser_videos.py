@@ -130,6 +130,8 @@ def test_a_thousand_runs_load_few_videos(made: Path, show: Open, tmp_path: Path)
     seen = show(many)
     page = seen.page
     assert seen.count() == "1000 shown"
+    assert page.locator("#table tbody tr").count() == 20, "one for each setting"
+    page.locator("#rows").select_option("clips")
     assert page.locator("#table tbody tr").count() == 100
     page.get_by_label("Next page").click()
     assert seen.column("run")[0] == "100"

@@ -15,7 +15,7 @@ function dotsOf() {
     const [across, up] = [cellOf(row, plot.x, null), cellOf(row, plot.y, showsDifferences() ? view.baseline : null)];
     const zero = showsDifferences() && isBaseline(row);
     const x = numeric(plot.x) ? number(across.value) : across.value === null ? null : across.shown;
-    return { ...row, row, across, up: zero ? { ...up, interval: null } : up, x, y: zero ? 0 : number(up.value), paint: value(row.indices[0], plot.colour) };
+    return { ...row, across, up: zero ? { ...up, interval: null } : up, x, y: zero ? 0 : number(up.value), paint: value(row.indices[0], plot.colour) };
   });
   return dots.filter(({ x, y }) => Number.isFinite(y) && x !== null && (!numeric(plot.x) || Number.isFinite(x)));
 }

@@ -79,13 +79,14 @@ function differenceCell(row, name, baseline) {
   return { ...cell, said: `${tested}; ${cell.interval ? "" : "the same in all pairs; "}mean ${compared.means[name][row.setting][0]}`, mark };
 }
 
-/** Whether a setting is the best of those shown, or not separable from it: told where all their clips are shown. */
+/** Whether the shown settings are ranked by a number: told where all their clips are shown. */
+const isRanked = (name) => view.bySetting && compared.ranked?.[name]?.length > 0 && rowsShown().length > 1 && rowsShown().every(isWhole);
+
+/** Whether a setting is the best of those shown, or not separable from it. */
 function rankOf(setting, name) {
-  const ranked = compared.ranked?.[name] ?? [];
-  const rows = rowsShown();
-  if (ranked.length === 0 || rows.length < 2 || !rows.every(isWhole)) return null;
-  const shown = new Set(rows.map((row) => row.setting));
-  const best = ranked.find((place) => shown.has(place));
+  if (!isRanked(name)) return null;
+  const shown = new Set(rowsShown().map((row) => row.setting));
+  const best = compared.ranked[name].find((place) => shown.has(place));
   if (setting === best) return "best";
   return compared.apart[name][Math.max(best, setting)][Math.min(best, setting)] === "0" ? "alike" : null;
 }
@@ -104,7 +105,7 @@ function tellRows() {
   const said = [];
   if (view.baseline !== null) {
     said.push(`Differences to ${compared.short[view.baseline]} with 95 % intervals, paired over ${compared.design}.`);
-    if (compared.tested.length) said.push("▲ better, ▼ worse (p < 0.05, Holm).");
+    said.push(compared.tested.length ? "▲ better, ▼ worse (p < 0.05, Holm)." : "Nothing is tested, for no headline metric has pairs.");
   } else if (view.bySetting) {
     said.push("Means over clips and seeds with 95 % intervals.");
     if (compared.tested?.length) said.push("★ best, ☆ not separable from it.");
@@ -153,6 +154,7 @@ function chooseBaseline(place) {
 
 function startSettings() {
   $("rows-box").hidden = !grouped;
+  $("rows").options[1].textContent = several ? "clips" : "runs";
   $("rows").value = view.bySetting ? "settings" : "clips";
   $("rows").addEventListener("change", () => showRows($("rows").value === "settings"));
   const names = compared.refused ? [] : compared.labels;

@@ -47,8 +47,8 @@ function absentReason(index, name) {
 function tableCell(row, name, best) {
   const cell = cellOf(row, name);
   const classes = numeric(name) ? ["number"] : [];
-  const isBest = best.has(name) && number(cell.value) === best.get(name);
-  if (cell.mark === "best" || (isBest && !compared.ranked?.[name]?.length)) classes.push("best");
+  const isBest = isRanked(name) ? cell.mark === "best" : best.has(name) && number(cell.value) === best.get(name);
+  if (isBest) classes.push("best");
   const said = [cell.said ?? cell.shown, cell.mark].filter(Boolean).join("; ");
   if (cell.value === null && cell.said) return make("td", { className: classes.join(" ") }, make("span", { className: "missing", title: cell.said }, "absent"));
   const sign = cell.mark ? make("span", { className: `sign ${cell.mark}`, role: "img", "aria-label": cell.mark === "alike" ? "not separable from the best" : cell.mark }, SIGNS[cell.mark]) : null;
