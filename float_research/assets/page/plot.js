@@ -127,8 +127,8 @@ const upName = () => (showsDifferences() ? measuredName(plot.y) : plot.y);
 
 /** The legend's entries, for the page and for the picture. */
 function plotKeys(colour, best) {
-  const keys = [...colour].slice(0, 12).map(([level, paint]) => ({ paint, said: `${plot.colour} ${text(level)}` }));
-  if (colour.size > 12) keys.push({ paint: null, said: `and ${colour.size - 12} more` });
+  const keys = plot.colour === plot.x ? [] : [...colour].slice(0, 12).map(([level, paint]) => ({ paint, said: `${plot.colour} ${text(level)}` }));
+  if (keys.length && colour.size > 12) keys.push({ paint: null, said: `and ${colour.size - 12} more` });
   if (best.length > 1) keys.push({ paint: null, said: `┄ best ${plot.y} for its ${plot.x}` });
   if (dotsAreSettings() && grouped) keys.push({ paint: null, said: showsDifferences() ? "┃ 95 % interval of the difference" : "┃ mean and 95 % interval" });
   const marks = new Set(plot.dots.map((dot) => dot.up.mark).filter(Boolean));
