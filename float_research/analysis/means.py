@@ -6,21 +6,24 @@ from typing import Any
 
 import numpy as np
 import pandas as pd
+from jaxtyping import Float
 
-from float_research.analysis.crossed import Design
+from float_research.analysis.crossed import Design, Estimate
 from float_research.analysis.filling import plain
 from float_research.analysis.load import COSTS, METRICS
-from float_research.analysis.numbers import numbers_of_runs
-from float_research.analysis.pairs import Groups, compared_names, doubts, factors, keyed, pair, settings
-from float_research.analysis.statistics import (
-    Sample,
-    differences,
-    headlines,
-    pairs_apart,
-    rounded,
-    sample,
-    shortened,
+from float_research.analysis.numbers import declared, numbers_of_runs
+from float_research.analysis.pairs import (
+    Groups,
+    Paired,
+    compared_names,
+    doubts,
+    factors,
+    keyed,
+    pair,
+    settings,
+    values_of,
 )
+from float_research.analysis.statistics import LEVEL, headlines, holm, rounded, shortened
 from float_research.errors import UserError
 
 MOST_SETTINGS = 100
@@ -60,71 +63,100 @@ def compared(clips: pd.DataFrame) -> Compared:
         pairs, frames = pair(groups)
     except UserError as error:
         return Compared(content={**content, "refused": str(error)}, baselines=[])
-    notes, reasons = doubts(groups), dict[str, str]()
-    samples: dict[str, Sample] = {}
+    labels, notes, untold = list(groups), doubts(groups), dict[str, str]()
+    rows: dict[str, Paired] = {}
     for name in numbers:
         try:
-            samples[name] = sample(name, pairs, frames)
+            values = values_of(name, frames)
         except UserError as error:
-            reasons[name] = str(error)
+            untold[name] = str(error)
             continue
-        if absent := len(pairs) - samples[name].design.num_pairs:
-            notes.append(f"{name}: {absent} of {len(pairs)} pairs have no value on either side and are left out")
-    tested = {name: samples.pop(name) for name in headlines(groups) if name in samples}
+        held = np.isfinite(values).all(0)
+        if not held.all():
+            notes.append(f"{name}: {(~held).sum()} of {len(held)} pairs have no value on either side and are left out")
+        design = Design.of(pairs[held])
+        rows[name] = Paired(number=declared(name), labels=labels, values=values[:, held], design=design)
+    tested = [name for name in headlines(groups) if name in rows]
+    differences = {name: [_differences(row, place) for place in range(len(labels))] for name, row in rows.items()}
     content |= {
         "refused": None,
         "design": str(Design.of(pairs)),
-        "tested": list(tested),
-        "untold": reasons,
+        "tested": tested,
+        "untold": untold,
         "notes": notes,
-        "ranked": {name: own.ranked for name, own in tested.items()},
-        "apart": {
-            name: ["".join(str(int(differ)) for differ in row[:place]) for place, row in enumerate(apart)]
-            for name, apart in zip(tested, pairs_apart(list(tested.values())), strict=True)
-        },
+        "ranked": {name: _ranked(rows[name]) for name in tested},
+        "apart": _apart({name: np.stack([found.p for found in differences[name]]) for name in tested}),
     }
-    labels = list(groups)
     return Compared(
         content=content,
         baselines=[
-            _cells(list(tested.values()), labels, place, tells_p=True)
-            | _cells(list(samples.values()), labels, place, tells_p=False)
+            _cells({name: of_baselines[place] for name, of_baselines in differences.items()}, tested, place)
             for place in range(len(labels))
         ],
     )
 
 
-def _cells(samples: Sequence[Sample], labels: Sequence[str], baseline: int, *, tells_p: bool) -> dict[str, list[Cell]]:
-    """Returns the differences of all settings to one."""
-    found: dict[str, list[Cell]] = {own.number.name: [None] * len(labels) for own in samples}
-    places = {label: place for place, label in enumerate(labels)}
-    for item in differences(samples, labels, baseline):
-        half = (item.high - item.low) / 2
-        cell: list[Any] = [rounded(value, half) for value in (item.difference, item.low, item.high)]
-        found[item.number.name][places[item.setting]] = [*cell, f"{item.p:.2g}", item.separable] if tells_p else cell
+def _differences(row: Paired, baseline: int) -> Estimate:
+    """Estimates the differences of all settings to one."""
+    return row.design.estimate(row.compared - row.compared[baseline])
+
+
+def _ranked(row: Paired) -> list[int]:
+    """Returns the settings from the best mean to the worst; none if no direction is better."""
+    return [] if row.number.better is None else np.argsort(-row.worth.mean(1), kind="stable").tolist()
+
+
+def _apart(p: Mapping[str, Float[np.ndarray, "s s"]]) -> dict[str, list[str]]:
+    """Returns for each number whether settings differ, by Holm's correction over all pairs of settings and numbers.
+
+    It is a triangle of digits: a row per setting, with a digit for each setting before it.
+    """
+    lower = [(one, other) for one in range(len(next(iter(p.values()), ()))) for other in range(one)]
+    corrected = holm(np.array([own[pair] for own in p.values() for pair in lower])).reshape(len(p), len(lower)) < LEVEL
+    found: dict[str, list[str]] = {}
+    for name, row in zip(p, corrected, strict=True):
+        found[name] = [""] * len(p[name])
+        for (one, _), differ in zip(lower, row, strict=True):
+            found[name][one] += str(int(differ))
     return found
+
+
+def _cells(found: Mapping[str, Estimate], tested: Sequence[str], baseline: int) -> dict[str, list[Cell]]:
+    """Returns the differences to one setting in words. p is corrected as in `compare`: over all that are tested."""
+    p = [np.delete(found[name].p, baseline) for name in tested]
+    corrected = dict(zip(tested, np.split(holm(np.concatenate(p)), len(p)), strict=True)) if p else {}
+    cells: dict[str, list[Cell]] = {}
+    for name, own in found.items():
+        low, high = own.mean - own.half_width, own.mean + own.half_width
+        shown: list[Cell] = [
+            [rounded(value, half) for value in values]
+            for *values, half in zip(own.mean, low, high, (high - low) / 2, strict=True)
+        ]
+        for cell, value in zip([*shown[:baseline], *shown[baseline + 1 :]], corrected.get(name, ()), strict=False):
+            cell += [f"{value:.2g}", bool(value < LEVEL)]
+        shown[baseline] = None
+        cells[name] = shown
+    return cells
 
 
 def _means(groups: Groups, numbers: Sequence[str]) -> dict[str, Any]:
     """Returns the mean of each number over the clips of each setting, with its interval or the reason for none."""
     means: dict[str, list[Cell]] = {name: [] for name in numbers}
     why: dict[str, int] = {}
-    for label, clips in groups.items():
+    for clips in groups.values():
         values = np.stack([pd.to_numeric(clips[name], errors="coerce").to_numpy(dtype=float) for name in numbers])
         known = ~np.isnan(values)
-        try:
-            table, twice = factors([keyed(label, clips)]), None
-        except UserError as error:
-            table, twice = None, str(error)
+        frame = keyed(clips)
+        table = factors([frame])
         designs: dict[bytes, Design] = {}
         for name, own, held in zip(numbers, values, known, strict=True):
-            reason = twice or _no_interval(name, own[held])
+            reason = _no_interval(name, own[held]) if frame.index.is_unique else "clips that occur twice"
             if not held.any():
                 means[name].append(None)
-            elif reason or table is None:
+            elif reason:
                 runs = clips["run"][held] if name in numbers_of_runs() else np.arange(held.sum())
                 mean = float(pd.Series(own[held]).groupby(np.asarray(runs)).first().mean())
-                means[name].append([plain(mean), why.setdefault(str(reason), len(why))])
+                means[name].append([plain(mean), why.setdefault(reason, len(why))])
             else:
                 design = designs.setdefault(held.tobytes(), Design.of(table[held]))
                 found = design.estimate(own[held])

@@ -1,16 +1,17 @@
 """Is the difference real? Paired comparisons of settings: intervals, corrected tests, detectable differences."""
 
+import itertools
 import math
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field, replace
-from functools import cached_property
+from dataclasses import dataclass, replace
+from typing import Any
 
 import numpy as np
 import pandas as pd
-from jaxtyping import Bool, Float
+from jaxtyping import Float
 from scipy import stats
 
-from float_research.analysis.crossed import CONFIDENCE, POWER, Design, Estimate, count, detectable, needed
+from float_research.analysis.crossed import CONFIDENCE, POWER, Design, count, detectable, needed
 from float_research.analysis.numbers import declared, known_metrics
 from float_research.analysis.pairs import Groups, doubts, pair, values_of
 from float_research.errors import UserError
@@ -21,38 +22,15 @@ NUM_FLIPS = 9999
 
 
 @dataclass(frozen=True, kw_only=True)
-class Sample:
-    """A number of all settings (rows) in all pairs (columns) that have it.
-
-    `values`: `measured`, or its distance to the best value if that is the better direction, as 1 is for `seam_jump`.
-    """
-
-    number: Number
-    design: Design
-    measured: Float[np.ndarray, "s n"]
-    values: Float[np.ndarray, "s n"]
-
-    @cached_property
-    def estimates(self) -> Sequence[Estimate]:
-        """Estimates the differences of all settings to each of them."""
-        return [self.design.estimate(self.values - own) for own in self.values]
-
-    @property
-    def ranked(self) -> list[int]:
-        """Returns the settings from the best mean to the worst; none if no direction is better."""
-        if self.number.better is None:
-            return []
-        sign = -1 if self.number.better == Better.HIGHER else 1
-        return np.argsort(sign * self.values.mean(-1), kind="stable").tolist()
-
-
-@dataclass(frozen=True, kw_only=True)
 class Difference:
     """A paired difference `setting - baseline` of one number.
 
     `better` of the number says what counts: where it is a value, such as 1 for `seam_jump`, differences are those of
     the distance to it. `low` and `high`: the 95 % interval, not corrected. `p`: of Student's t, by Holm's correction
-    over all differences of the comparison. `values`: what is compared, of the setting and of the baseline.
+    over all differences of the comparison. `p_sign_flip`: of a permutation test on the means of the recordings (or of
+    whatever factor has the most units), which assumes no distribution, but takes the other factors as fixed; not
+    corrected. `effect`: the mean difference over the standard deviation of the pairs, NaN if all are equal.
+    `detectable`: the least true difference that these pairs show with a power of 80 % at p < 0.05.
     """
 
     number: Number
@@ -64,28 +42,11 @@ class Difference:
     low: float
     high: float
     p: float
+    p_sign_flip: float
+    effect: float
+    detectable: float
     design: Design
     components: Mapping[str, float]
-    values: Float[np.ndarray, "2 n"] = field(repr=False, compare=False)
-
-    @cached_property
-    def p_sign_flip(self) -> float:
-        """Returns p of a permutation test on the means of the recordings, or of whatever factor has the most units.
-
-        It assumes no distribution, but takes the other factors as fixed. It is not corrected.
-        """
-        return sign_flip(*self.values, self.design)
-
-    @property
-    def effect(self) -> float:
-        """Returns the mean difference over the standard deviation of the pairs, NaN if all are equal."""
-        deviation = float((self.values[0] - self.values[1]).std(ddof=1))
-        return self.difference / deviation if deviation > 0 else math.nan
-
-    @cached_property
-    def detectable(self) -> float:
-        """Returns the least true difference that these pairs show with a power of 80 % at p < 0.05."""
-        return detectable(self.components, self.design.units, self.design.num_pairs)
 
     @property
     def separable(self) -> bool:
@@ -164,91 +125,79 @@ def compare(groups: Groups, numbers: Sequence[str] | None, baseline: str) -> Con
         raise UserError(f"{', '.join(groups) or 'nothing'} is all there is to compare; give two settings or runs")
     pairs, frames = pair(groups)
     labels, notes = shortened(list(groups)), doubts(groups)
-    samples: list[Sample] = []
+    baseline = labels[list(groups).index(baseline)]
+    rows: list[Difference] = []
+    tests: dict[tuple[str, frozenset[str]], float] = {}
+    means: dict[str, dict[str, float]] = {}
+    best: dict[str, str] = {}
     for name in headlines(groups) if numbers is None else numbers:
+        number = declared(name)
         try:
-            samples.append(sample(name, pairs, frames))
+            values = values_of(name, frames)
         except UserError as error:
             if numbers is not None:
                 raise
             notes.append(str(error))
             continue
-        if absent := len(pairs) - samples[-1].design.num_pairs:
-            notes.append(f"{name}: {absent} of {len(pairs)} pairs have no value on either side and are left out")
-    if not samples:
+        held = np.isfinite(values).all(0)
+        if not held.all():
+            notes.append(f"{name}: {(~held).sum()} of {len(held)} pairs have no value on either side and are left out")
+        design, of = Design.of(pairs[held]), dict(zip(labels, values[:, held], strict=True))
+        means[name] = {label: float(own.mean()) for label, own in of.items()}
+        if isinstance(number.better, float):
+            of = {label: np.abs(own - number.better) for label, own in of.items()}
+        if number.better is not None:
+            sign = 1 if number.better == Better.HIGHER else -1
+            worth = {label: sign * float(own.mean()) for label, own in of.items()}
+            best[name] = max(worth, key=worth.__getitem__)
+        for pair_of in itertools.combinations(labels, 2):
+            first, second = (of[label] for label in pair_of)
+            tests[name, frozenset(pair_of)] = float(design.estimate(first - second).p)
+        rows += [
+            Difference(
+                number=number,
+                setting=label,
+                baseline=baseline,
+                mean=means[name][label],
+                baseline_mean=means[name][baseline],
+                design=design,
+                **measured(of[label], of[baseline], design),
+            )
+            for label in labels
+            if label != baseline
+        ]
+    if not rows:
         raise UserError("; ".join(notes) or "the clips have no headline metric; name some with --numbers")
-    ranked = {
-        own.number.name: ([labels[place] for place in own.ranked], apart)
-        for own, apart in zip(samples, pairs_apart(samples), strict=True)
-        if own.ranked
-    }
+    corrected = holm(np.array([row.p for row in rows]))
+    apart = dict(zip(tests, holm(np.array(list(tests.values()))) < LEVEL, strict=True))
     return Contrasts(
-        differences=differences(samples, labels, list(groups).index(baseline)),
-        means=pd.DataFrame({own.number.name: own.measured.mean(-1) for own in samples}, index=labels),
-        best={name: best for name, ((best, *_), _) in ranked.items()},
+        differences=[replace(row, p=float(p)) for row, p in zip(rows, corrected, strict=True)],
+        means=pd.DataFrame(means, index=labels),
+        best=best,
         inseparable={
-            name: frozenset(label for label in others if not apart[labels.index(label), labels.index(best)])
-            for name, ((best, *others), apart) in ranked.items()
+            name: frozenset(label for label in labels if label != first and not apart[name, frozenset((first, label))])
+            for name, first in best.items()
         },
         notes=notes,
     )
 
 
-def sample(name: str, pairs: pd.DataFrame, frames: Groups) -> Sample:
-    """Returns a number of the clips that `pair` found.
-
-    Raises:
-        UserError: it cannot be compared, see `values_of`.
-    """
-    number, values = declared(name), values_of(name, frames)
-    held = np.isfinite(values).all(0)
-    measured = values[:, held]
-    wanted = number.better
-    return Sample(
-        number=number,
-        design=Design.of(pairs[held]),
-        measured=measured,
-        values=np.abs(measured - wanted) if isinstance(wanted, float) else measured,
-    )
-
-
-def differences(samples: Sequence[Sample], labels: Sequence[str], baseline: int) -> list[Difference]:
-    """Returns the differences of all settings to one, with p corrected over all of them."""
-    found: list[Difference] = []
-    for own in samples:
-        estimate, means = own.estimates[baseline], own.measured.mean(-1)
-        half = estimate.half_width
-        found += [
-            Difference(
-                number=own.number,
-                setting=label,
-                baseline=labels[baseline],
-                mean=float(means[place]),
-                baseline_mean=float(means[baseline]),
-                difference=float(estimate.mean[place]),
-                low=float(estimate.mean[place] - half[place]),
-                high=float(estimate.mean[place] + half[place]),
-                p=float(estimate.p[place]),
-                design=own.design,
-                components={name: float(part[place]) for name, part in estimate.components.items()},
-                values=own.values[[place, baseline]],
-            )
-            for place, label in enumerate(labels)
-            if place != baseline
-        ]
-    corrected = holm(np.array([item.p for item in found]))
-    return [replace(item, p=float(p)) for item, p in zip(found, corrected, strict=True)]
-
-
-def pairs_apart(samples: Sequence[Sample]) -> list[Bool[np.ndarray, "s s"]]:
-    """Returns for each number which settings differ, by Holm's correction over all pairs of settings and numbers."""
-    if not samples:
-        return []
-    upper = np.triu_indices(len(samples[0].values), 1)
-    corrected = holm(np.concatenate([np.stack([row.p for row in own.estimates])[upper] for own in samples]))
-    found = np.zeros((len(samples), len(samples[0].values), len(samples[0].values)), dtype=bool)
-    found[:, *upper] = corrected.reshape(len(samples), -1) < LEVEL
-    return list(found | found.swapaxes(1, 2))
+def measured(setting: Float[np.ndarray, " n"], baseline: Float[np.ndarray, " n"], design: Design) -> dict[str, Any]:
+    """Returns the entries of a `Difference` that are computed from the pairs, with p not corrected yet."""
+    apart = setting - baseline
+    found = design.estimate(apart)
+    mean, half, deviation = float(found.mean), float(found.half_width), float(apart.std(ddof=1))
+    components = {name: float(part) for name, part in found.components.items()}
+    return {
+        "difference": mean,
+        "low": mean - half,
+        "high": mean + half,
+        "p": float(found.p),
+        "p_sign_flip": sign_flip(setting, baseline, design),
+        "effect": mean / deviation if deviation > 0 else math.nan,
+        "detectable": detectable(components, design.units, design.num_pairs),
+        "components": components,
+    }
 
 
 def sign_flip(setting: Float[np.ndarray, " n"], baseline: Float[np.ndarray, " n"], design: Design) -> float:
