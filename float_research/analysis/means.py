@@ -123,14 +123,15 @@ def _apart(p: Mapping[str, Float[np.ndarray, "s s"]]) -> dict[str, list[str]]:
 
 def _cells(found: Mapping[str, Estimate], tested: Sequence[str], baseline: int) -> dict[str, list[Cell]]:
     """Returns the differences to one setting in words. p is corrected as in `compare`: over all that are tested."""
-    p = [np.delete(found[name].p, baseline) for name in tested]
+    p = [np.delete(np.asarray(found[name].p), baseline) for name in tested]
     corrected = dict(zip(tested, np.split(holm(np.concatenate(p)), len(p)), strict=True)) if p else {}
     cells: dict[str, list[Cell]] = {}
     for name, own in found.items():
-        low, high = own.mean - own.half_width, own.mean + own.half_width
+        mean, half_width = np.asarray(own.mean), np.asarray(own.half_width)
+        low, high = mean - half_width, mean + half_width
         shown: list[Cell] = [
             [rounded(value, half) for value in values]
-            for *values, half in zip(own.mean, low, high, (high - low) / 2, strict=True)
+            for *values, half in zip(mean, low, high, (high - low) / 2, strict=True)
         ]
         for cell, value in zip([*shown[:baseline], *shown[baseline + 1 :]], corrected.get(name, ()), strict=False):
             cell += [f"{value:.2g}", bool(value < LEVEL)]
@@ -160,9 +161,8 @@ def _means(groups: Groups, numbers: Sequence[str]) -> dict[str, Any]:
             else:
                 design = designs.setdefault(held.tobytes(), Design.of(table[held]))
                 found = design.estimate(own[held])
-                half = float(found.half_width)
-                shown = [rounded(value, half) for value in (found.mean, found.mean - half, found.mean + half)]
-                means[name].append(shown)
+                mean, half = float(found.mean), float(found.half_width)
+                means[name].append([rounded(value, half) for value in (mean, mean - half, mean + half)])
     return {"means": means, "why": list(why)}
 
 

@@ -78,7 +78,7 @@ def test_means_have_intervals_and_the_best_is_marked(settings: Path, show: Open)
     page.get_by_label("Close").click()
     page.locator("#plot circle").first.click()
     assert seen.count() == "36 shown, 12 selected"
-    assert page.inner_text("#plot-said").startswith("12 clips (run 0): lip_correlation 0.")
+    assert page.inner_text("#plot-said").startswith("12 clips (run 0): flicker ")
     assert seen.filtered("seed=15") == "18 of 36 shown, 6 selected"
     assert all(re.fullmatch(r"2|2\.0\d*|1\.9\d*", text) for text in seen.column("flicker")), "means without intervals"
     assert page.inner_text("#told").endswith("Settings of which the filter hides clips have no interval.")
