@@ -115,7 +115,7 @@ function tellMore() {
   held.classList.toggle("more-right", right);
   held.classList.toggle("more-down", down);
   const said = [right && `${hidden} more ${hidden === 1 ? "column" : "columns"} →`, down && "more rows ↓"].filter(Boolean);
-  $("more").textContent = said.length ? `Scroll: ${said.join(", ")}` : "";
+  $("more").textContent = said.join(", ");
 }
 
 /** Chooses the columns of the table. */
