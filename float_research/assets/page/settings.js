@@ -105,10 +105,10 @@ function tellRows() {
   const said = [];
   if (view.baseline !== null) {
     said.push(`Differences to ${compared.short[view.baseline]} with 95 % intervals, paired over ${compared.design}.`);
-    said.push(compared.tested.length ? "▲ better, ▼ worse (p < 0.05, Holm)." : "Nothing is tested, for no headline metric has pairs.");
+    said.push(compared.tested.length ? "▲ better, ▼ worse (p < 0.05, Holm)." : "Nothing is tested, for no headline metric has pairs.");
   } else if (view.bySetting) {
     said.push("Means over clips and seeds with 95 % intervals.");
-    if (compared.tested?.length) said.push("★ best, ☆ not separable from it.");
+    if (compared.tested?.length) said.push("★ best, ☆ not separable from it.");
   }
   $("told").textContent = [...said, hides, refused].filter(Boolean).join(" ");
   $("how").hidden = !view.bySetting;
