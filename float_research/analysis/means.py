@@ -129,14 +129,14 @@ def _cells(found: Mapping[str, Estimate], tested: Sequence[str], baseline: int) 
     for name, own in found.items():
         mean, half_width = np.asarray(own.mean), np.asarray(own.half_width)
         low, high = mean - half_width, mean + half_width
-        shown: list[Cell] = [
+        shown: list[list[Any]] = [
             [rounded(value, half) for value in values]
             for *values, half in zip(mean, low, high, (high - low) / 2, strict=True)
         ]
-        for cell, value in zip([*shown[:baseline], *shown[baseline + 1 :]], corrected.get(name, ()), strict=False):
-            cell += [f"{value:.2g}", bool(value < LEVEL)]
-        shown[baseline] = None
-        cells[name] = shown
+        if name in corrected:
+            tests = np.insert(corrected[name], baseline, 1)
+            shown = [[*cell, f"{value:.2g}", bool(value < LEVEL)] for cell, value in zip(shown, tests, strict=True)]
+        cells[name] = [None if place == baseline else cell for place, cell in enumerate(shown)]
     return cells
 
 
