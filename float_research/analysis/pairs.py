@@ -287,9 +287,10 @@ def doubts(groups: Groups) -> list[str]:
     return notes
 
 
-def _said(key: tuple[str, object]) -> str:
+def _said(key: tuple[object, object]) -> str:
     clip, seed = key
-    return f"clip {printable(clip)}" + ("" if seed == -1 else f" with seed {printable(seed)}")
+    named = f"clip {printable(clip)}" if isinstance(clip, str) else "a clip without an id"
+    return named + ("" if seed == -1 else f" with seed {printable(seed)}")
 
 
 def _reason(name: str, clips: pd.DataFrame) -> str:
