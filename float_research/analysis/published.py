@@ -9,11 +9,9 @@ import pandas as pd
 from rich.console import Console
 
 from float_research.errors import printable
-from float_research.inference.measuring import told_absent
 from float_research.printing import Table, say
 from float_research.tracking.logger import mean_metrics
 from float_research.tracking.runs import Run, Value, find
-from float_research.tracking.summary import format_value, suite_facts
 
 EXPERIMENT, PAPER = "experiment", "arXiv 2412.01064v5"
 SETTINGS: Mapping[str, Value] = {
@@ -140,15 +138,17 @@ def _table(runs: Sequence[Run], published: Published) -> Table:
     rows = []
     for run in runs:
         values, measured = row_of(run, published), mean_metrics(run.record)
-        cells = [run.name, *map(format_value, values)]
+        cells = [run.name, *map(str, values)]
         for name, value in zip(published.numbers, published.rows[values], strict=True):
-            cells += [format_value(measured.get(name)), f"{value:.3f}"]
+            cells += [f"{measured[name]:.3f}" if name in measured else "", f"{value:.3f}"]
         rows.append(cells)
     return Table(names, rows, f"published values: FLOAT ({PAPER}), {published.table}, {published.data}")
 
 
 def _missing(runs: Sequence[Run], numbers: Collection[str]) -> Iterator[str]:
     """Yields why numbers were not measured."""
+    from float_research.inference.measuring import told_absent  # loads PyTorch
+
     for run in runs:
         parts = [
             {"absent": {name: reason for name, reason in (part.get("absent") or {}).items() if name in numbers}}
@@ -159,15 +159,18 @@ def _missing(runs: Sequence[Run], numbers: Collection[str]) -> Iterator[str]:
 
 def _differences(run: Run, tables: Sequence[Published]) -> Iterator[str]:
     record, settings = run.record, run.settings()
-    numbers, measured = set(tables[0].numbers), mean_metrics(record)
     data = " and ".join(published.data for published in tables)
     yield f"weights: {_weights(record.get('checkpoint') or {}, settings)}"
-    suite = printable(suite_facts(record)["suite"] or "clips of no suite")
+    held = record.get("suite") or {}
+    suite = printable(" ".join(held[key] for key in ("name", "version") if key in held)) or "no suite"
     yield f"data: {suite} here; {data} in the paper, the first frame of each video with its own sound"
     yield f"crops: face={printable(settings.get('face'))} here, a face alignment model in the paper"
-    encoded = any(numbers.intersection(clip.get("from_video") or ()) for clip in record["clips"])
-    yield f"codec: frames {'decoded from H.264' if encoded else 'before encoding'} here; the paper does not say"
-    if numbers & measured.keys():
+    measured = mean_metrics(record).keys() & set(tables[0].numbers)
+    later = {name for clip in record["clips"] for name in clip.get("from_video") or ()}
+    encoded = measured & (later | (record.get("metrics") or {}).keys())  # a run's own metrics read its videos
+    raw = f", but frames before encoding for {', '.join(sorted(measured - encoded))}" if measured - encoded else ""
+    yield f"codec: video={printable(settings.get('video'))} here{raw}; not known of the paper"
+    if measured:
         yield "networks: the files that you gave; SyncNet here looks at faces that dlib found"
     swept = tables[0].swept
     for name, value in SETTINGS.items():
@@ -177,7 +180,7 @@ def _differences(run: Run, tables: Sequence[Published]) -> Iterator[str]:
 
 
 def _weights(held: Mapping[str, Any], settings: Mapping[str, Value]) -> str:
-    if held.get("toy") or not held.get("trained"):
+    if held.get("toy") or held.get("trained") is False:
         what = "the demo's, trained on a toy world" if held.get("toy") else "random"
         return f"{what}; no number here can be compared with the paper's"
     option, digest = printable(settings.get("checkpoint")), printable(held.get("hash"), 12)

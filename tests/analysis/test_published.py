@@ -62,11 +62,11 @@ def test_ours_stand_beside_the_published_values_with_what_differs() -> None:
     lines = shown(run_of("experiment=paper_nfe", "nfe=5", suite=suite)).splitlines()
     assert "Table 5" in lines[0]
     assert lines[1].split("  ")[-2:] == ["lse_d", "lse_d (paper)"]
-    assert lines[2].split() == ["0", "5", "21.440", "164.463", "1.331", "8.25", "7.155"]
+    assert lines[2].split() == ["0", "5", "21.440", "164.463", "1.331", "8.250", "7.155"]
     said = "\n".join(lines[3:])
     assert "not measured: fid: needs videos" in said
     assert "lip_lag" not in said
-    for what in ("trained on a toy world", "quick 1", "HDTF", "before encoding", "grid points"):
+    for what in ("trained on a toy world", "quick 1", "HDTF", "before encoding for lse_d;", "grid points"):
         assert what in said
     assert "settings:" not in said
 
@@ -78,7 +78,7 @@ def test_what_differs_is_that_of_the_run() -> None:
     said = shown(run_of("experiment=paper_nfe", *changed, checkpoint=official, clips=clips))
     assert "checkpoint=official" in said
     assert "cdcdcdcdcdcd" in said
-    assert "after H.264" in said
+    assert "codec: video=h264 here; not known" in said
     assert "- settings: solver=midpoint here, euler in the paper" in said
     assert "- settings: guidance.audio.scale=3 here, 2 in the paper" in said
     assert "toy world" not in said
