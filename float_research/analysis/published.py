@@ -98,8 +98,10 @@ PUBLISHED: Mapping[str, Sequence[Published]] = {
 }
 """The tables by experiment, which of an experiment differ in their data alone.
 
-They leave out two numbers of the paper that no metric here measures by the same definition: P-FID, of rotation and
-translation of the head, where `p_fid` has rotation only, and frames per second of the networks on a V100.
+LSE-D, the rows of the default settings, and E-FID of Tables 2 and 6 agree in two independent transcriptions of the
+paper; the other numbers were found in one. Two numbers of the paper are left out, because no metric here has their
+definition: P-FID, of rotation and translation of the head, where `p_fid` has rotation only, and frames per second on a
+V100.
 """
 
 
