@@ -176,8 +176,8 @@ def _differences(run: Run, tables: Sequence[Published]) -> Iterator[str]:
         yield "networks: the files that you gave; SyncNet here looks at faces that dlib found"
     swept = tables[0].swept
     for name, value in SETTINGS.items():
-        if name not in swept and (held := settings.get(name)) != value:
-            yield f"settings: {name}={printable(held)} here, {value} in the paper"
+        if name not in swept and (own := settings.get(name)) != value:
+            yield f"settings: {name}={printable(own)} here, {value} in the paper"
     yield from tables[0].remarks
 
 
