@@ -33,11 +33,22 @@ UNKNOWN = uuid4().hex
 """The digest of code without a file, such as a notebook's. It is unique to this process."""
 _loaded: dict[str, tuple[ModuleSpec, str]] = {}
 """Module name → its spec, which a reload replaces, and its digest."""
+_known: dict[frozenset[str], tuple[dict[str, str], str]] = {}
+"""Roots → the digests of the modules they reach, and the digest of all their code."""
 
 
 def code(*roots: str) -> str:
-    """Returns the SHA-256 of the code of these modules and of everything they import, recursively."""
-    return hashlib.sha256("\n".join(sorted(_lines(frozenset(roots)))).encode()).hexdigest()
+    """Returns the SHA-256 of the code of these modules and of everything they import, recursively.
+
+    A digest is kept while the digests of all these modules, and so their imports, stay the same.
+    """
+    wanted = frozenset(roots)
+    modules, found = _known.get(wanted, ({}, ""))
+    if not modules or any(_digest(name) != digest for name, digest in modules.items()):
+        modules = {name: _digest(name) for name in _modules(wanted)}
+        found = hashlib.sha256("\n".join(sorted(_lines(wanted, modules))).encode()).hexdigest()
+        _known[wanted] = modules, found
+    return found
 
 
 def parts(config: Any) -> set[str]:
@@ -69,9 +80,9 @@ def own_files(*roots: str) -> dict[str, Path]:
     return {name: path for name, path in found.items() if path is not None}
 
 
-def _lines(roots: frozenset[str]) -> Iterator[str]:
-    for name in _modules(roots):
-        yield f"{name} {_digest(name)}"
+def _lines(roots: frozenset[str], modules: Mapping[str, str]) -> Iterator[str]:
+    for name, digest in modules.items():
+        yield f"{name} {digest}"
     for name in {name.partition(".")[0] for name in _packages(roots)}:
         yield f"{name} {_version(name)}"
 
