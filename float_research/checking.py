@@ -3,6 +3,7 @@
 import ast
 from collections.abc import Iterator, Mapping, Sequence
 from functools import cache
+from importlib import import_module
 from pathlib import Path
 from typing import Any
 
@@ -153,6 +154,27 @@ def _arguments(module: str, name: str) -> dict[str, ast.expr]:
     fields = (node for node in found.body if isinstance(node, ast.AnnAssign))
     own = (node for node in fields if node.value is None or "init=False" not in ast.unparse(node.value))
     return inherited | {ast.unparse(node.target): node.annotation for node in own}
+
+
+def declared(target: str, name: str) -> Any:
+    """Returns the object to which a class of ours, or a base of it, refers as `name`, or None.
+
+    The class's own module, which may take seconds, is not imported; only that from which it imports the object is.
+    """
+    module, _, stem = target.rpartition(".")
+    if not module.startswith(f"{OWN}."):
+        return None
+    tree = _tree(module)
+    origins = _origins(tree)
+    found = next((node for node in tree.body if isinstance(node, ast.ClassDef) and node.name == stem), None)
+    if found is None:
+        return declared(".".join(origins[stem]), name) if stem in origins else None
+    for node in found.body:
+        if isinstance(node, ast.Assign) and [ast.unparse(each) for each in node.targets] == [name]:
+            place, known = origins[ast.unparse(node.value)]
+            return getattr(import_module(place), known)
+    inherited = (declared(f"{module}.{ast.unparse(base)}", name) for base in found.bases)
+    return next((each for each in inherited if each is not None), None)
 
 
 @cache

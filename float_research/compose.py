@@ -21,7 +21,16 @@ from hydra.version import VersionBase
 from omegaconf import DictConfig, ListConfig, OmegaConf
 
 from float_research import threads
-from float_research.checking import INFER, TRAIN, check_files, check_given, check_plain, check_seeds, check_types
+from float_research.checking import (
+    INFER,
+    TRAIN,
+    check_files,
+    check_given,
+    check_plain,
+    check_seeds,
+    check_types,
+    declared,
+)
 from float_research.data.examples import asset, example
 from float_research.errors import SKIP, STOP, UserError, printable, reason, writable
 from float_research.files import name_bytes
@@ -233,10 +242,12 @@ def build_job(cfg: DictConfig) -> "Job":
     check_place(cfg)
     if cfg.on_error is None:
         check_files(cfg.data)
+    require_metrics(cfg, partial(declared_lack, cfg.metrics))
     threads.limit(cfg.get("threads"))
     sampler = build_sampler(cfg)  # which needs no other package than torch
     metrics = build_metrics(cfg)
-    require_metrics(cfg, metrics)
+    built = dict(zip(cfg.metrics, metrics, strict=True))
+    require_metrics(cfg, lambda name: built[name].lacks())  # metrics of the user's own
     with importing():
         from float_research.data.clips import ENDING_BYTES
         from float_research.inference.job import Job
@@ -316,10 +327,16 @@ def build_metrics(cfg: DictConfig) -> "list[Metric]":
     return metrics
 
 
-def require_metrics(cfg: DictConfig, metrics: "Sequence[Metric]") -> None:
-    """Raises a UserError for a metric that this machine cannot measure, unless it may be left out."""
-    for name, metric in zip(cfg.metrics, metrics, strict=True):
-        if cfg.metrics_missing == REFUSE and (reason := metric.lacks()):
+def declared_lack(metrics: DictConfig, name: str) -> str | None:
+    """Returns what a metric of ours lacks, without importing it."""
+    requires = declared(metrics[name]._target_, "requires")
+    return None if requires is None else requires.lacking(metrics[name].get)
+
+
+def require_metrics(cfg: DictConfig, lacks: Callable[[str], str | None]) -> None:
+    """Raises a UserError for a metric that this machine `lacks` something for, unless it may be left out."""
+    for name in cfg.metrics:
+        if cfg.metrics_missing == REFUSE and (reason := lacks(str(name))):
             raise UserError(f"metrics={name} {reason}; or metrics_missing={OK} leaves it out")
 
 

@@ -16,7 +16,7 @@ from rich.console import Console
 
 from float_research import compose, program
 from float_research.errors import UserError
-from float_research.metrics import metric
+from float_research.metrics import requirements
 
 ROOT = Path(__file__).parents[1]
 BY_FILES = {
@@ -142,7 +142,7 @@ def test_evaluations_that_are_left_over_are_told() -> None:
 
 @pytest.mark.parametrize("in_clone", [True, False])
 def test_a_hint_for_an_extra_installs_it(in_clone: bool, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(metric, "find_spec", lambda name: None)
+    monkeypatch.setattr(requirements, "find_spec", lambda name: None)
     monkeypatch.setattr(program, "SCRIPTS", program.SCRIPTS if in_clone else tmp_path)
     said = "-e '.[faces]' -c constraints.txt" if in_clone else "'float-research[faces]'"
     settings = ["metrics=[face]", "model=tiny", "checkpoint=random", "output_dir=."]

@@ -15,7 +15,6 @@ from jaxtyping import Float, UInt8
 from float_research.metrics.metric import Frames
 from float_research.types import Image
 
-PACKAGES = {"dlib": "faces", "face_recognition_models": "faces"}
 DETECTION_PX = 256
 """Image height for face detection. HOG finds no faces below 80 pixels."""
 MIN_SHARE = 0.5

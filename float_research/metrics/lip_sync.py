@@ -8,7 +8,7 @@ import numpy as np
 from jaxtyping import Float, UInt8
 
 from float_research.errors import UserError
-from float_research.metrics.landmarks import PACKAGES, few_faces, landmarks, mouth_opening
+from float_research.metrics.landmarks import few_faces, landmarks, mouth_opening
 from float_research.metrics.metric import (
     Better,
     Findings,
@@ -19,8 +19,8 @@ from float_research.metrics.metric import (
     Subject,
     Trace,
     Watching,
-    lacking,
 )
+from float_research.metrics.requirements import FACES, lacking
 from float_research.types import Image, Waveform
 
 
@@ -54,7 +54,7 @@ class LipSync(FrameMetric):
         if reason := super().obstacle(clip):
             return reason
         if not clip.toy:
-            return lacking(PACKAGES)
+            return lacking(FACES)
         return f"needs {Need.PORTRAIT}, and {clip.missing[Need.PORTRAIT]}" if Need.PORTRAIT in clip.missing else None
 
     def watch(self, clip: Subject) -> Watching:
