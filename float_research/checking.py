@@ -159,7 +159,7 @@ def _arguments(module: str, name: str) -> dict[str, ast.expr]:
 def declared(target: str, name: str) -> Any:
     """Returns the object to which a class of ours, or a base of it, refers as `name`, or None.
 
-    The class's own module, which may take seconds, is not imported; only that from which it imports the object is.
+    The class's own module, which may take seconds, is not imported; only the one from which it imports the object is.
     """
     module, _, stem = target.rpartition(".")
     if not module.startswith(f"{OWN}."):
@@ -171,8 +171,8 @@ def declared(target: str, name: str) -> Any:
         return declared(".".join(origins[stem]), name) if stem in origins else None
     for node in found.body:
         if isinstance(node, ast.Assign) and [ast.unparse(each) for each in node.targets] == [name]:
-            place, known = origins[ast.unparse(node.value)]
-            return getattr(import_module(place), known)
+            place, known = origins.get(ast.unparse(node.value), ("", ""))
+            return getattr(import_module(place), known) if place else None
     inherited = (declared(f"{module}.{ast.unparse(base)}", name) for base in found.bases)
     return next((each for each in inherited if each is not None), None)
 

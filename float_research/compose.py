@@ -40,6 +40,7 @@ from float_research.options import config_folder, help_text, parts, training_par
 from float_research.overrides import literal, without_interpolations
 from float_research.packages import importing
 from float_research.program import command, install, typed
+from float_research.sampling.steps import OneStep
 from float_research.sampling.values import check_values
 from float_research.tracking.runs import word
 
@@ -159,6 +160,13 @@ def build_sampler(cfg: DictConfig) -> "Sampler":
     return Sampler(**{value: cfg[value] for value in ("nfe", "seed", "temperature", "guidance_reuse")}, **parts)
 
 
+def check_budget(cfg: DictConfig) -> None:
+    """Raises a UserError for a budget that a one-step method cannot keep, without importing it."""
+    if nodes := declared(cfg.solver._target_, "nodes"):
+        skips = bool(cfg.solver.get("skip_end"))
+        build(cfg.budget)(cfg.nfe, OneStep(name=word(cfg.solver._target_), nodes=nodes, skip_end=skips))
+
+
 def build_parts(cfg: DictConfig, sampler: "Sampler | None" = None) -> "PipelineParts":
     """Builds the parts of a pipeline besides its network, of which `sampler` may be built before."""
     from float_research.inference.pipeline import PipelineParts
@@ -243,6 +251,7 @@ def build_job(cfg: DictConfig) -> "Job":
     if cfg.on_error is None:
         check_files(cfg.data)
     require_metrics(cfg, partial(declared_lack, cfg.metrics))
+    check_budget(cfg)
     threads.limit(cfg.get("threads"))
     sampler = build_sampler(cfg)  # which needs no other package than torch
     metrics = build_metrics(cfg)

@@ -19,7 +19,7 @@ from float_research.errors import UserError
 from float_research.metrics import requirements
 
 ROOT = Path(__file__).parents[1]
-BY_FILES = {
+MISUSES = {
     "infer image=me.png": ("image", "did you mean data.image?"),
     "infer audio=hello.wav": ("audio", "did you mean data.audio?"),
     "infer steps=20": ("steps", "did you mean nfe?"),
@@ -87,18 +87,14 @@ BY_FILES = {
     "make_portraits num=many": ("num=many", "must be an integer"),
     "cache cler": ("cler is unknown", "did you mean clear?"),
     "report nowhere": ("nowhere is not a folder", "give that of a run or of a sweep"),
-}
-"""What is typed → words of the answer: what was wrong, and the remedy. Nothing has to be read but config files."""
-BY_PARTS = {
     "infer face=none metrics=fid": ("metrics=fid needs real videos", "metrics_missing=ok"),
     "infer face=none metrics=[csim]": ("metrics=csim needs weights", "metrics.csim.network=FILE"),
     "infer face=none metrics_missing=maybe": ("metrics_missing=maybe is unknown", "choose refuse or ok"),
     "infer face=none data.image=nowhere.png": ("image nowhere.png does not exist", "give the path of a portrait"),
     "infer face=none solver=rk4 budget=evaluations nfe=3": ("nfe=3 is too small", "takes 4 evaluations"),
 }
-"""The same for what only the parts of a run know."""
-MISUSES = BY_FILES | BY_PARTS
-AT_ONCE = [typed for typed in BY_FILES if not typed.startswith(("make_portraits", "report"))]
+"""What is typed → words of the answer: what was wrong, and the remedy. Nothing has to be read but config files."""
+AT_ONCE = [typed for typed in MISUSES if not typed.startswith(("make_portraits", "report"))]
 MOST_S = 1.0
 
 

@@ -60,7 +60,7 @@ def script(monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]) -
 def files(folder: Path) -> set[str]:
     """Returns the files of a run, except Hydra's own."""
     found = (path.relative_to(folder) for path in folder.rglob("*") if path.is_file())
-    return {path.as_posix() for path in found if ".hydra" not in path.parts}
+    return {path.as_posix() for path in found}
 
 
 def refused(script: Script, tmp_path: Path, *overrides: str) -> str:
