@@ -125,7 +125,7 @@ def test_an_answer_is_true_and_names_the_remedy(
     assert said.err.startswith("error: ")
     assert said.err.count("\n") == 1
     assert all(words in said.err for words in MISUSES[typed]), said.err
-    assert {path.name for path in place.iterdir()} <= {"me.png", "outputs"}
+    assert {path.name for path in place.iterdir()} == {"me.png"}, "it leaves nothing"
 
 
 def test_evaluations_that_are_left_over_are_told() -> None:

@@ -105,7 +105,7 @@ class VideoFolder:
         """The prepared videos of each stream.
 
         Raises:
-            UserError: fewer than two videos are usable.
+            UserError: fewer than two videos can be used.
         """
         files, shots, skipped = list_files(Path(self.folder), SUFFIXES, "data.folder"), {}, {}
         for file in files:
@@ -114,7 +114,7 @@ class VideoFolder:
             except UserError as error:
                 skipped[file.name] = str(error)
                 log.warning("skipped %s: %s", file.name, error)
-        log.info("%s: %d of %d videos are usable", self.folder, len(shots), len(files))
+        log.info("%s: %d of %d videos can be used", self.folder, len(shots), len(files))
         if len(shots) < 2:
             reason = f"; {next(iter(skipped.values()))}" if skipped else ""
             raise UserError(
