@@ -36,7 +36,7 @@ from float_research.errors import SKIP, STOP, UserError, printable, reason, writ
 from float_research.files import name_bytes
 from float_research.folders import KEEP
 from float_research.launch import in_sweep, num_tasks, requeued
-from float_research.options import config_folder, help_text, parts, training_parts
+from float_research.options import config_folder, for_help, help_text, parts, training_parts
 from float_research.overrides import literal, without_interpolations
 from float_research.packages import importing
 from float_research.program import command, install, typed
@@ -64,8 +64,8 @@ OmegaConf.register_new_resolver("command", typed, replace=True)
 OmegaConf.register_new_resolver("install", install, replace=True)
 OmegaConf.register_new_resolver("asset", asset, replace=True)
 OmegaConf.register_new_resolver("example", example, replace=True)
-OmegaConf.register_new_resolver("parts", parts, replace=True)
-OmegaConf.register_new_resolver("training_parts", training_parts, replace=True)
+OmegaConf.register_new_resolver("parts", for_help(parts), replace=True)
+OmegaConf.register_new_resolver("training_parts", for_help(training_parts), replace=True)
 
 
 SEEDS_AT_ONCE = 8
