@@ -40,6 +40,7 @@ from float_research.models.vector_field import Evaluation, Modules, Prepared
 from float_research.printing import stdout
 from float_research.sampling.budget import Budget, Evaluations, GridPoints
 from float_research.sampling.solver import Rk4, Solver
+from float_research.texts import count
 from float_research.toyface.recordings import recordings
 from float_research.toyface.speech import RATE_HZ
 from float_research.tracking.record import device_name, read_record, write_json
@@ -125,7 +126,7 @@ def analysis(arguments: argparse.Namespace) -> dict[str, Any]:
         if browser := shutil.which("chromium"):
             figures["open_page_s"] = time_opening(browser, folder / "report" / "index.html")
     for name, seconds in figures.items():
-        print(f"{name.removesuffix('_s').replace('_', ' ')}, {arguments.runs} runs: {seconds:.2f} s")
+        print(f"{name.removesuffix('_s').replace('_', ' ')}, {count(arguments.runs, 'run')}: {seconds:.2f} s")
     return figures
 
 
@@ -178,7 +179,7 @@ def seeds(arguments: argparse.Namespace) -> dict[str, Any]:
         }
     figures: dict[str, Any] = {"seeds": len(numbers), "same_videos": videos == singles}
     totals = {"processes": tuple(map(sum, zip(*apart, strict=True))), "sweep": swept}
-    print(f"{len(numbers)} seeds in one run: {one[0]:.1f} s, {one[1]:.1f} s of processor time")
+    print(f"{count(len(numbers), 'seed')} in one run: {one[0]:.1f} s, {one[1]:.1f} s of processor time")
     for name, (seconds, used) in totals.items():
         figures[name] = {"s": seconds, "processor_s": used, "ratio": one[0] / seconds, "processor_ratio": one[1] / used}
         print(
@@ -294,7 +295,8 @@ def solvers(arguments: argparse.Namespace) -> dict[str, Any]:
         base = errors("euler", 9)
         figures: dict[str, Any] = {"clips": len(clips), "euler 9": float(base.mean())}
         print(
-            f"{len(clips)} clips: {len(spoken)} recordings x {len(seeds)} seeds; Euler with 9: {float(base.mean()):.4f}"
+            f"{count(len(clips), 'clip')}: {count(len(spoken), 'recording')} x {count(len(seeds), 'seed')}; "
+            f"Euler with 9: {float(base.mean()):.4f}"
         )
         for name, nfe in product(arguments.solvers.split(","), arguments.nfe):
             found = errors(name, nfe)
@@ -419,10 +421,10 @@ def startup(arguments: argparse.Namespace) -> dict[str, Any]:
     for microseconds, name in re.findall(r"import time: +(\d+) \| +\d+ \| +([\w.]+)", said):
         by_package[name.partition(".")[0]] += int(microseconds)
     total = by_package.total()
-    figures["imports_s"] = {name: count / 1e6 for name, count in by_package.most_common(arguments.packages)}
+    figures["imports_s"] = {name: taken_us / 1e6 for name, taken_us in by_package.most_common(arguments.packages)}
     print(f"imports: {total / 1e6:.2f} s in all while they were timed; of that")
-    for name, count in by_package.most_common(arguments.packages):
-        print(f"{name:>16} {count / 1e6:.2f} s, {count / total:.0%}")
+    for name, taken_us in by_package.most_common(arguments.packages):
+        print(f"{name:>16} {taken_us / 1e6:.2f} s, {taken_us / total:.0%}")
     return figures
 
 
