@@ -1,7 +1,7 @@
 """Checks of settings before anything heavy is imported: types, by annotations in source files, and given files."""
 
 import ast
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from functools import cache
 from importlib import import_module
 from pathlib import Path
@@ -11,7 +11,9 @@ from omegaconf import Container, DictConfig, ListConfig, Node, OmegaConf
 
 from float_research.errors import UserError, printable
 from float_research.files import present, require_file
+from float_research.sampling.steps import Costed, OneStep
 from float_research.sources import OWN, file_of
+from float_research.tracking.runs import word
 
 PLAIN: dict[str, type] = {
     **{kind.__name__: kind for kind in (int, float, str, bool, list, tuple, dict)},
@@ -20,6 +22,8 @@ PLAIN: dict[str, type] = {
 }
 MAX_SEED, MAX_SEEDS = 2**53, 1000
 """The largest that a record holds exactly, and the most."""
+REFUSE, OK = "refuse", "ok"
+"""Values of `metrics_missing`."""
 INFER = {
     "nfe": int,
     "guidance_reuse": int,
@@ -175,6 +179,26 @@ def declared(target: str, name: str) -> Any:
             return getattr(import_module(place), known) if place else None
     inherited = (declared(f"{module}.{ast.unparse(base)}", name) for base in found.bases)
     return next((each for each in inherited if each is not None), None)
+
+
+def check_budget(cfg: DictConfig, budget: Callable[[int, Costed], int]) -> None:
+    """Raises a UserError for a budget that a one-step method cannot keep, without importing it."""
+    if nodes := declared(cfg.solver._target_, "nodes"):
+        skips = bool(cfg.solver.get("skip_end"))
+        budget(cfg.nfe, OneStep(name=word(cfg.solver._target_), nodes=nodes, skip_end=skips))
+
+
+def declared_lack(metrics: DictConfig, name: str) -> str | None:
+    """Returns what a metric of ours lacks, without importing it."""
+    requires = declared(metrics[name]._target_, "requires")
+    return None if requires is None else requires.lacking(metrics[name].get)
+
+
+def require_metrics(cfg: DictConfig, lacks: Callable[[str], str | None]) -> None:
+    """Raises a UserError for a metric that this machine `lacks` something for, unless it may be left out."""
+    for name in cfg.metrics:
+        if cfg.metrics_missing == REFUSE and (reason := lacks(str(name))):
+            raise UserError(f"metrics={name} {reason}; or metrics_missing={OK} leaves it out")
 
 
 @cache

@@ -23,14 +23,18 @@ from omegaconf import DictConfig, ListConfig, OmegaConf
 from float_research import threads
 from float_research.checking import (
     INFER,
+    OK,
+    REFUSE,
     TRAIN,
+    check_budget,
     check_files,
     check_given,
     check_plain,
     check_seeds,
     check_type,
     check_types,
-    declared,
+    declared_lack,
+    require_metrics,
 )
 from float_research.data.examples import asset, example
 from float_research.errors import SKIP, STOP, UserError, printable, reason, writable
@@ -41,12 +45,8 @@ from float_research.options import config_folder, for_help, help_text, parts, tr
 from float_research.overrides import literal, without_interpolations
 from float_research.packages import importing
 from float_research.program import command, install, typed
-from float_research.sampling.steps import OneStep
 from float_research.sampling.values import check_values
 from float_research.tracking.runs import word
-
-REFUSE, OK = "refuse", "ok"
-"""Values of `metrics_missing`."""
 
 if TYPE_CHECKING:  # functions import what they build, so that --help and rejected settings answer at once
     from lightning import Trainer
@@ -161,13 +161,6 @@ def build_sampler(cfg: DictConfig) -> "Sampler":
     return Sampler(**{value: cfg[value] for value in ("nfe", "seed", "temperature", "guidance_reuse")}, **parts)
 
 
-def check_budget(cfg: DictConfig) -> None:
-    """Raises a UserError for a budget that a one-step method cannot keep, without importing it."""
-    if nodes := declared(cfg.solver._target_, "nodes"):
-        skips = bool(cfg.solver.get("skip_end"))
-        build(cfg.budget)(cfg.nfe, OneStep(name=word(cfg.solver._target_), nodes=nodes, skip_end=skips))
-
-
 def build_parts(cfg: DictConfig, sampler: "Sampler | None" = None) -> "PipelineParts":
     """Builds the parts of a pipeline besides its network, of which `sampler` may be built before."""
     from float_research.inference.pipeline import PipelineParts
@@ -257,7 +250,7 @@ def build_job(cfg: DictConfig) -> "Job":
     if cfg.on_error is None:
         check_files(cfg.data)
     require_metrics(cfg, partial(declared_lack, cfg.metrics))
-    check_budget(cfg)
+    check_budget(cfg, build(cfg.budget))
     threads.limit(cfg.get("threads"))
     sampler = build_sampler(cfg)  # which needs no other package than torch
     metrics = build_metrics(cfg)
@@ -340,19 +333,6 @@ def build_metrics(cfg: DictConfig) -> "list[Metric]":
     metrics = [build(node) for node in cfg.metrics.values()]
     check_names(metrics)
     return metrics
-
-
-def declared_lack(metrics: DictConfig, name: str) -> str | None:
-    """Returns what a metric of ours lacks, without importing it."""
-    requires = declared(metrics[name]._target_, "requires")
-    return None if requires is None else requires.lacking(metrics[name].get)
-
-
-def require_metrics(cfg: DictConfig, lacks: Callable[[str], str | None]) -> None:
-    """Raises a UserError for a metric that this machine `lacks` something for, unless it may be left out."""
-    for name in cfg.metrics:
-        if cfg.metrics_missing == REFUSE and (reason := lacks(str(name))):
-            raise UserError(f"metrics={name} {reason}; or metrics_missing={OK} leaves it out")
 
 
 def build_training(cfg: DictConfig) -> "TrainingJob":
