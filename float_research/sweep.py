@@ -97,7 +97,7 @@ class Sweep(Callback):
             cli.fail(*cli.sentence(error))
 
     def _sum_up(self, config: DictConfig) -> None:
-        from float_research.tracking.summary import report
+        from float_research.analysis.summary import report
 
         folder, console = Path(config.hydra.sweep.dir), stdout()
         if config.dry_run:

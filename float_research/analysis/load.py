@@ -23,10 +23,10 @@ from float_research.tracking.runs import (
     settings_of,
     word,
 )
-from float_research.tracking.summary import costs, facts
+from float_research.tracking.facts import METRICS, costs, facts
 from float_research.tracking.weights_and_biases import find_offline, find_project
 
-SETTINGS, COSTS, METRICS, EMOTIONS, NOTES = "settings", "costs", "metrics", "emotions", "notes"
+SETTINGS, COSTS, EMOTIONS, NOTES = "settings", "costs", "emotions", "notes"
 """Keys of a frame's `attrs`: its columns of settings, costs, metrics and emotion inputs, and notes for the user."""
 CODE_FACTS = ("signature", "sources", "commit", "changed", "other_code")
 FALLBACK_FPS = 25.0

@@ -16,7 +16,7 @@ def main() -> None:
     parser.add_argument("folder", type=Path, help="folder of a sweep or a run; every record.json under it is included")
     arguments = parser.parse_args()
     require_folder(arguments.folder)
-    from float_research.tracking.summary import report
+    from float_research.analysis.summary import report
 
     report(arguments.folder, stdout())
 

@@ -15,7 +15,7 @@ from float_research.errors import UserError
 from float_research.inference import measuring
 from float_research.tracking import record
 from float_research.tracking.runs import find
-from float_research.tracking.summary import summarise
+from float_research.analysis.summary import summarise
 
 TINY = ["model=tiny", "checkpoint=random", "face=none", "trainer.accelerator=cpu", "nfe=3", "metrics=[motion]"]
 GUIDANCE = """

@@ -28,7 +28,7 @@ from float_research.tracking.lightning_logger import LightningLogger, TensorBoar
 from float_research.tracking.logger import EndedRun, tell
 from float_research.tracking.mlflow_logger import MlflowLogger
 from float_research.tracking.runs import find
-from float_research.tracking.summary import summarise
+from float_research.analysis.summary import summarise
 from float_research.tracking.weights_and_biases import WeightsAndBiases
 
 TINY = ["model=tiny", "checkpoint=random", "face=none", "trainer.accelerator=cpu", "nfe=3"]

@@ -12,7 +12,7 @@ from float_research.errors import UserError
 from float_research.tracking.logger import nested
 from float_research.tracking.record import read_record
 from float_research.tracking.runs import find
-from float_research.tracking.summary import report
+from float_research.analysis.summary import report
 
 CLIP = {
     "id": "a",

@@ -11,7 +11,7 @@ from rich.console import Console
 from float_research.errors import UserError
 from float_research.tracking.record import write_failure
 from float_research.tracking.runs import find, parse_overrides
-from float_research.tracking.summary import report, summarise
+from float_research.analysis.summary import report, summarise
 
 
 def put(folder: Path, *overrides: str, evaluations: int, declared: bool = True, **metrics: float) -> None:
