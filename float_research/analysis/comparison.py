@@ -61,11 +61,14 @@ def ranking(comparison: Contrasts) -> Figure:
         raise UserError("none of these numbers has a better direction, so there are no ranks; choose other numbers")
     _require_few(len(comparison.means))
     lines = math.ceil(len(comparison.means) / 2)
+    groups = max(len(list(ranks.alike())) for ranks in comparison.ranks)
     with mpl.rc_context(STYLE):
-        height = len(comparison.ranks) * (0.85 + 0.17 * lines)
+        height = len(comparison.ranks) * (0.75 + 0.06 * groups + 0.17 * lines)
         figure = Figure(figsize=(PAGE_WIDTH, height), layout="constrained")
-        for axes, ranks in zip(figure.subplots(len(comparison.ranks), 1, squeeze=False).ravel(), comparison.ranks, strict=True):
-            _ranks(axes, ranks, lines)
+        grid = figure.subplots(len(comparison.ranks), 1, squeeze=False).ravel()
+        for axes, ranks in zip(grid, comparison.ranks, strict=True):
+            _ranks(axes, ranks)
+            axes.set_ylim(0.3 + 0.28 * groups + 0.75 * lines, -1.9)
     return figure
 
 
@@ -85,7 +88,7 @@ def _differences(axes: Axes, items: Sequence[Difference]) -> None:
     axes.set_xlabel(_direction(items[0].number))
 
 
-def _ranks(axes: Axes, ranks: Ranks, lines: int) -> None:
+def _ranks(axes: Axes, ranks: Ranks) -> None:
     """Draws an axis of ranks, names beside it at both ends, the groups below it and the critical difference above."""
     k = len(ranks.mean)
     ordered = sorted(ranks.mean.items(), key=lambda item: item[1])
@@ -112,7 +115,7 @@ def _ranks(axes: Axes, ranks: Ranks, lines: int) -> None:
     wider = "" if shown == ranks.critical else ", wider than the axis"
     axes.text(1 + shown / 2, -1.25, f"critical difference {ranks.critical:.2f}{wider}", ha="center", va="bottom")
     room = 0.55 * (k - 1)
-    axes.set(xlim=(1 - room, k + room), ylim=(below + 0.75 * lines, -1.9))
+    axes.set_xlim(1 - room, k + room)
     axes.set_axis_off()
     p = "p < 0.001" if ranks.p < 0.001 else f"p = {ranks.p:.2g}"
     axes.set_title(f"{_titled(ranks.number)}: average rank over {ranks.blocks}, 1 is best (Friedman {p})", loc="left")

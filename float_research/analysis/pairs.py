@@ -4,6 +4,7 @@ import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
+from typing import NoReturn
 
 import numpy as np
 import pandas as pd
@@ -11,8 +12,8 @@ from jaxtyping import Float
 
 from float_research.analysis.crossed import Design
 from float_research.analysis.load import SETTINGS, varying
-from float_research.analysis.numbers import numbers_of_runs
-from float_research.errors import UserError, printable
+from float_research.analysis.numbers import COSTS, known_metrics, numbers_of_runs
+from float_research.errors import UserError, guess, printable
 from float_research.metrics.metric import Better, Number
 from float_research.program import command
 from float_research.tracking.runs import OURS, SOURCE, parse_overrides
@@ -143,7 +144,7 @@ def values_of(name: str, frames: Groups) -> Float[np.ndarray, "s n"]:
     lacks = ~np.isfinite(values)
     values[lacks] = np.nan
     if lacks.all():
-        raise UserError(f"no clip has a number {name}; it was not measured")
+        _refuse_unmeasured(name, frames)
     alone = lacks & ~lacks.all(0)
     if alone.any():
         worst = int(alone.sum(1).argmax())
@@ -156,6 +157,15 @@ def values_of(name: str, frames: Groups) -> Float[np.ndarray, "s n"]:
         why = _reason(name, next(iter(frames.values()))[lacks.all(0)])
         raise UserError(f"{name} is missing in {absent} of {num_pairs} clips{why}; measure them, or leave {name} out")
     return values
+
+
+def _refuse_unmeasured(name: str, frames: Groups) -> NoReturn:
+    """Raises a UserError for a number that no clip has, which may be the wrong name of one."""
+    first = next(iter(frames.values()))
+    if name in {**known_metrics(), **COSTS} or name in first or _reason(name, first):
+        raise UserError(f"no clip has a number {name}{_reason(name, first)}; measure it, or leave {name} out")
+    held = [own for own in {**known_metrics(), **COSTS} if own in first and first[own].notna().any()]
+    raise UserError(f"no clip has a number {name}{guess(name, held)}; the clips have {', '.join(held) or 'none'}")
 
 
 def _require_same_frames(name: str, frames: Groups) -> None:
@@ -289,7 +299,9 @@ def _said(key: tuple[object, object]) -> str:
 
 
 def _reason(name: str, clips: pd.DataFrame) -> str:
-    """Returns the recorded reason why the first of these clips lacks a number, in parentheses."""
+    """Returns why the first of these clips lacks a number, in parentheses: its value, or the recorded reason."""
+    if name in clips and not clips.empty and pd.notna(clips[name].iloc[0]):
+        return f" (it is {printable(clips[name].iloc[0])})"
     if "absent" not in clips or clips.empty:
         return ""
     said = json.loads(clips["absent"].iloc[0]).get(name)

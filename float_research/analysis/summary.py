@@ -2,6 +2,7 @@
 
 from collections.abc import Sequence
 from dataclasses import replace
+from itertools import chain
 from pathlib import Path
 from typing import Any
 
@@ -94,15 +95,11 @@ def summarise(found: Found) -> pd.DataFrame:
     taken = {*names, *(name for _, known, _ in rows for name in known)}
     metrics = [name for name in table if name not in taken]
     columns, unmarked = beside(found, metrics)
-    ordered = [
-        pd.Series(table["run"].astype(str).map(columns[name]), name=name) if name in columns else table[name]
-        for own in table
-        for name in (own, *(f"{own}_{end}" for end in ENDS if f"{own}_{end}" not in table))
-        if name in columns or name in table
-    ]
-    table = pd.concat(ordered, axis=1)
-    counts = [name for name in columns if name.endswith(f"_{NUM_CLIPS}") and name not in metrics]
-    table = table.astype(dict.fromkeys(counts, "Int64"))
+    run = table["run"].astype(str)
+    added = {name: pd.Series(run.map(own), name=name) for name, own in columns.items() if name not in table}
+    ordered = [[table[name], *(added[f"{name}_{end}"] for end in ENDS if f"{name}_{end}" in added)] for name in table]
+    table = pd.concat([*chain.from_iterable(ordered)], axis=1)
+    table = table.astype({f"{name}_{NUM_CLIPS}": "Int64" for name in metrics if f"{name}_{NUM_CLIPS}" in added})
     table.attrs = {METRICS: metrics, UNMARKED: unmarked}
     return table
 
@@ -255,7 +252,7 @@ def report(folder: Path, console: Console) -> tuple[pd.DataFrame, int]:
     if table.attrs[UNMARKED]:
         say(console, table.attrs[UNMARKED])
     named = {name: heading for name, heading in headings(table).items() if name not in OCCASIONAL}
-    if same := [name for name, heading in named.items() if heading not in shown.names]:
+    if same := [name for name, own in named.items() if own not in shown.names and table[name].notna().any()]:
         equal = ", ".join(f"{named[name]} {format_value(table[name].iloc[0])}" for name in same)
         say(console, f"the same in all runs: {equal}")
     count = f"{len(table)} runs" + (f", {len(found.failed)} failed" if found.failed else "")

@@ -80,6 +80,24 @@ def test_rows_and_the_pigeonhole_bootstrap_hold_the_truth_too_rarely(deviations:
     assert pigeonhole(drawn, 500) < 0.95
 
 
+@pytest.mark.parametrize("deviations", EFFECTS.values(), ids=EFFECTS.keys())
+def test_the_interval_of_a_ratio_holds_the_truth(deviations: Sequence[float]) -> None:
+    """Errors of two solvers, 6 and 10 on average, that share a part of their recording, portrait and seed."""
+    shared, own, other = (simulated(deviations, NUM_SIMULATED, seed=seed) for seed in (1, 2, 3))
+    x, y = 6 + 0.5 * shared + 0.5 * own, 10 + 0.8 * shared + 0.3 * other
+    found = crossing(*UNITS).ratio(x, y)
+    covered = np.mean(np.abs(found.mean - 0.6) <= found.half_width)
+    assert 0.93 <= covered <= 0.98
+    rows = stats.sem(x - found.mean[:, None] * y, axis=1) / y.mean(1) * stats.t.ppf(0.975, x.shape[1] - 1)
+    assert np.mean(np.abs(found.mean - 0.6) <= rows) < 0.8, "clips as if independent"
+
+
+def test_a_ratio_to_a_constant_is_a_scaled_mean() -> None:
+    x, design = simulated((1.0, 0.6, 0.0, 1.0), 1)[0] + 3, crossing(*UNITS)
+    mean, ratio = design.estimate(x), design.ratio(x, np.full_like(x, 4.0))
+    assert (ratio.mean, ratio.half_width) == pytest.approx((mean.mean / 4, mean.half_width / 4))
+
+
 def test_designs_with_gaps_are_estimated_too() -> None:
     table = pd.DataFrame(list(itertools.product(range(8), range(4), range(3))), columns=FACTORS)
     kept = np.random.default_rng(3).random(len(table)) < 0.7

@@ -16,6 +16,7 @@ import wandb
 from lightning import Trainer
 from lightning.pytorch.loggers import CSVLogger
 from mlflow import MlflowClient
+from paired_sweep import paired
 from rich.console import Console
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
@@ -132,6 +133,21 @@ def test_a_sweep_ends_with_a_table_of_its_runs_and_their_videos(run: Run) -> Non
     assert table["runs.nrows"] == 1
     (artifact,) = only(records, "artifact", "manifest")
     assert sorted(Path(entry["path"]).suffix for entry in artifact["contents"]) == [".json", ".mp4"]
+
+
+def test_the_table_of_metrics_has_intervals_and_standings(tmp_path: Path) -> None:
+    table = summarise(find(paired(tmp_path)))
+    settings = {"project": "p", "entity": None, "group": None, "name": None, "job_type": "infer", "tags": []}
+    WeightsAndBiases(**settings, notes=None, dir=None, mode="offline").sweep(tmp_path, table)
+    (item,) = only(inspected(tmp_path), "history", "item")
+    assert item["metrics.nrows"] == 6
+    (file,) = tmp_path.rglob("metrics*.table.json")
+    logged = json.loads(file.read_text())
+    assert logged["columns"] == ["run", "solver", "metric", "mean", "low", "high", "n", "standing"]
+    row = table.loc[2]
+    lips = [row[f"lip_correlation{end}"] for end in ("", "_low", "_high")]
+    found = next(own for own in logged["data"] if own[:3] == [2, "abm2", "lip_correlation"])
+    assert found[3:] == [*map(pytest.approx, lips), 16, "best"]
 
 
 def test_csv_and_tensorboard_together(run: Run) -> None:

@@ -4,14 +4,24 @@ import io
 import json
 from pathlib import Path
 
+import numpy as np
 import pandas as pd
 import pytest
 from rich.console import Console
+from scipy import stats
+from paired_sweep import paired
 
+from float_research.analysis.crossed import Design
+from float_research.analysis.load import load_clips
+from float_research.analysis.pairs import settings
+from float_research.analysis.statistics import compare
+from float_research.analysis.summary import report, summarise
 from float_research.errors import UserError
+from float_research.tracking.facts import metric_rows
 from float_research.tracking.record import write_failure
 from float_research.tracking.runs import find, parse_overrides
-from float_research.analysis.summary import report, summarise
+
+UNITS = {"recording": "audio_sha256", "portrait": "image_sha256", "seed": "seed"}
 
 
 def put(folder: Path, *overrides: str, evaluations: int, declared: bool = True, **metrics: float) -> None:
@@ -139,3 +149,79 @@ def test_values_are_parsed_as_yaml() -> None:
         "bad": "}{",
         "schedule@guidance.audio": "linear",
     }
+
+
+def test_metrics_have_the_crossed_interval_over_the_clips_of_a_run(tmp_path: Path) -> None:
+    table = summarise(find(paired(tmp_path)))
+    clips = json.loads((tmp_path / "1" / "record.json").read_text())["clips"]
+    values = np.array([clip["metrics"]["flicker"] for clip in clips])
+    units = {kind: [clip[name] for clip in clips] for kind, name in UNITS.items()}
+    found = Design.of(pd.DataFrame(units)).estimate(values)
+    shown = table.loc[1, ["flicker", "flicker_low", "flicker_high", "flicker_n"]].tolist()
+    low, high = found.mean - found.half_width, found.mean + found.half_width
+    assert shown == pytest.approx([float(found.mean), float(low), float(high), 16])
+    rows = stats.sem(values) * stats.t.ppf(0.975, 15)
+    assert high - low > 2 * rows, "wider than that of independent clips"
+    places = [list(table).index(f"flicker{end}") for end in ("", "_low", "_high", "_n", "_standing")]
+    assert places == list(range(places[0], places[0] + 5)), "beside each other"
+
+
+def test_one_clip_or_a_number_of_the_run_has_no_interval(sweep: Path) -> None:
+    put(sweep / "11", evaluations=9, ssim=0.5, motion_jerk=3.0)
+    report(sweep, Console(quiet=True))
+    csv, parquet = pd.read_csv(sweep / "summary.csv"), pd.read_parquet(sweep / "summary.parquet")
+    for table in (csv, parquet):
+        assert table[["motion_jerk_low", "motion_jerk_high"]].isna().all(axis=None), "of a single clip"
+        assert table["motion_jerk_n"].dropna().tolist() == [1]
+        assert table["ssim_n"].dropna().tolist() == [2]
+        assert table["ssim_low"][3] < table["ssim"][3] < table["ssim_high"][3]
+    assert not {"fid_low", "fid_n", "fid_standing"} & set(csv)
+    assert ",0.0," not in (sweep / "summary.csv").read_text().splitlines()[-1], "empty, not zero"
+
+
+def test_the_best_setting_and_those_not_separable_from_it_are_marked_as_compare_finds_them(tmp_path: Path) -> None:
+    table = summarise(find(paired(tmp_path)))
+    with pytest.warns(UserWarning, match="videos are missing"):
+        found = compare(settings(load_clips(tmp_path), []), None, "solver=euler")
+    for name, best in found.best.items():
+        standing = dict(zip(table["solver"], table[f"{name}_standing"], strict=True))
+        assert [solver for solver, own in standing.items() if own == "best"] == [best]
+        assert {solver for solver, own in standing.items() if own == "not separable"} == found.inseparable[name]
+    assert set(table["lip_correlation_standing"]) == {"best", "not separable", "worse"}
+
+
+@pytest.mark.parametrize("terminal", [False, True])
+def test_marks_are_signs_with_a_legend(tmp_path: Path, terminal: bool) -> None:
+    console = Console(record=True, width=200, file=io.StringIO(), force_terminal=terminal)
+    table, _ = report(paired(tmp_path), console)
+    said = console.export_text()
+    lips = table.set_index("solver")["lip_correlation"].map("{:.3g}".format)
+    assert all(f"{lips[solver]}{mark} " in said for solver, mark in {"midpoint": "~", "abm2": "*", "euler": ""}.items())
+    assert said.count("* best setting of a metric, ~ not separable from it: paired t-tests, Holm's correction") == 1
+
+
+def test_runs_of_several_seeds_share_the_mark_of_their_setting(tmp_path: Path) -> None:
+    paired(tmp_path / "all")
+    for run in (tmp_path / "all").iterdir():
+        record = json.loads((run / "record.json").read_text())
+        for seed in record["seeds"]:
+            place = tmp_path / "split" / f"{run.name}{seed}"
+            place.mkdir(parents=True)
+            own = {"clips": [clip for clip in record["clips"] if clip["seed"] == seed], "seeds": [seed]}
+            (place / "record.json").write_text(json.dumps({**record, **own}))
+    whole, split = (summarise(find(tmp_path / name)) for name in ("all", "split"))
+    standing = dict(zip(whole["solver"], whole["lip_correlation_standing"], strict=True))
+    assert split["lip_correlation_standing"].tolist() == split["solver"].map(standing).tolist()
+    assert split["lip_correlation_n"].tolist() == [8] * 6
+
+
+def test_a_metric_named_like_a_column_beside_another_keeps_its_column(tmp_path: Path) -> None:
+    paired(tmp_path)
+    record = json.loads((tmp_path / "0" / "record.json").read_text())
+    for clip in record["clips"]:
+        clip["metrics"] |= {"flicker_low": 7.0, "run": 3.0}
+    (tmp_path / "0" / "record.json").write_text(json.dumps(record))
+    table = summarise(find(tmp_path))
+    assert (table["flicker_low"][0], table["run"][0], list(table).count("flicker_low")) == (7.0, 0, 1)
+    rows = [row for row in metric_rows(table) if (row["run"], row["metric"]) == (0, "flicker")]
+    assert [(row["low"], row["n"]) for row in rows] == [(None, 16)]
