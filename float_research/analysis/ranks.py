@@ -46,7 +46,7 @@ class Ranks:
         covered = ranks[0]
         for first in ranks:
             last = max(rank for rank in ranks if rank - first < self.critical)
-            if last > covered:
+            if last > max(covered, first):
                 yield first, last
                 covered = last
 

@@ -132,9 +132,10 @@ class WeightsAndBiases:
                 first = inside(folder / str(values["run"]), json.loads(values["videos"])[0])
                 video = wandb.Video(str(first), format="mp4") if first.is_file() else None
                 rows.add_data(*values.values(), video)
-            metrics = metric_rows(table)
-            of_metrics = wandb.Table(columns=[*metrics[0]], data=[[*row.values()] for row in metrics]) if metrics else None
-            opened.log({"runs": rows} | ({"metrics": of_metrics} if metrics else {}))
+            tables = {"runs": rows}
+            if metrics := metric_rows(table):
+                tables["metrics"] = wandb.Table(columns=[*metrics[0]], data=[[*row.values()] for row in metrics])
+            opened.log(tables)
             return _where(opened)
 
     def _open_run(self, run: BegunRun) -> Any:

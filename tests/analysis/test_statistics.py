@@ -2,6 +2,7 @@
 
 import itertools
 import json
+import re
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -15,7 +16,7 @@ from float_research.analysis.crossed import RESIDUAL, Design, Estimate, detectab
 from float_research.analysis.load import load_clips
 from float_research.analysis.pairs import settings
 from float_research.analysis.statistics import Contrasts, compare, holm, shortened
-from float_research.analysis.tables import write
+from float_research.analysis.tables import NAMES, write
 from float_research.errors import UserError
 
 NUM_SIMULATED = 1000
@@ -268,13 +269,13 @@ BOTH = [*range(30), *range(54, 84)]
             ["flicker"],
             "flicker is missing in 30 of 54 clips; measure them, or leave",
         ),
-        (clips(), ["psnr_db"], "no clip has a number psnr_db; it was not measured"),
+        (clips(), ["psnr_db"], "no clip has a number psnr_db (needs a reference video); measure it, or leave psnr_db out"),
         (clips(), ["fid"], "fid is one number for all clips of a run, so it has no pairs"),
     ],
 )
 def test_bad_input_is_one_sentence(table: pd.DataFrame, numbers: Sequence[str] | None, message: str) -> None:
     table.attrs.setdefault("settings", ["seed", "solver"])
-    with pytest.raises(UserError, match="^" + message.replace(".", r"\.")):
+    with pytest.raises(UserError, match="^" + re.escape(message)):
         compared(table, numbers)
 
 
@@ -306,7 +307,8 @@ def test_tables_escape_what_records_hold(tmp_path: Path) -> None:
     table = clips(2)
     table["solver"] = table["solver"].replace("s1", r"a|b_$50% \input{x} <b>")
     found = compare(settings(table, []), None, "solver=s0")
-    csv, markdown, latex = (path.read_text() for path in write(found, tmp_path))
+    write(found, tmp_path)
+    csv, markdown, latex = ((tmp_path / name).read_text() for name in NAMES)
     assert pd.read_csv(tmp_path / "comparison.csv")["setting"][0] == r"a|b_$50% \input{x} <b>"
     assert csv.startswith("metric,setting,baseline,")
     assert r"| a\|b\_\$50% \\input\{x\} \<b\> |" in markdown
