@@ -21,6 +21,8 @@ from float_research.errors import UserError
 
 NUM_SIMULATED = 1000
 UNITS = (6, 3, 3)
+RATIO = 0.6
+"""Of the means of `ratios`."""
 FACTORS = ("recording", "portrait", "seed")
 EFFECTS = {
     "of all factors": (1.0, 1.0, 1.0, 1.0),
@@ -45,8 +47,14 @@ def simulated(deviations: Sequence[float], *shape: int, units: Sequence[int] = U
     return total.reshape(*shape, -1)
 
 
-def coverage(found: Estimate) -> float:
-    return float(np.mean(np.abs(found.mean) <= found.half_width))
+def coverage(found: Estimate, truth: float = 0) -> float:
+    return float(np.mean(np.abs(found.mean - truth) <= found.half_width))
+
+
+def ratios(deviations: Sequence[float], num_designs: int) -> tuple[np.ndarray, np.ndarray]:
+    """Draws errors of two solvers, 6 and 10 on average, that share a part of their recording, portrait and seed."""
+    shared, own, other = (simulated(deviations, num_designs, seed=seed) for seed in (1, 2, 3))
+    return 6 + 0.5 * shared + 0.5 * own, 10 + 0.8 * shared + 0.3 * other
 
 
 def of_pairs(drawn: np.ndarray) -> float:
@@ -83,14 +91,11 @@ def test_rows_and_the_pigeonhole_bootstrap_hold_the_truth_too_rarely(deviations:
 
 @pytest.mark.parametrize("deviations", EFFECTS.values(), ids=EFFECTS.keys())
 def test_the_interval_of_a_ratio_holds_the_truth(deviations: Sequence[float]) -> None:
-    """Errors of two solvers, 6 and 10 on average, that share a part of their recording, portrait and seed."""
-    shared, own, other = (simulated(deviations, NUM_SIMULATED, seed=seed) for seed in (1, 2, 3))
-    x, y = 6 + 0.5 * shared + 0.5 * own, 10 + 0.8 * shared + 0.3 * other
+    x, y = ratios(deviations, NUM_SIMULATED)
     found = crossing(*UNITS).ratio(x, y)
-    covered = np.mean(np.abs(found.mean - 0.6) <= found.half_width)
-    assert 0.93 <= covered <= 0.98
+    assert 0.93 <= coverage(found, RATIO) <= 0.98
     rows = stats.sem(x - found.mean[:, None] * y, axis=1) / y.mean(1) * stats.t.ppf(0.975, x.shape[1] - 1)
-    assert np.mean(np.abs(found.mean - 0.6) <= rows) < 0.8, "clips as if independent"
+    assert np.mean(np.abs(found.mean - RATIO) <= rows) < 0.8, "clips as if independent"
 
 
 def test_a_ratio_to_a_constant_is_a_scaled_mean() -> None:
