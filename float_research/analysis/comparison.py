@@ -2,6 +2,7 @@
 
 import math
 from collections.abc import Sequence
+from typing import Any
 
 import matplotlib as mpl
 import numpy as np
@@ -12,11 +13,11 @@ from float_research.analysis.plots import COLOURS, FAINT, PER_ROW
 from float_research.analysis.ranks import Ranks
 from float_research.analysis.statistics import Contrasts, Difference
 from float_research.errors import UserError, printable
-from float_research.metrics.metric import Better, Number
+from float_research.metrics.metric import Number
 
 PAGE_WIDTH = 6.9
 """Inches: the text of two columns of most journals."""
-STYLE = {"font.size": 8, "axes.titlesize": 8, "text.parse_math": False, "pdf.fonttype": 42}
+STYLE: dict[Any, Any] = {"font.size": 8, "axes.titlesize": 8, "text.parse_math": False, "pdf.fonttype": 42}
 """Names are plain text, and fonts are embedded as TrueType, which publishers ask for."""
 MOST_SETTINGS, NAME_LENGTH = 40, 36
 
@@ -104,9 +105,8 @@ def _ranks(axes: Axes, ranks: Ranks) -> None:
         end, gap = (0.9, -0.03) if on_left else (k + 0.1, 0.03)
         axes.plot([mean, mean, end], [0, line, line], color=FAINT, linewidth=0.8)
         axes.plot(mean, 0, "o", color=COLOURS[0], markersize=3.5, clip_on=False)
-        axes.text(
-            end + gap * (k - 1) / 2, line, f"{_named(label)} ({mean:.2f})", ha="right" if on_left else "left", va="center"
-        )
+        side = "right" if on_left else "left"
+        axes.text(end + gap * (k - 1) / 2, line, f"{_named(label)} ({mean:.2f})", ha=side, va="center")
     for number, (first, last) in enumerate(groups):
         height = 0.35 + 0.28 * number
         axes.plot([first - 0.02, last + 0.02], [height, height], color=COLOURS[1], linewidth=2.5, solid_capstyle="butt")
@@ -138,4 +138,4 @@ def _titled(number: Number) -> str:
 def _direction(number: Number) -> str:
     if isinstance(number.better, float):
         return f"distance to {number.better:g}: lower is better"
-    return {Better.HIGHER: "higher is better", Better.LOWER: "lower is better", None: "no better direction"}[number.better]
+    return "no better direction" if number.better is None else f"{number.better} is better"

@@ -11,6 +11,7 @@ import pandas as pd
 from float_research.errors import UserError
 from float_research.files import inside
 from float_research.tables import read_table
+from float_research.tracking.facts import costs, facts
 from float_research.tracking.logger import mean_metrics
 from float_research.tracking.runs import (
     WANDB,
@@ -23,10 +24,9 @@ from float_research.tracking.runs import (
     settings_of,
     word,
 )
-from float_research.tracking.facts import METRICS, costs, facts
 from float_research.tracking.weights_and_biases import find_offline, find_project
 
-SETTINGS, COSTS, EMOTIONS, NOTES = "settings", "costs", "emotions", "notes"
+SETTINGS, COSTS, METRICS, EMOTIONS, NOTES = "settings", "costs", "metrics", "emotions", "notes"
 """Keys of a frame's `attrs`: its columns of settings, costs, metrics and emotion inputs, and notes for the user."""
 CODE_FACTS = ("signature", "sources", "commit", "changed", "other_code")
 FALLBACK_FPS = 25.0

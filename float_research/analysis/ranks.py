@@ -1,18 +1,18 @@
 """Ranks of several settings: Friedman's test, and the critical difference of Nemenyi's.
 
-Demšar, Statistical Comparisons of Classifiers over Multiple Data Sets, JMLR 7 (2006): with average ranks R over N blocks
-of k settings, two differ at 5 % if `|R_i - R_j| ≥ q_k √(k (k + 1) / (6 N))`, where `q_k √2` is the 95 % quantile of the
-studentized range of k normal variables.
+Demšar, Statistical Comparisons of Classifiers over Multiple Data Sets, JMLR 7 (2006): with average ranks R over N
+blocks of k settings, two differ at 5 % if `|R_i - R_j| ≥ q_k √(k (k + 1) / (6 N))`, where `q_k √2` is the 95 % quantile
+of the studentized range of k normal variables.
 
-Blocks must be independent, which clips of one recording are not. A block is therefore a level of the factor with the most
-units, mostly a recording: the settings are ranked by their means over its portraits and seeds, which are taken as fixed.
+Blocks must be independent, which clips of one recording are not. A block is therefore a level of the factor with the
+most units, mostly a recording: settings are ranked by their means over its portraits and seeds, taken as fixed.
 """
 
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
+from math import sqrt
 
 import numpy as np
-from jaxtyping import Float
 from scipy import stats
 
 from float_research.analysis.crossed import CONFIDENCE, count
@@ -69,5 +69,5 @@ def rank(row: Paired) -> Ranks:
 
 def critical_difference(num_settings: int, num_blocks: int) -> float:
     """Returns Nemenyi's critical difference of average ranks at 5 %."""
-    k = num_settings
-    return float(stats.studentized_range.ppf(CONFIDENCE, k, np.inf) / np.sqrt(2) * np.sqrt(k * (k + 1) / (6 * num_blocks)))
+    quantile = float(stats.studentized_range.ppf(CONFIDENCE, num_settings, np.inf)) / sqrt(2)
+    return quantile * sqrt(num_settings * (num_settings + 1) / (6 * num_blocks))

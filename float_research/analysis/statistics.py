@@ -146,7 +146,7 @@ def compare(groups: Groups, numbers: Sequence[str] | None, baseline: str) -> Con
     best, inseparable = leaders(rows)
     return Contrasts(
         differences=[replace(item, p=float(p)) for item, p in zip(differences, corrected, strict=True)],
-        means=pd.DataFrame({row.number.name: row.means for row in rows}, index=rows[0].labels),
+        means=pd.DataFrame({row.number.name: row.means for row in rows}),
         best=best,
         inseparable=inseparable,
         ranks=[rank(row) for row in rows if row.best is not None and len(row.labels) > 2],
@@ -182,18 +182,17 @@ def paired(groups: Groups, numbers: Sequence[str] | None) -> tuple[list[Paired],
 
 def leaders(rows: Sequence[Paired]) -> tuple[dict[str, str], dict[str, frozenset[str]]]:
     """Returns `best` and `inseparable` of `Contrasts`, corrected over all pairs of settings and all numbers."""
-    tests = {
-        (row.number.name, one, other): p
-        for row in rows
-        for one in range(len(row.labels) - 1)
-        for other, p in enumerate(row.design.estimate(row.compared[one] - row.compared[one + 1 :]).p, one + 1)
-    }
+    tests: dict[tuple[str, int, int], float] = {}
+    for row in rows:
+        for one in range(len(row.labels) - 1):
+            p = np.atleast_1d(row.design.estimate(row.compared[one] - row.compared[one + 1 :]).p)
+            tests |= {(row.number.name, one, other): p for other, p in enumerate(p.tolist(), one + 1)}
     apart = dict(zip(tests, holm(np.array(list(tests.values()))) < LEVEL, strict=True))
     inseparable = {
         row.number.name: frozenset(
             label
             for place, label in enumerate(row.labels)
-            if place != row.best and not apart[row.number.name, *sorted((place, row.best))]
+            if place != row.best and not apart[row.number.name, min(place, row.best), max(place, row.best)]
         )
         for row in rows
         if row.best is not None

@@ -74,7 +74,7 @@ def summarise(found: Found) -> pd.DataFrame:
     costs, seconds of each phase, places, and metrics whose names are not taken. A setting that a run did not override
     is empty. Beside each metric that clips have, for example `flicker`: the ends of the 95 % interval of its mean,
     `flicker_low` and `flicker_high`, empty for a single clip, the number of clips, `flicker_n`, and for headline
-    metrics `flicker_standing` of the run's setting among all: `best`, `not separable` from it, or `worse` (see `Contrasts`).
+    metrics `flicker_standing`, that of the run's setting: `best`, `not separable` from it (see `Contrasts`), or `worse`.
 
     `attrs`: the columns of metrics, and as `unmarked` a sentence on settings that have no standing.
     """
@@ -93,7 +93,7 @@ def summarise(found: Found) -> pd.DataFrame:
     table.pop("run")
     table.insert(0, "run", as_numbers(run.name for run in found.runs))
     taken = {*names, *(name for _, known, _ in rows for name in known)}
-    metrics = [name for name in table if name not in taken]
+    metrics = [str(name) for name in table if name not in taken]
     columns, unmarked = beside(found, metrics)
     run = table["run"].astype(str)
     added = {name: pd.Series(run.map(own), name=name) for name, own in columns.items() if name not in table}
@@ -110,13 +110,13 @@ def beside(found: Found, metrics: Sequence[str]) -> tuple[dict[str, dict[str, An
         return {}, ""
     clips = clip_table(found)
     clips["run"] = clips["run"].astype(str)
+    of_runs = {run.name: run.record.get("metrics") or {} for run in found.runs}
     columns: dict[str, dict[str, Any]] = {}
-    for run in found.runs:
-        own = clips[clips["run"] == run.name]
-        of_clips = [name for name in metrics if name in own and name not in (run.record.get("metrics") or {})]
+    for run, own in clips.groupby("run", sort=False):
+        of_clips = [name for name in metrics if name in own and name not in of_runs[str(run)]]
         for name, values in intervals(own, of_clips).items():
             for end, value in zip((LOW, HIGH, NUM_CLIPS), values, strict=True):
-                columns.setdefault(f"{name}_{end}", {})[run.name] = value
+                columns.setdefault(f"{name}_{end}", {})[str(run)] = value
     if len(found.runs) == 1:
         return columns, ""
     try:
@@ -134,7 +134,7 @@ def intervals(clips: pd.DataFrame, names: Sequence[str]) -> dict[str, tuple[floa
     numbers = clips[list(names)].apply(pd.to_numeric, errors="coerce").to_numpy(dtype=float).T
     held = np.isfinite(numbers)
     units = factors([keyed(clips)])
-    found = {}
+    found: dict[str, tuple[float, float, int]] = {}
     for pattern in np.unique(held, axis=0):
         same = [place for place in range(len(names)) if (held[place] == pattern).all()]
         count = int(pattern.sum())
@@ -218,7 +218,7 @@ def console_table(table: pd.DataFrame) -> Table:
     if len(table) > 1:
         columns = ["run", *(name for name in columns[1:] if table[name].astype(str).nunique() > 1 or name == SOURCE)]
     rows = [
-        [format_value(row[name]) + MARKS.get(row.get(f"{name}_{STANDING}"), "") for name in columns]
+        [format_value(row[name]) + MARKS.get(str(row.get(f"{name}_{STANDING}")), "") for name in columns]
         for row in table.to_dict("records")
     ]
     return Table([known.get(name, name) for name in columns], rows, "summary")

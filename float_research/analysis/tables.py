@@ -70,7 +70,8 @@ def write(comparison: Contrasts, folder: Path) -> tuple[list[Path], list[str]]:
 
 def write_poll(found: Poll, folder: Path) -> list[Path]:
     """Writes what votes say to a folder as CSV, like `write`."""
-    return place(folder, {name: encoded(table.map(writable).to_csv(index=False)) for name, table in poll_tables(found).items()})
+    texts = {name: table.map(writable).to_csv(index=False) for name, table in poll_tables(found).items()}
+    return place(folder, {name: encoded(text) for name, text in texts.items()})
 
 
 def encoded(text: str) -> bytes:

@@ -10,7 +10,7 @@ from float_research.tracking.record import flat_costs
 from float_research.tracking.runs import Run
 
 METRICS = "metrics"
-"""The key of a table's `attrs` for its columns of metrics."""
+"""The key of a summary's `attrs` for its columns of metrics."""
 LOW, HIGH, NUM_CLIPS, STANDING = ENDS = "low", "high", "n", "standing"
 """Ends of the columns beside that of a metric, such as `flicker_low`."""
 BEST, INSEPARABLE, WORSE = "best", "not separable", "worse"

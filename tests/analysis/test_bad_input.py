@@ -1,4 +1,4 @@
-"""Bad input of the statistics, through the commands: one true sentence with value and remedy, and nothing computed of it."""
+"""Bad input of the statistics, through the commands: one true sentence, and nothing is computed of it."""
 
 import csv
 import json
@@ -111,13 +111,14 @@ CASES: dict[str, tuple[Callable[[Path], None], Sequence[str], str]] = {
     "other clips": (
         other_clips,
         [],
-        "solver=euler and solver=midpoint were run on different clips: 1 of 16 of solver=euler, such as clip p0-r0 with "
-        "seed 15, are not in solver=midpoint; run both on the same clips and seeds",
+        "solver=euler and solver=midpoint were run on different clips: 1 of 16 of solver=euler, such as clip p0-r0 "
+        "with seed 15, are not in solver=midpoint; run both on the same clips and seeds",
     ),
     "another portrait": (
         other_portrait,
         [],
-        "clip p0-r0 with seed 15 has another portrait in solver=midpoint than in solver=euler; run both on the same files",
+        "clip p0-r0 with seed 15 has another portrait in solver=midpoint than in solver=euler; run both on the same "
+        "files",
     ),
     "doubled clips": (
         doubled,
@@ -127,8 +128,8 @@ CASES: dict[str, tuple[Callable[[Path], None], Sequence[str], str]] = {
     "NaN": (
         not_a_number,
         FLICKER,
-        "flicker is missing in 1 of 16 clips of solver=euler, but not in other settings; measure them, or leave flicker "
-        "out",
+        "flicker is missing in 1 of 16 clips of solver=euler, but not in other settings; measure them, or leave "
+        "flicker out",
     ),
     "infinite": (
         infinite,
@@ -170,8 +171,8 @@ CASES: dict[str, tuple[Callable[[Path], None], Sequence[str], str]] = {
     "votes of another sweep": (
         votes_of_another,
         ["--votes", "{sweep}/votes.csv"],
-        "vote 1 of {sweep}/votes.csv is of the page 0000000000000000, but the sweep's is {page}: it is another sweep, or "
-        "has changed since; give the sweep that was judged",
+        "vote 1 of {sweep}/votes.csv is of the page 0000000000000000, but the sweep's is {page}: it is another sweep, "
+        "or has changed since; give the sweep that was judged",
     ),
 }
 
@@ -218,7 +219,8 @@ def test_what_cannot_be_compared_is_one_sentence(
     assert not list(sweep.glob("comparison.*")), "nothing is computed"
 
 
-UNMARKED = {name: CASES[name] for name in ("one pair", "two suites", "other clips", "another portrait", "doubled clips")}
+UNPAIRED = ("one pair", "two suites", "other clips", "another portrait", "doubled clips")
+UNMARKED = {name: CASES[name] for name in UNPAIRED}
 
 
 @pytest.mark.parametrize(("damage", "words", "sentence"), UNMARKED.values(), ids=UNMARKED.keys())

@@ -28,7 +28,7 @@ AUC = """
 0.775 0.838 0.866 0.875  1.000 1.000 1.000 1.000  0.940 0.962 0.965 0.962  0.619 0.666 0.614 0.669
 0.972 0.981 0.975 0.9749  0.957 0.978 0.946 0.970
 """
-"""Four variants of C4.5 on 14 data sets: Demšar (2006), table 6, where 0.975 and 0.975 of one data set have the ranks 2 and 3."""
+"""Four variants of C4.5 on 14 data sets: Demšar (2006), table 6. There, 0.975 and 0.975 of one have the ranks 2 and 3."""
 
 
 def ranked(values: np.ndarray, design: Design, better: Better | float = Better.HIGHER) -> Ranks:
@@ -46,7 +46,7 @@ def test_ranks_are_those_of_the_paper() -> None:
     assert list(found.mean.values()) == pytest.approx([3.143, 2.000, 2.893, 1.964], abs=5e-4)
     assert found.critical == pytest.approx(1.25, abs=5e-3)
     ties = sum(size**3 - size for size in (4, 2, 2, 2)) / (14 * (4**3 - 4))
-    assert found.p == pytest.approx(stats.chi2.sf(9.28 / (1 - ties), 3), rel=0.01), "the paper's 9.28, corrected for ties"
+    assert found.p == pytest.approx(stats.chi2.sf(9.28 / (1 - ties), 3), rel=0.01), "9.28, corrected for ties"
     assert found.blocks == "14 recordings"
     assert list(found.alike()) == [(pytest.approx(1.964, abs=5e-4), pytest.approx(3.143, abs=5e-4))]
 
@@ -67,7 +67,8 @@ def test_equal_settings_have_equal_ranks_and_a_value_may_be_best() -> None:
 
 
 def test_groups_are_the_largest_without_a_significant_difference() -> None:
-    held = Ranks(number=Number("x", "", None), mean={"a": 1, "b": 2, "c": 3, "d": 3.2, "e": 5}, p=0.01, critical=1.5, blocks="")
+    mean = {"a": 1, "b": 2, "c": 3, "d": 3.2, "e": 5}
+    held = Ranks(number=Number("x", "", None), mean=mean, p=0.01, critical=1.5, blocks="")
     assert list(held.alike()) == [(1, 2), (2, 3.2)], "e stands alone"
 
 
@@ -78,8 +79,8 @@ def compared(num_settings: int = 4) -> Contrasts:
 
 
 def words(figure: Figure) -> str:
-    texts = [text for axes in figure.axes for text in (*axes.texts, *axes.get_yticklabels(), axes.title, axes.xaxis.label)]
-    return "\n".join(text.get_text() for text in texts)
+    texts = [[*axes.texts, *axes.get_yticklabels(), axes.title, axes.xaxis.label] for axes in figure.axes]
+    return "\n".join(text.get_text() for own in texts for text in own)
 
 
 def test_a_forest_has_a_panel_a_number_and_says_what_is_separable() -> None:
@@ -132,7 +133,9 @@ def test_figures_are_written_beside_tables_and_replaced(tmp_path: Path) -> None:
     write(compared(), tmp_path)
     assert (tmp_path / "ranks.pdf").read_bytes() == before, "the same comparison is the same file"
     write(compared(2), tmp_path)
-    assert {path.name for path in tmp_path.glob("*.p*")} == {"differences.pdf", "differences.png"}, "no ranks of another"
+    assert {path.name for path in tmp_path.glob("*.p*")} == {"differences.pdf", "differences.png"}, (
+        "no ranks of another"
+    )
     (tmp_path / "differences.png").write_bytes(b"mine")
     with pytest.raises(UserError, match=r"differences\.png was not written by float-research"):
         write(compared(2), tmp_path)

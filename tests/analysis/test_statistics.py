@@ -274,7 +274,11 @@ BOTH = [*range(30), *range(54, 84)]
             ["flicker"],
             "flicker is missing in 30 of 54 clips; measure them, or leave",
         ),
-        (clips(), ["psnr_db"], "no clip has a number psnr_db (needs a reference video); measure it, or leave psnr_db out"),
+        (
+            clips(),
+            ["psnr_db"],
+            "no clip has a number psnr_db (needs a reference video); measure it, or leave psnr_db out",
+        ),
         (clips(), ["fid"], "fid is one number for all clips of a run, so it has no pairs"),
     ],
 )

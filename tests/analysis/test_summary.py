@@ -7,9 +7,9 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 import pytest
+from paired_sweep import paired
 from rich.console import Console
 from scipy import stats
-from paired_sweep import paired
 
 from float_research.analysis.crossed import Design
 from float_research.analysis.load import load_clips

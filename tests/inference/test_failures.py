@@ -15,11 +15,11 @@ from PIL import Image as PillowImage
 from rich.console import Console
 
 from float_research import compose, sweep
+from float_research.analysis.summary import summarise
 from float_research.data.clips import ClipLoader
 from float_research.errors import UserError
 from float_research.tracking.record import read_record
 from float_research.tracking.runs import find
-from float_research.analysis.summary import summarise
 
 TINY = ["model=tiny", "checkpoint=random", "face=none", "trainer.accelerator=cpu", "nfe=2", "metrics=motion"]
 

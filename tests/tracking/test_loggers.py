@@ -21,6 +21,7 @@ from rich.console import Console
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
 from float_research import compose
+from float_research.analysis.summary import summarise
 from float_research.errors import UserError
 from float_research.files import sha256
 from float_research.inference.run_folder import RunFolder
@@ -29,7 +30,6 @@ from float_research.tracking.lightning_logger import LightningLogger, TensorBoar
 from float_research.tracking.logger import EndedRun, tell
 from float_research.tracking.mlflow_logger import MlflowLogger
 from float_research.tracking.runs import find
-from float_research.analysis.summary import summarise
 from float_research.tracking.weights_and_biases import WeightsAndBiases
 
 TINY = ["model=tiny", "checkpoint=random", "face=none", "trainer.accelerator=cpu", "nfe=3"]
