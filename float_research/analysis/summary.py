@@ -74,7 +74,7 @@ def summarise(found: Found) -> pd.DataFrame:
     costs, seconds of each phase, places, and metrics whose names are not taken. A setting that a run did not override
     is empty. Beside each metric that clips have, for example `flicker`: the ends of the 95 % interval of its mean,
     `flicker_low` and `flicker_high`, empty for a single clip, the number of clips, `flicker_n`, and for headline
-    metrics `flicker_standing`, that of the run's setting: `best`, `not separable` from it (see `Contrasts`), or `worse`.
+    metrics `flicker_standing` of the run's setting: `best`, `not separable` from it (see `Contrasts`), or `worse`.
 
     `attrs`: the columns of metrics, and as `unmarked` a sentence on settings that have no standing.
     """

@@ -22,8 +22,8 @@ def main() -> None:
         prog=command("compare"),
         description=__doc__,
         formatter_class=argparse.RawDescriptionHelpFormatter,
-        epilog="Writes comparison.csv, .md and .tex, and plots as .pdf and .png: the differences and, for three or more "
-        "settings, their ranks. With --votes: preferences.csv and strengths.csv.",
+        epilog="Writes comparison.csv, .md and .tex, and plots as .pdf and .png: the differences and, for three or "
+        "more settings, their ranks. With --votes: preferences.csv and strengths.csv.",
     )
     parser.add_argument(
         "what",

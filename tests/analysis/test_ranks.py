@@ -28,7 +28,7 @@ AUC = """
 0.775 0.838 0.866 0.875  1.000 1.000 1.000 1.000  0.940 0.962 0.965 0.962  0.619 0.666 0.614 0.669
 0.972 0.981 0.975 0.9749  0.957 0.978 0.946 0.970
 """
-"""Four variants of C4.5 on 14 data sets: Demšar (2006), table 6. There, 0.975 and 0.975 of one have the ranks 2 and 3."""
+"""Four variants of C4.5 on 14 data sets: Demšar (2006), table 6, where 0.975 and 0.975 of one have ranks 2 and 3."""
 
 
 def ranked(values: np.ndarray, design: Design, better: Better | float = Better.HIGHER) -> Ranks:
