@@ -202,8 +202,8 @@ def _ids(clips: pd.DataFrame) -> pd.Series:
 
 def keyed(clips: pd.DataFrame) -> pd.DataFrame:
     """Returns the clips by id, without a seed in it, and seed."""
-    seed = clips["seed"].fillna(-1) if "seed" in clips else -1
-    return clips.assign(seed=seed, clip=_ids(clips)).set_index(KEY)
+    seed = clips["seed"].astype(object) if "seed" in clips else pd.Series(None, clips.index, dtype=object)
+    return clips.assign(seed=seed.where(seed.notna(), -1).infer_objects(), clip=_ids(clips)).set_index(KEY)
 
 
 def _once(label: str, clips: pd.DataFrame) -> pd.DataFrame:
@@ -251,10 +251,11 @@ def seeded(groups: Groups) -> dict[str, pd.DataFrame]:
     Raises:
         UserError: they have several.
     """
-    known: dict[object, list[int]] = {}
+    known: dict[object, list[object]] = {}
     for clips in groups.values():
         for clip, seed in zip(_ids(clips), clips.get("seed", ()), strict=False):
-            if not pd.isna(seed) and (seed := int(seed)) not in known.setdefault(clip, []):
+            seed = int(seed) if isinstance(seed, float) and seed.is_integer() else seed
+            if not pd.isna(seed) and seed not in known.setdefault(clip, []):
                 known[clip].append(seed)
     found = dict(groups)
     for label, clips in groups.items():

@@ -225,3 +225,16 @@ def test_a_metric_named_like_a_column_beside_another_keeps_its_column(tmp_path: 
     assert (table["flicker_low"][0], table["run"][0], list(table).count("flicker_low")) == (7.0, 0, 1)
     rows = [row for row in metric_rows(table) if (row["run"], row["metric"]) == (0, "flicker")]
     assert [(row["low"], row["n"]) for row in rows] == [(None, 16)]
+
+
+def test_seeds_that_are_no_numbers_do_not_end_a_summary(tmp_path: Path) -> None:
+    """As in a damaged record, or one whose clips lack the seeds of their run."""
+    paired(tmp_path)
+    for run in tmp_path.iterdir():
+        record = json.loads((run / "record.json").read_text())
+        clips = [{name: value for name, value in clip.items() if name != "seed"} for clip in record["clips"]]
+        seeds = {"0": None, "1": [15, 16], "2": [7]}[run.name]
+        (run / "record.json").write_text(json.dumps({**record, "clips": clips, "seeds": seeds}))
+    table, _ = report(tmp_path, Console(quiet=True))
+    assert table["flicker_n"].tolist() == [16] * 3
+    assert table.attrs["unmarked"].startswith("no setting is marked as best: solver=euler has clip p0-r0 2 times")
