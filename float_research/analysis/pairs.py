@@ -253,8 +253,8 @@ def seeded(groups: Groups) -> dict[str, pd.DataFrame]:
     """
     known: dict[object, list[object]] = {}
     for clips in groups.values():
-        for clip, seed in zip(_ids(clips), clips.get("seed", ()), strict=False):
-            seed = int(seed) if isinstance(seed, float) and seed.is_integer() else seed
+        for clip, held in zip(_ids(clips), clips.get("seed", ()), strict=False):
+            seed = int(held) if isinstance(held, float) and held.is_integer() else held
             if not pd.isna(seed) and seed not in known.setdefault(clip, []):
                 known[clip].append(seed)
     found = dict(groups)
