@@ -60,13 +60,18 @@ def settings(clips: pd.DataFrame, chosen: Sequence[str]) -> dict[str, pd.DataFra
     """
     if chosen:
         return {choice: clips[_rows_of(clips, choice)] for choice in chosen}
-    names = [name for name in varying(clips) if name != "seed" and not name.startswith("data.")]
+    names = compared_names(clips)
     if not names:
         raise UserError("these runs do not differ in a setting; give two runs, or a sweep over a setting")
     labels = clips[names].apply(
         lambda row: ",".join(f"{name}={row[name]}" for name in names if not pd.isna(row[name])), axis=1
     )
     return {str(label): group for label, group in clips.groupby(labels, sort=False)}
+
+
+def compared_names(clips: pd.DataFrame) -> list[str]:
+    """Returns the settings that vary, except for seeds and inputs."""
+    return [name for name in varying(clips) if name != "seed" and not name.startswith("data.")]
 
 
 def pair(groups: Groups) -> tuple[pd.DataFrame, dict[str, pd.DataFrame]]:
