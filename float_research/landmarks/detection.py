@@ -58,9 +58,7 @@ def squares(images: UInt8[np.ndarray, "n h w 3"], regions: Regions) -> UInt8[np.
     return crop(images, regions, DETECTION_PX, cv2.BORDER_CONSTANT)
 
 
-def decode(
-    boxes: Float[np.ndarray, "n 896 16"], logits: Float[np.ndarray, "n 896"], regions: Regions
-) -> Faces:
+def decode(boxes: Float[np.ndarray, "n 896 16"], logits: Float[np.ndarray, "n 896"], regions: Regions) -> Faces:
     """Returns the faces of one picture from the network's output for some regions of it.
 
     Of boxes that overlap, the mean weighted by score is returned with the highest score.

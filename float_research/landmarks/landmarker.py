@@ -42,7 +42,7 @@ class Landmarks(NamedTuple):
     found: Bool[np.ndarray, " t"]
 
 
-class Landmarker:
+class FaceLandmarker:
     """The networks on one device."""
 
     def __init__(self, device: torch.device) -> None:
@@ -108,7 +108,7 @@ class Landmarker:
         return self._described(points, frames.shape[1:3])
 
     def _look(self, frames: Frames, centre: Float[np.ndarray, "2"] | None = None) -> Points:
-        """Returns the points of detected faces: of the one nearest to `centre`, or the largest, and so on from there."""
+        """Returns the points of detected faces: of the nearest to `centre`, or else of the largest, and so on."""
         where = np.full((len(frames), 4), np.nan)
         for region, faces in zip(where, self.detect(frames), strict=True):
             if len(faces.scores):
@@ -155,6 +155,6 @@ def is_found(points: Points) -> Bool[np.ndarray, " t"]:
 
 
 @lru_cache(maxsize=1)
-def landmarker() -> Landmarker:
+def face_landmarker() -> FaceLandmarker:
     """Returns the landmarker on this machine's best device, loaded once per process."""
-    return Landmarker(best())
+    return FaceLandmarker(best())

@@ -114,7 +114,7 @@ class Mesh(nn.Module):
         return self.points(x).view(-1, NUM_POINTS, 3), self.face(x).view(-1)
 
 
-class ExtraToken(nn.Module):
+class LeadingToken(nn.Module):
     """Puts a learned token before the others; the actions are read from it."""
 
     def __init__(self, channels: int) -> None:
@@ -147,7 +147,7 @@ class Blendshapes(nn.Module):
         super().__init__()
         self.tokens = nn.Linear(len(BLENDSHAPE_POINTS), 96)
         self.embed = nn.Linear(2, 64)
-        self.extra = ExtraToken(64)
+        self.leading = LeadingToken(64)
         self.blocks = nn.Sequential(*(MixerBlock(97, 64, 384, 256) for _ in range(4)))
         self.head = nn.Linear(64, len(BLENDSHAPES))
 
@@ -156,12 +156,15 @@ class Blendshapes(nn.Module):
         x = points[:, BLENDSHAPE_POINTS, :2]
         x = x - x.mean(1, keepdim=True)
         x = x / x.norm(dim=-1, keepdim=True).mean(1, keepdim=True) / 2
-        x = self.extra(self.embed(self.tokens(x.transpose(1, 2)).transpose(1, 2)))
+        x = self.leading(self.embed(self.tokens(x.transpose(1, 2)).transpose(1, 2)))
         return torch.sigmoid(self.head(self.blocks(x)[:, 0]))
 
 
 class Geometry(nn.Module):
     """The canonical face of 468 points, in centimetres, and the weight of each when it is fitted to a pose."""
+
+    canonical: Float[Tensor, "m 3"]
+    weights: Float[Tensor, " m"]
 
     def __init__(self) -> None:
         super().__init__()
@@ -183,4 +186,4 @@ def load_networks(file: Path = FILE) -> Networks:
     tensors = read_tensors(file, what=what, remedy=remedy)
     with reading(f"{what} {file}", remedy):
         networks.load_state_dict(tensors)
-    return networks.eval().requires_grad_(False).to(memory_format=torch.channels_last)
+    return networks.eval().requires_grad_(False)

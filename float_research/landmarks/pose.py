@@ -15,9 +15,9 @@ def fit_pose(
 ) -> Float[np.ndarray, "n 4 4"]:
     """Returns matrices that map the canonical face, in centimetres, to the camera's coordinates.
 
-    x points to the right of the picture, y up, z towards the camera, which is in the origin. `points` are in pixels of a
-    picture of `size_px` (height, width). The first fit gives the scale of the points as they lie in the picture, the
-    second corrects it after their perspective is undone, and the third gives the pose.
+    x points to the right of the picture, y up and z out of it; the camera is in the origin and looks along -z. `points`
+    are in pixels of a picture of `size_px` (height, width). The first fit gives the scale of the points as they lie in
+    the picture, the second corrects it after their perspective is undone, and the third gives the pose.
     """
     height, width = size_px
     near_height = 2 * np.tan(np.radians(FIELD_OF_VIEW_DEG) / 2)

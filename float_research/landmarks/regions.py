@@ -5,7 +5,7 @@ A region is centre x and y, side and angle in radians, in pixels of the picture;
 
 import cv2
 import numpy as np
-from jaxtyping import Float, UInt8
+from jaxtyping import Float, Int, UInt8
 
 from float_research.landmarks.networks import MESH_PX
 from float_research.landmarks.points import LEFT_LID_LOWER, RIGHT_LID_LOWER
@@ -64,7 +64,7 @@ def project(points: Points, regions: Regions) -> Points:
     )
 
 
-def between(regions: Regions, at: Float[np.ndarray, " n"], times: Float[np.ndarray, " t"]) -> Float[np.ndarray, "t 4"]:
-    """Interpolates regions at ascending times; before the first and after the last they stay."""
+def between(regions: Regions, at: Int[np.ndarray, " n"], times: Int[np.ndarray, " t"]) -> Float[np.ndarray, "t 4"]:
+    """Interpolates regions between ascending frames; before the first and after the last they stay."""
     columns = [*regions.T[:3], np.unwrap(regions[:, 3])]
     return np.column_stack([np.interp(times, at, column) for column in columns])
