@@ -13,6 +13,7 @@ from collections import Counter
 from collections.abc import Callable, Iterable, Sequence
 from contextlib import closing
 from dataclasses import replace
+from functools import partial
 from itertools import product
 from math import log10
 from pathlib import Path
@@ -30,6 +31,7 @@ from float_research import cli, compose, loading
 from float_research.analysis.load import load_runs
 from float_research.analysis.page import write_page
 from float_research.data.examples import example
+from float_research.data.image import read_image
 from float_research.evaluation.searching import compare
 from float_research.inference.ahead import phase_threads
 from float_research.inference.parity import relative_error
@@ -426,6 +428,53 @@ def startup(arguments: argparse.Namespace) -> dict[str, Any]:
     return figures
 
 
+def landmarks(arguments: argparse.Namespace) -> dict[str, Any]:
+    """Times the face landmarker on one thread of the CPU, in milliseconds a frame: its networks, and a whole shot.
+
+    With `--task FILE`, LiteRT runs the published networks in turn with ours (package ai-edge-litert).
+    """
+    import zipfile
+
+    from float_research.landmarks.landmarker import FaceLandmarker
+
+    torch.set_num_threads(1)
+    landmarker, batch = FaceLandmarker(torch.device("cpu")), 8
+    networks = landmarker._networks
+    inputs = {
+        "detector": ("face_detector", (3, 128, 128)),
+        "mesh": ("face_landmarks_detector", (3, 256, 256)),
+        "blendshapes": ("face_blendshapes", (478, 3)),
+    }
+    image = read_image(Path(example("photo")), "black")
+    shot = np.stack([np.roll(image, 2 * number, axis=1) for number in range(arguments.frames)])
+    acts: dict[str, tuple[Callable[[], object], int]] = {
+        "shot": (lambda: landmarker.landmarks(shot), len(shot)),
+    }
+    for name, (graph, shape) in inputs.items():
+        value, network = torch.rand(batch, *shape), networks.get_submodule(name)
+        if len(shape) == 3:
+            value = value.contiguous(memory_format=torch.channels_last)
+        acts[name] = (partial(network, value), batch)
+        if arguments.task:
+            from ai_edge_litert.interpreter import Interpreter
+
+            with zipfile.ZipFile(arguments.task) as bundle:
+                interpreter = Interpreter(model_content=bundle.read(f"{graph}.tflite"), num_threads=1)
+            interpreter.allocate_tensors()
+            (seen,) = interpreter.get_input_details()
+            interpreter.set_tensor(seen["index"], np.random.default_rng(0).random(seen["shape"], dtype=np.float32))
+            acts[f"{name}, LiteRT"] = (interpreter.invoke, 1)
+    spent_ms: dict[str, list[float]] = {name: [] for name in acts}
+    with torch.inference_mode():
+        for _ in range(arguments.rounds + 1):
+            for name, (act, number) in acts.items():
+                spent_ms[name].append(1000 * timed(act) / number)
+    figures = {name: median(times[1:]) for name, times in spent_ms.items()}
+    for name, milliseconds in figures.items():
+        print(f"{name}: {milliseconds:.2f} ms a frame, {min(spent_ms[name][1:]):.2f} at best")
+    return figures
+
+
 def spent(arguments: Sequence[str]) -> tuple[float, float]:
     """Returns the seconds of a scripts/infer.py process, and its processor time."""
     before, started = os.times(), time.perf_counter()
@@ -479,6 +528,10 @@ def main() -> None:
     starts = command(commands, startup, [])
     starts.add_argument("--rounds", type=int, default=3, help="number of repetitions; the median counts")
     starts.add_argument("--packages", type=int, default=12, help="number of packages to list")
+    faces = command(commands, landmarks, [])
+    faces.add_argument("--frames", type=int, default=48, help="number of frames of the shot")
+    faces.add_argument("--rounds", type=int, default=5, help="number of repetitions; the median counts")
+    faces.add_argument("--task", type=Path, help="face_landmarker.task, to time LiteRT too")
     many = command(commands, analysis, tiny)
     many.add_argument("--runs", type=int, default=1000, help="number of runs")
     arguments = parser.parse_args()
