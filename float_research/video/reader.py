@@ -118,9 +118,11 @@ def read_timing(path: Path, fps: float | None = None, limits: Limits = BOUNDS) -
     """
     name = named("video", path)
     times: list[float | None] = []
+    turns = 0
     with open_video(path, limits) as (container, stream):
         size = stream.width, stream.height
         for frame in container.decode(stream):
+            turns = quarter_turns(frame)
             if (frame.width, frame.height) != size:
                 raise UserError(
                     f"{name} changes its size from {size[0]} × {size[1]} to {frame.width} × {frame.height} pixels; "
@@ -143,7 +145,8 @@ def read_timing(path: Path, fps: float | None = None, limits: Limits = BOUNDS) -
         num_frames = sum(1 for _ in read_frames_at(path, rate, limits))
     if not num_frames:
         raise UserError(f"{name} is shorter than one frame at {rate:g} frames/s; give a longer one")
-    return Timing(rate, num_frames, fps in (None, own) and own is not None, times[0] or 0.0, *size)
+    shown = size[::-1] if turns % 2 else size
+    return Timing(rate, num_frames, fps in (None, own) and own is not None, times[0] or 0.0, *shown)
 
 
 def is_constant(times: Sequence[float | None], fps: float) -> bool:
@@ -189,6 +192,11 @@ def open_video(path: Path, limits: Limits) -> Iterator[tuple[InputContainer, Vid
 
 
 def pixels(frame: VideoFrame, path: Path, limits: Limits) -> Image:
-    """Converts a frame to RGB. Raises a UserError if it is too large, since frames may differ in size."""
+    """Converts a frame to upright RGB. Raises a UserError if it is too large, since frames may differ in size."""
     limits.check_size(named("video", path), frame.width, frame.height)
-    return np.ascontiguousarray(frame.to_ndarray(format="rgb24"))
+    return np.ascontiguousarray(np.rot90(frame.to_ndarray(format="rgb24"), quarter_turns(frame)))
+
+
+def quarter_turns(frame: VideoFrame) -> int:
+    """Returns how often a frame is to be turned by 90° counterclockwise: phones store what they film sideways."""
+    return round(frame.rotation / 90) % 4

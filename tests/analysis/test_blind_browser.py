@@ -68,6 +68,14 @@ def vote(page: Page, choice: str, key: str | None = None) -> tuple[Any, ...]:
     return (*shown, choice)
 
 
+def reload(page: Page, told: str, text: str) -> None:
+    """Reloads the page and waits for a text: the browser writes votes to its storage after the page has gone on, and
+    a page that was opened too early reads them by its `storage` event.
+    """
+    page.reload()
+    page.locator(told, has_text=text).wait_for()
+
+
 def saved(page: Page) -> Path:
     with page.expect_download() as found:
         page.keyboard.press("s")
@@ -91,8 +99,7 @@ def test_twenty_votes_by_keys_with_a_reload_are_evaluated(made: Path, tmp_path: 
     vote(page, "left")
     page.keyboard.press("Backspace")
     until(page, "own().length === 9")
-    page.reload()
-    assert "You have judged 9. Save the votes, or go on with 11 comparisons." in page.inner_text("#rest")
+    reload(page, "#rest", "You have judged 9. Save the votes, or go on with 11 comparisons.")
     page.keyboard.press("Enter")
     assert page.inner_text("#progress") == "10 of 20"
     cast += [vote(page, choice) for choice in choices[9:]]
@@ -122,8 +129,7 @@ def test_raters_judge_the_same_in_orders_of_their_own(made: Path, tmp_path: Path
         assert "That was all" in page.inner_text("#rest")
         page.keyboard.press("n")
         assert "3 comparisons, without names" in page.inner_text("#rest")
-    page.reload()
-    assert page.inner_text("#kept") == "6 votes are kept in this browser only."
+    reload(page, "#kept", "6 votes are kept in this browser only.")
     table = pd.read_csv(saved(page))
     first, second = (own for _, own in table.groupby("rater"))
     pairs = [{frozenset(pair) for pair in own[["left", "right"]].to_numpy()} for own in (first, second)]
