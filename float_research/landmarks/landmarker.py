@@ -1,6 +1,7 @@
 """Faces, 478 points, 52 blendshapes and head pose of pictures and videos, as MediaPipe's Face Landmarker finds them."""
 
 from collections.abc import Iterator
+from contextlib import contextmanager
 from functools import cached_property, lru_cache
 from typing import NamedTuple
 
@@ -42,6 +43,14 @@ class Landmarks(NamedTuple):
     found: Bool[np.ndarray, " t"]
 
 
+@contextmanager
+def computing(device: torch.device) -> Iterator[None]:
+    """Computes in single precision without gradients, whatever the caller computes in."""
+    single = torch.backends.cudnn.flags(enabled=True, allow_tf32=False)
+    with torch.inference_mode(), torch.autocast(device.type, enabled=False), single:
+        yield
+
+
 class FaceLandmarker:
     """The networks on one device."""
 
@@ -53,7 +62,6 @@ class FaceLandmarker:
     def _networks(self) -> Networks:
         return load_networks().to(self.device)
 
-    @torch.inference_mode()
     def detect(self, frames: Frames) -> list[Faces]:
         """Returns the faces in each frame. A frame without any is searched again in windows of half its size.
 
@@ -75,10 +83,10 @@ class FaceLandmarker:
     def _detector(
         self, images: Frames, shown: Regions
     ) -> tuple[Float[np.ndarray, "n 896 16"], Float[np.ndarray, "n 896"]]:
-        boxes, logits = self._networks.detector(self._tensor(squares(images, shown)) * 2 - 1)
+        with computing(self.device):
+            boxes, logits = self._networks.detector(self._tensor(squares(images, shown)) * 2 - 1)
         return boxes.cpu().double().numpy(), logits.cpu().double().numpy()
 
-    @torch.inference_mode()
     def faces(self, image: Image) -> tuple[Points, Float[np.ndarray, " n"]]:
         """Returns the points of all faces in a picture and the detector's scores, surest first."""
         found = self.detect(image[None])[0]
@@ -86,7 +94,6 @@ class FaceLandmarker:
         points = self._read(np.broadcast_to(image, (len(where), *image.shape)), where)
         return points[is_found(points)], found.scores[is_found(points)]
 
-    @torch.inference_mode()
     def landmarks(self, frames: Frames) -> Landmarks:
         """Returns the landmarks of one face in a shot: the largest where a face is first seen.
 
@@ -125,8 +132,9 @@ class FaceLandmarker:
         for piece in self._pieces(len(given)):
             chosen = given[piece]
             crops = regions.crop(frames[chosen], where[chosen], MESH_PX)
-            inside, logits = self._networks.mesh(self._tensor(crops))
-            present = (logits.sigmoid() >= MIN_PRESENCE).cpu().numpy()
+            with computing(self.device):
+                inside, logits = self._networks.mesh(self._tensor(crops))
+                present = (logits.sigmoid() >= MIN_PRESENCE).cpu().numpy()
             found = regions.project(inside.cpu().double().numpy(), where[chosen])
             points[chosen[present]] = found[present]
         return points
@@ -136,7 +144,8 @@ class FaceLandmarker:
         found, geometry = is_found(points), self._networks.geometry
         blendshapes, pose = np.full((len(points), len(BLENDSHAPES)), np.nan), np.full((len(points), 4, 4), np.nan)
         if found.any():
-            actions = self._networks.blendshapes(torch.from_numpy(points[found]).float().to(self.device))
+            with computing(self.device):
+                actions = self._networks.blendshapes(torch.from_numpy(points[found]).float().to(self.device))
             blendshapes[found] = actions.cpu().double().numpy()
             canonical, weights = geometry.canonical.cpu().double().numpy(), geometry.weights.cpu().double().numpy()
             pose[found] = fit_pose(points[found, :NUM_RIGID], size_px, canonical, weights)
@@ -147,7 +156,7 @@ class FaceLandmarker:
 
     def _tensor(self, images: UInt8[np.ndarray, "n s s 3"]) -> Float[Tensor, "n 3 s s"]:
         """Returns pictures in [0, 1] on the device."""
-        return torch.from_numpy(images).to(self.device).permute(0, 3, 1, 2) / 255
+        return torch.from_numpy(images).to(self.device).permute(0, 3, 1, 2).float() / 255
 
 
 def is_found(points: Points) -> Bool[np.ndarray, " t"]:

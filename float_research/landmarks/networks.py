@@ -45,7 +45,7 @@ class DetectorBlock(nn.Module):
 class Detector(nn.Module):
     """BlazeFace, short range (arXiv 1907.05047): two anchors on each cell of a 16 × 16 grid and six on 8 × 8."""
 
-    COARSE = (24, 28, 32, 36, 42, 48, 56, 64, 72, 80, 88)
+    WIDTHS = (24, 28, 32, 36, 42, 48, 56, 64, 72, 80, 88)
     HALVED = (28, 42)
     """Channels after each block of the first grid, and those after which the image is halved."""
 
@@ -53,7 +53,7 @@ class Detector(nn.Module):
         super().__init__()
         self.stem = nn.Conv2d(3, 24, 5, stride=2)
         blocks = [DetectorBlock(24, 24, 1)]
-        blocks += [DetectorBlock(a, b, 2 if a in self.HALVED else 1) for a, b in pairwise(self.COARSE)]
+        blocks += [DetectorBlock(a, b, 2 if a in self.HALVED else 1) for a, b in pairwise(self.WIDTHS)]
         self.grid16 = nn.Sequential(*blocks)
         self.grid8 = nn.Sequential(DetectorBlock(88, 96, 2), *(DetectorBlock(96, 96, 1) for _ in range(4)))
         self.scores16, self.scores8 = nn.Conv2d(88, 2, 1), nn.Conv2d(96, 6, 1)
@@ -186,4 +186,4 @@ def load_networks(file: Path = FILE) -> Networks:
     tensors = read_tensors(file, what=what, remedy=remedy)
     with reading(f"{what} {file}", remedy):
         networks.load_state_dict(tensors)
-    return networks.eval().requires_grad_(False)
+    return networks.eval().requires_grad_(False).float()

@@ -14,6 +14,7 @@ from float_research.landmarks import points as names
 from float_research.landmarks import regions
 from float_research.landmarks.landmarker import FaceLandmarker
 from float_research.landmarks.pose import angles_deg, fit_pose, procrustes
+from float_research.metrics.precision import computing_in
 from landmarks.pictures import ADMIRAL, ASTRONAUT, picture
 
 GOLDEN = Path(__file__).parents[1] / "data" / "landmarks" / "golden.safetensors"
@@ -82,11 +83,10 @@ def test_points_follow_a_known_motion(landmarker: FaceLandmarker, astronaut: np.
 def test_a_batch_sees_what_tracking_frame_by_frame_sees(landmarker: FaceLandmarker, astronaut: np.ndarray) -> None:
     frames = np.stack([moved(astronaut, right=2 * k, scale=1.5)[0] for k in range(11)])
     points = landmarker.landmarks(frames).points
-    with torch.inference_mode():
-        one = landmarker._look(frames[:1])
-        for frame, many in zip(frames, points, strict=True):
-            one = landmarker._read(frame[None], regions.from_points(one))
-            assert np.linalg.norm(one[0, :, :2] - many[:, :2], axis=-1).mean() < 0.6, "of 135 pixels"
+    one = landmarker._look(frames[:1])
+    for frame, many in zip(frames, points, strict=True):
+        one = landmarker._read(frame[None], regions.from_points(one))
+        assert np.linalg.norm(one[0, :, :2] - many[:, :2], axis=-1).mean() < 0.6, "of 135 pixels"
 
 
 def test_a_frozen_video_does_not_move(landmarker: FaceLandmarker, astronaut: np.ndarray) -> None:
@@ -172,6 +172,20 @@ def test_a_pose_is_recovered(landmarker: FaceLandmarker) -> None:
         flat = np.column_stack([x_px, y_px, focal * depth / depth.mean()])
         found = fit_pose(flat[None], (480, 640), canonical, weights)
         np.testing.assert_allclose(angles_deg(found)[0], [yaw, pitch, roll], atol=1.0)
+
+
+def test_the_callers_precision_does_not_matter(golden: Mapping[str, np.ndarray], astronaut: np.ndarray) -> None:
+    with computing_in(torch.float64), torch.autocast("cpu", torch.bfloat16):
+        points, _ = FaceLandmarker(torch.device("cpu")).faces(astronaut)
+    assert np.abs(points[0, :, :2] - golden["whole.astronaut.points"][:, :2]).max() < 0.1
+
+
+@pytest.mark.gpu
+def test_a_gpu_sees_the_same(landmarker: FaceLandmarker, astronaut: np.ndarray) -> None:
+    frames = np.stack([moved(astronaut, right=2 * k)[0] for k in range(70)])
+    ours, others = landmarker.landmarks(frames), FaceLandmarker(torch.device("cuda")).landmarks(frames)
+    np.testing.assert_allclose(ours.points, others.points, atol=0.01)
+    np.testing.assert_allclose(ours.blendshapes, others.blendshapes, atol=1e-3)
 
 
 def test_no_network_is_used(monkeypatch: pytest.MonkeyPatch, astronaut: np.ndarray) -> None:
