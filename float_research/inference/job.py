@@ -15,6 +15,7 @@ from rich.console import Console
 from float_research.cache import Cache
 from float_research.data.clips import TOY, ClipDataModule, ClipLoader, ClipSource, Once
 from float_research.data.seeds import seeded
+from float_research.devices import use
 from float_research.errors import SKIP, UserError, printable
 from float_research.inference.failures import Failures
 from float_research.inference.live import LiveProgress
@@ -33,6 +34,7 @@ from float_research.models.checkpoint import Checkpoint
 from float_research.models.float_model import FloatModel
 from float_research.printing import Table, say
 from float_research.program import command
+from float_research.texts import count
 from float_research.tracking import record
 from float_research.tracking.code import git_state, uncommitted, write_code
 from float_research.tracking.logger import BegunRun, EndedRun, LiveLogger, RunLogger, tell
@@ -166,9 +168,10 @@ class Job:
     ) -> dict[str, Any] | None:
         """Renders the clips that are not kept, writes the record and informs the loggers."""
         started, start_time = time.perf_counter(), datetime.now(UTC)
-        planned = self._with_faces(planned, failures, self._warn(console))
         silence_lightning()
         trainer = self.build_trainer()
+        use(trainer.strategy.root_device)
+        planned = self._with_faces(planned, failures, self._warn(console))
         check_processes(trainer, len(planned))
         if self.sweep is not None:
             check_processes_in_sweep(trainer, self.config["trainer"]["strategy"], num_tasks=self.num_tasks)
@@ -280,7 +283,7 @@ class Job:
         if len(clips) != len(planned):
             missing = sorted({item.clip.id for item in planned} - {clip["id"] for clip in clips})
             raise UserError(
-                f"only {len(clips)} of {len(planned)} clips were made (missing: {', '.join(missing)}); "
+                f"made only {len(clips)} of {count(len(planned), 'clip')} (missing: {', '.join(missing)}); "
                 "run with trainer.devices=1"
             )
         return {

@@ -45,7 +45,7 @@ class Landmarks(NamedTuple):
 
 @contextmanager
 def computing(device: torch.device) -> Iterator[None]:
-    """Computes in single precision without gradients, whatever the caller computes in."""
+    """Computes in single precision without gradients, whatever the caller computes in, and convolves without TF32."""
     single = torch.backends.cudnn.flags(enabled=True, allow_tf32=False)
     with torch.inference_mode(), torch.autocast(device.type, enabled=False), single:
         yield

@@ -11,7 +11,7 @@ from typing import Any
 import av
 import numpy as np
 import torch
-from av.video.reformatter import ColorPrimaries, ColorRange, Colorspace, ColorTrc
+from av.video.reformatter import ColorPrimaries, ColorRange, Colorspace, ColorTrc, VideoReformatter
 from jaxtyping import UInt8
 from torch import Tensor
 
@@ -96,6 +96,7 @@ class VideoWriter:
         self._part: Any = None
         self._container: Any = None
         self._sound: Iterator[np.ndarray] | None = None
+        self._reformatter = VideoReformatter()  # for all frames, since each new one sets up swscale again
         self._letters = letters(size_px) if settings.mark in (VISIBLE, BOTH) else None
         try:
             with held():
@@ -131,7 +132,9 @@ class VideoWriter:
         for array in frames.cpu().numpy():
             picture = array if self._letters is None else marked(array, self._letters)
             rgb = av.VideoFrame.from_ndarray(picture, format="rgb24")
-            frame = rgb.reformat(format="yuv420p", dst_colorspace=Colorspace.ITU709, dst_color_range=ColorRange.MPEG)
+            frame = self._reformatter.reformat(
+                rgb, format="yuv420p", dst_colorspace=Colorspace.ITU709, dst_color_range=ColorRange.MPEG
+            )
             frame.pts, frame.time_base = self.num_frames, 1 / self.rate
             self._container.mux(self._video.encode(frame))
             self.num_frames += 1
