@@ -46,7 +46,8 @@ class Landmarks(NamedTuple):
 @contextmanager
 def computing(device: torch.device) -> Iterator[None]:
     """Computes in single precision without gradients, whatever the caller computes in, and convolves without TF32."""
-    single = torch.backends.cudnn.flags(enabled=True, allow_tf32=False)
+    deterministic = torch.backends.cudnn.deterministic
+    single = torch.backends.cudnn.flags(enabled=True, deterministic=deterministic, allow_tf32=False)
     with torch.inference_mode(), torch.autocast(device.type, enabled=False), single:
         yield
 
