@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from benchmarks.engines import clip, decode, sample, stream
+from benchmarks.faces import landmarks
 from benchmarks.pages import analysis
 from benchmarks.quality import search, solvers
 from benchmarks.runs import memory, metrics, seeds, startup, sweep
@@ -51,6 +52,10 @@ def main() -> None:
     starts = command(commands, startup, [])
     starts.add_argument("--rounds", type=int, default=3, help="number of repetitions; the median counts")
     starts.add_argument("--packages", type=int, default=12, help="number of packages to list")
+    faces = command(commands, landmarks, [])
+    faces.add_argument("--frames", type=int, default=48, help="number of frames of the shot")
+    faces.add_argument("--rounds", type=int, default=5, help="number of repetitions; the median counts")
+    faces.add_argument("--task", type=Path, help="face_landmarker.task, to time LiteRT too")
     many = command(commands, analysis, tiny)
     many.add_argument("--runs", type=int, default=1000, help="number of runs")
     arguments = parser.parse_args()

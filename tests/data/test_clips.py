@@ -12,7 +12,8 @@ from PIL import Image as PillowImage
 
 from float_research.cache import Cache
 from float_research.data.clips import ClipDataModule, ClipLoader, Grid, Manifest, Once, Pair, file_name, pair_id
-from float_research.data.face import Box, FaceCropper, NoCrop
+from float_research.data.cropping import Box
+from float_research.data.face import FaceCropper, NoCrop
 from float_research.data.image import is_toy_portrait
 from float_research.errors import UserError
 from float_research.files import whole
