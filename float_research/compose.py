@@ -250,6 +250,7 @@ def build_job(cfg: DictConfig) -> "Job":
         loader=build_loader(cfg),
         cache=build(cfg.cache),
         parts=build_parts(cfg, sampler),
+        composite=build(cfg.composite),
         video=build(cfg.video),
         metrics=metrics,
         build_trainer=partial(build_trainer, cfg),

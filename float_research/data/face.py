@@ -19,7 +19,7 @@ from float_research.devices import best
 from float_research.errors import UserError
 from float_research.files import sha256
 from float_research.program import install
-from float_research.types import Image
+from float_research.types import Image, Region
 
 log = logging.getLogger(__name__)
 
@@ -102,7 +102,9 @@ class FaceCropper(ABC):
     def __call__(self, image: Image, size_px: int, /) -> tuple[Image, Mapping[str, Any]]:
         box, num_faces = self.find(image)
         crop = crop_face(image, box, margin=self.margin, size_px=size_px)
-        return crop, {"detector": self.name, "num_faces": num_faces, **{k: float(v) for k, v in box._asdict().items()}}
+        place = placed(image, crop_region(image, box, margin=self.margin))
+        found = {name: float(value) for name, value in box._asdict().items()}
+        return crop, {"detector": self.name, "num_faces": num_faces, **found, **place}
 
     def lock(self, image: Image, size_px: int, /) -> Callable[[Image], Image]:
         box, _ = self.find(image)
@@ -266,14 +268,19 @@ class Given:
 
     def __call__(self, image: Image, size_px: int, /) -> tuple[Image, Mapping[str, Any]]:
         crop = self.lock(image, size_px)(image)
-        return crop, {"detector": "given", **dict(zip(Box._fields, map(float, self.box), strict=False))}
+        box = dict(zip(Box._fields, map(float, self.box), strict=False))
+        return crop, {"detector": "given", **box, **placed(image, self._region)}
 
     def lock(self, image: Image, size_px: int, /) -> Callable[[Image], Image]:
         self.check(image.shape[1], image.shape[0])
+        left, top, side, _ = self._region
+        return lambda frame: resize(cut_square(frame, left, top, side), size_px, size_px, shrinking=side > size_px)
+
+    @property
+    def _region(self) -> Region:
         left, top, right, bottom = self.box
         side = max(right - left, bottom - top)
-        corner = (left + right - side) // 2, (top + bottom - side) // 2
-        return lambda frame: resize(cut_square(frame, *corner, side), size_px, size_px, shrinking=side > size_px)
+        return Region((left + right - side) // 2, (top + bottom - side) // 2, side, side)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -285,7 +292,8 @@ class NoCrop:
         return {"detector": "none"}
 
     def __call__(self, image: Image, size_px: int, /) -> tuple[Image, Mapping[str, Any]]:
-        return cv2.resize(image, (size_px, size_px), interpolation=cv2.INTER_AREA), {"detector": "none"}
+        crop = cv2.resize(image, (size_px, size_px), interpolation=cv2.INTER_AREA)
+        return crop, {"detector": "none", **placed(image, Region(0, 0, image.shape[1], image.shape[0]))}
 
     def lock(self, image: Image, size_px: int, /) -> Callable[[Image], Image]:
         return lambda frame: self(frame, size_px)[0]
@@ -326,8 +334,8 @@ def at_detection_height(image: Image) -> Image:
     return resize(image, max(1, int(image.shape[1] * scale)), DETECTION_HEIGHT_PX, shrinking=scale < 1)
 
 
-def crop_face(image: Image, box: Box, *, margin: float, size_px: int) -> Image:
-    """Crops a square of half side `margin` × the face's larger half side and resizes it to `size_px`."""
+def crop_region(image: Image, box: Box, *, margin: float) -> Region:
+    """Returns the square of half side `margin` × the face's larger half side."""
     scale = detection_scale(image)
     left, top, right, bottom = (int(value / scale) for value in box[:4])
     radius = int(max(int((right - left) / 2), int((bottom - top) / 2)) * margin)
@@ -336,8 +344,19 @@ def crop_face(image: Image, box: Box, *, margin: float, size_px: int) -> Image:
             f"the face at x {left} to {right}, y {top} to {bottom} is smaller than a pixel; use a larger image"
         )
     x, y = int((left + right) / 2), int((top + bottom) / 2)
-    square = cut_square(image, x - radius, y - radius, 2 * radius)
-    return resize(square, size_px, size_px, shrinking=scale < 1)
+    return Region(x - radius, y - radius, 2 * radius, 2 * radius)
+
+
+def crop_face(image: Image, box: Box, *, margin: float, size_px: int) -> Image:
+    """Cuts the crop's region from the image and resizes it to `size_px`."""
+    left, top, side, _ = crop_region(image, box, margin=margin)
+    return resize(cut_square(image, left, top, side), size_px, size_px, shrinking=detection_scale(image) < 1)
+
+
+def placed(image: Image, region: Region) -> dict[str, int]:
+    """Returns the facts by which `composite=paste` undoes a crop: the size of the image, and the region."""
+    size = {"picture_width": image.shape[1], "picture_height": image.shape[0]}
+    return {**size, **{f"crop_{name}": value for name, value in region._asdict().items()}}
 
 
 def cut_square(image: Image, left: int, top: int, side: int) -> Image:

@@ -26,7 +26,8 @@ from float_research.inference.solution import ConvergedSolution, Problem
 from float_research.metrics.metric import Findings, Metric, RunMetric
 from float_research.metrics.panel import Panel
 from float_research.metrics.track import SUFFIX, MotionTrack
-from float_research.types import Cost, Image, LoadedClip, MotionWindow
+from float_research.types import Cost, Image, LoadedClip, MotionWindow, Originals
+from float_research.video.composite import Canvas, Composite
 from float_research.video.writer import H264, Recording
 
 log = logging.getLogger(__name__)
@@ -65,6 +66,7 @@ class Changeable:
 
     core: FloatPipeline
     loader: ClipLoader
+    composite: Composite
     video: H264
     overlap: bool | None
     settings: Settings
@@ -78,6 +80,7 @@ class Renderer:
 
     core: FloatPipeline
     loader: ClipLoader
+    composite: Composite
     video: H264
     overlap: bool | None
     settings: Settings
@@ -113,30 +116,30 @@ class Renderer:
 class DecodedClip:
     """A portrait and its motion, decoded on each request.
 
-    `recording`: the sound, if any. `kept`: holds the file of the recording.
+    `originals`: what the portrait was cut from. `recording`: the sound, if any. `kept`: holds its file.
     """
 
     id: str
     motion: Float[Tensor, "t d"]
     clip: EncodedPortrait
+    originals: Originals
     pipeline: Renderer
     recording: Recording | None
     kept: LocalFile | None
 
     def frames(self) -> Iterator[Image]:
-        """Yields RGB frames, `(h, w, 3)` uint8, decoded lazily."""
-        for batch in self._batches():
-            yield from batch.cpu().numpy()
+        """Yields RGB frames, `(h, w, 3)` uint8, decoded lazily, and composed as `composite` says."""
+        return self._pictures(self._canvas())
 
     def save(self, path: str | Path) -> Path:
         """Writes an MP4, with the sound if there is any, atomically."""
-        path, core = Path(path), self.pipeline.core
+        path, canvas = Path(path), self._canvas()
         if path.suffix.lower() != ".mp4":
             raise UserError(f"{printable(path, 1000)} must end in {self._formats}")
-        size_px = core.model.motion_autoencoder.image_size
-        with self.pipeline.video.open(path, fps=core.fps, size_px=size_px, recording=self.recording) as writer:
-            for batch in self._batches():
-                writer.write(batch)
+        fps = self.pipeline.core.fps
+        with self.pipeline.video.open(path, fps=fps, size_px=canvas.size, recording=self.recording) as writer:
+            for picture in self._pictures(canvas):
+                writer.add(picture)
         return path
 
     _formats = ".mp4, the only supported format"
@@ -169,10 +172,19 @@ class DecodedClip:
 
     def _facts(self) -> Iterator[str]:
         core, num_frames = self.pipeline.core, len(self._shown)
-        size_px = core.model.motion_autoencoder.image_size
+        width, height = self._canvas().size
         yield repr(printable(self.id))
         yield f"{num_frames} frames, {num_frames / core.fps:.4g} s at {core.fps:g} fps"
-        yield f"{size_px} × {size_px} px"
+        yield f"{width} × {height} px"
+
+    def _canvas(self) -> Canvas:
+        """Returns a canvas for the frames from the first on."""
+        return self.pipeline.composite.open(self.originals, self.pipeline.core.model.motion_autoencoder.image_size)
+
+    def _pictures(self, canvas: Canvas) -> Iterator[Image]:
+        for batch in self._batches():
+            for frame in batch.cpu().numpy():
+                yield canvas(frame)
 
     def _batches(self) -> Iterator[UInt8[Tensor, "n h w 3"]]:
         return self.pipeline.computed(self.pipeline.core.frames(self.clip, self._shown))
