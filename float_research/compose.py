@@ -235,8 +235,8 @@ def build_job(cfg: DictConfig) -> "Job":
         check_files(cfg.data)
     threads.limit(cfg.get("threads"))
     sampler = build_sampler(cfg)  # which needs no other package than torch
-    metrics = build_metrics(cfg)
-    require_metrics(cfg, metrics)
+    metrics, composite = build_metrics(cfg), build(cfg.composite)
+    require_metrics(cfg, metrics, whole=composite.whole)
     with importing():
         from float_research.data.clips import ENDING_BYTES
         from float_research.inference.job import Job
@@ -250,7 +250,7 @@ def build_job(cfg: DictConfig) -> "Job":
         loader=build_loader(cfg),
         cache=build(cfg.cache),
         parts=build_parts(cfg, sampler),
-        composite=build(cfg.composite),
+        composite=composite,
         video=build(cfg.video),
         metrics=metrics,
         build_trainer=partial(build_trainer, cfg),
@@ -317,10 +317,18 @@ def build_metrics(cfg: DictConfig) -> "list[Metric]":
     return metrics
 
 
-def require_metrics(cfg: DictConfig, metrics: "Sequence[Metric]") -> None:
-    """Raises a UserError for a metric that this machine cannot measure, unless it may be left out."""
+def require_metrics(cfg: DictConfig, metrics: "Sequence[Metric]", *, whole: bool) -> None:
+    """Raises a UserError for a metric that cannot be measured here, unless it may be left out.
+
+    `whole`: whether the videos show the network's frames.
+    """
+    from float_research.metrics.metric import RunMetric
+
     for name, metric in zip(cfg.metrics, metrics, strict=True):
-        if cfg.metrics_missing == REFUSE and (reason := metric.lacks()):
+        reason = metric.lacks()
+        if isinstance(metric, RunMetric) and not whole:
+            reason = reason or f"compares the run's videos, which composite={word(cfg.composite._target_)} changes"
+        if cfg.metrics_missing == REFUSE and reason:
             raise UserError(f"metrics={name} {reason}; or metrics_missing={OK} leaves it out")
 
 

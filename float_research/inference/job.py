@@ -318,7 +318,8 @@ class Job:
     def _measure_run(self, content: dict[str, Any]) -> None:
         """Adds the metrics of all videos together, and the time they take."""
         started = time.perf_counter()
-        found = of_run(self.metrics, [self.folder.path / clip["video"] for clip in content["clips"]])
+        clips = content["clips"]
+        found = of_run(self.metrics, clips, [self.folder.path / clip["video"] for clip in clips])
         content["metrics"], content["absent"] = found.metrics, found.absent
         content["measured_by"] = digests(found, self._measured_by)
         content["totals"]["seconds"]["metrics"] += time.perf_counter() - started

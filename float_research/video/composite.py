@@ -9,7 +9,7 @@ from typing import Any, ClassVar, NamedTuple, Protocol, runtime_checkable
 
 import cv2
 import numpy as np
-from jaxtyping import Float
+from jaxtyping import Bool, Float
 
 from float_research.errors import UserError, printable
 from float_research.types import Image, Original, Originals, Region
@@ -228,13 +228,13 @@ class Seam(NamedTuple):
             flags = cv2.INTER_CUBIC | cv2.WARP_INVERSE_MAP
             yield top, cv2.warpAffine(face, inverse, size, flags=flags, borderMode=cv2.BORDER_REPLICATE)
 
-    def ring(self, size_px: int) -> Float[np.ndarray, "s s"]:
+    def ring(self, size_px: int) -> Bool[np.ndarray, "s s"]:
         """Returns where a frame of `size_px` is blended."""
         x, y = self._centres(size_px)
         opacity = self._down(y)[:, None] * self._across(x)
         return (opacity > 0) & (opacity < 1)
 
-    def inside(self, size_px: int) -> Float[np.ndarray, "s s"]:
+    def inside(self, size_px: int) -> Bool[np.ndarray, "s s"]:
         """Returns which pixels of a frame of `size_px` are of the picture."""
         x, y = self._centres(size_px)
         return ((y > self.top) & (y < self.bottom))[:, None] & ((x > self.left) & (x < self.right))
@@ -265,14 +265,14 @@ def step(x: np.ndarray, start: float, end: float, width: float) -> Float[np.ndar
     return (ramp * ramp * (3 - 2 * ramp)).astype(np.float32)
 
 
-def shift(frame: Image, crop: Image, ring: np.ndarray) -> Float[np.ndarray, "3"]:
+def shift(frame: Image, crop: Image, ring: Bool[np.ndarray, "h w"]) -> Float[np.ndarray, "3"]:
     """Returns the interquartile mean of `crop - frame` in the ring, which the moving head does not affect much."""
     differences = np.sort(crop[ring].astype(np.int16) - frame[ring], axis=0)
     quarter = len(differences) // 4
     return differences[quarter : len(differences) - quarter].mean(0, dtype=np.float32)
 
 
-def membrane(frame: Image, crop: Image, inside: np.ndarray) -> Pixels:
+def membrane(frame: Image, crop: Image, inside: Bool[np.ndarray, "h w"]) -> Pixels:
     """Returns the harmonic function that is `crop - frame` at the edge of `inside`, a rectangle."""
     mask = np.where(inside, np.uint8(255), np.uint8(0))
     left, top, width, height = cv2.boundingRect(mask)
