@@ -56,7 +56,7 @@ SELECTORS: Mapping[str, Callable[[Sequence[Box], float], Box]] = {
 
 @runtime_checkable
 class Cropper(Protocol):
-    """Crops an image to a square of `size_px`; also returns facts for the record."""
+    """Crops an image to a square of `size_px`; also returns facts for the record, those of `placed` among them."""
 
     @property
     def state(self) -> Mapping[str, Any]:

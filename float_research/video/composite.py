@@ -3,7 +3,6 @@
 from abc import ABC, abstractmethod
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
-from functools import cache
 from itertools import chain
 from typing import Any, ClassVar, NamedTuple, Protocol, runtime_checkable
 
@@ -18,7 +17,7 @@ SHIFT, POISSON = COLOURS = ("shift", "poisson")
 ROWS = 128
 """Rows blended at a time: a copy of the whole region in 32 bits would take four times the memory of the picture."""
 MIN_PX = 16
-"""The smallest side that an H.264 encoder takes."""
+"""The smallest side of a picture, which is an H.264 macroblock, and of what a crop shows of it."""
 SIZE = ("picture_width", "picture_height")
 CROP = tuple(f"crop_{name}" for name in Region._fields)
 """Facts about a face crop."""
@@ -142,9 +141,15 @@ class Paste:
                 f"{printable(face.get('detector', 'this face'))} does not say which region of the picture it cropped "
                 f"({', '.join((*SIZE, *CROP))}), so nothing can be pasted back; use composite=none, or another face"
             )
-        width, height, *region = values
-        if region != [0, 0, width, height]:
+        width, height, region = *values[:2], Region(*values[2:])
+        if region != (0, 0, width, height):
             self._check_size(width, height)
+            seam = seam_of(region, width, height, self.feather)
+            if min(seam.right - seam.left, seam.bottom - seam.top) < MIN_PX:
+                raise UserError(
+                    f"the crop shows less than {MIN_PX} × {MIN_PX} pixels of the picture, too few to paste back; use a "
+                    "larger crop, or composite=none"
+                )
 
     def open(self, originals: Originals, size_px: int, /) -> Canvas:
         frames = originals()
@@ -251,7 +256,6 @@ class Seam(NamedTuple):
         return step(y, self.top, self.bottom, self.feather * self.region.height)
 
 
-@cache
 def seam_of(region: Region, width: int, height: int, feather: float) -> Seam:
     """Returns the seam of a region in a picture of this size."""
     left, top = max(region.left, 0), max(region.top, 0)
@@ -267,6 +271,8 @@ def step(x: np.ndarray, start: float, end: float, width: float) -> Float[np.ndar
 
 def shift(frame: Image, crop: Image, ring: Bool[np.ndarray, "h w"]) -> Float[np.ndarray, "3"]:
     """Returns the interquartile mean of `crop - frame` in the ring, which the moving head does not affect much."""
+    if not ring.any():
+        return np.zeros(3, np.float32)
     differences = np.sort(crop[ring].astype(np.int16) - frame[ring], axis=0)
     quarter = len(differences) // 4
     return differences[quarter : len(differences) - quarter].mean(0, dtype=np.float32)
@@ -276,6 +282,8 @@ def membrane(frame: Image, crop: Image, inside: Bool[np.ndarray, "h w"]) -> Pixe
     """Returns the harmonic function that is `crop - frame` at the edge of `inside`, a rectangle."""
     mask = np.where(inside, np.uint8(255), np.uint8(0))
     left, top, width, height = cv2.boundingRect(mask)
+    if min(width, height) < 3:  # it has no inside
+        return np.zeros(frame.shape, np.float32)
     cloned = cv2.seamlessClone(frame, crop, mask, (left + width // 2, top + height // 2), cv2.NORMAL_CLONE)
     return np.where(inside[..., None], cloned.astype(np.float32) - frame, np.float32(0))
 

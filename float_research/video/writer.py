@@ -36,6 +36,8 @@ AAC_FRAME = 1024
 """Samples per AAC frame."""
 AAC_LAYOUTS = ("mono", "stereo", "2.1", "3.0", "4.0", "quad", "5.0", "5.0(side)", "5.1", "5.1(side)", "6.1", "7.1")
 """FFmpeg's names of the channel layouts that AAC supports; for others see `aac_layout`."""
+LARGE_PX, FEW_FRAMES = 4_000_000, {"rc-lookahead": "1", "bf": "0"}
+"""Larger frames are encoded without B-frames and look-ahead: x264 would hold some 20 frames, 650 MB at 3840 × 2160."""
 Size = int | tuple[int, int]
 USUAL_LAYOUTS = {2: "stereo", 6: "5.1", 8: "7.1"}
 
@@ -118,6 +120,8 @@ class VideoWriter:
         self._video.pix_fmt = "yuv420p"
         self._video.codec_context.thread_count = torch.get_num_threads()  # FFmpeg's own choice ignores quotas
         self._video.options = {"crf": str(settings.crf), "preset": settings.preset}
+        if self.width * self.height > LARGE_PX:
+            self._video.options |= FEW_FRAMES
         for name, value in COLOURS.items():
             setattr(self._video.codec_context, name, value)
         blocks = iter(()) if recording is None else recording.blocks()

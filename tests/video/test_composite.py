@@ -131,24 +131,29 @@ def test_input_output_and_difference_are_side_by_side() -> None:
 
 FACE = {"picture_width": 4000, "picture_height": 3000, **{f"crop_{name}": 100 for name in Region._fields}}
 
+SMALL_PICTURE = {**FACE, "picture_width": 400, "picture_height": 300}
+
 
 @pytest.mark.parametrize(
     ("face", "sentence"),
     [
         ({"detector": "mine"}, r"mine does not say which region .* use composite=none, or another face"),
         (FACE, r"4000 × 3000 pixels is above composite\.megapixels=9\.5; make it smaller"),
+        ({**SMALL_PICTURE, "crop_left": 395}, r"less than 16 × 16 pixels of the picture, too few to paste back"),
+        ({**SMALL_PICTURE, "crop_left": 900}, r"less than 16 × 16 pixels"),
         ({**FACE, "picture_width": 12}, r"12 × 3000 pixels is below 16"),
     ],
 )
 def test_faces_that_cannot_be_pasted_are_refused(face: Mapping[str, Any], sentence: str) -> None:
     with pytest.raises(UserError, match=sentence):
         Paste(**PASTE).check(face)
+    Paste(**PASTE).check(SMALL_PICTURE)
     NoComposite().check(face)
     Beside(gain=1).check(face)
 
 
 def test_a_large_face_crop_is_no_large_picture() -> None:
-    Paste(**PASTE).check({**FACE, **dict(zip(("crop_left", "crop_top", "crop_width", "crop_height"), (0, 0, 4000, 3000)))})
+    Paste(**PASTE).check({**FACE, "crop_left": 0, "crop_top": 0, "crop_width": 4000, "crop_height": 3000})
 
 
 @pytest.mark.parametrize(
