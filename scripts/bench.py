@@ -461,7 +461,7 @@ def composite(arguments: argparse.Namespace) -> dict[str, Any]:
                     f"{found['gradient']:.2f} x the picture's, flicker {found['flicker']:.3f} of 255 at the edge and "
                     f"{found['motion']:.2f} inside, {found['memory_mb']:+.0f} MB, {write_ms:.0f} ms a frame to write"
                 )
-                sheet = contact_sheet(run / clip["video"], folder / f"{run.name}.png", rows=1, columns=4)
+                sheet = contact_sheet(run / clip["video"], folder / f"{run.name}.png", rows=1, columns=3)
                 with PillowImage.open(sheet) as picture:
                     picture.resize((1200, round(1200 * picture.height / picture.width))).save(sheet, optimize=True)
     return figures
@@ -469,16 +469,17 @@ def composite(arguments: argparse.Namespace) -> dict[str, Any]:
 
 def group_picture(folder: Path) -> tuple[Path, str]:
     """Writes toy portraits on a wall as one picture of 3840 x 2160; returns it, and the crop of one of the heads."""
-    rng = np.random.default_rng(0)
-    wall = cv2.resize(rng.integers(90, 165, (27, 48, 3), dtype=np.uint8), (3840, 2160), interpolation=cv2.INTER_CUBIC)
-    picture = (wall + rng.normal(0, 4, wall.shape)).clip(0, 255).astype(np.uint8)
+    rng, cubic = np.random.default_rng(0), cv2.INTER_CUBIC
+    wall = cv2.resize(rng.integers(110, 150, (27, 48), dtype=np.uint8), (3840, 2160), interpolation=cubic)
+    picture = np.repeat((wall + rng.normal(0, 2, wall.shape)).clip(0, 255).astype(np.uint8)[..., None], 3, axis=2)
     for number, path in enumerate(sorted((ASSETS / "suites" / "portraits").glob("toy_*.png"))):
-        left, top = 150 + 1220 * (number % 3), 60 + 1060 * (number // 3)
-        head = read_image(path, "black")
-        picture[top : top + 980, left : left + 980] = cv2.resize(head, (980, 980), interpolation=cv2.INTER_CUBIC)
+        left, top = 150 + 1220 * (number % 3), 20 + 1080 * (number // 3)
+        head = cv2.resize(read_image(path, "black"), (900, 900), interpolation=cubic)
+        framed = cv2.copyMakeBorder(head, 70, 70, 70, 70, cv2.BORDER_REPLICATE)
+        picture[top : top + 1040, left : left + 1040] = framed
     place = folder / "group.png"
     PillowImage.fromarray(picture).save(place, compress_level=1)
-    return place, "1370,60,2350,1040"
+    return place, "1440,90,2340,990"
 
 
 def at_the_seam(video: Path, picture: Image, face: dict[str, int]) -> dict[str, float]:

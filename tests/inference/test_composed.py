@@ -98,7 +98,7 @@ def test_a_composed_video_is_not_measured_later(runs: dict[str, Path]) -> None:
     (clip,) = recorded.build_remeasuring(runs["paste"], chosen).run()["clips"]
     assert "sharpness" not in clip["metrics"]
     assert "the video shows composite=paste instead of the network's frames" in clip["absent"]["sharpness"]
-    assert clip["metrics"]["amplitude"] == before["metrics"]["amplitude"]
+    assert clip["metrics"]["motion_amplitude"] == before["metrics"]["motion_amplitude"]
     (clip,) = recorded.build_remeasuring(runs["none"], chosen).run()["clips"]
     assert clip["metrics"]["sharpness"] > 0
 
