@@ -122,7 +122,7 @@ def test_temporary_files_live_as_long_as_the_result(
     monkeypatch.setattr(tempfile, "tempdir", str(tmp_path))
     result = pipeline(portrait.read_bytes(), speech(0.4).read_bytes())
     gc.collect()
-    assert len(list(tmp_path.glob("float-research-*"))) == 1, "only the recording, which the video plays"
+    assert len(list(tmp_path.glob("float-research-*"))) == 2, "the recording, and the whole picture"
     result.save(tmp_path / "out.mp4")
     del result
     gc.collect()
