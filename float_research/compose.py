@@ -249,7 +249,7 @@ def build_job(cfg: DictConfig) -> "Job":
         check_files(cfg.data)
     threads.limit(cfg.get("threads"))
     sampler = build_sampler(cfg)  # which needs no other package than torch
-    metrics, composite = build_metrics(cfg), build(cfg.composite)
+    composite, metrics = build(cfg.composite), build_metrics(cfg)
     require_metrics(cfg, metrics, whole=composite.whole)
     with importing():
         from float_research.data.clips import ENDING_BYTES
@@ -332,17 +332,10 @@ def build_metrics(cfg: DictConfig) -> "list[Metric]":
 
 
 def require_metrics(cfg: DictConfig, metrics: "Sequence[Metric]", *, whole: bool) -> None:
-    """Raises a UserError for a metric that cannot be measured here, unless it may be left out.
-
-    `whole`: whether the videos show the network's frames.
-    """
-    from float_research.metrics.metric import RunMetric
-
+    """Raises a UserError for a metric that cannot be measured here. `whole`: videos show the network's frames."""
     for name, metric in zip(cfg.metrics, metrics, strict=True):
-        reason = metric.lacks()
-        if isinstance(metric, RunMetric) and not whole:
-            reason = reason or f"compares the run's videos, which composite={word(cfg.composite._target_)} changes"
-        if cfg.metrics_missing == REFUSE and reason:
+        changed = "compares videos, which composite changes; use composite=none" if metric.reads_videos else None
+        if cfg.metrics_missing == REFUSE and (reason := metric.lacks() or (None if whole else changed)):
             raise UserError(f"metrics={name} {reason}; or metrics_missing={OK} leaves it out")
 
 

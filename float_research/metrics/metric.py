@@ -131,11 +131,15 @@ class Frames:
 
 
 class Metric(ABC):
-    """The base of all metrics. `packages`: required package → the extra that installs it."""
+    """The base of all metrics. `packages`: required package → the extra that installs it.
+
+    `reads_videos`: whether it measures files instead of the network's frames.
+    """
 
     numbers: ClassVar[tuple[Number, ...]]
     needs: ClassVar[frozenset[Need]]
     packages: ClassVar[Mapping[str, str]] = {}
+    reads_videos: ClassVar[bool] = False
 
     @property
     def names(self) -> tuple[str, ...]:
@@ -188,6 +192,8 @@ class FrameMetric(ClipMetric):
 
 class RunMetric(Metric):
     """Measures all videos of a run together."""
+
+    reads_videos = True
 
     @abstractmethod
     def compare(self, videos: Sequence[Path], read: Callable[[Path], Iterator[Image]]) -> Findings:

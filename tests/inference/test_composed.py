@@ -116,7 +116,7 @@ def test_a_composed_run_is_no_reference(runs: dict[str, Path], manifest: Path, t
 def test_metrics_of_all_videos_are_refused_before_the_run(tmp_path: Path) -> None:
     (tmp_path / "a.pt").touch()
     weights = f"metrics.fid.network={tmp_path / 'a.pt'}", f"metrics.fid.real={tmp_path}"
-    with pytest.raises(UserError, match=r"metrics=fid compares the run's videos, which composite=paste changes"):
+    with pytest.raises(UserError, match=r"metrics=fid compares videos, which composite changes; use composite=none"):
         run(tmp_path / "out", "composite=paste", "metrics=fid", *weights)
 
 
