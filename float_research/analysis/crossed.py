@@ -25,6 +25,8 @@ import pandas as pd
 from jaxtyping import Float, Int
 from scipy import stats
 
+from float_research.texts import count
+
 CONFIDENCE, POWER = 0.95, 0.8
 NUM_DRAWS, MOST_PAIRS = 4000, 100_000
 RESIDUAL = "pair"
@@ -83,7 +85,7 @@ class Design:
         counts = " × ".join(count(number, name) for name, number in self.units.items())
         if prod(self.units.values()) == self.num_pairs:
             return counts
-        return f"{self.num_pairs} pairs" + (f" of {counts}" if counts else "")
+        return count(self.num_pairs, "pair") + (f" of {counts}" if counts else "")
 
     def means(self, values: Float[np.ndarray, " n"], name: str) -> Float[np.ndarray, " l"]:
         """Returns the mean of the values at each level of a factor."""
@@ -171,11 +173,6 @@ def combine(shares: Float[np.ndarray, "f ..."], least: Array, freedom: Float[np.
     with np.errstate(divide="ignore", invalid="ignore"):
         found = np.where(spread > 0, variance**2 / spread, 1)
     return variance, np.clip(found, 1, freedom.sum())
-
-
-def count(number: int, name: str) -> str:
-    """Returns `3 recordings`, `1 seed`, `12 recordings and portraits`."""
-    return f"{number} {name}" if number == 1 else f"{number} {name.replace(' and ', 's and ')}s"
 
 
 def detectable(components: Mapping[str, float], units: Mapping[str, int], num_pairs: int) -> float:

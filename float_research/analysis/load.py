@@ -11,6 +11,7 @@ import pandas as pd
 from float_research.errors import UserError
 from float_research.files import inside
 from float_research.tables import read_table
+from float_research.texts import count
 from float_research.tracking.logger import mean_metrics
 from float_research.tracking.runs import (
     WANDB,
@@ -125,7 +126,7 @@ def load_traces(clips: pd.DataFrame) -> pd.DataFrame:
         table[SETTINGS] = settings
         tables.append(table)
     if without:
-        warnings.warn(f"{without} of {len(clips)} clips have no traces", stacklevel=2)
+        warnings.warn(f"no traces: {without} of {count(len(clips), 'clip')}", stacklevel=2)
     none = pd.DataFrame(columns=["run", "clip", "frame", "time_s", SETTINGS])
     return pd.concat(tables, ignore_index=True) if tables else none
 
@@ -263,4 +264,4 @@ def _missing_videos(runs: Sequence[Run]) -> list[str]:
     here = [run for run in runs if "://" not in run.folder]
     places = [_place(run.folder, clip.get("video")) for run in here for clip in run.record["clips"]]
     missing = sum(place is None or not Path(place).is_file() for place in places)
-    return [f"{missing} of {len(places)} videos are missing"] if missing else []
+    return [f"missing: {missing} of {count(len(places), 'video')}"] if missing else []

@@ -15,6 +15,7 @@ from float_research.analysis.numbers import numbers_of_runs
 from float_research.errors import UserError, printable
 from float_research.metrics.metric import Better, Number
 from float_research.program import command
+from float_research.texts import count
 from float_research.tracking.runs import OURS, SOURCE, parse_overrides
 
 KEY = ["clip", "seed"]
@@ -154,12 +155,14 @@ def values_of(name: str, frames: Groups) -> Float[np.ndarray, "s n"]:
         worst = int(alone.sum(1).argmax())
         label = list(frames)[worst]
         raise UserError(
-            f"{name} is missing in {alone[worst].sum()} of {num_pairs} clips of {label}, but not in other settings"
-            f"{_reason(name, frames[label][alone[worst]])}; measure them, or leave {name} out"
+            f"{name} is missing in {alone[worst].sum()} of {count(num_pairs, 'clip')} of {label}, but not in other "
+            f"settings{_reason(name, frames[label][alone[worst]])}; measure them, or leave {name} out"
         )
     if 2 * (absent := int(lacks.all(0).sum())) >= num_pairs or num_pairs - absent < 2:
         why = _reason(name, next(iter(frames.values()))[lacks.all(0)])
-        raise UserError(f"{name} is missing in {absent} of {num_pairs} clips{why}; measure them, or leave {name} out")
+        raise UserError(
+            f"{name} is missing in {absent} of {count(num_pairs, 'clip')}{why}; measure them, or leave {name} out"
+        )
     return values
 
 
@@ -287,9 +290,10 @@ def doubts(groups: Groups) -> list[str]:
     return notes
 
 
-def _said(key: tuple[str, object]) -> str:
+def _said(key: tuple[object, object]) -> str:
     clip, seed = key
-    return f"clip {printable(clip)}" + ("" if seed == -1 else f" with seed {printable(seed)}")
+    named = f"clip {printable(clip)}" if isinstance(clip, str) else "a clip without an id"
+    return named + ("" if seed == -1 else f" with seed {printable(seed)}")
 
 
 def _reason(name: str, clips: pd.DataFrame) -> str:

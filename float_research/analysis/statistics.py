@@ -11,11 +11,12 @@ import pandas as pd
 from jaxtyping import Float
 from scipy import stats
 
-from float_research.analysis.crossed import CONFIDENCE, POWER, Design, count, detectable, needed
+from float_research.analysis.crossed import CONFIDENCE, POWER, Design, detectable, needed
 from float_research.analysis.numbers import declared, known_metrics
 from float_research.analysis.pairs import Groups, doubts, pair, values_of
 from float_research.errors import UserError
 from float_research.metrics.metric import Better, Number
+from float_research.texts import count
 
 LEVEL = 1 - CONFIDENCE
 NUM_FLIPS = 9999
@@ -83,7 +84,7 @@ class Difference:
                 return said
             shown = float(f"{self.detectable:.2g}")
             return (
-                f"{said}; with these {self.design.num_pairs} pairs you can see {shown:g} (power {100 * POWER:g} %); "
+                f"{said}; with {count(self.design.num_pairs, 'pair')} you can see {shown:g} (power {100 * POWER:g} %); "
                 f"for {shown / 2:g} you need {self.needed(shown / 2)}"
             )
         up = self.difference > 0
@@ -141,7 +142,9 @@ def compare(groups: Groups, numbers: Sequence[str] | None, baseline: str) -> Con
             continue
         held = np.isfinite(values).all(0)
         if not held.all():
-            notes.append(f"{name}: {(~held).sum()} of {len(held)} pairs have no value on either side and are left out")
+            notes.append(
+                f"{name}: {(~held).sum()} of {count(len(held), 'pair')} left out, without a value on either side"
+            )
         design, of = Design.of(pairs[held]), dict(zip(labels, values[:, held], strict=True))
         means[name] = {label: float(own.mean()) for label, own in of.items()}
         if isinstance(number.better, float):

@@ -26,6 +26,7 @@ from float_research.inference.solution import ConvergedSolution, Problem
 from float_research.metrics.metric import Findings, Metric, RunMetric
 from float_research.metrics.panel import Panel
 from float_research.metrics.track import SUFFIX, MotionTrack
+from float_research.texts import count
 from float_research.types import Cost, Image, LoadedClip, MotionWindow, Originals
 from float_research.video.composite import Canvas, Composite
 from float_research.video.writer import H264, Recording
@@ -174,7 +175,7 @@ class DecodedClip:
         core, num_frames = self.pipeline.core, len(self._shown)
         width, height = self._canvas().size
         yield repr(printable(self.id))
-        yield f"{num_frames} frames, {num_frames / core.fps:.4g} s at {core.fps:g} fps"
+        yield f"{count(num_frames, 'frame')}, {num_frames / core.fps:.4g} s at {core.fps:g} fps"
         yield f"{width} × {height} px"
 
     def _canvas(self) -> Canvas:
@@ -282,4 +283,4 @@ class Result(DecodedClip):
 
     def _facts(self) -> Iterator[str]:
         yield from super()._facts()
-        yield f"{self.cost.evaluations} evaluations"
+        yield count(self.cost.evaluations, "evaluation")

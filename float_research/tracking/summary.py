@@ -12,6 +12,7 @@ from rich.console import Console
 from float_research.errors import UserError, reading, writable
 from float_research.files import whole
 from float_research.printing import Table, say
+from float_research.texts import count
 from float_research.tracking.logger import mean_metrics
 from float_research.tracking.record import flat_costs
 from float_research.tracking.runs import (
@@ -176,7 +177,7 @@ def report(folder: Path, console: Console) -> tuple[pd.DataFrame, int]:
             Table(["run", "settings", "error"], [[str(cell) for cell in run] for run in found.failed], "failed")
         )
         if not found.runs and not found.damaged:
-            say(console, f"all {len(found.failed)} runs failed")
+            say(console, f"failed: {len(found.failed)} of {count(len(found.failed), 'run')}")
             return pd.DataFrame(), len(found.failed)
     for note in replace(found, failed=(), ended=found.complete() or not found.runs).notes():
         say(console, note, style="bold yellow")
@@ -189,6 +190,6 @@ def report(folder: Path, console: Console) -> tuple[pd.DataFrame, int]:
     if same := [name for name in named if PRINTED[name] not in shown.names]:
         equal = ", ".join(f"{PRINTED[name]} {format_value(table[name].iloc[0])}" for name in same)
         say(console, f"the same in all runs: {equal}")
-    count = f"{len(table)} runs" + (f", {len(found.failed)} failed" if found.failed else "")
-    say(console, f"{count}: {', '.join(map(str, files))}")
+    counts = count(len(table), "run") + (f", {len(found.failed)} failed" if found.failed else "")
+    say(console, f"{counts}: {', '.join(map(str, files))}")
     return table, len(found.failed)

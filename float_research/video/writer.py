@@ -11,7 +11,7 @@ from typing import Any
 import av
 import numpy as np
 import torch
-from av.video.reformatter import ColorPrimaries, ColorRange, Colorspace, ColorTrc
+from av.video.reformatter import ColorPrimaries, ColorRange, Colorspace, ColorTrc, VideoReformatter
 from jaxtyping import UInt8
 from torch import Tensor
 
@@ -100,6 +100,7 @@ class VideoWriter:
         self._part: Any = None
         self._container: Any = None
         self._sound: Iterator[np.ndarray] | None = None
+        self._reformatter = VideoReformatter()  # for all frames, since each new one sets up swscale again
         self._letters = letters(min(self.width, self.height)) if settings.mark in (VISIBLE, BOTH) else None
         try:
             with held():
@@ -141,7 +142,9 @@ class VideoWriter:
         """Encodes one RGB frame and the sound of the same time."""
         picture = picture if self._letters is None else marked(picture, self._letters)
         rgb = av.VideoFrame.from_ndarray(np.ascontiguousarray(picture), format="rgb24")
-        frame = rgb.reformat(format="yuv420p", dst_colorspace=Colorspace.ITU709, dst_color_range=ColorRange.MPEG)
+        frame = self._reformatter.reformat(
+            rgb, format="yuv420p", dst_colorspace=Colorspace.ITU709, dst_color_range=ColorRange.MPEG
+        )
         frame.pts, frame.time_base = self.num_frames, 1 / self.rate
         self._container.mux(self._video.encode(frame))
         self.num_frames += 1

@@ -79,10 +79,10 @@ def test_means_have_intervals_and_the_best_is_marked(settings: Path, show: Open)
     page.locator("#plot circle").first.click()
     assert seen.count() == "36 shown, 12 selected"
     assert page.inner_text("#plot-said").startswith("12 clips (run 0): flicker ")
-    assert seen.filtered("seed=15") == "18 of 36 shown, 6 selected"
+    assert seen.filtered("seed=15") == "18 of 36 shown, 12 selected"
     assert all(re.fullmatch(r"2|2\.0\d*|1\.9\d*", text) for text in seen.column("flicker")), "means without intervals"
     assert page.inner_text("#told").endswith("Settings of which the filter hides clips have no interval.")
-    assert seen.filtered("solver!=euler") == "24 of 36 shown"
+    assert seen.filtered("solver!=euler") == "24 of 36 shown, 12 selected"
     assert [text[0] for text in seen.column("lip_correlation")] == ["0", "★"]
     page.locator("#rows").select_option("clips")
     assert len(seen.column("lip_correlation")) == page.locator("#plot circle").count() == 24

@@ -148,7 +148,7 @@ def test_older_and_partial_records_are_shown_and_the_rest_is_counted(sweep: Path
     (sweep / "4" / "failure.json").write_text('{"overrides": "nfe=1", "error": "nfe=1 is too small"}')
     next((sweep / "5" / "videos").glob("*.mp4")).unlink()
     (sweep / "sweep.json").write_text("{}")
-    with pytest.warns(UserWarning, match="2 of 8 videos are missing"):
+    with pytest.warns(UserWarning, match="missing: 2 of 8 videos"):
         runs = load_runs(sweep)
     assert list(runs["run"]) == [0, *range(5, 12)]
     assert runs["nfe"][0] == 4
@@ -162,7 +162,7 @@ def test_older_and_partial_records_are_shown_and_the_rest_is_counted(sweep: Path
         "1 not finished: run 3",
         "the sweep has not ended: 8 of its runs are finished",
     ]
-    with pytest.warns(UserWarning, match="1 of 8 clips have no traces"):
+    with pytest.warns(UserWarning, match="no traces: 1 of 8 clips"):
         load_traces(load_clips(sweep))
 
 
@@ -170,7 +170,7 @@ NOTHING = {
     "nowhere": "is not a folder",
     "empty": "holds no record",
     "foreign": "holds no record",
-    "failed": "1 runs failed, 0 have not finished",
+    "failed": "1 run failed, 0 unfinished",
 }
 
 

@@ -105,5 +105,5 @@ def test_it_plots_available_data(path: Path, executed: dict[tuple[str, str], lis
 @pytest.mark.parametrize("path", NOTEBOOKS, ids=lambda path: path.stem)
 def test_it_reports_missing_data(path: Path, executed: dict[tuple[str, str], list[Any]]) -> None:
     said = printed(executed["bare", path.stem])
-    assert "12 of 12 videos are missing" in said
+    assert "missing: 12 of 12 videos" in said
     assert path.stem == "overview" or "no figure: " in said

@@ -120,7 +120,7 @@ def test_damaged_records_are_named_and_the_rest_is_shown(sweep: Path) -> None:
     said = console.export_text()
     assert f"{sweep / '2' / 'record.json'} is damaged" in said
     assert f"{sweep / '10' / 'record.json'} is damaged" in said
-    assert "1 runs" in said
+    assert "1 run" in said
 
 
 def test_an_empty_folder_is_refused(tmp_path: Path) -> None:
