@@ -141,7 +141,7 @@ class VideoWriter:
     def add(self, picture: Image) -> None:
         """Encodes one RGB frame and the sound of the same time."""
         picture = picture if self._letters is None else marked(picture, self._letters)
-        rgb = av.VideoFrame.from_ndarray(np.ascontiguousarray(picture), format="rgb24")
+        rgb = av.VideoFrame.from_numpy_buffer(np.ascontiguousarray(picture), format="rgb24")  # no copy
         frame = self._reformatter.reformat(
             rgb, format="yuv420p", dst_colorspace=Colorspace.ITU709, dst_color_range=ColorRange.MPEG
         )
