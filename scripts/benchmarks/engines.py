@@ -19,6 +19,7 @@ from torch import Tensor
 from benchmarks.timing import timed
 from float_research import loading
 from float_research.data.examples import example
+from float_research.devices import finish
 from float_research.inference.ahead import phase_threads
 from float_research.inference.parity import relative_error
 from float_research.inference.stopwatch import Stopwatch
@@ -34,7 +35,8 @@ def decode(arguments: argparse.Namespace) -> dict[str, Any]:
     pipeline = loading.load(arguments.overrides)
     clip = pipeline(example("portrait"), example("speech")).clip
     direction, generator = pipeline.core.model.motion_autoencoder.dec.direction, torch.Generator().manual_seed(0)
-    motion = direction(torch.randn(arguments.frames, 20, generator=generator) * arguments.amplitude)
+    drawn = torch.randn(arguments.frames, 20, generator=generator) * arguments.amplitude
+    motion = direction(drawn.to(pipeline.device))
     batched: Any = pipeline.core.decoding
     engines: dict[str, Decoding] = {"framewise float32": Framewise()}
     for precision in ("float32", "bfloat16"):
@@ -45,6 +47,7 @@ def decode(arguments: argparse.Namespace) -> dict[str, Any]:
         for name, engine in engines.items():
             started = time.perf_counter()
             frames[name] += list(replace(pipeline.core, decoding=engine).frames(clip, part))
+            finish(pipeline.device)
             seconds[name].append((time.perf_counter() - started) / len(part))
     base = torch.cat(frames["framewise float32"]).cpu().double()
     size = pipeline.core.model.motion_autoencoder.image_size
@@ -73,6 +76,7 @@ def sample(arguments: argparse.Namespace) -> dict[str, Any]:
             for _ in range(arguments.rounds):
                 started = time.perf_counter()
                 windows = list(core.motion([clip], Stopwatch(pipeline.device)))
+                finish(pipeline.device)
                 times.append((time.perf_counter() - started) / sum(window.cost.evaluations for window in windows))
             motion[name] = torch.cat([window.motion for window in windows])
             figures[name] = {
