@@ -161,10 +161,10 @@ class Pipeline(Renderer):
             decoded = stream(
                 pipeline.core, [asked.clip], overlap=self.overlap, sampling=asked.watch, decoding=[asked.watch]
             )
-        canvas = pipeline.composite.open(asked.given.loaded.originals, self.core.model.motion_autoencoder.image_size)
+        composer = pipeline.composite.open(asked.given.loaded.originals, self.core.model.motion_autoencoder.image_size)
         with closing(decoded):
             for _, frames in pipeline.computed(decoded):
-                yield from map(canvas, frames.numpy())
+                yield from map(composer, frames.numpy())
 
     def using(self, *overrides: str, **settings: Any) -> "Pipeline":
         """Returns a pipeline with other settings and the same weights, caches and device memory.

@@ -103,19 +103,19 @@ class FloatInference(lightning.LightningModule):
         return self.folder.video(self.naming(clip))
 
     def _take(self, clip: LoadedClip, alike: PreparedClip | None) -> Take:
-        canvas = self.composite.open(clip.originals, self.pipeline.model.motion_autoencoder.image_size)
+        composer = self.composite.open(clip.originals, self.pipeline.model.motion_autoencoder.image_size)
         open_video = partial(
             self.video.open,
             self._video(clip.clip),
             fps=self.pipeline.fps,
-            size_px=canvas.size,
+            size_px=composer.size,
             recording=Recording(clip.clip.audio, excerpt=clip.excerpt),
         )
         return Take(
             clip,
             pipeline=self.pipeline,
             measures=self.measures,
-            canvas=canvas,
+            composer=composer,
             open_video=open_video,
             device=self.device,
             alike=alike,

@@ -28,7 +28,7 @@ from float_research.metrics.panel import Panel
 from float_research.metrics.track import SUFFIX, MotionTrack
 from float_research.texts import count
 from float_research.types import Cost, Image, LoadedClip, MotionWindow, Originals
-from float_research.video.composite import Canvas, Composite
+from float_research.video.composite import Composer, Composite
 from float_research.video.writer import H264, Recording
 
 log = logging.getLogger(__name__)
@@ -130,16 +130,16 @@ class DecodedClip:
 
     def frames(self) -> Iterator[Image]:
         """Yields RGB frames, `(h, w, 3)` uint8, decoded lazily, and composed as `composite` says."""
-        return self._pictures(self._canvas())
+        return self._pictures(self._composer())
 
     def save(self, path: str | Path) -> Path:
         """Writes an MP4, with the sound if there is any, atomically."""
-        path, canvas = Path(path), self._canvas()
+        path, composer = Path(path), self._composer()
         if path.suffix.lower() != ".mp4":
             raise UserError(f"{printable(path, 1000)} must end in {self._formats}")
         fps = self.pipeline.core.fps
-        with self.pipeline.video.open(path, fps=fps, size_px=canvas.size, recording=self.recording) as writer:
-            for picture in self._pictures(canvas):
+        with self.pipeline.video.open(path, fps=fps, size_px=composer.size, recording=self.recording) as writer:
+            for picture in self._pictures(composer):
                 writer.add(picture)
         return path
 
@@ -173,19 +173,19 @@ class DecodedClip:
 
     def _facts(self) -> Iterator[str]:
         core, num_frames = self.pipeline.core, len(self._shown)
-        width, height = self._canvas().size
+        width, height = self._composer().size
         yield repr(printable(self.id))
         yield f"{count(num_frames, 'frame')}, {num_frames / core.fps:.4g} s at {core.fps:g} fps"
         yield f"{width} × {height} px"
 
-    def _canvas(self) -> Canvas:
-        """Returns a canvas for the frames from the first on."""
+    def _composer(self) -> Composer:
+        """Returns a composer for the frames from the first on."""
         return self.pipeline.composite.open(self.originals, self.pipeline.core.model.motion_autoencoder.image_size)
 
-    def _pictures(self, canvas: Canvas) -> Iterator[Image]:
+    def _pictures(self, composer: Composer) -> Iterator[Image]:
         for batch in self._batches():
             for frame in batch.cpu().numpy():
-                yield canvas(frame)
+                yield composer(frame)
 
     def _batches(self) -> Iterator[UInt8[Tensor, "n h w 3"]]:
         return self.pipeline.computed(self.pipeline.core.frames(self.clip, self._shown))

@@ -16,14 +16,14 @@ from float_research.inference.pipeline import ENCODING, FloatPipeline, PreparedC
 from float_research.inference.stopwatch import Stopwatch
 from float_research.metrics.track import SUFFIX, MotionTrack
 from float_research.types import ClipResult, Cost, LoadedClip, MotionWindow
-from float_research.video.composite import Canvas
+from float_research.video.composite import Composer
 from float_research.video.writer import VideoWriter
 
 
 class Take(contextlib.AbstractContextManager["Take"]):
     """Prepares a clip, then writes its windows and frames. An exception leaves no video behind.
 
-    `alike`: a prepared clip that differs only in its seed, whose encodings are used. `canvas`: composes what the video
+    `alike`: a prepared clip that differs only in its seed, whose encodings are used. `composer`: makes what the video
     shows; metrics see the network's frames.
     """
 
@@ -33,13 +33,13 @@ class Take(contextlib.AbstractContextManager["Take"]):
         *,
         pipeline: FloatPipeline,
         measures: Measures,
-        canvas: Canvas,
+        composer: Composer,
         open_video: Callable[[], VideoWriter],
         device: torch.device,
         alike: PreparedClip | None,
     ) -> None:
         self.clip, self.pipeline, self.measures, self.watch = clip, pipeline, measures, Stopwatch(device)
-        self.canvas = canvas
+        self.composer = composer
         if alike is None:
             self.ready = pipeline.prepare(clip, self.watch)
         else:
@@ -70,7 +70,7 @@ class Take(contextlib.AbstractContextManager["Take"]):
             return
         with self.watch.phase("write"):
             for frame in frames.numpy():
-                self.writer.add(self.canvas(frame))
+                self.writer.add(self.composer(frame))
         if self.panel.wants_frames:
             with self.watch.phase("metrics"):
                 self.panel.see(frames.numpy())
@@ -113,7 +113,7 @@ class Take(contextlib.AbstractContextManager["Take"]):
             measured=sum((window.cost for window in self.windows), Cost()),
             emotion=self.ready.emotion,
             face=self.clip.face,
-            composite=self.canvas.facts,
+            composite=self.composer.facts,
             sound=self.clip.sound,
             seconds={**self.clip.seconds, **self.watch.seconds, **shared_s},
             made_s=sum(self.clip.seconds.values()) + made_s,

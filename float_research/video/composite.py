@@ -24,7 +24,7 @@ CROP = tuple(f"crop_{name}" for name in Region._fields)
 Pixels = Float[np.ndarray, "h w 3"]
 
 
-class Canvas(ABC):
+class Composer(ABC):
     """Composes the frames of one video, in order. `size`: width and height of what it returns, both even."""
 
     kind: ClassVar[str | None] = None
@@ -44,18 +44,18 @@ class Canvas(ABC):
 
 @runtime_checkable
 class Composite(Protocol):
-    """Opens a canvas for each video. `whole`: whether its canvases show the frames themselves, for all clips."""
+    """Opens a composer for each video. `whole`: whether its composers show the frames themselves, for all clips."""
 
     whole: bool
 
     def check(self, face: Mapping[str, Any], /) -> None:
         """Raises a UserError for a face, given the facts about its crop, that cannot be composed."""
 
-    def open(self, originals: Originals, size_px: int, /) -> Canvas:
-        """Returns the canvas of a video, for frames of `size_px`."""
+    def open(self, originals: Originals, size_px: int, /) -> Composer:
+        """Returns the composer of a video, for frames of `size_px`."""
 
 
-class Square(Canvas):
+class Square(Composer):
     """The network's frames, unchanged."""
 
     def __call__(self, frame: Image, /) -> Image:
@@ -71,7 +71,7 @@ class NoComposite:
     def check(self, face: Mapping[str, Any], /) -> None:
         """Accepts every face."""
 
-    def open(self, originals: Originals, size_px: int, /) -> Canvas:
+    def open(self, originals: Originals, size_px: int, /) -> Composer:
         return Square((size_px, size_px))
 
 
@@ -90,12 +90,12 @@ class Beside:
     def check(self, face: Mapping[str, Any], /) -> None:
         """Accepts every face."""
 
-    def open(self, originals: Originals, size_px: int, /) -> Canvas:
+    def open(self, originals: Originals, size_px: int, /) -> Composer:
         return Triptych(originals(), size_px, self.gain)
 
 
-class Triptych(Canvas):
-    """A canvas with input, output and difference."""
+class Triptych(Composer):
+    """Composes input, output and difference."""
 
     kind = "beside"
 
@@ -151,7 +151,7 @@ class Paste:
                     "larger crop, or composite=none"
                 )
 
-    def open(self, originals: Originals, size_px: int, /) -> Canvas:
+    def open(self, originals: Originals, size_px: int, /) -> Composer:
         frames = originals()
         first = next(frames)
         height, width = first.picture.shape[:2]
@@ -171,8 +171,8 @@ class Paste:
             raise UserError(f"a picture of {width} × {height} pixels is below {MIN_PX}; use composite=none")
 
 
-class Pasting(Canvas):
-    """A canvas with the whole picture. `originals`: one for each frame, all of one size."""
+class Pasting(Composer):
+    """Composes the whole picture. `originals`: one for each frame, all of one size."""
 
     kind = "paste"
 

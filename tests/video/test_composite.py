@@ -8,7 +8,7 @@ import pytest
 
 from float_research.errors import UserError
 from float_research.types import Image, Original, Region
-from float_research.video.composite import Beside, Canvas, NoComposite, Paste, even, seam_of
+from float_research.video.composite import Beside, Composer, NoComposite, Paste, even, seam_of
 
 PASTE = {"feather": 0.15, "colour": "shift", "megapixels": 9.5}
 SIZE_PX = 64
@@ -30,8 +30,8 @@ def cut(whole: Image, region: Region) -> Image:
     return cv2.resize(square, (SIZE_PX, SIZE_PX), interpolation=cv2.INTER_AREA)
 
 
-def pasting(whole: Image, region: Region, **settings: Any) -> tuple[Canvas, Image]:
-    """A canvas, and the crop that its frames would show at rest."""
+def pasting(whole: Image, region: Region, **settings: Any) -> tuple[Composer, Image]:
+    """A composer, and the crop that its frames would show at rest."""
     original = Original(picture=whole, region=region, crop=cut(whole, region))
     return Paste(**{**PASTE, **settings}).open(lambda: repeat(original), SIZE_PX), original.crop
 
@@ -43,11 +43,11 @@ INSIDE, BEYOND, SMALL = Region(60, 40, 100, 100), Region(-30, 70, 120, 120), Reg
 @pytest.mark.parametrize("region", [INSIDE, BEYOND, SMALL, Region(-20, -20, 300, 300)])
 def test_only_the_crop_changes_and_fades_out_at_its_edge(region: Region, colour: str | None) -> None:
     whole = picture(201, 151)
-    canvas, crop = pasting(whole, region, colour=colour)
-    made, kept = canvas(255 - crop), even(whole)
+    composer, crop = pasting(whole, region, colour=colour)
+    made, kept = composer(255 - crop), even(whole)
     assert made.shape == kept.shape == (150, 200, 3)
-    assert canvas.size == (200, 150)
-    assert canvas.facts == {"kind": "paste", "width": 200, "height": 150}
+    assert composer.size == (200, 150)
+    assert composer.facts == {"kind": "paste", "width": 200, "height": 150}
     outside = np.ones(kept.shape[:2], bool)
     seam = seam_of(region, 200, 150, PASTE["feather"])
     outside[seam.top : seam.bottom, seam.left : seam.right] = False
@@ -64,15 +64,15 @@ def test_only_the_crop_changes_and_fades_out_at_its_edge(region: Region, colour:
 @pytest.mark.parametrize("region", [INSIDE, BEYOND])
 def test_a_face_at_rest_gives_the_picture_back(region: Region) -> None:
     whole = cv2.GaussianBlur(picture(200, 150), (0, 0), 3)
-    canvas, crop = pasting(whole, region)
-    assert np.abs(canvas(crop).astype(int) - whole).max() <= 4, "resampled twice, but not moved"
+    composer, crop = pasting(whole, region)
+    assert np.abs(composer(crop).astype(int) - whole).max() <= 4, "resampled twice, but not moved"
 
 
 def test_a_shift_of_colours_is_matched() -> None:
     whole = cv2.GaussianBlur(picture(200, 150), (0, 0), 2).clip(60, 190)
     for colour, near in ((None, False), ("shift", True), ("poisson", True)):
-        canvas, crop = pasting(whole, INSIDE, colour=colour)
-        error = np.abs(canvas(crop + np.array([30, 10, 20], np.uint8)).astype(int) - canvas(crop)).max()
+        composer, crop = pasting(whole, INSIDE, colour=colour)
+        error = np.abs(composer(crop + np.array([30, 10, 20], np.uint8)).astype(int) - composer(crop)).max()
         assert (error <= 2) == near, (colour, error)
 
 
@@ -80,12 +80,12 @@ def test_a_shift_of_colours_is_matched() -> None:
 def test_the_edge_does_not_flicker_while_the_head_moves(colour: str) -> None:
     """A dark disc sways, and its frames are noisy."""
     whole = cv2.GaussianBlur(picture(200, 150), (0, 0), 2)
-    canvas, crop = pasting(whole, INSIDE, colour=colour)
+    composer, crop = pasting(whole, INSIDE, colour=colour)
     rng = np.random.default_rng(0)
     frames = []
     for t in range(12):
         noisy = (crop + rng.normal(0, 2, crop.shape)).clip(0, 255).astype(np.uint8)
-        frames.append(canvas(cv2.circle(noisy, (32 + round(6 * np.sin(t)), 32), 12, (20, 20, 20), -1)).astype(int))
+        frames.append(composer(cv2.circle(noisy, (32 + round(6 * np.sin(t)), 32), 12, (20, 20, 20), -1)).astype(int))
     change = np.abs(np.diff(np.stack(frames), axis=0)).mean((0, 3))[40:140, 60:160]
     opacity = seam_of(INSIDE, 200, 150, PASTE["feather"]).opacity(slice(40, 140))[..., 0]
     assert change[opacity < 0.1].mean() < 0.1
@@ -94,10 +94,10 @@ def test_the_edge_does_not_flicker_while_the_head_moves(colour: str) -> None:
 
 def test_an_image_that_is_a_crop_already_is_the_square() -> None:
     whole = picture(96, 128)
-    canvas, crop = pasting(whole, Region(0, 0, 96, 128))
-    assert canvas(crop) is crop
-    assert canvas.facts is None
-    assert canvas.size == (SIZE_PX, SIZE_PX)
+    composer, crop = pasting(whole, Region(0, 0, 96, 128))
+    assert composer(crop) is crop
+    assert composer.facts is None
+    assert composer.size == (SIZE_PX, SIZE_PX)
     none = NoComposite().open(lambda: repeat(Original(picture=whole, region=None, crop=crop)), SIZE_PX)
     assert none(crop) is crop
 
@@ -110,18 +110,18 @@ def test_each_frame_may_have_a_picture_and_a_region_of_its_own() -> None:
         Original(picture=whole, region=region, crop=crop)
         for whole, region, crop in zip(wholes, regions, crops, strict=True)
     ]
-    canvas = Paste(**PASTE).open(lambda: iter(originals), SIZE_PX)
+    composer = Paste(**PASTE).open(lambda: iter(originals), SIZE_PX)
     for whole, region, crop in zip(wholes, regions, crops, strict=True):
-        assert np.array_equal(canvas(crop), pasting(whole, region)[0](crop))
+        assert np.array_equal(composer(crop), pasting(whole, region)[0](crop))
 
 
 def test_input_output_and_difference_are_side_by_side() -> None:
     crop = picture(SIZE_PX, SIZE_PX)
-    canvas = Beside(gain=2.0).open(lambda: repeat(Original(picture=crop, region=None, crop=crop)), SIZE_PX)
+    composer = Beside(gain=2.0).open(lambda: repeat(Original(picture=crop, region=None, crop=crop)), SIZE_PX)
     frame = crop.copy()
     frame[10, 10] = crop[10, 10] // 2
-    shown = canvas(frame)
-    assert canvas.size == (192, 64)
+    shown = composer(frame)
+    assert composer.size == (192, 64)
     assert shown.shape == (64, 192, 3)
     assert np.array_equal(shown[:, :64], crop)
     assert np.array_equal(shown[:, 64:128], frame)
