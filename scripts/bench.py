@@ -9,6 +9,7 @@ from typing import Any
 from benchmarks.engines import clip, decode, sample, stream
 from benchmarks.faces import landmarks
 from benchmarks.pages import analysis
+from benchmarks.pictures import composite
 from benchmarks.quality import search, solvers
 from benchmarks.runs import memory, metrics, seeds, startup, sweep
 
@@ -56,6 +57,9 @@ def main() -> None:
     faces.add_argument("--frames", type=int, default=48, help="number of frames of the shot")
     faces.add_argument("--rounds", type=int, default=5, help="number of repetitions; the median counts")
     faces.add_argument("--task", type=Path, help="face_landmarker.task, to time LiteRT too")
+    pasting = ["data=manifest", "face=mtcnn", "video.crf=0", "metrics=none", "cache=none"]
+    pasted = command(commands, composite, pasting)
+    pasted.add_argument("--output", type=Path, help="a new folder for the videos and a sheet of each")
     many = command(commands, analysis, tiny)
     many.add_argument("--runs", type=int, default=1000, help="number of runs")
     arguments = parser.parse_args()

@@ -65,7 +65,7 @@ def test_every_call(place: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest
     assert shown == [result]
     assert downloaded == ["https://example.org/me.png"]
     assert {path.name for path in place.iterdir()} == {
-        *("me.png", "hello.wav", "out.mp4", "out.motion.safetensors", "0.mp4", "1.mp4", "calmer.mp4")
+        *("me.png", "hello.wav", "out.mp4", "out.motion.safetensors", "whole.mp4", "0.mp4", "1.mp4", "calmer.mp4")
     }
     assert len(latents) == len(result.motion) == 15
     said = capsys.readouterr().out

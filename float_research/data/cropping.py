@@ -6,7 +6,7 @@ import cv2
 import numpy as np
 
 from float_research.errors import UserError
-from float_research.types import Image
+from float_research.types import Image, Region
 
 DETECTION_HEIGHT_PX = 360
 
@@ -65,8 +65,8 @@ def at_detection_height(image: Image) -> Image:
     return resize(image, max(1, int(image.shape[1] * scale)), DETECTION_HEIGHT_PX, shrinking=scale < 1)
 
 
-def crop_face(image: Image, box: Box, *, margin: float, size_px: int) -> Image:
-    """Crops a square of half side `margin` × the face's larger half side and resizes it to `size_px`."""
+def crop_region(image: Image, box: Box, *, margin: float) -> Region:
+    """Returns the square of half side `margin` × the face's larger half side."""
     scale = detection_scale(image)
     left, top, right, bottom = (int(value / scale) for value in box[:4])
     radius = int(max(int((right - left) / 2), int((bottom - top) / 2)) * margin)
@@ -75,8 +75,19 @@ def crop_face(image: Image, box: Box, *, margin: float, size_px: int) -> Image:
             f"the face at x {left} to {right}, y {top} to {bottom} is smaller than a pixel; use a larger image"
         )
     x, y = int((left + right) / 2), int((top + bottom) / 2)
-    square = cut_square(image, x - radius, y - radius, 2 * radius)
-    return resize(square, size_px, size_px, shrinking=scale < 1)
+    return Region(x - radius, y - radius, 2 * radius, 2 * radius)
+
+
+def crop_face(image: Image, box: Box, *, margin: float, size_px: int) -> Image:
+    """Cuts the crop's region from the image and resizes it to `size_px`."""
+    left, top, side, _ = crop_region(image, box, margin=margin)
+    return resize(cut_square(image, left, top, side), size_px, size_px, shrinking=detection_scale(image) < 1)
+
+
+def placed(image: Image, region: Region) -> dict[str, int]:
+    """Returns the facts by which `composite=paste` undoes a crop: the size of the image, and the region."""
+    size = {"picture_width": image.shape[1], "picture_height": image.shape[0]}
+    return {**size, **{f"crop_{name}": value for name, value in region._asdict().items()}}
 
 
 def cut_square(image: Image, left: int, top: int, side: int) -> Image:

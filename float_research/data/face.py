@@ -12,13 +12,22 @@ import cv2
 import numpy as np
 import torch
 
-from float_research.data.cropping import Box, Calibration, at_detection_height, crop_face, cut_square, resize
+from float_research.data.cropping import (
+    Box,
+    Calibration,
+    at_detection_height,
+    crop_face,
+    crop_region,
+    cut_square,
+    placed,
+    resize,
+)
 from float_research.devices import best
 from float_research.errors import UserError
 from float_research.files import sha256
 from float_research.landmarks.landmarker import face_landmarker
 from float_research.program import install
-from float_research.types import Image
+from float_research.types import Image, Region
 
 log = logging.getLogger(__name__)
 
@@ -37,7 +46,7 @@ SELECTORS: Mapping[str, Callable[[Sequence[Box], float], Box]] = {
 
 @runtime_checkable
 class Cropper(Protocol):
-    """Crops an image to a square of `size_px`; also returns facts for the record."""
+    """Crops an image to a square of `size_px`; also returns facts for the record, those of `placed` among them."""
 
     @property
     def state(self) -> Mapping[str, Any]:
@@ -86,7 +95,9 @@ class FaceCropper(ABC):
     def __call__(self, image: Image, size_px: int, /) -> tuple[Image, Mapping[str, Any]]:
         box, num_faces = self.find(image)
         crop = crop_face(image, box, margin=self.margin, size_px=size_px)
-        return crop, {"detector": self.name, "num_faces": num_faces, **{k: float(v) for k, v in box._asdict().items()}}
+        place = placed(image, crop_region(image, box, margin=self.margin))
+        found = {name: float(value) for name, value in box._asdict().items()}
+        return crop, {"detector": self.name, "num_faces": num_faces, **found, **place}
 
     def lock(self, image: Image, size_px: int, /) -> Callable[[Image], Image]:
         box, _ = self.find(image)
@@ -287,14 +298,19 @@ class Given:
 
     def __call__(self, image: Image, size_px: int, /) -> tuple[Image, Mapping[str, Any]]:
         crop = self.lock(image, size_px)(image)
-        return crop, {"detector": "given", **dict(zip(Box._fields, map(float, self.box), strict=False))}
+        box = dict(zip(Box._fields, map(float, self.box), strict=False))
+        return crop, {"detector": "given", **box, **placed(image, self._region)}
 
     def lock(self, image: Image, size_px: int, /) -> Callable[[Image], Image]:
         self.check(image.shape[1], image.shape[0])
+        left, top, side, _ = self._region
+        return lambda frame: resize(cut_square(frame, left, top, side), size_px, size_px, shrinking=side > size_px)
+
+    @property
+    def _region(self) -> Region:
         left, top, right, bottom = self.box
         side = max(right - left, bottom - top)
-        corner = (left + right - side) // 2, (top + bottom - side) // 2
-        return lambda frame: resize(cut_square(frame, *corner, side), size_px, size_px, shrinking=side > size_px)
+        return Region((left + right - side) // 2, (top + bottom - side) // 2, side, side)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -306,7 +322,8 @@ class NoCrop:
         return {"detector": "none"}
 
     def __call__(self, image: Image, size_px: int, /) -> tuple[Image, Mapping[str, Any]]:
-        return cv2.resize(image, (size_px, size_px), interpolation=cv2.INTER_AREA), {"detector": "none"}
+        crop = cv2.resize(image, (size_px, size_px), interpolation=cv2.INTER_AREA)
+        return crop, {"detector": "none", **placed(image, Region(0, 0, image.shape[1], image.shape[0]))}
 
     def lock(self, image: Image, size_px: int, /) -> Callable[[Image], Image]:
         return lambda frame: self(frame, size_px)[0]

@@ -36,6 +36,7 @@ from float_research.inference.result import Changeable, DecodedClip, Renderer, R
 from float_research.inference.stopwatch import Stopwatch
 from float_research.inference.stream import stream
 from float_research.types import Clip, Cost, FailedClip, Image, MotionWindow
+from float_research.video.composite import Composite
 from float_research.video.writer import H264
 
 log = logging.getLogger(__name__)
@@ -62,6 +63,7 @@ class Asked:
             id=loaded.clip.id,
             motion=torch.cat([window.motion for window in windows]),
             clip=self.clip,
+            originals=loaded.originals,
             loaded=loaded,
             pipeline=self.pipeline,
             recording=self.given.recording,
@@ -85,6 +87,7 @@ class Pipeline(Renderer):
         *,
         core: FloatPipeline,
         loader: ClipLoader,
+        composite: Composite,
         video: H264,
         device: torch.device,
         precision: Any,
@@ -92,7 +95,9 @@ class Pipeline(Renderer):
         settings: Settings,
     ) -> None:
         core = replace(core, model=precision.convert_module(core.model).to(device))
-        parts = Changeable(core=core, loader=loader, video=video, overlap=overlap, settings=settings)
+        parts = Changeable(
+            core=core, loader=loader, composite=composite, video=video, overlap=overlap, settings=settings
+        )
         vars(self).update(vars(parts), device=device, precision=precision)
 
     def __repr__(self) -> str:
@@ -149,16 +154,17 @@ class Pipeline(Renderer):
         id: str = "clip",
         **settings: Any,
     ) -> Iterator[Image]:
-        """Yields RGB frames, `(h, w, 3)` uint8, as they are decoded, before the last ones are sampled."""
+        """Yields RGB frames as they are decoded, before the last ones are sampled; as `Result.frames` yields them."""
         pipeline = self.using(**settings)
         asked = pipeline._ask(image, audio, rate_hz=rate_hz, emotion=emotion, id=id)
         with pipeline.computing():
             decoded = stream(
                 pipeline.core, [asked.clip], overlap=self.overlap, sampling=asked.watch, decoding=[asked.watch]
             )
+        composer = pipeline.composite.open(asked.given.loaded.originals, self.core.model.motion_autoencoder.image_size)
         with closing(decoded):
             for _, frames in pipeline.computed(decoded):
-                yield from frames.numpy()
+                yield from map(composer, frames.numpy())
 
     def using(self, *overrides: str, **settings: Any) -> "Pipeline":
         """Returns a pipeline with other settings and the same weights, caches and device memory.
@@ -188,11 +194,20 @@ class Pipeline(Renderer):
             rate_hz: rate of samples
         """
         latents = read_motion(motion, self.core.model.motion_autoencoder.dec.direction.weight.T)
-        crop, _ = read_portrait(self.loader, image)
+        still = read_portrait(self.loader, image)
+        self.composite.check(still.face)
         recording, kept = (None, None) if audio is None else read_audio(self.loader, audio, rate_hz)[1:]
         with self.computing():
-            portrait = self.core.portrait(to_tensor(crop, self.loader.image_size))
-        return DecodedClip(id="decoded", motion=latents, clip=portrait, pipeline=self, recording=recording, kept=kept)
+            portrait = self.core.portrait(to_tensor(still.crop, self.loader.image_size))
+        return DecodedClip(
+            id="decoded",
+            motion=latents,
+            clip=portrait,
+            originals=still,
+            pipeline=self,
+            recording=recording,
+            kept=kept,
+        )
 
     def encode(self, frames: FramesInput, *, crop: bool = False) -> Float[Tensor, "t d"]:
         """Returns the motion latents of frames, by the encoder of the motion autoencoder.
@@ -233,6 +248,7 @@ class Pipeline(Renderer):
     ) -> Asked:
         """Reads and prepares a clip."""
         given = read_clip(self.loader, image, audio, rate_hz=rate_hz, emotion=emotion, id=id)
+        self.composite.check(given.loaded.face)
         watch = Stopwatch(self.device)
         with self.computing():
             return Asked(pipeline=self, given=given, clip=self.core.prepare(given.loaded, watch), watch=watch)

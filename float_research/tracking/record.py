@@ -72,6 +72,7 @@ APPROXIMATION = frozenset(
         "search",
         "vector_field",
         "decoding",
+        "composite",
         "video",
         "data",
     }

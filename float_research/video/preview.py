@@ -15,6 +15,8 @@ from float_research.files import whole
 from float_research.video.reader import count_frames, probe, read_frames
 
 GAP_PX = 2
+MAX_SIDE_PX = 1024
+"""The longer side of a frame on a contact sheet, which keeps many of them in memory."""
 MAX_PIXELS = 200_000_000
 """Limit on the pixels of all frames of an animation: about 800 MB."""
 
@@ -71,13 +73,20 @@ class Gif:
 
 
 def evenly(video: Path, num: int) -> Sequence[Picture]:
-    """Reads `num` evenly spaced frames, including the first and the last; repeats some if the video has fewer."""
+    """Reads `num` evenly spaced frames, including the first and the last; repeats some if the video has fewer.
+
+    Frames of more than `MAX_SIDE_PX` are reduced.
+    """
     last = count_frames(video) - 1
     if last < 0:
         raise UserError(f"{named('video', video)} has no frames; give another")
     wanted = [round(i * last / max(num - 1, 1)) for i in range(num)]
     numbers = set(wanted)
-    shown = {number: Pictures.fromarray(frame) for number, frame in enumerate(read_frames(video)) if number in numbers}
+    shown = {}
+    for number, frame in enumerate(read_frames(video)):
+        if number in numbers:
+            shown[number] = Pictures.fromarray(frame)
+            shown[number].thumbnail((MAX_SIDE_PX, MAX_SIDE_PX))
     return [shown[number] for number in wanted]
 
 

@@ -22,6 +22,7 @@ from float_research.data.face import (
     select_face,
 )
 from float_research.data.image import read_image
+from float_research.data.originals import region_of
 from float_research.errors import UserError
 from float_research.types import Image
 
@@ -54,6 +55,10 @@ def test_detectors_find_the_astronaut(cropper: FaceCropper, astronaut: Image) ->
     assert np.hypot(centre[0] - 224, centre[1] - 115) < 25, "her face is at (224, 115) of 512"
     assert facts["detector"] == cropper.name
     assert facts["num_faces"] == 1
+    region = region_of(facts)
+    assert region is not None
+    shrunk = astronaut[region.top : region.top + region.height, region.left : region.left + region.width]
+    assert np.array_equal(crop, cv2.resize(shrunk, (128, 128), interpolation=cv2.INTER_AREA)), "the region of the crop"
 
 
 def test_a_calibration_makes_a_square_in_units_of_the_half_side() -> None:
@@ -129,7 +134,8 @@ def test_only_the_crop_is_copied(box: tuple[float, ...], astronaut: Image) -> No
 def test_no_crop_keeps_the_whole_image(astronaut: Image) -> None:
     whole, facts = NoCrop()(astronaut[:, :256], 64)
     assert whole.shape == (64, 64, 3)
-    assert facts == {"detector": "none"}
+    assert facts["detector"] == "none"
+    assert region_of(facts) == (0, 0, 256, 512)
 
 
 def test_sfd_loads_its_weights_file(astronaut: Image, s3fd_weights: Path) -> None:
