@@ -10,10 +10,10 @@ import sys
 import tempfile
 import time
 from collections import Counter
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import closing
 from dataclasses import replace
-from itertools import product
+from itertools import chain, product
 from math import log10
 from pathlib import Path
 from statistics import median
@@ -37,7 +37,7 @@ from float_research.inference.stopwatch import Stopwatch
 from float_research.inference.stream import stream as inference_stream
 from float_research.models.decoding import Decoding, Framewise
 from float_research.models.vector_field import Evaluation, Modules, Prepared
-from float_research.printing import stdout
+from float_research.printing import Table, stdout
 from float_research.sampling.budget import Budget, Evaluations, GridPoints
 from float_research.sampling.solver import Rk4, Solver
 from float_research.toyface.recordings import recordings
@@ -404,6 +404,82 @@ def stream(arguments: argparse.Namespace) -> dict[str, Any]:
     return {**figures, "device": device_name(pipeline.device)}
 
 
+def live(arguments: argparse.Namespace) -> dict[str, Any]:
+    """Compares live sessions with whole recordings for several look-aheads and contexts: the relative error of the
+    motion, as sampling_error defines it, with the emotion of the settings and with a fixed one; and measures latency
+    and real-time factor on speech that is given in blocks of 40 ms as fast as it is taken.
+    """
+    pipeline, portrait, block = loading.load(arguments.overrides), example("portrait"), RATE_HZ // 25
+    spoken = {each.id: each.waveform for each in recordings()[: arguments.recordings]}
+    if arguments.joined:
+        spoken["joined"] = np.concatenate(list(spoken.values()))
+
+    class Undecoded:
+        """Stands in for the decoder where only the motion counts."""
+
+        def peak_mb(self, frame_mb: float) -> float:
+            return 0
+
+        def __call__(self, autoencoder: Any, features: Any, latents: Tensor, /) -> Iterator[Tensor]:
+            yield torch.zeros(len(latents), 1, 1, 3, dtype=torch.uint8)
+
+    blind = pipeline.with_core(replace(pipeline.core, decoding=Undecoded()))
+    cases = [
+        (name, seed, emotion) for name in spoken for seed in range(arguments.seeds) for emotion in (None, "neutral")
+    ]
+    wholes = {
+        (name, seed, emotion): blind(portrait, spoken[name], rate_hz=RATE_HZ, emotion=emotion, seed=seed).motion
+        for name, seed, emotion in cases
+    }
+
+    def errors(look_ahead_s: float, context_s: float) -> dict[tuple[str, int, str | None], float]:
+        found = {}
+        for name, seed, emotion in cases:
+            chosen: dict[str, Any] = {"look_ahead_s": look_ahead_s, "context_s": context_s, "emotion": emotion}
+            with blind.live(portrait, rate_hz=RATE_HZ, seed=seed, **chosen) as session:
+                frames = chain(session.feed(spoken[name]), session.finish())
+                motion = torch.stack([frame.motion for frame in frames])
+            found[name, seed, emotion] = relative_error(motion, wholes[name, seed, emotion])
+        return found
+
+    rows, figures = [], dict[str, Any]()
+    settings = [(ahead, arguments.context_s[-1]) for ahead in arguments.look_ahead_s]
+    settings += [(arguments.look_ahead_s[-1], context) for context in arguments.context_s[:-1]]
+    for ahead, context in settings:
+        found = errors(ahead, context)
+        row = [f"{ahead:g}", f"{context:g}"]
+        for emotion, long in product((None, "neutral"), (False, True) if arguments.joined else (False,)):
+            some = [each for (name, _, felt), each in found.items() if felt == emotion and (name == "joined") == long]
+            row.append(f"{sum(some) / len(some):.3f}")
+        rows.append(row)
+        figures[f"look_ahead_s={ahead:g} context_s={context:g}"] = row[2:]
+    heads = ["speech", "speech, joined", "neutral", "neutral, joined"]
+    console = stdout()
+    console.print(Table(["look-ahead s", "context s", *(heads if arguments.joined else heads[::2])], rows))
+
+    first_s, factors = [], []
+    for waveform in spoken.values():
+        with pipeline.live(portrait, rate_hz=RATE_HZ) as session:
+            began, computing, num_frames = time.perf_counter(), 0.0, 0
+            for start in range(0, len(waveform), block):
+                given = time.perf_counter()
+                for _ in session.feed(waveform[start : start + block]):
+                    if not num_frames:
+                        computing, heard_s = time.perf_counter() - given, session.heard_s
+                    num_frames += 1
+            num_frames += sum(1 for _ in session.finish())
+            factors.append((time.perf_counter() - began) / session.heard_s)
+            if computing:
+                first_s.append(heard_s - pipeline.core.sampler.chunking.window_s + computing)
+    figures |= {"first_s": median(first_s), "real_time_factor": median(factors), "device": device_name(pipeline.device)}
+    print(
+        f"first frame {figures['first_s']:.2f} s after the speech of its window of "
+        f"{pipeline.core.sampler.chunking.window_s:g} s, real-time factor {figures['real_time_factor']:.2f}, medians "
+        f"of {len(spoken)} recordings on {figures['device']}"
+    )
+    return figures
+
+
 def startup(arguments: argparse.Namespace) -> dict[str, Any]:
     """Times a whole run, a refusal and help, each in a process of its own, and lists what a run imports by package."""
     figures: dict[str, Any] = {}
@@ -476,6 +552,16 @@ def main() -> None:
     streams = command(commands, stream, [])
     streams.add_argument("--seconds", type=float, default=20, help="length of the clip")
     streams.add_argument("--rounds", type=int, default=3, help="number of repetitions; the median counts")
+    lives = command(commands, live, [])
+    lives.add_argument("--recordings", type=int, default=6, help="number of recordings")
+    lives.add_argument("--seeds", type=int, default=2, help="number of seeds")
+    lives.add_argument("--joined", action="store_true", help="also all recordings as one")
+    lives.add_argument(
+        "--look-ahead-s", type=float, nargs="+", default=[0, 0.5, 2, 4, 1], help="with the last of the contexts"
+    )
+    lives.add_argument(
+        "--context-s", type=float, nargs="+", default=[1, 2, 4, 8], help="with the last of the look-aheads"
+    )
     starts = command(commands, startup, [])
     starts.add_argument("--rounds", type=int, default=3, help="number of repetitions; the median counts")
     starts.add_argument("--packages", type=int, default=12, help="number of packages to list")

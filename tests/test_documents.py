@@ -7,7 +7,7 @@ import shlex
 import shutil
 import sys
 import tomllib
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -39,6 +39,7 @@ PARSED = {
     r"parity\.py": "test_parity.py runs it",
     r"cache\.py clear": "test_cache.py clears one",
     r"suite\.py": "test_suite.py lists files",
+    r"live\.py": "test_live.py gives it speech on standard input",
     r"compare\.py": "needs a sweep with metrics; test_scripts.py compares one",
 }
 """Patterns of commands whose settings are only composed, or whose arguments are only parsed, and why."""
@@ -66,8 +67,8 @@ class Command:
 
     @property
     def words(self) -> list[str]:
-        """Script and arguments."""
-        return shlex.split(self.text, comments=True)[1:]
+        """Script and arguments, without a redirected input."""
+        return shlex.split(self.text.partition(" < ")[0], comments=True)[1:]
 
 
 def found() -> Iterator[Command]:
@@ -106,12 +107,14 @@ def parse(name: str, arguments: list[str], monkeypatch: pytest.MonkeyPatch) -> N
     class Parsed(BaseException):
         pass
 
-    parse_args = argparse.ArgumentParser.parse_args
+    def stopping(parse_args: Callable[[argparse.ArgumentParser], argparse.Namespace]) -> Callable[..., None]:
+        def stop(parser: argparse.ArgumentParser) -> None:
+            raise Parsed(parse_args(parser))
 
-    def stop(parser: argparse.ArgumentParser) -> None:
-        raise Parsed(parse_args(parser))
+        return stop
 
-    monkeypatch.setattr(argparse.ArgumentParser, "parse_args", stop)
+    for method in ("parse_args", "parse_intermixed_args"):
+        monkeypatch.setattr(argparse.ArgumentParser, method, stopping(getattr(argparse.ArgumentParser, method)))
     monkeypatch.setattr(sys, "argv", [name, *arguments])
     with pytest.raises(Parsed) as parsed:
         runpy.run_path(str(ROOT / "scripts" / f"{name}.py"), run_name="__main__")
