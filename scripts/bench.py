@@ -37,7 +37,7 @@ from float_research.inference.stopwatch import Stopwatch
 from float_research.inference.stream import stream as inference_stream
 from float_research.models.decoding import Decoding, Framewise
 from float_research.models.vector_field import Evaluation, Modules, Prepared
-from float_research.printing import Table, stdout
+from float_research.printing import stdout
 from float_research.sampling.budget import Budget, Evaluations, GridPoints
 from float_research.sampling.solver import Rk4, Solver
 from float_research.toyface.recordings import recordings
@@ -442,25 +442,22 @@ def live(arguments: argparse.Namespace) -> dict[str, Any]:
             found[name, seed, emotion] = relative_error(motion, wholes[name, seed, emotion])
         return found
 
-    rows, figures = [], dict[str, Any]()
+    figures: dict[str, Any] = {}
     settings = [(ahead, arguments.context_s[-1]) for ahead in arguments.look_ahead_s]
     settings += [(arguments.look_ahead_s[-1], context) for context in arguments.context_s[:-1]]
     for ahead, context in settings:
-        found = errors(ahead, context)
-        row = [f"{ahead:g}", f"{context:g}"]
+        found, row = errors(ahead, context), dict[str, float]()
         for emotion, long in product((None, "neutral"), (False, True) if arguments.joined else (False,)):
             some = [each for (name, _, felt), each in found.items() if felt == emotion and (name == "joined") == long]
-            row.append(f"{sum(some) / len(some):.3f}")
-        rows.append(row)
-        figures[f"look_ahead_s={ahead:g} context_s={context:g}"] = row[2:]
-    heads = ["speech", "speech, joined", "neutral", "neutral, joined"]
-    console = stdout()
-    console.print(Table(["look-ahead s", "context s", *(heads if arguments.joined else heads[::2])], rows))
+            row[f"{'all joined' if long else 'mean'}, emotion {emotion or 'heard'}"] = sum(some) / len(some)
+        figures[f"look_ahead_s={ahead:g} context_s={context:g}"] = row
+        said = ", ".join(f"{name} {error:.3f}" for name, error in row.items())
+        print(f"look-ahead {ahead:g} s, context {context:g} s: {said}", flush=True)
 
-    first_s, factors = [], []
+    first_s, factors, processor_s = [], [], 0.0
     for waveform in spoken.values():
         with pipeline.live(portrait, rate_hz=RATE_HZ) as session:
-            began, computing, num_frames = time.perf_counter(), 0.0, 0
+            began, processor, computing, num_frames = time.perf_counter(), time.process_time(), 0.0, 0
             for start in range(0, len(waveform), block):
                 given = time.perf_counter()
                 for _ in session.feed(waveform[start : start + block]):
@@ -469,13 +466,15 @@ def live(arguments: argparse.Namespace) -> dict[str, Any]:
                     num_frames += 1
             num_frames += sum(1 for _ in session.finish())
             factors.append((time.perf_counter() - began) / session.heard_s)
+            processor_s += (time.process_time() - processor) / session.heard_s / len(spoken)
             if computing:
                 first_s.append(heard_s - pipeline.core.sampler.chunking.window_s + computing)
-    figures |= {"first_s": median(first_s), "real_time_factor": median(factors), "device": device_name(pipeline.device)}
+    figures |= {"first_s": median(first_s), "real_time_factor": median(factors), "processor_s": processor_s}
+    figures["device"] = device_name(pipeline.device)
     print(
         f"first frame {figures['first_s']:.2f} s after the speech of its window of "
         f"{pipeline.core.sampler.chunking.window_s:g} s, real-time factor {figures['real_time_factor']:.2f}, medians "
-        f"of {len(spoken)} recordings on {figures['device']}"
+        f"of {len(spoken)} recordings on {figures['device']}; {processor_s:.2f} s of processor time a second of speech"
     )
     return figures
 

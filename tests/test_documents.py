@@ -45,6 +45,7 @@ PARSED = {
 """Patterns of commands whose settings are only composed, or whose arguments are only parsed, and why."""
 OTHERS = {
     "FLOAT_SWEEP=": "test_notebooks.py runs the notebooks",
+    "arecord": "needs a microphone",
     "git clone": "needs the network",
     "pip install": "needs the network; test_locks.py and test_wheel.py check what is installed",
     "python tests/analysis/simulate_statistics.py": "test_statistics.py draws fewer designs",

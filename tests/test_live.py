@@ -64,7 +64,7 @@ def test_a_signal_ends_the_speech_and_leaves_a_whole_video(
 ) -> None:
     code, said, error = live(Interrupted(speech(2.6).read_bytes()[44:]), "--fast", "--raw", "s16le", *TINY)
     assert code == 128 + signal.SIGINT
-    assert error == "stopped by SIGINT; no partial files were left\n"
+    assert error == "error: stopped by SIGINT; no partial files were left\n"
     assert "13 frames of 0.52 s of speech" in said
     assert probe(tmp_path / "live.mp4").num_frames == 13
 

@@ -106,7 +106,7 @@ class Hearing:
         padded = torch.cat([speech, speech[:, -1:].expand(-1, padding)], dim=1)
         audio = model.audio_encoder.excerpt(padded, first, last - first, self.statistics.of_conv())[0]
         heard = Speech(
-            waveform=speech,
+            waveform=speech if speech.shape[1] >= self._sample(1) else padded,
             first_frame=first,
             num_frames=last - first,
             fps=model.fps,

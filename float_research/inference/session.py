@@ -89,8 +89,8 @@ class LiveSession:
         self._retiming = Retiming(num_frames=math.inf, num_video_frames=math.inf, step=model.fps / core.fps)
         self._frames: Iterator[LiveFrame] = iter(())
 
-    def feed(self, samples: np.ndarray | Tensor) -> Iterator[LiveFrame]:
-        """Takes a block of samples of one channel, and yields the frames that it completes.
+    def feed(self, samples: Any) -> Iterator[LiveFrame]:
+        """Takes a block of samples of one channel, an array or a tensor, and yields the frames that it completes.
 
         Frames are computed while they are asked for; what is left of them comes with the next block.
         """
