@@ -21,7 +21,16 @@ from hydra.version import VersionBase
 from omegaconf import DictConfig, ListConfig, OmegaConf
 
 from float_research import threads
-from float_research.checking import INFER, TRAIN, check_files, check_given, check_plain, check_seeds, check_types
+from float_research.checking import (
+    INFER,
+    TRAIN,
+    check_files,
+    check_given,
+    check_plain,
+    check_seeds,
+    check_type,
+    check_types,
+)
 from float_research.data.examples import asset, example
 from float_research.errors import SKIP, STOP, UserError, printable, reason, writable
 from float_research.files import name_bytes
@@ -182,9 +191,14 @@ def model_builder(cfg: DictConfig) -> "Callable[[], FloatModel]":
 
 def build_trainer(cfg: DictConfig) -> "Trainer":
     """Builds Lightning's trainer. Raises a UserError for 64-bit precision on a device without it."""
-    from float_research.devices import widest
+    from float_research.devices import allow_tf32, widest
+    from float_research.inference.trainers import wait_for_slow_processes
 
+    tf32 = cfg.get("tf32", False)
+    check_type("tf32", tf32, bool)
+    allow_tf32(tf32)
     trainer: Trainer = make_trainer(cfg.trainer)
+    wait_for_slow_processes(trainer)
     device = trainer.strategy.root_device
     if str(trainer.precision).startswith("64") and widest(device).itemsize < 8:
         raise UserError(

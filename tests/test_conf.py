@@ -18,6 +18,7 @@ from rich.console import Console
 from float_research import compose, options, suggestions
 from float_research.data.examples import example
 from float_research.data.suite import write_suite
+from float_research.sweeping import blocks
 
 CONF = compose.config_folder()
 GROUPS = sorted({path.parent.name for path in CONF.glob("*/*.yaml")} - {"shared"})
@@ -172,26 +173,31 @@ def test_every_experiment_states_its_question_and_runs(option: str, short_suite:
     assert content["totals"]["declared"] == content["totals"]["measured"]
 
 
-@pytest.mark.parametrize("option", [option for option in EXPERIMENTS if option.endswith("_ablation")])
+SWEEPS = [option for option in EXPERIMENTS if option.endswith("_ablation") or option.startswith("paper_")]
+
+
+@pytest.mark.parametrize("option", SWEEPS)
 def test_every_ablation_has_a_suite_and_seeds(option: str) -> None:
+    """Those with a reason of their own say so in their header."""
     cfg = compose.compose_config([f"experiment={option}", "output_dir=out"])
-    alone = {"order_ablation"}  # thousands of evaluations in float64
-    assert cfg.seeds == (None if option in alone else [15, 16, 17])
-    own = {*alone, "long_clip_ablation"}  # the longest recording
-    assert cfg.data.get("file", "").endswith("" if option in own else "suites/quick.yaml")
+    other = {"order_ablation": (None, None), "long_clip_ablation": ("suites/toy.yaml", [15, 16, 17])}
+    suite, seeds = other.get(option, ("suites/quick.yaml", [15, 16, 17]))
+    assert cfg.seeds == seeds
+    assert str(cfg.data.get("file")).endswith(str(suite))
 
 
-@pytest.mark.parametrize("option", [option for option in EXPERIMENTS if option.endswith("_ablation")])
+@pytest.mark.parametrize("option", SWEEPS)
 def test_every_ablation_sweeps_over_existing_settings(option: str) -> None:
-    hydra = yaml.safe_load((CONF / "experiment" / f"{option}.yaml").read_text())["hydra"]
-    params = hydra["sweeper"]["params"]
-    assert hydra["mode"] == "MULTIRUN", "it needs no -m"
-    for name, values in params.items():
-        choices = values.split(",")
-        assert len(choices) > 1
-        for choice in choices:
-            cfg = compose.compose_config([f"experiment={option}", f"{name}={choice}", "output_dir=out"])
-            compose.build_sampler(cfg)
+    own = yaml.safe_load((CONF / "experiment" / f"{option}.yaml").read_text())["hydra"]
+    assert own["mode"] == "MULTIRUN", "it needs no -m"
+    several = blocks("params", own["sweeper"]["params"])
+    for block in several:
+        for name, values in block.items():
+            choices = values.split(",")
+            assert len(choices) > 1 or len(several) > 1
+            for choice in choices:
+                cfg = compose.compose_config([f"experiment={option}", f"{name}={choice}", "output_dir=out"])
+                compose.build_sampler(cfg)
 
 
 @pytest.mark.parametrize("option", TRAININGS)

@@ -3,9 +3,12 @@
 import os
 import subprocess
 import sys
-from collections.abc import Callable
-from contextlib import nullcontext
+from collections import defaultdict
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from datetime import timedelta
 from pathlib import Path
+from queue import SimpleQueue
 from types import SimpleNamespace
 from typing import Any
 
@@ -156,12 +159,21 @@ class Device:
 
     def __init__(self) -> None:
         self.waited: list[object] = []
+        self.current: list[str] = []
+        self.made, self.peak = 0, 3_000_000
+
+    @contextmanager
+    def stream(self, stream: str) -> Iterator[None]:
+        self.current.append(stream)
+        yield
+        self.current.pop()
 
     def Stream(self, device: torch.device) -> str:
-        return f"of {device}"
+        self.made += 1
+        return f"{self.made} of {device}"
 
-    def stream(self, stream: str) -> Any:
-        return nullcontext(stream)
+    def reset_peak_memory_stats(self, device: torch.device) -> None:
+        self.peak = 2_000_000
 
     def current_stream(self, device: torch.device) -> SimpleNamespace:
         return SimpleNamespace(synchronize=lambda: self.waited.append(device))
@@ -170,20 +182,47 @@ class Device:
         return "Arc"
 
     def max_memory_allocated(self, device: torch.device) -> int:
-        return 3_000_000
+        return self.peak
 
 
 def test_streams_are_used_on_any_device_that_has_them(monkeypatch: pytest.MonkeyPatch) -> None:
     device, xpu = torch.device("xpu"), Device()
     monkeypatch.setattr(torch, "get_device_module", lambda device: xpu)
     assert devices.has_streams(device)
-    with devices.own_stream(device) as stream:
-        assert stream == "of xpu"
+    monkeypatch.setattr(devices, "_idle_streams", defaultdict(SimpleQueue))
+    for _ in range(3):
+        with devices.own_stream(device), devices.own_stream(device):
+            assert sorted(xpu.current) == ["1 of xpu", "2 of xpu"]
+    assert xpu.made == 2, "streams are used again"
     with Stopwatch(device).phase("sample"):
         assert xpu.waited == [device]
     assert xpu.waited == [device, device]
     assert device_name(device) == "Arc"
     assert peak_memory_mb(device)["device"] == 3
+    devices.start_peak(device)
+    assert peak_memory_mb(device)["device"] == 2, "a run does not report the peak of an earlier one"
+
+
+@pytest.mark.parametrize("allowed", [True, False])
+def test_tf32_is_a_setting_that_the_device_name_tells(allowed: bool, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The name is a part of records and of the cache's keys."""
+    monkeypatch.setattr(torch, "get_device_module", lambda device: Device())
+    compose.build_trainer(compose.compose_config([f"tf32={allowed}", "trainer.accelerator=cpu"]))
+    assert devices.tf32_allowed() is allowed
+    assert device_name(torch.device("cuda")) == ("Arc, TF32" if allowed else "Arc")
+    devices.allow_tf32(False)
+
+
+def test_processes_wait_for_slow_ones_and_use_their_own_device(monkeypatch: pytest.MonkeyPatch) -> None:
+    spread = ["trainer.accelerator=cpu", "trainer.devices=2", "trainer.strategy=ddp_spawn"]
+    trainer = compose.build_trainer(compose.compose_config(spread))
+    assert trainer.strategy._timeout > timedelta(days=1)
+    used: list[torch.device] = []
+    fake = Device()
+    monkeypatch.setattr(fake, "set_device", used.append, raising=False)
+    monkeypatch.setattr(torch, "get_device_module", lambda device: fake)
+    devices.use(torch.device("xpu", 1))
+    assert used == [torch.device("xpu", 1)]
 
 
 def test_mps_has_no_streams_no_name_and_no_64_bits(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -132,10 +132,10 @@ def sweeper(*told: str) -> SimpleNamespace:
 
 
 def test_experiments_bring_their_own_sweeps(mine: Path) -> None:
-    given = ["experiment=scale_ablation,official,mine", "nfe=4,8"]
+    given = ["experiment=paper_guidance,official,mine", "nfe=4,8"]
     runs = [" ".join(run) for run in sweeping.all_runs(sweeper(*given), given)]
     scales = [
-        f"guidance.audio.scale={a} guidance.emotion.scale={e} experiment=scale_ablation" for a in "12" for e in "12"
+        f"guidance.audio.scale={a} guidance.emotion.scale={e} experiment=paper_guidance" for a in "12" for e in "12"
     ]
     own = [*scales, "experiment=official", "seed=1 experiment=mine", "seed=2 experiment=mine"]
     assert runs == [f"{run} nfe={nfe}" for run in own for nfe in (4, 8)]
@@ -144,7 +144,7 @@ def test_experiments_bring_their_own_sweeps(mine: Path) -> None:
 def test_a_search_cannot_be_combined_with_a_sweep(capsys: pytest.CaptureFixture[str]) -> None:
     with pytest.raises(UserError, match="experiment=pareto_search is a search"):
         sweeping.all_runs(sweeper(), ["experiment=official,pareto_search"])
-    given = ["experiment=glob([pareto_search,scale_ablation,official,demo_flow])"]
+    given = ["experiment=glob([pareto_search,paper_guidance,official,demo_flow])"]
     assert len(sweeping.all_runs(sweeper(*given), given)) == 5
     assert (
         capsys.readouterr().err == "left out, since they are not product sweeps: experiment=demo_flow, pareto_search\n"

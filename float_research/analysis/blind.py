@@ -12,8 +12,7 @@ from typing import Any, NamedTuple
 import pandas as pd
 
 from float_research.analysis.filling import fill
-from float_research.analysis.load import varying
-from float_research.analysis.pairs import settings
+from float_research.analysis.pairs import compared_names, settings
 from float_research.data.clips import file_name
 from float_research.tracking.record import write_text
 
@@ -58,7 +57,7 @@ class Ballot:
 
 def ballot(clips: pd.DataFrame) -> Ballot | None:
     """Returns what can be voted on among clips of `load_clips`; None if they do not differ in a setting."""
-    if not [name for name in varying(clips) if name != "seed" and not name.startswith("data.")]:
+    if not compared_names(clips):
         return None
     rows: dict[str, dict[Scene, int]] = {}
     known: list[list[str]] = []

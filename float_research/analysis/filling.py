@@ -4,15 +4,30 @@ import base64
 import hashlib
 import html
 import json
+import math
 import re
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
+import pandas as pd
+
 from float_research.data.examples import asset
 
 MARK = '<meta name="generator" content="float-research">'
 STYLE = "page.css"
+
+
+def plain(value: Any) -> Any:
+    """Converts a value for JSON: missing ones become null, and infinity the text ∞."""
+    if isinstance(value, bool | str):
+        return value
+    if value is None or pd.isna(value):
+        return None
+    number = float(value)
+    if math.isinf(number):
+        return "∞" if number > 0 else "-∞"
+    return int(number) if number.is_integer() and abs(number) < 2**53 else float(f"{number:.6g}")
 
 
 def embed_json(content: Any) -> str:

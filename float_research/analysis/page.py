@@ -15,8 +15,9 @@ import pandas as pd
 
 from float_research.analysis import blind
 from float_research.analysis.convergence import slopes
-from float_research.analysis.filling import MARK, embed_json, fill
+from float_research.analysis.filling import MARK, embed_json, fill, plain
 from float_research.analysis.load import COSTS, METRICS, NOTES, SETTINGS, clip_table, find_runs, varying
+from float_research.analysis.means import Compared, compared
 from float_research.analysis.numbers import COSTS as DECLARED_COSTS
 from float_research.analysis.numbers import declared, declared_cost
 from float_research.data.clips import file_name
@@ -28,12 +29,12 @@ from float_research.tracking.record import write_text
 from float_research.tracking.runs import is_input
 
 PAGE = "index.html"
-VIDEOS, TRACES = "videos", "traces"
+VIDEOS, TRACES, DIFFERENCES = "videos", "traces", "differences"
 OWN = re.compile(r"([0-9]{4,}(-.*\..*|\.js)|[0-9a-f]{16}\..*)$", re.DOTALL)
 """Names of a page's own files in these folders."""
 SCRIPTS = (
-    *("dom.js", "csv.js", "data.js", "table.js", "plot.js", "traces.js", "player.js", "grid.js"),
-    *("export.js", "main.js"),
+    *("dom.js", "csv.js", "data.js", "later.js", "settings.js", "table.js", "plot.js", "traces.js", "player.js"),
+    *("grid.js", "export.js", "main.js"),
 )
 VENDOR = "vendor"
 LIBRARIES = ("d3.min.js", "plot.umd.min.js", "LICENSES.txt")
@@ -53,15 +54,15 @@ class Page:
     slopes: pd.DataFrame
 
 
-def write_page(source: str | Path, output: Path, title: str, compared: Sequence[str] = ()) -> Page:
+def write_page(source: str | Path, output: Path, title: str, chosen: Sequence[str] = ()) -> Page:
     """Writes the page of all runs in `source` to the folder `output`, replacing an earlier page.
 
-    `compared`: settings in the blind comparison, such as `solver=euler`; all if empty.
+    `chosen`: settings in the blind comparison, such as `solver=euler`; all if empty.
 
     Videos are hard-linked where the file system allows it, else copied.
 
     Raises:
-        UserError: there is no run, `output` holds other files, or no run has a setting of `compared`.
+        UserError: there is no run, `output` holds other files, or no run has a setting of `chosen`.
     """
     clips = clip_table(find_runs(source))
     _claim(output)
@@ -70,7 +71,9 @@ def write_page(source: str | Path, output: Path, title: str, compared: Sequence[
     videos = [_place_video(clip, index, output / VIDEOS) for index, clip in enumerate(_records(clips))]
     traced, extent, damaged = _write_traces(clips, output / TRACES)
     placed, notices = [output / VIDEOS / name if name else None for name in videos], _notices(clips)
-    num_comparisons = blind.write_blind(clips, placed, output, compared, [notice["text"] for notice in notices])
+    num_comparisons = blind.write_blind(clips, placed, output, chosen, [notice["text"] for notice in notices])
+    settings = compared(clips)
+    _write_differences(settings, output / DIFFERENCES)
     measured, notes = slopes(clips), [*clips.attrs[NOTES], *damaged, *_elsewhere(clips)]
     content = {
         "title": title,
@@ -86,6 +89,7 @@ def write_page(source: str | Path, output: Path, title: str, compared: Sequence[
             for video, has_traces, fps, absent in zip(videos, traced, clips["fps"], _absent(clips), strict=True)
         ],
         "reasons": _reasons(clips),
+        "compared": settings.content,
     }
     write_text(output / PAGE, fill("page.html", SCRIPTS, title, content))
     return Page(
@@ -106,7 +110,7 @@ def _claim(output: Path) -> None:
         if not (earlier.is_file() and MARK in earlier.read_text(encoding="utf-8", errors="replace")[:2000]):
             raise UserError(f"--output {output} holds other files; choose a new folder")
         sweep_parts(output)
-        for name in (VIDEOS, TRACES, blind.VIDEOS):
+        for name in (VIDEOS, TRACES, DIFFERENCES, blind.VIDEOS):
             for path in (output / name).glob("*") if not (output / name).is_symlink() else ():
                 if OWN.match(path.name) and (path.is_file() or path.is_symlink()):
                     path.unlink()
@@ -161,6 +165,12 @@ def _write_traces(clips: pd.DataFrame, folder: Path) -> tuple[list[bool], dict[s
     return written, extent, damaged
 
 
+def _write_differences(found: Compared, folder: Path) -> None:
+    """Writes one script per baseline, which the page loads when the baseline is chosen."""
+    for place, numbers in enumerate(found.baselines):
+        write_text(folder / f"{place:04d}.js", f"addDifferences({place},{embed_json(numbers)});\n")
+
+
 def _traces(path: Path | None, damaged: list[str]) -> dict[str, list[float | None]]:
     if path is None:
         return {}
@@ -193,7 +203,7 @@ def _table(clips: pd.DataFrame) -> dict[str, Any]:
         ),
     ]
     names = [column["name"] for column in columns]
-    same = {name: _plain(clips[name].iloc[0]) for name in clips.attrs[SETTINGS] if name not in settings}
+    same = {name: plain(clips[name].iloc[0]) for name in clips.attrs[SETTINGS] if name not in settings}
     details = ["run", "clip", "device", "started", "signature", "sources", "commit", "changed", "folder"]
     return {
         "columns": columns,
@@ -204,23 +214,11 @@ def _table(clips: pd.DataFrame) -> dict[str, Any]:
 
 
 def _rows(table: pd.DataFrame) -> list[list[Any]]:
-    return [[_plain(value) for value in values] for values in table.itertuples(index=False, name=None)]
+    return [[plain(value) for value in values] for values in table.itertuples(index=False, name=None)]
 
 
 def _records(table: pd.DataFrame) -> list[dict[str, Any]]:
-    return [{str(name): _plain(value) for name, value in row.items()} for row in table.to_dict("records")]
-
-
-def _plain(value: Any) -> Any:
-    """Converts a value for JSON: missing ones become null, and infinity the text ∞."""
-    if isinstance(value, bool | str):
-        return value
-    if value is None or pd.isna(value):
-        return None
-    number = float(value)
-    if math.isinf(number):
-        return "∞" if number > 0 else "-∞"
-    return int(number) if number.is_integer() and abs(number) < 2**53 else float(f"{number:.6g}")
+    return [{str(name): plain(value) for name, value in row.items()} for row in table.to_dict("records")]
 
 
 def _reasons(clips: pd.DataFrame) -> list[str]:

@@ -2,20 +2,54 @@
 
 import json
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from functools import cached_property
 
 import numpy as np
 import pandas as pd
 from jaxtyping import Float
 
+from float_research.analysis.crossed import Design
 from float_research.analysis.load import SETTINGS, varying
 from float_research.analysis.numbers import numbers_of_runs
 from float_research.errors import UserError, printable
+from float_research.metrics.metric import Better, Number
 from float_research.program import command
 from float_research.tracking.runs import OURS, SOURCE, parse_overrides
 
 KEY = ["clip", "seed"]
 Groups = Mapping[str, pd.DataFrame]
 """Name of a setting → its rows of `load_clips`."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Paired:
+    """One number of all settings over the same pairs. `values` has a row per setting, in the order of `labels`."""
+
+    number: Number
+    labels: Sequence[str]
+    values: Float[np.ndarray, "s n"]
+    design: Design
+
+    @cached_property
+    def compared(self) -> Float[np.ndarray, "s n"]:
+        """The values, or their distances to the one that the number is best close to."""
+        better = self.number.better
+        return np.abs(self.values - better) if isinstance(better, float) else self.values
+
+    @property
+    def worth(self) -> Float[np.ndarray, "s n"]:
+        """What is compared, turned so that higher is better."""
+        return self.compared if self.number.better == Better.HIGHER else -self.compared
+
+    @property
+    def best(self) -> int | None:
+        """The place of the setting with the best mean; None for a number without a better direction."""
+        return None if self.number.better is None else int(self.worth.mean(1).argmax())
+
+    @property
+    def means(self) -> dict[str, float]:
+        return dict(zip(self.labels, self.values.mean(1).tolist(), strict=True))
 
 
 def settings(clips: pd.DataFrame, chosen: Sequence[str]) -> dict[str, pd.DataFrame]:
@@ -25,13 +59,18 @@ def settings(clips: pd.DataFrame, chosen: Sequence[str]) -> dict[str, pd.DataFra
     """
     if chosen:
         return {choice: clips[_rows_of(clips, choice)] for choice in chosen}
-    names = [name for name in varying(clips) if name != "seed" and not name.startswith("data.")]
+    names = compared_names(clips)
     if not names:
         raise UserError("these runs do not differ in a setting; give two runs, or a sweep over a setting")
     labels = clips[names].apply(
         lambda row: ",".join(f"{name}={row[name]}" for name in names if not pd.isna(row[name])), axis=1
     )
     return {str(label): group for label, group in clips.groupby(labels, sort=False)}
+
+
+def compared_names(clips: pd.DataFrame) -> list[str]:
+    """Returns the settings that vary, except for seeds and inputs."""
+    return [name for name in varying(clips) if name != "seed" and not name.startswith("data.")]
 
 
 def pair(groups: Groups) -> tuple[pd.DataFrame, dict[str, pd.DataFrame]]:
@@ -44,7 +83,7 @@ def pair(groups: Groups) -> tuple[pd.DataFrame, dict[str, pd.DataFrame]]:
             partners, or there is one pair only.
     """
     _require_one_suite(groups)
-    frames = {label: _keyed(label, clips) for label, clips in seeded(groups).items()}
+    frames = {label: _once(label, clips) for label, clips in seeded(groups).items()}
     (first, base), *others = frames.items()
     for label, frame in others:
         for here, there, own, other in (first, label, base, frame), (label, first, frame, base):
@@ -67,10 +106,15 @@ def pair(groups: Groups) -> tuple[pd.DataFrame, dict[str, pd.DataFrame]]:
             f"there is one pair only, {_said(base.index[0])}, from which nothing can be told; "
             "run more recordings, portraits or seeds"
         )
-    clip = pd.Series(base.index.get_level_values("clip"), base.index)
-    recording, portrait = (_content(list(frames.values()), kind) for kind in ("audio", "image"))
-    seed = pd.Series(base.index.get_level_values("seed"), base.index)
-    return pd.DataFrame({"recording": recording.fillna(clip), "portrait": portrait.fillna(""), "seed": seed}), frames
+    return factors(list(frames.values())), frames
+
+
+def factors(frames: Sequence[pd.DataFrame]) -> pd.DataFrame:
+    """Returns recording, portrait and seed of each row, which all frames (of `keyed`) have in the same order."""
+    index = frames[0].index
+    recording, portrait = (_content(frames, kind) for kind in ("audio", "image"))
+    clip, seed = (pd.Series(index.get_level_values(name), index) for name in KEY)
+    return pd.DataFrame({"recording": recording.fillna(clip), "portrait": portrait.fillna(""), "seed": seed})
 
 
 def _require_one_suite(groups: Groups) -> None:
@@ -151,10 +195,15 @@ def _ids(clips: pd.DataFrame) -> pd.Series:
     return clips["base_id"].fillna(clips["clip"]) if "base_id" in clips else clips["clip"]
 
 
-def _keyed(label: str, clips: pd.DataFrame) -> pd.DataFrame:
-    """Returns the clips by id, without a seed in it, and seed. Raises a UserError for one that occurs twice."""
+def keyed(clips: pd.DataFrame) -> pd.DataFrame:
+    """Returns the clips by id, without a seed in it, and seed."""
     seed = clips["seed"].fillna(-1) if "seed" in clips else -1
-    frame = clips.assign(seed=seed, clip=_ids(clips)).set_index(KEY)
+    return clips.assign(seed=seed, clip=_ids(clips)).set_index(KEY)
+
+
+def _once(label: str, clips: pd.DataFrame) -> pd.DataFrame:
+    """Returns `keyed` clips. Raises a UserError for one that occurs twice."""
+    frame = keyed(clips)
     if frame.index.is_unique:
         return frame
     key = frame.index[frame.index.duplicated()][0]
@@ -238,9 +287,10 @@ def doubts(groups: Groups) -> list[str]:
     return notes
 
 
-def _said(key: tuple[str, object]) -> str:
+def _said(key: tuple[object, object]) -> str:
     clip, seed = key
-    return f"clip {printable(clip)}" + ("" if seed == -1 else f" with seed {printable(seed)}")
+    named = f"clip {printable(clip)}" if isinstance(clip, str) else "a clip without an id"
+    return named + ("" if seed == -1 else f" with seed {printable(seed)}")
 
 
 def _reason(name: str, clips: pd.DataFrame) -> str:

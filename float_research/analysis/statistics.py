@@ -252,7 +252,7 @@ def rounded(value: float, half: float) -> str:
     if not (half > 0 and math.isfinite(half)):
         return f"{value:.4g}"
     digits = 1 - math.floor(math.log10(half))
-    return f"{value:.{max(0, digits)}f}" if digits < 8 else f"{value:.3g}"
+    return f"{value:z.{max(0, digits)}f}" if digits < 8 else f"{value:.3g}"
 
 
 def said_p(p: float) -> str:

@@ -16,9 +16,11 @@ def main() -> None:
     parser.add_argument("folder", type=Path, help="folder of a sweep or a run; every record.json under it is included")
     arguments = parser.parse_args()
     require_folder(arguments.folder)
+    from float_research.analysis import published
     from float_research.tracking.summary import report
 
-    report(arguments.folder, stdout())
+    table, _ = report(arguments.folder, stdout())
+    published.report(arguments.folder, table, stdout())
 
 
 if __name__ == "__main__":

@@ -15,6 +15,7 @@ from rich.console import Console
 from float_research.cache import Cache
 from float_research.data.clips import TOY, ClipDataModule, ClipLoader, ClipSource, Once
 from float_research.data.seeds import seeded
+from float_research.devices import use
 from float_research.errors import SKIP, UserError, printable
 from float_research.inference.failures import Failures
 from float_research.inference.live import LiveProgress
@@ -166,9 +167,10 @@ class Job:
     ) -> dict[str, Any] | None:
         """Renders the clips that are not kept, writes the record and informs the loggers."""
         started, start_time = time.perf_counter(), datetime.now(UTC)
-        planned = self._with_faces(planned, failures, self._warn(console))
         silence_lightning()
         trainer = self.build_trainer()
+        use(trainer.strategy.root_device)
+        planned = self._with_faces(planned, failures, self._warn(console))
         check_processes(trainer, len(planned))
         if self.sweep is not None:
             check_processes_in_sweep(trainer, self.config["trainer"]["strategy"], num_tasks=self.num_tasks)

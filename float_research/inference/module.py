@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 import lightning
 
 from float_research.data.clips import ClipBatch
+from float_research.devices import allow_tf32, start_peak, tf32_allowed
 from float_research.inference.measuring import Measures
 from float_research.inference.naming import Naming
 from float_research.inference.pipeline import FloatPipeline, PreparedClip
@@ -27,6 +28,7 @@ if TYPE_CHECKING:  # its code does not affect what is computed, so it is no part
 class FloatInference(lightning.LightningModule):
     """Renders the videos of a batch of clips, and writes a record beside each.
 
+    The model is no submodule, because Lightning moves those back to the CPU after each run.
     `run` identifies the settings and weights in these records. `overlap`: see `stream`.
     """
 
@@ -43,9 +45,14 @@ class FloatInference(lightning.LightningModule):
         overlap: bool | None,
     ) -> None:
         super().__init__()
-        self.model = pipeline.model
         self.pipeline, self.measures, self.video, self.folder = pipeline, measures, video, folder
         self.naming, self.run, self.observer, self.overlap = naming, run, observer, overlap
+        self.tf32 = tf32_allowed()
+
+    def on_predict_start(self) -> None:
+        allow_tf32(self.tf32)  # a process that was started for this does not have it from its parent
+        self.trainer.precision_plugin.convert_module(self.pipeline.model).to(self.device)
+        start_peak(self.device)
 
     def predict_step(self, clip_batch: ClipBatch, batch_idx: int) -> list[ClipResult]:
         for failed in clip_batch.failed:  # read by the first process once all are done
@@ -97,7 +104,7 @@ class FloatInference(lightning.LightningModule):
             self.video.open,
             self._video(clip.clip),
             fps=self.pipeline.fps,
-            size_px=self.model.motion_autoencoder.image_size,
+            size_px=self.pipeline.model.motion_autoencoder.image_size,
             recording=Recording(clip.clip.audio, excerpt=clip.excerpt),
         )
         return Take(

@@ -3,6 +3,7 @@
 import logging
 import warnings
 from contextlib import AbstractContextManager, nullcontext
+from datetime import timedelta
 from pathlib import Path
 
 import lightning
@@ -26,6 +27,12 @@ def reserved(folder: Path, name: str, *, what: str) -> AbstractContextManager[No
         UserError: another one is running there.
     """
     return occupied(folder, name, "output_dir", what=what) if is_first() else nullcontext()
+
+
+def wait_for_slow_processes(trainer: lightning.Trainer) -> None:
+    """Lets processes wait for each other for a week: one may have far more to render than another."""
+    if hasattr(trainer.strategy, "_timeout"):
+        trainer.strategy._timeout = timedelta(days=7)
 
 
 def check_processes(trainer: lightning.Trainer, num_clips: int) -> None:

@@ -13,6 +13,7 @@ Flows, masks and colours are float32 in any precision. Small sizes are computed 
 for as few as fit into a cache.
 """
 
+import itertools
 import math
 from collections.abc import Iterator, Sequence
 from typing import Any, NamedTuple
@@ -23,6 +24,7 @@ from jaxtyping import Float
 from torch import Tensor
 
 from float_research.errors import UserError
+from float_research.models.compiling import compiled_for
 from float_research.models.layers import ModulatedConv2d, UpsamplingModulatedConv2d
 from float_research.models.motion_autoencoder import Features, MotionDecoder
 from float_research.models.precision import supports_fusion
@@ -173,8 +175,7 @@ class Engine:
             )
         ]
         if compiled:
-            mode = "reduce-overhead" if self.start.device.type == "cuda" else "default"
-            self._compiled = torch.compile(self._all_frames, fullgraph=True, dynamic=False, mode=mode)
+            self._compiled = compiled_for(self.start.device, self._all_frames)
 
     def _layer(self, layer: Any, size: int) -> Conv:
         return self._conv(layer.conv, layer.activate.bias.flatten() * GAIN, size)
@@ -248,7 +249,7 @@ class Engine:
     def frames(
         self, features: Features, latents: Float[Tensor, "t d"], *, at_most: int, memory_bytes: int
     ) -> Iterator[Float[Tensor, "n 3 h w"]]:
-        """Decodes latents of one clip, at most `at_most` at a time.
+        """Decodes latents of one clip in batches of even sizes, at most `at_most` frames each.
 
         Large sizes are computed for fewer frames, to stay within `memory_bytes` and, on a CPU, within its caches.
 
@@ -256,8 +257,9 @@ class Engine:
             UserError: a frame is not finite.
         """
         shared = self.shared(features, latents.float())
-        for start in range(0, len(latents), at_most):
-            now = slice(start, min(start + at_most, len(latents)))
+        num_batches = math.ceil(len(latents) / at_most)
+        bounds = [len(latents) * number // max(1, num_batches) for number in range(num_batches + 1)]
+        for now in itertools.starmap(slice, itertools.pairwise(bounds)):
             for state in self._run_levels(0, self._begin(shared, now), shared, memory_bytes):
                 yield self._check_finite(state.raw, state.rgb)
 

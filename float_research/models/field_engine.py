@@ -10,6 +10,7 @@ import torch.nn.functional as F
 from jaxtyping import Float
 from torch import Tensor, nn
 
+from float_research.models.compiling import compiled_for
 from float_research.models.flow_matching_transformer import FlowMatchingTransformer, attention_mask, position_table
 from float_research.models.precision import supports_fusion
 from float_research.types import Conditions, VectorField
@@ -68,8 +69,7 @@ class FieldEngine:
         self.last_modulation = self._linear(last.adaLN_modulation[1])
         self._run = self._velocities
         if compiled:
-            mode = "reduce-overhead" if device.type == "cuda" else "default"
-            self._run = torch.compile(self._velocities, fullgraph=True, dynamic=False, mode=mode)
+            self._run = compiled_for(device, self._velocities)
 
     def _linear(self, layer: nn.Linear) -> PreparedLinear:
         weight, bias = layer.weight.detach().to(self.dtype), layer.bias.detach().to(self.dtype)
@@ -93,7 +93,7 @@ class FieldEngine:
 
         def field(t: Tensor, x: Float[Tensor, "b l d"]) -> Float[Tensor, "b l d"]:
             with torch.autocast(like.device.type, enabled=False):
-                condition = embedded + fmt.t_embedder(t.reshape(-1), like.dtype)[:, None]
+                condition = embedded + fmt.t_embedder(t.reshape(-1).to(like.device), like.dtype)[:, None]
                 motion = torch.cat([previous.to(x.dtype), x], dim=1)
                 velocities = self._run(motion, F.silu(condition), positions, mask, blocks)
                 return velocities[:, -x.shape[1] :].to(x.dtype, copy=True)  # a replayed graph overwrites its results

@@ -154,7 +154,7 @@ class FlowMatchingTransformer(nn.Module):
         audio = torch.cat([conditions.previous_audio, conditions.audio], dim=1)
         reference = conditions.reference[:, None].expand(-1, n, -1)
         condition = self.c_embedder(torch.cat([reference, audio, conditions.emotion], dim=-1).to(weight.dtype))
-        condition = condition + self.t_embedder(t.reshape(-1), weight.dtype)[:, None]
+        condition = condition + self.t_embedder(t.reshape(-1).to(weight.device), weight.dtype)[:, None]
         hidden = self.x_embedder(motion) + position_table(n, weight.shape[0], motion.device, motion.dtype)
         blocks, reach = self.computed(conditions.weakness)
         mask = attention_mask(n, reach, motion.device)

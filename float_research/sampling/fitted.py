@@ -31,7 +31,7 @@ class Steps(NamedTuple):
         """Returns the states at the grid points."""
         states, known = [noise], [noise]
         for i, row in enumerate(self.coefficients.tolist()):
-            known.append(field(self.grid[i].to(noise), states[-1]))
+            known.append(field(self.grid[i].to(noise.dtype), states[-1]))
             states.append(linear_combination(row[: len(known)], known))
         return torch.stack(states)
 

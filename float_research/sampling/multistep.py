@@ -1,6 +1,7 @@
 """Multistep solvers: one evaluation of the field per step, reusing those of earlier steps.
 
 `grid` may be uneven: the weights follow its actual steps. No solver here evaluates the field at the end of the grid.
+Flow times stay on the grid's device, the CPU: reading one from a GPU would wait for all work in its queue.
 """
 
 import itertools
@@ -69,12 +70,12 @@ class AdamsBashforth(Multistep):
     num_values: ClassVar[int]
 
     def states(self, field: VectorField, x: State, grid: Float[Tensor, " n"]) -> Iterator[State]:
-        times, points = grid.tolist(), grid.to(x.device)
+        times = grid.tolist()
         values: list[State] = []
         for index, (start, end) in enumerate(itertools.pairwise(times)):
-            values = [*values, field(points[index], x)][-self.num_values :]
+            values = [*values, field(grid[index], x)][-self.num_values :]
             if index == 0 and self.num_values > 2:
-                middle = (points[0] + points[1]) / 2
+                middle = (grid[0] + grid[1]) / 2
                 x = x + (end - start) * field(middle, x + (end - start) / 2 * values[0])
             else:
                 x = add_weighted(x, weights(times[index + 1 - len(values) : index + 1], start, end), values)
@@ -107,15 +108,15 @@ class Abm2(Multistep):
     order = 3
 
     def states(self, field: VectorField, x: State, grid: Float[Tensor, " n"]) -> Iterator[State]:
-        times, points = grid.tolist(), grid.to(x.device)
-        values = [field(points[0], x)]
+        times = grid.tolist()
+        values = [field(grid[0], x)]
         for index, (start, end) in enumerate(itertools.pairwise(times)):
             known = values[-2:]
             predicted = add_weighted(x, weights(times[index + 1 - len(known) : index + 1], start, end), known)
             if index + 2 == len(times):
                 yield predicted
                 return
-            values = [*values, field(points[index + 1], predicted)][-3:]
+            values = [*values, field(grid[index + 1], predicted)][-3:]
             x = add_weighted(x, weights(times[index + 2 - len(values) : index + 2], start, end), values)
             yield x
 
@@ -131,10 +132,10 @@ class Dpm_2m(Multistep):  # noqa: N801, named after its option
     order = 2
 
     def states(self, field: VectorField, x: State, grid: Float[Tensor, " n"]) -> Iterator[State]:
-        times, points = grid.tolist(), grid.to(x.device)
+        times = grid.tolist()
         before: State | None = None
         for index, (start, end) in enumerate(itertools.pairwise(times)):
-            data = x + (1 - start) * field(points[index], x)
+            data = x + (1 - start) * field(grid[index], x)
             aim = data
             if before is not None and times[index - 1] > 0 and end < 1:
                 past, ahead = log_ratio(start) - log_ratio(times[index - 1]), log_ratio(end) - log_ratio(start)

@@ -3,11 +3,15 @@
 import shutil
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
+from browsing import Open, Seen
 from playwright.sync_api import Browser, sync_playwright
 from small_sweep import make_sweep
+
+from float_research.analysis.page import write_page
 
 NAMES = ("chromium", "chromium-browser", "google-chrome", "google-chrome-stable")
 
@@ -37,3 +41,26 @@ def made(tmp_path_factory: pytest.TempPathFactory, speech: Callable[[float], Pat
 def sweep(made: Path, tmp_path: Path) -> Path:
     """Returns a copy that tests may change."""
     return Path(shutil.copytree(made, tmp_path / "sweep"))
+
+
+@pytest.fixture
+def show(browser: Browser, tmp_path: Path) -> Iterator[Open]:
+    """Yields `show(sweep, width=…)`, which opens the page of a sweep; checks at the end for messages and requests."""
+    opened: list[Seen] = []
+
+    def act(sweep: Path, *, title: str = "small", width: int = 1500, height: int = 1200, scheme: Any = "light") -> Seen:
+        made = write_page(sweep, tmp_path / f"page{len(opened)}", title)
+        page = browser.new_page(viewport={"width": width, "height": height}, color_scheme=scheme)
+        seen = Seen(page)
+        page.on("console", lambda message: seen.said.append(message.text))
+        page.on("pageerror", lambda error: seen.said.append(str(error)))
+        page.on("request", lambda request: seen.asked.append(request.url))
+        page.goto(made.path.as_uri())
+        opened.append(seen)
+        return seen
+
+    yield act
+    for seen in opened:
+        assert seen.said == []
+        assert [url for url in seen.asked if not url.startswith(("file:", "data:"))] == []
+        seen.page.close()

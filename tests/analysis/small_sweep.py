@@ -1,6 +1,8 @@
 """A small sweep with metrics and traces like those of real runs."""
 
+import itertools
 import json
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -105,4 +107,29 @@ def synthetic(template: Path, folder: Path, count: int) -> Path:
         overrides = [f"solver={('euler', 'midpoint')[number % 2]}", f"nfe={2 + number % 20}", f"seed={number}"]
         (place / "record.json").write_text(json.dumps(record | {"overrides": overrides}))
         (place / "config.yaml").write_text(config)
+    return folder
+
+
+def crossed(template: Path, folder: Path, solvers: Sequence[str] = ("euler", "midpoint", "abm2")) -> Path:
+    """Writes a run per solver from the record of one run: 3 recordings × 2 portraits × 2 seeds, without videos.
+
+    Each solver raises `lip_correlation` over the one before, and none changes `flicker`.
+    """
+    random = np.random.default_rng(0)
+    record = json.loads((template / "record.json").read_text())
+    units = list(itertools.product("abc", "xy", (15, 16)))
+    base = random.normal(0, 0.1, len(units))
+    for number, solver in enumerate(solvers):
+        place = folder / str(number)
+        place.mkdir(parents=True)
+        clips = [
+            record["clips"][0]
+            | {"id": f"{image}-{audio}-seed{seed}", "base_id": f"{image}-{audio}", "seed": seed}
+            | {"audio_sha256": audio, "image_sha256": image, "video": None, "traces": None}
+            | {"metrics": dict(zip(("lip_correlation", "flicker", "mine"), values, strict=True)), "absent": {}}
+            for (audio, image, seed), own in zip(units, base, strict=True)
+            for values in [(0.4 + 0.05 * number + own, 2.0, number + 1.5) + 0.0003 * random.normal(size=3)]
+        ]
+        (place / "record.json").write_text(json.dumps(record | {"overrides": [f"solver={solver}"], "clips": clips}))
+        (place / "config.yaml").write_text((template / "config.yaml").read_text())
     return folder

@@ -23,7 +23,9 @@ from float_research.data.audio import listen
 from float_research.data.examples import example
 from float_research.errors import UserError
 from float_research.inference.plan import clip_table
+from float_research.inference.take import Take
 from float_research.models.checkpoint import Demo, Official, Random, parameter_shapes
+from float_research.models.float_model import FloatModel
 from float_research.stopping import Stopped, stoppable
 from float_research.video.reader import probe, read_frames
 
@@ -89,6 +91,28 @@ def test_a_run_writes_videos_config_and_record(tmp_path: Path, portrait: Path, s
     assert len(content["signature"]) == 64
     assert content["device"].startswith("cpu")
     assert content["peak_memory_mb"]["host"] > 100
+
+
+def test_the_model_stays_on_its_device_after_a_run(
+    tmp_path: Path, portrait: Path, speech: Callable[[float], Path], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Otherwise each run of a sweep would move all weights of a GPU to the CPU and back."""
+    events: list[str] = []
+    placed, closed = FloatModel._apply, Take.close
+
+    def placing(self: FloatModel, *arguments: Any, **more: Any) -> Any:
+        events.append("placed")
+        return placed(self, *arguments, **more)
+
+    def closing(self: Take) -> None:
+        closed(self)
+        events.append("closed")
+
+    monkeypatch.setattr(FloatModel, "_apply", placing)
+    monkeypatch.setattr(Take, "close", closing)
+    run(tmp_path, f"data.image={portrait}", f"data.audio={speech(0.4)}", "nfe=2", "trainer.precision=bf16-true")
+    assert "placed" in events
+    assert events[-1] == "closed"
 
 
 @pytest.mark.parametrize("overlap", ["null", "true"])

@@ -100,6 +100,15 @@ def test_frames_do_not_depend_on_their_batch_or_engine(case: Case) -> None:
 
 
 @torch.inference_mode()
+@pytest.mark.parametrize(("at_most", "sizes"), [(7, [7]), (6, [3, 4]), (3, [2, 2, 3])])
+def test_batches_are_even(at_most: int, sizes: list[int], case: Case, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(decoder_engine, "CACHE_BYTES", 1 << 30)
+    autoencoder, features, latents = case
+    frames = Engine(autoencoder.dec, torch.float32).frames(features, latents, at_most=at_most, memory_bytes=1 << 40)
+    assert [len(batch) for batch in frames] == sizes
+
+
+@torch.inference_mode()
 def test_the_trainers_precision_is_the_default(case: Case) -> None:
     def frames(precision: str | None) -> Tensor:
         return torch.cat(list(replace(BATCHED, precision=precision)(*case)))

@@ -135,6 +135,9 @@ function select(indices, on) {
   narrowed ? refilter() : tell("selected");
 }
 
+/** Whether all clips of a row of the table, or of a dot, are selected. */
+const isChosen = (row) => row.indices.every((index) => selected.has(index));
+
 function toggle(index) {
   select([index], !selected.has(index));
 }

@@ -4,8 +4,13 @@ const SCALE = 2;
 /** The shown rows in the table's order, with its columns. */
 function csv() {
   const names = shownColumns();
-  const lines = [names, ...sortedRows().map((index) => names.map((name) => value(index, name)))];
-  return csvText(lines);
+  const parts = (name) => (view.bySetting && counted.has(name) ? [view.baseline === null ? name : `${name}_difference`, `${name}_low`, `${name}_high`] : [name]);
+  const held = (row, name) => {
+    const { value, interval, low, high } = cellOf(row, name);
+    if (parts(name).length === 1) return [value];
+    return isBaseline(row) ? [null, null, null] : interval ? [value, low, high] : [value, null, null];
+  };
+  return csvText([names.flatMap(parts), ...sortedRows().map((row) => names.flatMap((name) => held(row, name)))]);
 }
 
 const fileName = (ending) => `${data.title.replace(/[^\p{L}\p{N}._-]+/gu, "_").slice(0, 60) || "runs"}${ending}`;
@@ -35,7 +40,7 @@ async function picture() {
   pen.drawImage(drawn, 0, 20, width, height);
   pen.font = `12px ${style.fontFamily}`;
   pen.fillStyle = style.color;
-  pen.fillText(`↑ ${plot.y}`, 4, 14);
+  pen.fillText(`↑ ${upName()}`, 4, 14);
   pen.textAlign = "right";
   pen.fillText(`${plot.x} →`, width - 14, 14);
   pen.textAlign = "left";
@@ -51,7 +56,7 @@ async function picture() {
   return canvas;
 }
 
-const LISTS = ["plot-y", "plot-x", "plot-colour", "plot-over", "grid-rows", "grid-columns", "trace", "scale"];
+const LISTS = ["plot-y", "plot-x", "plot-colour", "rows", "baseline", "grid-rows", "grid-columns", "trace", "scale"];
 
 /** The state in words, as pairs of a name and a value. */
 function written() {

@@ -114,7 +114,7 @@ function fillCell(cell, held) {
     ),
     trace,
   );
-  if (data.clips[index].traces) withTraces(index, () => drawCellTrace(cell));
+  if (data.clips[index].traces) load("traces", index, () => drawCellTrace(cell));
   else if (traces.shown !== null) trace.replaceChildren("no traces");
   else trace.remove();
   showValue(cell, held);
@@ -160,7 +160,7 @@ function eachFilled(act) {
 }
 
 function redrawTraces() {
-  eachFilled((cell, held) => data.clips[held.indices[held.place]].traces && withTraces(held.indices[held.place], () => drawCellTrace(cell)));
+  eachFilled((cell, held) => data.clips[held.indices[held.place]].traces && load("traces", held.indices[held.place], () => drawCellTrace(cell)));
 }
 
 function setSize(size) {
@@ -171,7 +171,9 @@ function setSize(size) {
 /** Cells as wide as their columns allow, within reason. */
 function fitSize() {
   const across = grid.columns === NONE || grid.rows === NONE ? 4 : levels(grid.columns).length;
-  const room = $("grid").clientWidth - (grid.rows === NONE ? 0 : 90);
+  const longest = Math.max(...levels(grid.rows).map((level) => text(level).length));
+  const heads = Math.max(90, Math.min(innerWidth > 720 ? 150 : 90, 8 * longest));
+  const room = $("grid").clientWidth - (grid.rows === NONE ? 0 : heads);
   setSize(Math.round(Math.max(110, Math.min(300, room / across - 10))));
 }
 

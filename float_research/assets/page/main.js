@@ -116,6 +116,7 @@ addEventListener("resize", fitSide);
 
 describePage();
 fitSide();
+startSettings();
 startTable();
 startPlot();
 startTraces();

@@ -1,44 +1,29 @@
 // The trade-off: any number against any other or against a setting, drawn by Observable Plot. Points, boxes and arrow
-// keys select runs. A dot may stand for several runs: the mean over seeds or clips, with its standard deviation.
-const plot = { x: null, y: null, colour: null, over: "", dots: [], current: -1, drag: null };
+// keys select runs. A dot is a clip, or a setting with its interval, as in the table.
+const plot = { x: null, y: null, colour: null, dots: [], current: -1, drag: null };
 const REACH = 22;
 /** Pixels from a dot within which a pointer reaches it. */
 
-/** The settings that are averaged over, unless they are shown themselves. */
-function averaged() {
-  return plot.over.split(" ").filter((name) => name && ![plot.x, plot.colour].includes(name));
-}
+/** Whether dots are settings: not if an axis or the colours are of something in which their clips differ. */
+const dotsAreSettings = () => view.bySetting && ![plot.x, plot.y, plot.colour].some((name) => within.has(name));
+const showsDifferences = () => dotsAreSettings() && view.baseline !== null && counted.has(plot.y);
 
-/** The dots: one for each shown clip, or for those alike in all settings but the averaged ones. */
+/** The dots of all shown rows that have both numbers. Differences are up, not across. */
 function dotsOf() {
-  const over = averaged();
-  const [x, y] = [numeric(plot.x) ? number : (held) => held, number];
-  const stacked = new Map();
-  for (const index of state.shown) {
-    const [across, up] = [x(value(index, plot.x)), y(value(index, plot.y))];
-    if (!Number.isFinite(up) || across === null || (numeric(plot.x) && !Number.isFinite(across))) continue;
-    const kept = settings.filter((name) => !over.includes(name) && !(over.includes("clip") && inputs.has(name)));
-    const key = over.length ? JSON.stringify(kept.map((name) => value(index, name))) : index;
-    if (!stacked.has(key)) stacked.set(key, { indices: [], xs: [], ys: [] });
-    const held = stacked.get(key);
-    held.indices.push(index);
-    held.xs.push(across);
-    held.ys.push(up);
-  }
-  return [...stacked.values()].map(({ indices, xs, ys }) => ({
-    indices,
-    x: numeric(plot.x) ? d3.mean(xs) : text(xs[0]),
-    y: d3.mean(ys),
-    dx: numeric(plot.x) ? (d3.deviation(xs) ?? 0) : 0,
-    dy: d3.deviation(ys) ?? 0,
-    paint: value(indices[0], plot.colour),
-  }));
+  const rows = dotsAreSettings() ? rowsShown() : singly(state.shown);
+  const dots = rows.map((row) => {
+    const [across, up] = [cellOf(row, plot.x, null), cellOf(row, plot.y, showsDifferences() ? view.baseline : null)];
+    const zero = showsDifferences() && isBaseline(row);
+    const x = numeric(plot.x) ? number(across.value) : across.value === null ? null : across.shown;
+    return { ...row, across, up: zero ? { ...up, interval: null } : up, x, y: zero ? 0 : number(up.value), paint: value(row.indices[0], plot.colour) };
+  });
+  return dots.filter(({ x, y }) => Number.isFinite(y) && x !== null && (!numeric(plot.x) || Number.isFinite(x)));
 }
 
 /** Dots that no other beats in both: least x, best y; none where no direction of y is better. */
 function front(dots) {
   const wanted = data.columns[columnNumber.get(plot.y)].better;
-  if (wanted === null || !numeric(plot.x) || settings.includes(plot.x)) return [];
+  if (wanted === null || !numeric(plot.x) || settings.includes(plot.x) || showsDifferences()) return [];
   const kept = [];
   for (const dot of [...dots].sort((a, b) => a.x - b.x || (isBetter(wanted, a.y, b.y) ? -1 : 1))) {
     if (kept.length === 0 || isBetter(wanted, dot.y, kept.at(-1).y)) kept.push(dot);
@@ -58,6 +43,18 @@ function axisOf(name, values, width) {
   return { type, ticks, labels: ticks === few || type === "linear" ? { text: (tick) => text(tick) } : { tickFormat: (tick) => text(tick) }, label: null, ...even };
 }
 
+/** The dots of each colour, and by how many pixels they are moved aside where their intervals would hide each other. */
+function apart(levels) {
+  const groups = levels.map((level) => plot.dots.filter((dot) => dot.paint === level)).filter((dots) => dots.length);
+  const shared = new Set(plot.dots.map((dot) => dot.x)).size < plot.dots.length && plot.dots.some((dot) => dot.up.interval);
+  const step = shared ? Math.min(8, 28 / groups.length) : 0;
+  return groups.map((dots, place) => {
+    const aside = step * (place - (groups.length - 1) / 2);
+    for (const dot of dots) dot.aside = aside;
+    return [dots, aside];
+  });
+}
+
 function drawPlot() {
   const box = $("plot");
   const width = Math.max(260, box.clientWidth);
@@ -70,13 +67,13 @@ function drawPlot() {
   }
   const colour = colours(plot.colour);
   const best = front(plot.dots);
-  const ends = (name, spread) => plot.dots.flatMap((dot) => (dot[spread] ? [dot[name] - dot[spread], dot[name] + dot[spread]] : [dot[name]]));
-  const [x, y] = [axisOf(plot.x, ends("x", "dx"), width), axisOf(plot.y, ends("y", "dy"), height * 2)];
-  const low = (name, axis) => (dot) => (axis.type === "log" ? Math.max(dot[name] - dot[`d${name}`], dot[name] / 100) : dot[name] - dot[`d${name}`]);
-  if (y.type === "log" && plot.dots.some((dot) => dot.y - dot.dy <= 0)) y.type = "linear";
+  const ends = (name, side) => plot.dots.flatMap((dot) => (dot[side].interval ? [dot[side].low, dot[side].high] : [dot[name]]));
+  const [x, y] = [axisOf(plot.x, ends("x", "across"), width), axisOf(plot.y, ends("y", "up"), height * 2)];
   const chains = [...colour.keys()].map((level) => plot.dots.filter((dot) => dot.paint === level)).filter((group) => group.length > 1 && new Set(group.map((dot) => dot.x)).size === group.length);
-  const linked = numeric(plot.x) && plot.colour !== plot.x ? chains.flat() : [];
+  const linked = new Set(numeric(plot.x) && plot.colour !== plot.x ? chains.flat() : []);
   const paint = (dot) => colour.get(dot.paint);
+  const byColour = apart([...colour.keys()]);
+  plot.dots = byColour.flatMap(([dots]) => dots);
   const svg = Plot.plot({
     width,
     height,
@@ -95,10 +92,14 @@ function drawPlot() {
       Plot.axisX({ fill: "var(--quiet)", tickSize: 0, ticks: x.ticks, ...x.labels }),
       Plot.axisY({ fill: "var(--quiet)", tickSize: 0, ticks: y.ticks, ...y.labels }),
       Plot.line(best, { x: "x", y: "y", stroke: "var(--quiet)", strokeDasharray: "2 4", strokeWidth: 1 }),
-      Plot.line(linked, { x: "x", y: "y", z: "paint", stroke: paint, strokeOpacity: 0.55, sort: "x" }),
-      Plot.ruleX(plot.dots.filter((dot) => dot.dy > 0), { x: "x", y1: low("y", y), y2: (dot) => dot.y + dot.dy, stroke: paint, strokeOpacity: 0.7, marker: "tick" }),
-      Plot.ruleY(plot.dots.filter((dot) => dot.dx > 0), { y: "y", x1: low("x", x), x2: (dot) => dot.x + dot.dx, stroke: paint, strokeOpacity: 0.7, marker: "tick" }),
-      Plot.dot(plot.dots, { x: "x", y: "y", r: plot.dots.length > 200 ? 4 : 6, fill: paint, sort: null }),
+      showsDifferences() ? Plot.ruleY([0], { stroke: "var(--ink)", strokeOpacity: 0.6 }) : null,
+      ...byColour.map(([dots, dx]) => [
+        Plot.line(dots.filter((dot) => linked.has(dot)), { x: "x", y: "y", stroke: paint, strokeOpacity: 0.55, sort: "x", dx }),
+        Plot.ruleX(dots.filter((dot) => dot.up.interval), { x: "x", y1: (dot) => dot.up.low, y2: (dot) => dot.up.high, stroke: paint, strokeOpacity: 0.7, marker: "tick", dx }),
+        Plot.ruleY(dots.filter((dot) => dot.across.interval), { y: "y", x1: (dot) => dot.across.low, x2: (dot) => dot.across.high, stroke: paint, strokeOpacity: 0.7, marker: "tick", dx }),
+        Plot.dot(dots, { x: "x", y: "y", r: plot.dots.length > 200 ? 4 : 6, fill: paint, sort: null, dx }),
+        Plot.text(dots.filter((dot) => dot.up.mark), { x: "x", y: "y", text: (dot) => SIGNS[dot.up.mark], dx: dx < 0 ? dx - 11 : dx + 11, dy: -9, fill: "var(--ink)" }),
+      ]),
     ],
   });
   svg.setAttribute("tabindex", 0);
@@ -106,14 +107,14 @@ function drawPlot() {
   svg.setAttribute("aria-label", `${plot.y} against ${plot.x}. Arrow keys move between runs, Enter selects.`);
   const marks = svg.querySelectorAll("g[aria-label='dot'] circle");
   plot.dots.forEach((dot, place) => {
-    [dot.left, dot.top] = [svg.scale("x").apply(dot.x), svg.scale("y").apply(dot.y)];
+    [dot.left, dot.top] = [svg.scale("x").apply(dot.x) + dot.aside, svg.scale("y").apply(dot.y)];
     dot.mark = marks[place];
     dot.mark.dataset.index = dot.indices.join(" ");
   });
   plot.current = -1;
   listenToPlot(svg);
   box.replaceChildren(
-    make("div", { className: "axes" }, make("span", {}, `↑ ${plot.y}`), make("span", {}, left > 0 ? `${left} without a value` : ""), make("span", {}, `${plot.x} →`)),
+    make("div", { className: "axes" }, make("span", {}, `↑ ${upName()}`), make("span", {}, left > 0 ? `${left} without a value` : ""), make("span", {}, `${plot.x} →`)),
     svg,
     make("div", { className: "legend" }, ...plotKeys(colour, best).map(({ paint, said }) => make("span", { className: "key" }, paint ? swatch(paint) : null, said))),
   );
@@ -121,12 +122,17 @@ function drawPlot() {
   sayPlot("");
 }
 
+const SAID = { best: "best", alike: "not separable from it", better: "better", worse: "worse", differs: "different" };
+const upName = () => (showsDifferences() ? measuredName(plot.y) : plot.y);
+
 /** The legend's entries, for the page and for the picture. */
 function plotKeys(colour, best) {
-  const keys = [...colour].slice(0, 12).map(([level, paint]) => ({ paint, said: `${plot.colour} ${text(level)}` }));
-  if (colour.size > 12) keys.push({ paint: null, said: `and ${colour.size - 12} more` });
+  const keys = plot.colour === plot.x ? [] : [...colour].slice(0, 12).map(([level, paint]) => ({ paint, said: `${plot.colour} ${text(level)}` }));
+  if (keys.length && colour.size > 12) keys.push({ paint: null, said: `and ${colour.size - 12} more` });
   if (best.length > 1) keys.push({ paint: null, said: `┄ best ${plot.y} for its ${plot.x}` });
-  if (averaged().length) keys.push({ paint: null, said: `mean ± standard deviation over ${averaged().join(" and ")}` });
+  if (dotsAreSettings() && grouped) keys.push({ paint: null, said: showsDifferences() ? "┃ 95 % interval of the difference" : "┃ mean and 95 % interval" });
+  const marks = new Set(plot.dots.map((dot) => dot.up.mark).filter(Boolean));
+  if (marks.size) keys.push({ paint: null, said: Object.keys(SAID).filter((mark) => marks.has(mark)).map((mark) => `${SIGNS[mark]} ${SAID[mark]}`).join(", ") });
   return keys;
 }
 
@@ -135,8 +141,6 @@ function swatch(paint) {
   key.style.background = paint;
   return key;
 }
-
-const isChosen = (dot) => dot.indices.every((index) => selected.has(index));
 
 function markPlot() {
   plot.dots.forEach((dot, place) => {
@@ -151,11 +155,12 @@ function sayPlot(said) {
 }
 
 function sayDot(dot) {
-  const spread = (size) => (size ? ` ± ${text(size)}` : "");
-  const runs = [...new Set(dot.indices.map((index) => value(index, "run")))];
-  const who = dot.indices.length === 1 ? `Run ${label(dot.indices[0])}` : `Mean of ${dot.indices.length} (${runs.length === 1 ? "run" : "runs"} ${runs.join(", ")})`;
-  const across = numeric(plot.x) ? text(dot.x) : dot.x;
-  sayPlot(`${who}: ${plot.y} ${text(dot.y)}${spread(dot.dy)} at ${plot.x} ${across}${spread(dot.dx)}. ${described(dot.indices[0], averaged())}`);
+  const runs = runsOf(dot.indices);
+  const who = dot.setting === null ? `Run ${label(dot.indices[0])}` : `${dot.indices.length} clips (${runs.length === 1 ? "run" : "runs"} ${brief(runs)})`;
+  const words = ({ shown, interval }) => (interval ? `${shown} ${interval}` : shown);
+  const up = showsDifferences() && isBaseline(dot) ? "0 (the baseline)" : words(dot.up);
+  const mark = dot.up.mark ? ` (${SAID[dot.up.mark].replace(" it", " the best")})` : "";
+  sayPlot(`${who}: ${upName()} ${up}${mark} at ${plot.x} ${words(dot.across)}. ${described(dot.indices[0], dot.setting === null ? [] : [...within])}`);
 }
 
 const toggleDot = (dot) => select(dot.indices, !isChosen(dot));
@@ -236,26 +241,17 @@ function drawSlopes() {
   );
 }
 
-/** Over what dots may be averaged: seeds and clips, where these vary. */
-function overs() {
-  const vary = ["seed", "clip"].filter((name) => settings.includes(name));
-  return ["", ...vary, ...(vary.length > 1 ? [vary.join(" ")] : [])];
-}
-
 function startPlot() {
   const numbers = data.columns.map((column) => column.name).filter((name) => numeric(name));
   const words = settings.length ? settings : ["run"];
   const across = [...numbers, ...settings.filter((name) => !numeric(name))];
   const prefer = (wanted, names) => wanted.find((name) => names.includes(name)) ?? names[0] ?? null;
   plot.y = prefer(["sampling_error", ...metrics, "sample_s", "wall_s"], numbers);
-  plot.colour = prefer(["solver"], [...words].sort((a, b) => levels(a).length - levels(b).length));
-  const swept = settings.filter((name) => name !== plot.colour && name !== "seed");
-  const wanted = ["measured_evaluations", ...swept, "wall_s"].filter((name) => levels(name).length > 1);
+  plot.colour = prefer(["solver"], [...(compared.names.length ? compared.names : words)].sort((a, b) => levels(a).length - levels(b).length));
+  const swept = compared.names.filter((name) => name !== plot.colour);
+  const wanted = ["measured_evaluations", ...swept, "wall_s", ...compared.names].filter((name) => levels(name).length > 1);
   plot.x = prefer(wanted, across.filter((name) => name !== plot.y));
-  plot.over = settings.includes("seed") ? "seed" : "";
-  $("plot-over").append(...overs().map((over) => option(over ? `mean ± sd over ${over.replace(" ", " and ")}` : several ? "each clip" : "each run", over)));
-  $("plot-over").parentElement.hidden = overs().length === 1;
-  for (const [id, key, names] of [["plot-y", "y", numbers], ["plot-x", "x", across], ["plot-colour", "colour", words], ["plot-over", "over", []]]) {
+  for (const [id, key, names] of [["plot-y", "y", numbers], ["plot-x", "x", across], ["plot-colour", "colour", words]]) {
     $(id).append(...names.map((name) => option(name)));
     $(id).value = plot[key];
     $(id).addEventListener("change", () => {
@@ -268,7 +264,7 @@ function startPlot() {
     $("plot").append(make("p", { className: "quiet" }, "The runs have no numbers to plot."));
     return;
   }
-  state.listeners.push((what) => (what === "selected" ? markPlot() : what === "shown" && drawPlot()));
+  state.listeners.push((what) => (what === "selected" ? markPlot() : isOfRows(what) && drawPlot()));
   new ResizeObserver(() => drawPlot()).observe($("plot-box"));
   drawSlopes();
 }

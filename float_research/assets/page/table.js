@@ -1,16 +1,18 @@
-// The table: sort by any column, select by row, a hundred rows a page.
+// The table of settings or clips: sort by any column, select by row, a hundred rows a page.
 const PER_PAGE = 100;
 const table = { sort: null, down: false, page: 0, columns: null };
 
 function sortedRows() {
-  if (table.sort === null) return state.shown;
+  const rows = rowsShown();
+  if (table.sort === null) return rows;
   const sign = table.down ? -1 : 1;
   const asNumbers = numeric(table.sort);
   const compare = new Intl.Collator(undefined, { numeric: true }).compare;
-  return [...state.shown].sort((a, b) => {
-    const [x, y] = [value(a, table.sort), value(b, table.sort)];
+  const held = new Map(rows.map((row) => [row, isBaseline(row) && counted.has(table.sort) ? 0 : cellOf(row, table.sort).value]));
+  return [...rows].sort((a, b) => {
+    const [x, y] = [held.get(a), held.get(b)];
     if (x === null || y === null) return (x === null) - (y === null);
-    return sign * (asNumbers ? number(x) - number(y) : compare(String(x), String(y))) || a - b;
+    return sign * (asNumbers ? number(x) - number(y) : compare(String(x), String(y))) || a.indices[0] - b.indices[0];
   });
 }
 
@@ -27,10 +29,11 @@ function sortBy(name) {
 /** The best value of each shown metric that has a better direction, for what is shown. */
 function bests(names) {
   const found = new Map();
+  if (view.baseline !== null) return found;
   for (const name of names.filter((name) => metrics.includes(name))) {
     const { better } = data.columns[columnNumber.get(name)];
     if (better === null) continue;
-    const values = state.shown.map((index) => number(value(index, name))).filter((item) => !Number.isNaN(item));
+    const values = rowsShown().map((row) => number(cellOf(row, name).value)).filter((item) => !Number.isNaN(item));
     if (new Set(values).size > 1) found.set(name, values.reduce((a, b) => (isBetter(better, b, a) ? b : a)));
   }
   return found;
@@ -41,16 +44,19 @@ function absentReason(index, name) {
   return reason === undefined ? null : data.reasons[reason];
 }
 
-function tableCell(index, name, best) {
-  const held = value(index, name);
+function tableCell(row, name, best) {
+  const cell = cellOf(row, name);
   const classes = numeric(name) ? ["number"] : [];
-  if (best.has(name) && number(held) === best.get(name)) classes.push("best");
-  const reason = held === null ? absentReason(index, name) : null;
-  const content = reason ? make("span", { className: "missing", title: reason }, "absent") : text(held);
-  return make("td", { className: classes.join(" "), title: reason ? "" : text(held) }, content);
+  const isBest = isRanked(name) ? cell.mark === "best" : best.has(name) && number(cell.value) === best.get(name);
+  if (isBest) classes.push("best");
+  const said = [cell.said ?? cell.shown, cell.mark].filter(Boolean).join("; ");
+  if (cell.value === null && cell.said) return make("td", { className: classes.join(" ") }, make("span", { className: "missing", title: cell.said }, "absent"));
+  const sign = cell.mark ? make("span", { className: `sign ${cell.mark}`, role: "img", "aria-label": cell.mark === "alike" ? "not separable from the best" : cell.mark }, SIGNS[cell.mark]) : null;
+  const interval = cell.interval ? make("small", {}, cell.interval) : null;
+  return make("td", { className: classes.join(" "), title: said }, sign, cell.shown, interval);
 }
 
-const shownColumns = () => ["run", ...data.columns.map((column) => column.name).filter((name) => table.columns.has(name))];
+const shownColumns = () => ["run", ...data.columns.map((column) => column.name).filter((name) => table.columns.has(name) && !(view.bySetting && within.has(name)))];
 
 function drawTable() {
   const names = shownColumns();
@@ -61,28 +67,30 @@ function drawTable() {
   const best = bests(names);
   const every = make("input", {
     type: "checkbox",
-    checked: rows.length > 0 && rows.every((index) => selected.has(index)),
+    checked: rows.length > 0 && rows.every(isChosen),
     "aria-label": "Select all that are shown",
-    onchange: (event) => select(rows, event.target.checked),
+    onchange: (event) => select(state.shown, event.target.checked),
   });
   const head = names.map((name) => {
     const sorted = table.sort === name;
     const arrow = sorted ? (table.down ? " ↓" : " ↑") : "";
     const button = make("button", { type: "button", className: "plain", onclick: () => sortBy(name) }, name + arrow);
-    const cell = make("th", { scope: "col", className: numeric(name) ? "number" : "", "data-name": name }, button);
+    const cell = make("th", { scope: "col", className: numeric(name) && name !== "run" ? "number" : "", "data-name": name }, button);
     if (sorted) cell.setAttribute("aria-sort", table.down ? "descending" : "ascending");
     return cell;
   });
-  const body = onPage.map((index) => {
+  const body = onPage.map((row) => {
     const box = make("input", {
       type: "checkbox",
-      checked: selected.has(index),
-      "aria-label": `Select run ${label(index)}`,
-      onchange: () => toggle(index),
+      checked: isChosen(row),
+      "aria-label": `Select ${rowName(row)}`,
+      onchange: () => select(row.indices, !isChosen(row)),
     });
-    const name = make("button", { type: "button", className: "plain", onclick: () => showDetails(index) }, String(value(index, "run")));
-    const cells = names.slice(1).map((column) => tableCell(index, column, best));
-    return make("tr", { "data-index": index, "aria-selected": selected.has(index) }, make("td", {}, box), make("td", {}, name), ...cells);
+    const name = make("button", { type: "button", className: "plain", onclick: () => showRow(row) }, text(cellOf(row, "run").value));
+    const cells = names.slice(1).map((column) => tableCell(row, column, best));
+    const tag = isBaseline(row) ? make("small", {}, "baseline") : null;
+    const properties = { "data-index": row.indices.join(" "), "aria-selected": isChosen(row), className: tag ? "baseline" : "" };
+    return make("tr", properties, make("td", {}, box), make("td", {}, name, tag), ...cells);
   });
   const held = $("table");
   const [top, left, focused] = [held.scrollTop, held.scrollLeft, document.activeElement?.closest?.("#table tr")?.dataset.index];
@@ -107,7 +115,7 @@ function tellMore() {
   held.classList.toggle("more-right", right);
   held.classList.toggle("more-down", down);
   const said = [right && `${hidden} more ${hidden === 1 ? "column" : "columns"} →`, down && "more rows ↓"].filter(Boolean);
-  $("more").textContent = said.length ? `Scroll: ${said.join(", ")}` : "";
+  $("more").textContent = said.join(", ");
 }
 
 /** Chooses the columns of the table. */
@@ -139,7 +147,7 @@ function drawPages(count, last) {
 /** Marks selected rows, without building the table anew. */
 function markTable() {
   for (const row of $("table").querySelectorAll("tbody tr")) {
-    const on = selected.has(Number(row.dataset.index));
+    const on = row.dataset.index.split(" ").every((index) => selected.has(Number(index)));
     row.setAttribute("aria-selected", on);
     row.querySelector("input").checked = on;
   }
@@ -182,7 +190,7 @@ function startTable() {
   $("absent").append(...[...counted].map(([said, count]) => make("li", {}, `${said} (${count} of ${all.length} clips)`)));
   $("table").addEventListener("scroll", tellMore, { passive: true });
   new ResizeObserver(tellMore).observe($("table"));
-  state.listeners.push((what) => (what === "selected" ? markTable() : what === "shown" && drawTable()));
+  state.listeners.push((what) => (what === "selected" ? markTable() : isOfRows(what) && drawTable()));
 }
 
 function fillList(list, entries) {
@@ -191,7 +199,16 @@ function fillList(list, entries) {
   );
 }
 
-/** All that is known of a run, in a dialog. */
+/** All that is known of a row, in a dialog. */
+function showRow(row) {
+  if (row.setting === null) return showDetails(row.indices[0]);
+  const cells = data.columns.filter(({ name }) => !within.has(name)).map(({ name }) => [name, cellOf(row, name)]);
+  const numbers = cells.filter(([, cell]) => cell.value !== null).map(([name, cell]) => [name, [cell.shown, cell.interval, counted.has(name) && cell.said && `(${cell.said})`].filter(Boolean).join(" ")]);
+  $("dialog-title").textContent = `Setting ${rowName(row)}`;
+  fillList($("dialog-list"), [["runs", runsOf(row.indices).join(", ")], ["clips", row.indices.length], ...numbers]);
+  $("dialog").showModal();
+}
+
 function showDetails(index) {
   $("dialog-title").textContent = `Run ${label(index)}`;
   const own = data.columns.map((column) => [column.name, value(index, column.name) ?? absentReason(index, column.name)]);

@@ -1,27 +1,8 @@
-// Traces under the videos: loaded a clip at a time as scripts, which browsers allow from disk, and drawn on canvases.
-const traces = { known: new Map(), waiting: new Map(), shown: null, own: false, extent: data.extent };
+// Traces under the videos: loaded a clip at a time, and drawn on canvases.
+const traces = { shown: null, own: false, extent: data.extent };
 const FAMILIES = ["direction", "emotion"];
 const NOT_TRACES = new Set(["frame", "time_s", "window"]);
 const BACKGROUND = "audio_level";
-
-/** The only scripts that the page loads later. Browsers with trusted types refuse any other, and all HTML from text. */
-const scriptOf = { createScriptURL: (index) => `traces/${String(Number(index)).padStart(4, "0")}.js` };
-const traceScript = window.trustedTypes?.createPolicy("traces", scriptOf) ?? scriptOf;
-
-/** Called by each file of traces. */
-function addTraces(index, columns) {
-  traces.known.set(index, columns);
-  for (const ready of traces.waiting.get(index) ?? []) ready();
-  traces.waiting.delete(index);
-}
-window.addTraces = addTraces;
-
-function withTraces(index, ready) {
-  if (traces.known.has(index)) return ready();
-  if (traces.waiting.has(index)) return traces.waiting.get(index).push(ready);
-  traces.waiting.set(index, [ready]);
-  document.head.append(make("script", { src: traceScript.createScriptURL(String(index)), async: true }));
-}
 
 const members = (family) => Object.keys(traces.extent).filter((name) => name.startsWith(`${family}_`));
 
@@ -69,7 +50,7 @@ function extentOf(values) {
 
 /** Draws the chosen traces of a clip over the common duration. */
 function drawTrace(canvas, index, duration) {
-  const columns = traces.known.get(index);
+  const columns = loaded("traces", index);
   if (!columns || traces.shown === null || canvas.clientWidth === 0) return;
   const [width, height, ratio] = [canvas.clientWidth, canvas.clientHeight, window.devicePixelRatio || 1];
   [canvas.width, canvas.height] = [width * ratio, height * ratio];
