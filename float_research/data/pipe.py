@@ -1,10 +1,10 @@
 """Reads speech from a stream while it comes: a WAV, or raw samples."""
 
 import wave
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from io import BufferedIOBase
-from typing import IO, cast
+from typing import IO, Any, cast
 
 import numpy as np
 
@@ -13,9 +13,9 @@ from float_research.media import Limits
 from float_research.types import Waveform
 
 BLOCKS_PER_S = 25
-RAW = {"s16le": np.dtype("<i2"), "s32le": np.dtype("<i4"), "f32le": np.dtype("<f4")}
+RAW: dict[str, np.dtype[Any]] = {"s16le": np.dtype("<i2"), "s32le": np.dtype("<i4"), "f32le": np.dtype("<f4")}
 """FFmpeg's names of formats of raw samples."""
-WIDTHS = {1: np.dtype("u1"), 2: np.dtype("<i2"), 3: np.dtype("u1"), 4: np.dtype("<i4")}
+WIDTHS: dict[int, np.dtype[Any]] = {1: np.dtype("u1"), 2: np.dtype("<i2"), 3: np.dtype("u1"), 4: np.dtype("<i4")}
 """Types of WAV samples by their bytes; of three, the bytes themselves."""
 
 
@@ -32,27 +32,22 @@ class Pipe:
     """Speech that is read in blocks of 40 ms, as the mean of its channels. Reads the header at once."""
 
     def __init__(self, file: BufferedIOBase, raw: RawSound | None, limits: Limits) -> None:
-        self.file, self.wav = file, None if raw else open_wav(file)
-        if self.wav is not None:
-            self.rate_hz, self.channels = self.wav.getframerate(), self.wav.getnchannels()
-            self.dtype = WIDTHS[self.wav.getsampwidth()]
-        elif raw is not None:
+        self.dtype: np.dtype[Any]
+        self.read: Callable[[int], bytes]
+        if raw is None:
+            wav = open_wav(file)
+            self.rate_hz, self.channels, self.width = wav.getframerate(), wav.getnchannels(), wav.getsampwidth()
+            self.dtype, self.read = WIDTHS[self.width], wav.readframes
+        else:
             self.rate_hz, self.channels, self.dtype = raw.rate_hz, raw.channels, RAW[raw.kind]
+            self.width = self.dtype.itemsize
+            self.read = lambda num: file.read(num * self.channels * self.width)
         limits.check_sound("standard input", self.rate_hz, self.channels)
 
     def blocks(self) -> Iterator[Waveform]:
-        num_frames = max(1, self.rate_hz // BLOCKS_PER_S)
-        while True:
-            if self.wav is not None:
-                size = self.channels * self.wav.getsampwidth()
-                content = self.wav.readframes(num_frames)
-            else:
-                size = self.channels * self.dtype.itemsize
-                content = self.file.read(num_frames * size)
-            content = content[: len(content) - len(content) % size]
-            if not content:
-                return
-            samples = as_floats(content, self.dtype, three=self.wav is not None and self.wav.getsampwidth() == 3)
+        size = self.channels * self.width
+        while content := self.read(max(1, self.rate_hz // BLOCKS_PER_S)):
+            samples = as_floats(content[: len(content) - len(content) % size], self.dtype, self.width)
             yield samples.reshape(-1, self.channels).mean(axis=1, dtype=np.float32)
 
 
@@ -71,10 +66,10 @@ def open_wav(file: BufferedIOBase) -> wave.Wave_read:
     return wav
 
 
-def as_floats(content: bytes, dtype: np.dtype, *, three: bool) -> Waveform:
-    """Converts samples to float32, and integers to [-1, 1]. `three`: they are integers of three bytes."""
+def as_floats(content: bytes, dtype: np.dtype[Any], width: int) -> Waveform:
+    """Converts samples of `width` bytes to float32, and integers to [-1, 1]."""
     samples = np.frombuffer(content, dtype)
-    if three:
+    if width == 3:
         padded = np.zeros((len(samples) // 3, 4), np.uint8)
         padded[:, 1:] = samples.reshape(-1, 3)
         samples = padded.view("<i4")[:, 0]

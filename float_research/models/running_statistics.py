@@ -6,9 +6,10 @@ import torch
 import torch.nn.functional as F
 from jaxtyping import Float
 from torch import Tensor
+from transformers import Wav2Vec2Model
 
 from float_research.devices import widest
-from float_research.models.wav2vec2 import Statistics, Wav2Vec2Model, group_norm
+from float_research.models.wav2vec2 import Statistics, group_norm
 
 
 class RunningStatistics:
