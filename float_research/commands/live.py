@@ -40,10 +40,10 @@ def main() -> None:
     )
     parser.add_argument("--context-s", type=float, help="speech before it that the encoders hear too; default: 8")
     parser.add_argument("--fast", action="store_true", help="do not wait to keep the pace of speech")
-    raw = parser.add_argument_group("samples without the header of a WAV")
-    raw.add_argument("--raw", choices=sorted(RAW), help="their format, in FFmpeg's words")
-    raw.add_argument("--rate-hz", type=int, default=16000, help="their rate; default: 16000")
-    raw.add_argument("--channels", type=int, default=1, help="their channels; default: 1")
+    headless = parser.add_argument_group("samples without the header of a WAV")
+    headless.add_argument("--raw", choices=sorted(RAW), help="their format, in FFmpeg's words")
+    headless.add_argument("--rate-hz", type=int, default=16000, help="their rate; default: 16000")
+    headless.add_argument("--channels", type=int, default=1, help="their channels; default: 1")
     arguments = parser.parse_intermixed_args()
     if arguments.output.suffix.lower() != ".mp4":
         raise UserError(f"{printable(arguments.output, 1000)} must end in .mp4, the only supported format")
@@ -51,8 +51,8 @@ def main() -> None:
         require_free(arguments.output)
     if sys.stdin.isatty():
         raise UserError(f"no speech on standard input; give a recording, as in {command('live')} me.png < hello.wav")
-    sound = RawSound(kind=arguments.raw, rate_hz=arguments.rate_hz, channels=arguments.channels)
-    pipe = Pipe(cast(BufferedIOBase, sys.stdin.buffer), sound if arguments.raw else None, BOUNDS)
+    raw = arguments.raw and RawSound(kind=arguments.raw, rate_hz=arguments.rate_hz, channels=arguments.channels)
+    pipe = Pipe(cast(BufferedIOBase, sys.stdin.buffer), raw, BOUNDS)
     from float_research import loading
     from float_research.video.growing import GrowingWriter
 
