@@ -18,6 +18,7 @@ from float_research import printing, suggestions
 from float_research.errors import UserError, printable
 from float_research.launch import WORKER_DIED, in_sweep
 from float_research.overrides import COMMAND_LINE, arguments
+from float_research.place import leave_nothing
 from float_research.program import install
 from float_research.stopping import Stopped, stoppable
 from float_research.threads import wait_passively
@@ -71,6 +72,7 @@ def errors(*, dry_run: bool = False) -> Iterator[None]:
             raise
         message, code = sentence(error)
         if not in_sweep():
+            leave_nothing()
             fail(message, code)
         job = HydraConfig.get().job
         complain(f"error in job {job.num} ({job.override_dirname}): {message}")

@@ -23,28 +23,30 @@ from omegaconf import DictConfig, ListConfig, OmegaConf
 from float_research import threads
 from float_research.checking import (
     INFER,
+    OK,
+    REFUSE,
     TRAIN,
+    check_budget,
     check_files,
     check_given,
     check_plain,
     check_seeds,
     check_type,
     check_types,
+    declared_lack,
+    require_metrics,
 )
 from float_research.data.examples import asset, example
 from float_research.errors import SKIP, STOP, UserError, printable, reason, writable
 from float_research.files import name_bytes
 from float_research.folders import KEEP
 from float_research.launch import in_sweep, num_tasks, requeued
-from float_research.options import config_folder, help_text, parts, training_parts
+from float_research.options import config_folder, for_help, help_text, parts, training_parts
 from float_research.overrides import literal, without_interpolations
 from float_research.packages import importing
 from float_research.program import command, install, typed
 from float_research.sampling.values import check_values
 from float_research.tracking.runs import word
-
-REFUSE, OK = "refuse", "ok"
-"""Values of `metrics_missing`."""
 
 if TYPE_CHECKING:  # functions import what they build, so that --help and rejected settings answer at once
     from lightning import Trainer
@@ -63,8 +65,8 @@ OmegaConf.register_new_resolver("command", typed, replace=True)
 OmegaConf.register_new_resolver("install", install, replace=True)
 OmegaConf.register_new_resolver("asset", asset, replace=True)
 OmegaConf.register_new_resolver("example", example, replace=True)
-OmegaConf.register_new_resolver("parts", parts, replace=True)
-OmegaConf.register_new_resolver("training_parts", training_parts, replace=True)
+OmegaConf.register_new_resolver("parts", for_help(parts), replace=True)
+OmegaConf.register_new_resolver("training_parts", for_help(training_parts), replace=True)
 
 
 SEEDS_AT_ONCE = 8
@@ -247,10 +249,13 @@ def build_job(cfg: DictConfig) -> "Job":
     check_place(cfg)
     if cfg.on_error is None:
         check_files(cfg.data)
+    require_metrics(cfg, partial(declared_lack, cfg.metrics))
+    check_budget(cfg, build(cfg.budget))
     threads.limit(cfg.get("threads"))
     sampler = build_sampler(cfg)  # which needs no other package than torch
     metrics = build_metrics(cfg)
-    require_metrics(cfg, metrics)
+    built = dict(zip(cfg.metrics, metrics, strict=True))
+    require_metrics(cfg, lambda name: built[name].lacks())  # metrics of the user's own
     with importing():
         from float_research.data.clips import ENDING_BYTES
         from float_research.inference.job import Job
@@ -328,13 +333,6 @@ def build_metrics(cfg: DictConfig) -> "list[Metric]":
     metrics = [build(node) for node in cfg.metrics.values()]
     check_names(metrics)
     return metrics
-
-
-def require_metrics(cfg: DictConfig, metrics: "Sequence[Metric]") -> None:
-    """Raises a UserError for a metric that this machine cannot measure, unless it may be left out."""
-    for name, metric in zip(cfg.metrics, metrics, strict=True):
-        if cfg.metrics_missing == REFUSE and (reason := metric.lacks()):
-            raise UserError(f"metrics={name} {reason}; or metrics_missing={OK} leaves it out")
 
 
 def build_training(cfg: DictConfig) -> "TrainingJob":

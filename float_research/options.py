@@ -2,8 +2,7 @@
 
 import os
 import sys
-from collections.abc import Iterator, Sequence
-from functools import cache
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -32,12 +31,7 @@ def config_folder() -> Path:
 
 def parts(groups: Sequence[str]) -> str:
     """Lists the options of config groups, one group a line, for help texts. Experiments are those of the command."""
-    return _parts(tuple(groups), main(), str(search_path()))
-
-
-@cache  # Hydra asks whenever it composes a config, in a sweep for each run
-def _parts(groups: Sequence[str], name: str, searched: str) -> str:
-    held = Catalogue(name)
+    held = Catalogue(main())
     found = {group: [one for one in options_of(group, held.known) if held.offers(group, one)] for group in groups}
     return "\n".join(f"  {group + ':':<14}{', '.join(names)}" for group, names in found.items())
 
@@ -47,6 +41,19 @@ def training_parts(groups: Sequence[str]) -> str:
     known = repository()
     chosen = {group: [name for name in options_of(group, known) if trains(group, name, known)] for group in groups}
     return "\n".join(f"  {group + ':':<14}{', '.join(names)}" for group, names in chosen.items())
+
+
+def for_help(listing: Callable[[Sequence[str]], str]) -> Callable[[Sequence[str]], str]:
+    """Returns a resolver for help texts, which lists nothing unless the command line asks for help or for configs.
+
+    Hydra resolves it whenever it composes a config, and a listing reads all options, which takes a tenth of a second.
+    """
+
+    def listed(groups: Sequence[str]) -> str:
+        told = parsed_command_line()
+        return listing(groups) if told.help or told.hydra_help or told.cfg or told.info else ""
+
+    return listed
 
 
 def trains(group: str, option: str, known: ConfigRepository) -> bool:

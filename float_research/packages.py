@@ -4,6 +4,7 @@ import gc
 import sys
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager, nullcontext
+from functools import cache
 from importlib import import_module
 from importlib.abc import Loader
 from importlib.machinery import ModuleSpec, PathFinder
@@ -20,13 +21,15 @@ SHORTCUTS = {"Metric": f"{DEFERRED}.metric", "MetricCollection": f"{DEFERRED}.co
 
 def package_versions(packages: Iterable[str]) -> dict[str, str | None]:
     """Returns package name → installed version, or None."""
-    found: dict[str, str | None] = {}
-    for name in packages:
-        try:
-            found[name] = version(name)
-        except PackageNotFoundError:
-            found[name] = None
-    return found
+    return {name: _version(name) for name in packages}
+
+
+@cache  # a run of a sweep takes its packages from the first
+def _version(package: str) -> str | None:
+    try:
+        return version(package)
+    except PackageNotFoundError:
+        return None
 
 
 def platform_module(name: str) -> ModuleType | None:

@@ -30,6 +30,7 @@ from float_research.files import whole
 from float_research.overrides import literal
 from float_research.printing import Table, say
 from float_research.sweep import begin
+from float_research.texts import count
 from float_research.tracking.logger import run_numbers
 from float_research.tracking.record import FAILURE, RECORD, identity, read_record, write_failure, write_text
 from float_research.tracking.runs import parse_overrides
@@ -74,7 +75,7 @@ class SettingsSearch:
             if RUN not in trial.user_attrs:
                 self.study.tell(trial.number, state=TrialState.FAIL)
         if before := len(self._launched()):
-            say(console, f"resuming after {before} of {self.n_trials} runs")
+            say(console, f"resuming after {before} of {count(self.n_trials, 'run')}")
             if others := self._of_other_code():
                 said = f"runs {', '.join(map(str, others))} used other code, and their results still guide the search"
                 say(console, f"{said}; choose another hydra.sweep.dir to start over", style="bold yellow")

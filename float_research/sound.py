@@ -18,6 +18,7 @@ from jaxtyping import Float
 from float_research.errors import UserError, named
 from float_research.links import links
 from float_research.media import BOUNDS, Limits, open_media
+from float_research.texts import count
 from float_research.types import Excerpt, Waveform
 
 REMEDY = "give another, or export it again as WAV"
@@ -68,7 +69,9 @@ def read_sound(
     for block in _check(_cut(_decode(path, excerpt.track or 0, tally, limits), excerpt), name, limits):
         num_channels, number = len(block.samples), excerpt.channel
         if number is not None and not tally.channels and not 0 <= number < num_channels:
-            raise UserError(f"data.channel={number}: {name} has {num_channels} channels, and indices start at 0")
+            raise UserError(
+                f"data.channel={number}: {name} has {count(num_channels, 'channel')}, and indices start at 0"
+            )
         tally.channels = max(tally.channels, num_channels)
         if number is None:
             yield block

@@ -33,11 +33,30 @@ UNKNOWN = uuid4().hex
 """The digest of code without a file, such as a notebook's. It is unique to this process."""
 _loaded: dict[str, tuple[ModuleSpec, str]] = {}
 """Module name → its spec, which a reload replaces, and its digest."""
+_known: dict[frozenset[str], tuple[dict[tuple[str, bool], str], str]] = {}
+"""Roots → the states of the modules and packages they reach, and the digest of all their code."""
 
 
 def code(*roots: str) -> str:
-    """Returns the SHA-256 of the code of these modules and of everything they import, recursively."""
-    return hashlib.sha256("\n".join(sorted(_lines(frozenset(roots)))).encode()).hexdigest()
+    """Returns the SHA-256 of the code of these modules and of everything they import, recursively.
+
+    It is kept while the digests of these modules, and so their imports, and the versions of packages stay the same.
+    """
+    wanted = frozenset(roots)
+    lines, found = _known.get(wanted, ({}, ""))
+    if not lines or any(_state(name, package=package) != state for (name, package), state in lines.items()):
+        packages = {name.partition(".")[0] for name in _packages(wanted)}
+        names = [*((name, False) for name in _modules(wanted)), *((name, True) for name in packages)]
+        lines = {(name, package): _state(name, package=package) for name, package in names}
+        text = "\n".join(sorted(f"{name} {state}" for (name, _), state in lines.items()))
+        found = hashlib.sha256(text.encode()).hexdigest()
+        _known[wanted] = lines, found
+    return found
+
+
+def _state(name: str, *, package: bool) -> str:
+    """Returns the version of a package, or the digest of a module."""
+    return _version(name) if package else _digest(name)
 
 
 def parts(config: Any) -> set[str]:
@@ -67,13 +86,6 @@ def own_files(*roots: str) -> dict[str, Path]:
     """Returns module name → file of the user's own modules that `roots` import, recursively."""
     found = {name: _origin(_spec(name)) for name in _modules(frozenset(roots)) if name.partition(".")[0] != OWN}
     return {name: path for name, path in found.items() if path is not None}
-
-
-def _lines(roots: frozenset[str]) -> Iterator[str]:
-    for name in _modules(roots):
-        yield f"{name} {_digest(name)}"
-    for name in {name.partition(".")[0] for name in _packages(roots)}:
-        yield f"{name} {_version(name)}"
 
 
 def _modules(roots: frozenset[str]) -> set[str]:

@@ -14,6 +14,7 @@ from rich.console import Console
 from float_research.errors import UserError
 from float_research.printing import ERROR, OUTPUT, divert, say
 from float_research.program import typed
+from float_research.texts import count
 
 SUBMITIT, LOCAL = "hydra_submitit_launcher", "LocalLauncher"
 
@@ -71,6 +72,6 @@ def tell(jobs: Sequence[str], config: DictConfig, console: Console) -> None:
     folder, names = Path(config.hydra.sweep.dir), ",".join(dict.fromkeys(job.partition("_")[0] for job in jobs))
     local = config.hydra.launcher._target_.endswith(LOCAL)
     look = f"ps -p {names}" if local else f"squeue --jobs={names}"
-    say(console, f"submitted {len(jobs)} runs, which continue without this program")
+    say(console, f"submitted {count(len(jobs), 'run')}, which continue without this program")
     say(console, f"monitor: {look}; tail {quote(str(logs(config)))}/*/*_log.*")
     say(console, f"collect: {typed('summary')} {quote(str(folder))}")

@@ -1,6 +1,7 @@
 """Text files read as data: bounded in size, depth and references, so that no file exhausts memory or the stack."""
 
 import json
+import re
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -14,6 +15,13 @@ MAX_BYTES, MAX_YAML_BYTES = 200_000_000, 1_000_000
 """A record of 50,000 clips has about 100 MB, a config about 10 kB."""
 MAX_DEPTH, MAX_SCALAR = 64, 10_000
 AGAIN = "create it again, or delete it"
+
+
+def count(number: int, name: str) -> str:
+    """Returns `3 recordings`, `1 seed`, `2 entries`, `12 recordings and portraits`."""
+    if number != 1:
+        name = " and ".join(re.sub("ry$", "rie", each) + "s" for each in name.split(" and "))
+    return f"{number} {name}"
 
 
 def read_text(path: Path, *, what: str = "file", remedy: str = AGAIN, max_bytes: int = MAX_BYTES) -> str:

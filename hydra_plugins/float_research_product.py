@@ -17,13 +17,13 @@ BASIC = "hydra._internal.core_plugins.basic_launcher.BasicLauncher"
 
 
 class Composed:
-    """A config loader that returns each config in `kept` once, and composes all others.
+    """A config loader that returns each config in `kept` once, and composes all others by its `source`.
 
     Only the wrapped loader is pickled to other processes.
     """
 
     def __init__(self, loader: Any):
-        self.loader = loader
+        self.loader = self.source = loader
         self.kept: dict[tuple[str, ...], DictConfig] = {}
 
     def __getattr__(self, name: str) -> Any:
@@ -34,7 +34,7 @@ class Composed:
 
     def load_sweep_config(self, master_config: DictConfig, sweep_overrides: list[str]) -> DictConfig:
         kept = self.kept.pop(tuple(sweep_overrides), None)
-        return self.loader.load_sweep_config(master_config, sweep_overrides) if kept is None else kept
+        return self.source.load_sweep_config(master_config, sweep_overrides) if kept is None else kept
 
 
 def _identity(loader: Any) -> Any:

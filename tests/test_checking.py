@@ -13,14 +13,21 @@ import yaml
 from hydra.utils import get_class
 
 from float_research import __main__ as entry
-from float_research.checking import PLAIN, annotations
+from float_research.checking import PLAIN, annotations, declared
+from float_research.metrics.metric import Metric
+from float_research.sampling.solver import ExplicitAdams, FixedStep
+from float_research.sampling.steps import OneStep
 
 ROOT = Path(__file__).parents[1]
+TARGET = "_target_"
 HEAVY = ("av", "cv2", "librosa", "lightning", "matplotlib", "pandas", "scipy", "torch", "torchmetrics", "transformers")
 REFUSED = {
     "infer nfe=ten": "nfe=ten must be an integer",
     "infer nfe=0": "nfe=0 must be at least 1",
     "infer data.image=none.png": "image none.png does not exist",
+    "infer metrics=fid": "metrics=fid needs real videos",
+    "infer metrics=[csim]": "metrics=csim needs weights",
+    "infer solver=rk4 budget=evaluations nfe=3": "one step of solver rk4 takes 4 evaluations",
     "train seed=x": "seed=x must be an integer",
     "convert half=3 output=x": "half=3 must be true or false",
     "evaluate_demo num_pairs=x": "num_pairs=x must be an integer",
@@ -88,3 +95,36 @@ def test_annotations_are_read_as_python_reads_them(target: str) -> None:
     hints = get_type_hints(get_class(target).__init__)
     wanted = {name: kind for name, hint in hints.items() if name != "return" and (kind := plain(hint))}
     assert annotations(target) == wanted
+
+
+def options(group: str) -> list[dict[str, Any]]:
+    """Returns the settings of every option of a group of conf/ that names a class."""
+    found = [yaml.safe_load(path.read_text()) or {} for path in sorted((ROOT / "conf" / group).glob("*.yaml"))]
+    return [
+        each for option in found for each in (option, *option.values()) if isinstance(each, dict) and TARGET in each
+    ]
+
+
+@pytest.mark.parametrize("option", options("metrics"), ids=lambda option: option[TARGET])
+def test_a_metric_requires_what_is_found_without_importing_it(option: dict[str, Any]) -> None:
+    kind = get_class(option[TARGET])
+    assert issubclass(kind, Metric)
+    requires = declared(option[TARGET], "requires")
+    assert requires is kind.requires
+    if requires is not None:
+        assert {*requires.given, *requires.weights} <= option.keys()
+        assert (ROOT / "conf" / "metrics" / f"{requires.option}.yaml").is_file()
+
+
+@pytest.mark.parametrize("option", options("solver"), ids=lambda option: option[TARGET])
+def test_a_one_step_solver_costs_what_is_found_without_importing_it(option: dict[str, Any]) -> None:
+    kind = get_class(option[TARGET])
+    nodes = declared(option[TARGET], "nodes")
+    assert nodes is None or nodes is kind.nodes
+    assert (nodes is not None) == (
+        issubclass(kind, FixedStep) and kind.evaluation_times is not ExplicitAdams.evaluation_times
+    )
+    for skips in (False, True) if "skip_end" in option else (False,) if nodes else ():
+        solver = kind(skip_end=skips) if "skip_end" in option else kind()
+        for num_steps in (1, 5):
+            assert OneStep(name="", nodes=nodes, skip_end=skips).evaluations(num_steps) == solver.evaluations(num_steps)

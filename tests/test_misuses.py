@@ -16,10 +16,10 @@ from rich.console import Console
 
 from float_research import compose, program
 from float_research.errors import UserError
-from float_research.metrics import metric
+from float_research.metrics import requirements
 
 ROOT = Path(__file__).parents[1]
-BY_FILES = {
+MISUSES = {
     "infer image=me.png": ("image", "did you mean data.image?"),
     "infer audio=hello.wav": ("audio", "did you mean data.audio?"),
     "infer steps=20": ("steps", "did you mean nfe?"),
@@ -87,18 +87,14 @@ BY_FILES = {
     "make_portraits num=many": ("num=many", "must be an integer"),
     "cache cler": ("cler is unknown", "did you mean clear?"),
     "report nowhere": ("nowhere is not a folder", "give that of a run or of a sweep"),
-}
-"""What is typed → words of the answer: what was wrong, and the remedy. Nothing has to be read but config files."""
-BY_PARTS = {
     "infer face=none metrics=fid": ("metrics=fid needs real videos", "metrics_missing=ok"),
     "infer face=none metrics=[csim]": ("metrics=csim needs weights", "metrics.csim.network=FILE"),
     "infer face=none metrics_missing=maybe": ("metrics_missing=maybe is unknown", "choose refuse or ok"),
     "infer face=none data.image=nowhere.png": ("image nowhere.png does not exist", "give the path of a portrait"),
     "infer face=none solver=rk4 budget=evaluations nfe=3": ("nfe=3 is too small", "takes 4 evaluations"),
 }
-"""The same for what only the parts of a run know."""
-MISUSES = BY_FILES | BY_PARTS
-AT_ONCE = [typed for typed in BY_FILES if not typed.startswith(("make_portraits", "report"))]
+"""What is typed → words of the answer: what was wrong, and the remedy. Nothing has to be read but config files."""
+AT_ONCE = [typed for typed in MISUSES if not typed.startswith(("make_portraits", "report"))]
 MOST_S = 1.0
 
 
@@ -129,7 +125,7 @@ def test_an_answer_is_true_and_names_the_remedy(
     assert said.err.startswith("error: ")
     assert said.err.count("\n") == 1
     assert all(words in said.err for words in MISUSES[typed]), said.err
-    assert {path.name for path in place.iterdir()} <= {"me.png", "outputs"}
+    assert {path.name for path in place.iterdir()} == {"me.png"}, "it leaves nothing"
 
 
 def test_evaluations_that_are_left_over_are_told() -> None:
@@ -142,7 +138,7 @@ def test_evaluations_that_are_left_over_are_told() -> None:
 
 @pytest.mark.parametrize("in_clone", [True, False])
 def test_a_hint_for_an_extra_installs_it(in_clone: bool, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(metric, "find_spec", lambda name: None)
+    monkeypatch.setattr(requirements, "find_spec", lambda name: None)
     monkeypatch.setattr(program, "SCRIPTS", program.SCRIPTS if in_clone else tmp_path)
     said = "-e '.[faces]' -c constraints.txt" if in_clone else "'float-research[faces]'"
     settings = ["metrics=[face]", "model=tiny", "checkpoint=random", "output_dir=."]

@@ -37,6 +37,7 @@ def package(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Callabl
     for name in [name for name in sys.modules if name.startswith("own_parts")]:
         del sys.modules[name]
     sources._loaded.clear()
+    sources._known.clear()
     sources._found.cache_clear()
 
 

@@ -1,15 +1,21 @@
-"""A sweep's folder belongs to one sweep, and each of its runs is composed once."""
+"""A sweep's folder belongs to one sweep, and each of its choices of options is composed once."""
 
 import json
 import pickle
+import random
 import subprocess
 import sys
+from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
+from hydra import initialize_config_dir
+from hydra.core.global_hydra import GlobalHydra
+from hydra.types import RunMode
 from omegaconf import DictConfig, OmegaConf
 
-from float_research import sweep, sweeping
+from float_research import compose, sweep, sweeping
 from float_research.errors import UserError
 from hydra_plugins.float_research_product import Composed, ProductSweeper
 
@@ -126,49 +132,109 @@ def test_a_second_sweep_is_refused_until_the_first_ends(folder: Path) -> None:
 
 
 class Loader:
-    """Composes configs and counts them."""
+    """Hydra's config loader, and what it was asked to compose."""
 
-    def __init__(self) -> None:
+    def __init__(self, loader: Any) -> None:
+        self.loader = loader
         self.asked: list[list[str]] = []
 
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self.loader, name)
+
+    def __reduce__(self) -> Any:
+        return Loader, (None,)
+
     def load_sweep_config(self, master_config: DictConfig, sweep_overrides: list[str]) -> DictConfig:
-        if "nfee=3" in sweep_overrides:
-            raise ValueError("no such setting")
         self.asked.append(sweep_overrides)
-        return OmegaConf.create({"overrides": sweep_overrides})
+        config: DictConfig = self.loader.load_sweep_config(master_config, sweep_overrides)
+        return config
 
 
-def swept(runs: list[list[str]]) -> tuple[Loader, list[DictConfig]]:
-    """Returns what was composed for a sweep of these runs, and what the launcher got."""
-    sweeper, loader = ProductSweeper(max_batch_size=None, params=None, zip=None), Loader()
-    sweeper.config, sweeper.composed = OmegaConf.create(), Composed(loader)
+@pytest.fixture
+def loader() -> Iterator[Loader]:
+    with compose.apart(), initialize_config_dir(str(compose.config_folder()), version_base="1.3"):
+        yield Loader(GlobalHydra.instance().config_loader())
+
+
+def master(loader: Loader) -> DictConfig:
+    config: DictConfig = loader.load_configuration("infer", ["hydra.verbose=true"], RunMode.MULTIRUN)
+    return config
+
+
+def swept(loader: Loader, runs: list[list[str]]) -> list[DictConfig]:
+    """Returns what the launcher gets for a sweep of these runs."""
+    sweeper = ProductSweeper(max_batch_size=None, params=None, zip=None)
+    sweeper.config, sweeper.composed = master(loader), Composed(loader)
     sweeping.check(sweeper, [tuple(run) for run in runs])
-    return loader, [sweeper.composed.load_sweep_config(sweeper.config, run) for run in runs]
+    return [sweeper.composed.load_sweep_config(sweeper.config, run) for run in runs]
 
 
-def test_a_run_is_composed_once(monkeypatch: pytest.MonkeyPatch) -> None:
-    runs = [["nfe=1"], ["nfe=2"], ["nfe=3"]]
-    loader, configs = swept(runs)
-    assert [config.overrides for config in configs] == runs == loader.asked
-    monkeypatch.setattr(sweeping, "AT_MOST", 1)
-    loader, configs = swept(runs)
-    assert [config.overrides for config in configs] == runs
-    assert loader.asked == [*runs, *runs[1:]]
+def test_a_choice_of_options_is_composed_once(loader: Loader, monkeypatch: pytest.MonkeyPatch) -> None:
+    runs = [["nfe=1"], ["nfe=2"], ["solver=rk4", "nfe=3"], ["nfe=3", "solver=rk4", "seed=4"]]
+    for at_most in (sweeping.AT_MOST, 1):
+        monkeypatch.setattr(sweeping, "AT_MOST", at_most)
+        configs = swept(loader, runs)
+        assert [list(config.hydra.overrides.task) for config in configs] == runs
+        assert [(config.nfe, config.seed) for config in configs] == [(1, 15), (2, 15), (3, 15), (3, 4)]
+        assert loader.asked == [[], ["solver=rk4"]]
+        loader.asked.clear()
 
 
-def test_equal_runs_have_their_own_configs() -> None:
-    _, (first, second) = swept([["nfe=1"], ["nfe=1"]])
+CHOICES = [
+    ["solver=rk4", "solver=dopri5", "solver=euler"],
+    ["solver.skip_end=true", "solver.atol=1e-4", "solver.nothing=1"],
+    ["nfe=3", "nfe='7'", "nfe=${seed}", "nfe=null", "nfe=1,2"],
+    ["emotion=label", "emotion=blend", "emotion={label: 3}", "emotion=3", "emotion=nowhere"],
+    ["emotion.label=happy", "emotion.blend={happy: 0.5, sad: 0.5}", "'emotion.label=b c'"],
+    ["schedule@guidance.audio=interval", "guidance=apg"],
+    ["guidance.audio.scale=2.5", "guidance.audio.t_hi=0.6", "guidance.audio={scale: 3}"],
+    ["metrics=[motion,flicker]", "metrics=none", "metrics={motion: {a: 1}}"],
+    ["+extra=1", "++seed=3", "~seed", "~logger", "+logger=csv"],
+    ["seeds=[1,2]", "temperature=0.5", "data.image=my photo.png", "output_dir=there", "nfee=3"],
+    ["experiment=demo_flow", "hydra.sweep.dir=elsewhere", "hydra/launcher=joblib"],
+]
+
+
+def outcome(compose: Callable[[], DictConfig]) -> Any:
+    """Returns a config without its parents, its keys in order and flags of struct mode, or the error."""
+    try:
+        config = compose()
+    except Exception as error:
+        return type(error), str(error)
+    content = OmegaConf.to_container(config, resolve=False)
+    return json.dumps(content), OmegaConf.get_cache(config), OmegaConf.is_struct(config), repr(config)
+
+
+def test_copies_are_the_configs_that_hydra_composes(loader: Loader) -> None:
+    chance, config = random.Random(0), master(loader)
+    templates = sweeping.Templates(loader.loader, config)
+    copied = 0
+    for _ in range(60):
+        groups = chance.sample(CHOICES, chance.randint(1, 4))
+        run = [chance.choice(group) for group in groups]
+        if chance.random() < 0.5:  # without those that are left to Hydra
+            run = [text for text in run if text[0] not in "+~" and not text.startswith(("hydra", "experiment"))]
+        found = outcome(lambda run=run: templates.load_sweep_config(config, run))  # type: ignore[misc]
+        assert found == outcome(lambda run=run: loader.load_sweep_config(config, run)), run  # type: ignore[misc]
+        copied += isinstance(found[0], str)
+    assert copied > 15
+
+
+def test_equal_runs_have_their_own_configs(loader: Loader) -> None:
+    first, second = swept(loader, [["nfe=1"], ["nfe=1"]])
     assert first == second
     assert first is not second
+    first.solver._target_ = "changed"
+    assert second.solver._target_ != "changed"
 
 
-def test_composition_errors_are_raised_before_the_first_run() -> None:
-    with pytest.raises(ValueError, match="no such setting"):
-        swept([["nfe=1"], ["nfee=3"]])
+def test_composition_errors_are_raised_before_the_first_run(loader: Loader) -> None:
+    with pytest.raises(UserError, match="unknown setting nfee"):
+        swept(loader, [["nfe=1"], ["nfee=3"]])
 
 
 def test_other_processes_only_get_the_loader() -> None:
-    composed = Composed(Loader())
+    composed = Composed(Loader(None))
     composed.kept[("nfe=1",)] = OmegaConf.create()
     assert isinstance(pickle.loads(pickle.dumps(composed)), Loader)
 

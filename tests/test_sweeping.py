@@ -327,4 +327,4 @@ def test_unfinished_runs_are_reported(speech: Callable[[float], Path], tmp_path:
     assert "the sweep has not ended: 1 of its 2 runs are finished" in ended.output
     assert not find(tmp_path / "out").ended
     (tmp_path / "out" / "0" / "record.json").unlink()
-    assert "none of the 2 runs of out has ended; wait, or resume" in script("summary", ["out"], tmp_path).error
+    assert "none of 2 runs in out has ended; wait, or resume" in script("summary", ["out"], tmp_path).error

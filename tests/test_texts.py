@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from float_research.errors import UserError
-from float_research.texts import MAX_YAML_BYTES, read_json, read_text, read_yaml
+from float_research.texts import MAX_YAML_BYTES, count, read_json, read_text, read_yaml
 
 ANCHORS = "a0: &a0 [x,x]\n" + "".join(f"a{n}: &a{n} [*a{n - 1},*a{n - 1}]\n" for n in range(1, 30))
 HOSTILE: dict[str, tuple[Callable[[Path], Any], bytes]] = {
@@ -73,3 +73,9 @@ def test_plain_files_are_read(tmp_path: Path) -> None:
     assert read_yaml(path) == {"a": {"b": [1, 2.5, "text", None, True]}, "c": "*x & y"}
     path.write_text('{"a": [1, NaN]}')
     assert read_json(path)["a"][0] == 1
+
+
+def test_a_count_has_its_noun_in_singular_or_plural() -> None:
+    assert [count(number, "clip") for number in (0, 1, 2)] == ["0 clips", "1 clip", "2 clips"]
+    assert [count(number, "entry") for number in (1, 2)] == ["1 entry", "2 entries"]
+    assert count(12, "recording and portrait") == "12 recordings and portraits"

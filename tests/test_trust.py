@@ -145,7 +145,7 @@ def test_a_run_that_cannot_be_measured_does_not_affect_others(made: Path, tmp_pa
     assert ended.returncode == 1
     assert "model.fps=0 must be" in ended.stdout.replace("\n", " ")
     assert "solver._target_=psutil.Popen is not a part" in ended.stdout.replace("\n", " ")
-    assert f"3/3 {tmp_path / '2'}: measuring\n  measured 1 clips in " in ended.stdout
+    assert f"3/3 {tmp_path / '2'}: measuring\n  measured 1 clip in " in ended.stdout
 
 
 @pytest.mark.parametrize("old", RENAMED)

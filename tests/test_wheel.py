@@ -109,7 +109,7 @@ def test_a_run_is_generated_measured_and_reported(call: Call, tmp_path: Path) ->
     assert "motion_jerk" in record(tmp_path / "run")["clips"][0]["metrics"]  # type: ignore[index]
     assert "measured" in call("measure", str(tmp_path / "run"), "metrics=[sharpness]")
     assert "sharpness" in record(tmp_path / "run")["clips"][0]["metrics"]  # type: ignore[index]
-    assert "1 runs, 1 clips, 1 videos" in call("report", str(tmp_path / "run"))
+    assert "1 run, 1 clip, 1 video" in call("report", str(tmp_path / "run"))
     assert (tmp_path / "run" / "report" / "index.html").is_file()
 
 

@@ -16,7 +16,7 @@ truth too rarely: `tests/analysis/test_statistics.py` measures both, and docs/st
 
 import itertools
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 from math import ceil, prod
 
@@ -24,6 +24,8 @@ import numpy as np
 import pandas as pd
 from jaxtyping import Float, Int
 from scipy import stats
+
+from float_research.texts import count
 
 CONFIDENCE, POWER = 0.95, 0.8
 NUM_DRAWS, MOST_PAIRS = 4000, 100_000
@@ -83,7 +85,12 @@ class Design:
         counts = " × ".join(count(number, name) for name, number in self.units.items())
         if prod(self.units.values()) == self.num_pairs:
             return counts
-        return f"{self.num_pairs} pairs" + (f" of {counts}" if counts else "")
+        return count(self.num_pairs, "pair") + (f" of {counts}" if counts else "")
+
+    @property
+    def most(self) -> str | None:
+        """The factor with the most units; None if no factor has several."""
+        return max(self.units, key=self.units.__getitem__, default=None)
 
     def means(self, values: Float[np.ndarray, " n"], name: str) -> Float[np.ndarray, " l"]:
         """Returns the mean of the values at each level of a factor."""
@@ -107,6 +114,15 @@ class Design:
             freedom=freedom,
             components=dict(zip((*self._factors, RESIDUAL), found, strict=True)),
         )
+
+    def ratio(self, x: Float[np.ndarray, "... n"], y: Float[np.ndarray, "... n"]) -> Estimate:
+        """Estimates ratios of means, `R = mean(x) / mean(y)`, over the last axis.
+
+        The error is that of the mean of the linearised residuals `(x - R y) / mean(y)` (delta method).
+        """
+        base = y.mean(-1)
+        found = x.mean(-1) / base
+        return replace(self.estimate((x - found[..., None] * y) / base[..., None]), mean=found)
 
     @cached_property
     def _factors(self) -> dict[str, Float[np.ndarray, "n l"]]:
@@ -171,11 +187,6 @@ def combine(shares: Float[np.ndarray, "f ..."], least: Array, freedom: Float[np.
     with np.errstate(divide="ignore", invalid="ignore"):
         found = np.where(spread > 0, variance**2 / spread, 1)
     return variance, np.clip(found, 1, freedom.sum())
-
-
-def count(number: int, name: str) -> str:
-    """Returns `3 recordings`, `1 seed`, `12 recordings and portraits`."""
-    return f"{number} {name}" if number == 1 else f"{number} {name.replace(' and ', 's and ')}s"
 
 
 def detectable(components: Mapping[str, float], units: Mapping[str, int], num_pairs: int) -> float:

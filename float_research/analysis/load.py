@@ -11,6 +11,8 @@ import pandas as pd
 from float_research.errors import UserError
 from float_research.files import inside
 from float_research.tables import read_table
+from float_research.texts import count
+from float_research.tracking.facts import costs, facts
 from float_research.tracking.logger import mean_metrics
 from float_research.tracking.runs import (
     WANDB,
@@ -23,7 +25,6 @@ from float_research.tracking.runs import (
     settings_of,
     word,
 )
-from float_research.tracking.summary import costs, facts
 from float_research.tracking.weights_and_biases import find_offline, find_project
 
 SETTINGS, COSTS, METRICS, EMOTIONS, NOTES = "settings", "costs", "metrics", "emotions", "notes"
@@ -125,7 +126,7 @@ def load_traces(clips: pd.DataFrame) -> pd.DataFrame:
         table[SETTINGS] = settings
         tables.append(table)
     if without:
-        warnings.warn(f"{without} of {len(clips)} clips have no traces", stacklevel=2)
+        warnings.warn(f"no traces: {without} of {count(len(clips), 'clip')}", stacklevel=2)
     none = pd.DataFrame(columns=["run", "clip", "frame", "time_s", SETTINGS])
     return pd.concat(tables, ignore_index=True) if tables else none
 
@@ -263,4 +264,4 @@ def _missing_videos(runs: Sequence[Run]) -> list[str]:
     here = [run for run in runs if "://" not in run.folder]
     places = [_place(run.folder, clip.get("video")) for run in here for clip in run.record["clips"]]
     missing = sum(place is None or not Path(place).is_file() for place in places)
-    return [f"{missing} of {len(places)} videos are missing"] if missing else []
+    return [f"missing: {missing} of {count(len(places), 'video')}"] if missing else []

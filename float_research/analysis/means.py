@@ -25,6 +25,7 @@ from float_research.analysis.pairs import (
 )
 from float_research.analysis.statistics import LEVEL, headlines, holm, rounded, shortened
 from float_research.errors import UserError
+from float_research.texts import count
 
 MOST_SETTINGS = 100
 """Of which each may be the baseline: their differences grow with the square."""
@@ -73,7 +74,9 @@ def compared(clips: pd.DataFrame) -> Compared:
             continue
         held = np.isfinite(values).all(0)
         if not held.all():
-            notes.append(f"{name}: {(~held).sum()} of {len(held)} pairs have no value on either side and are left out")
+            notes.append(
+                f"{name}: {(~held).sum()} of {count(len(held), 'pair')} left out, without a value on either side"
+            )
         design = Design.of(pairs[held])
         rows[name] = Paired(number=declared(name), labels=labels, values=values[:, held], design=design)
     tested = [name for name in headlines(groups) if name in rows]

@@ -5,7 +5,8 @@ import math
 import os
 import re
 import shutil
-from collections.abc import Mapping, Sequence
+from collections import Counter
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
@@ -25,6 +26,7 @@ from float_research.data.examples import asset
 from float_research.errors import UserError
 from float_research.files import short_name, sweep_parts, whole
 from float_research.tables import read_table
+from float_research.texts import count
 from float_research.tracking.record import write_text
 from float_research.tracking.runs import is_input
 
@@ -54,10 +56,18 @@ class Page:
     slopes: pd.DataFrame
 
 
-def write_page(source: str | Path, output: Path, title: str, chosen: Sequence[str] = ()) -> Page:
+def ignore(line: str) -> None:
+    """Tells nobody."""
+
+
+Tell = Callable[[str], None]
+
+
+def write_page(source: str | Path, output: Path, title: str, chosen: Sequence[str] = (), tell: Tell = ignore) -> Page:
     """Writes the page of all runs in `source` to the folder `output`, replacing an earlier page.
 
-    `chosen`: settings in the blind comparison, such as `solver=euler`; all if empty.
+    `chosen`: settings in the blind comparison, such as `solver=euler`; all if empty. `tell` is given a line for each
+    step.
 
     Videos are hard-linked where the file system allows it, else copied.
 
@@ -65,11 +75,16 @@ def write_page(source: str | Path, output: Path, title: str, chosen: Sequence[st
         UserError: there is no run, `output` holds other files, or no run has a setting of `chosen`.
     """
     clips = clip_table(find_runs(source))
+    tell(f"{count(clips['run'].nunique(), 'run')}, {count(len(clips), 'clip')}")
     _claim(output)
     write_text(output / PAGE, MARK)  # first, to identify an interrupted page as ours
     _place_libraries(output / VENDOR)
-    videos = [_place_video(clip, index, output / VIDEOS) for index, clip in enumerate(_records(clips))]
+    placing = [_place_video(clip, index, output / VIDEOS) for index, clip in enumerate(_records(clips))]
+    videos = [name for name, _ in placing]
+    for way, number in Counter(way for _, way in placing if way).items():
+        tell(f"{count(number, 'video')} {way} to {output / VIDEOS}")
     traced, extent, damaged = _write_traces(clips, output / TRACES)
+    tell(f"traces of {count(sum(traced), 'clip')}")
     placed, notices = [output / VIDEOS / name if name else None for name in videos], _notices(clips)
     num_comparisons = blind.write_blind(clips, placed, output, chosen, [notice["text"] for notice in notices])
     settings = compared(clips)
@@ -129,10 +144,11 @@ def _here(path: object, folder: str) -> Path | None:
     return Path(path) if isinstance(path, str) and "://" not in folder and Path(path).is_file() else None
 
 
-def _place_video(clip: Mapping[str, Any], index: int, folder: Path) -> str | None:
+def _place_video(clip: Mapping[str, Any], index: int, folder: Path) -> tuple[str | None, str | None]:
+    """Returns the name of a clip's video on the page, and whether it was linked or copied."""
     video = _here(clip["video_path"], clip["folder"])
     if video is None:
-        return None
+        return None, None
     folder.mkdir(exist_ok=True)
     words = short_name(file_name(f"{clip['run']}-{clip['clip']}"), 80)
     name = f"{index:04d}-{words}.{file_name(video.suffix[:20])}"
@@ -141,7 +157,8 @@ def _place_video(clip: Mapping[str, Any], index: int, folder: Path) -> str | Non
         os.link(video.resolve(), folder / name)
     except OSError:
         shutil.copyfile(video, folder / name)
-    return name
+        return name, "copied"
+    return name, "linked"
 
 
 def _write_traces(clips: pd.DataFrame, folder: Path) -> tuple[list[bool], dict[str, list[float]], list[str]]:
@@ -233,7 +250,7 @@ def _absent(clips: pd.DataFrame) -> list[dict[str, int]]:
 
 def _elsewhere(clips: pd.DataFrame) -> list[str]:
     away = int(clips["folder"].str.contains("://").sum())
-    return [f"{away} videos are at W&B and not on the page"] if away else []
+    return [f"{count(away, 'video')} at W&B, not on the page"] if away else []
 
 
 def _notices(clips: pd.DataFrame) -> list[dict[str, Any]]:

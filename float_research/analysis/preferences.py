@@ -14,8 +14,9 @@ from scipy import optimize, stats
 from scipy.sparse.csgraph import connected_components
 from scipy.special import expit
 
-from float_research.analysis.crossed import CONFIDENCE, count
+from float_research.analysis.crossed import CONFIDENCE
 from float_research.analysis.statistics import holm, said_p, shortened
+from float_research.texts import count
 
 GTOL = 1e-9
 VALUES = (1, 0, -1)

@@ -7,6 +7,7 @@ from float_research import cli
 from float_research.errors import UserError, guess, printable
 from float_research.printing import Table, stdout
 from float_research.program import command
+from float_research.texts import count
 
 
 def show(folder: Path, limit_mb: float) -> None:
@@ -25,7 +26,9 @@ def show(folder: Path, limit_mb: float) -> None:
         rows.append([str(kind), str(len(group)), f"{group['mb'].sum():,.1f}", f"{used} UTC"])
     if rows:
         stdout().print(Table(["kind", "entries", "MB", "last used"], rows))
-    print(f"{printable(folder, 1000)}: {len(entries)} entries, {entries['mb'].sum():,.1f} of {limit_mb:,.0f} MB")
+    print(
+        f"{printable(folder, 1000)}: {count(len(entries), 'entry')}, {entries['mb'].sum():,.1f} of {limit_mb:,.0f} MB"
+    )
 
 
 def clear(folder: Path, limit_mb: float) -> None:
@@ -39,7 +42,7 @@ def clear(folder: Path, limit_mb: float) -> None:
     entries = cache.entry_files(folder)
     for path, _, _ in entries:
         path.unlink(missing_ok=True)
-    print(f"{printable(folder, 1000)}: {len(entries)} entries deleted")
+    print(f"{printable(folder, 1000)}: {count(len(entries), 'entry')} deleted")
 
 
 def main() -> None:

@@ -7,6 +7,7 @@ from omegaconf import DictConfig
 from float_research import cli, compose
 from float_research.checking import check_type
 from float_research.errors import printable
+from float_research.texts import count
 
 
 @compose.hydra_main("make_portraits")
@@ -17,7 +18,7 @@ def main(cfg: DictConfig) -> None:
         from float_research.toyface.portraits import save_portraits
 
         files = save_portraits(Path(cfg.output), num=cfg.num, size_px=cfg.size_px, seed=cfg.seed)
-        print(f"{len(files)} portraits: {printable(files[0], 1000)}, …")
+        print(f"{count(len(files), 'portrait')}: {printable(files[0], 1000)}, …")
 
 
 if __name__ == "__main__":

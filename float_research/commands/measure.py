@@ -19,6 +19,7 @@ from float_research import cli, options
 from float_research.errors import UserError, printable
 from float_research.printing import say, stdout
 from float_research.program import command
+from float_research.texts import count
 from float_research.tracking.record import RECORD
 from float_research.tracking.runs import require_folder, source_of
 
@@ -76,10 +77,10 @@ def measure_outside(
     if not paths:
         raise UserError("--videos names none; give files, a folder or a CSV file")
     chosen = recorded.choose_outside(overrides)
+    from float_research.analysis.summary import report
     from float_research.data.footage import list_footage
     from float_research.inference.measuring import told_absent
     from float_research.inference.outside import told_rates
-    from float_research.tracking.summary import report
 
     footage, notes = list_footage(paths, arguments.audio, arguments.portrait)
     for note in notes:
@@ -99,8 +100,8 @@ def remeasure(folder: Path, overrides: Sequence[str], console: Console) -> None:
 
     chosen = recorded.choose_metrics(overrides)
     require_folder(folder)
+    from float_research.analysis.summary import report
     from float_research.inference.measuring import told_absent
-    from float_research.tracking.summary import report
 
     num_failed = 0
     paths = sorted(folder.rglob(RECORD))
@@ -118,7 +119,7 @@ def remeasure(folder: Path, overrides: Sequence[str], console: Console) -> None:
             num_failed += 1
             say(console, f"  {cli.sentence(error)[0]}", style="bold yellow")
             continue
-        say(console, f"  measured {len(content['clips'])} clips in {time.monotonic() - began:.1f} s")
+        say(console, f"  measured {count(len(content['clips']), 'clip')} in {time.monotonic() - began:.1f} s")
         if compressed := sorted({name for clip in content["clips"] for name in clip["from_video"]}):
             say(console, f"  measured on the encoded video, not on the original frames: {', '.join(compressed)}")
         for line in told_absent(content):

@@ -6,6 +6,7 @@ from pathlib import Path
 from float_research import cli
 from float_research.printing import Table, say, stdout
 from float_research.program import command
+from float_research.texts import count
 from float_research.tracking.runs import WANDB, require_folder
 
 
@@ -24,12 +25,12 @@ def main() -> None:
     if not (online := arguments.sweep.startswith(WANDB)):
         require_folder(Path(arguments.sweep), or_project=True)
     from float_research.analysis.page import write_page
-    from float_research.tracking.summary import format_value
+    from float_research.tracking.facts import format_value
 
     title = arguments.sweep.removeprefix(WANDB) if online else Path(arguments.sweep).resolve().name
     console, folder = stdout(), arguments.output or Path("outputs" if online else arguments.sweep) / "report"
-    say(console, f"reading the runs of {arguments.sweep}, and writing their page, videos and tables to {folder}")
-    page = write_page(arguments.sweep, folder, title, arguments.blind)
+    say(console, f"reading the runs of {arguments.sweep}")
+    page = write_page(arguments.sweep, folder, title, arguments.blind, lambda line: say(console, line))
     for note in page.notes:
         say(console, note, style="bold yellow")
     measured = page.slopes.dropna(subset=["slope"])
@@ -39,10 +40,10 @@ def main() -> None:
             for row in measured.itertuples(index=False)
         ]
         console.print(Table(list(measured.columns), rows, "measured convergence"))
-    counts = f"{page.num_runs} runs, {page.num_clips} clips, {page.num_videos} videos"
+    counts = ", ".join([count(page.num_runs, "run"), count(page.num_clips, "clip"), count(page.num_videos, "video")])
     say(console, f"{counts}: open {page.path} in a browser")
     if page.num_comparisons:
-        say(console, f"{page.num_comparisons} blind comparisons: open {page.path.with_name('blind.html')}")
+        say(console, f"{count(page.num_comparisons, 'blind comparison')}: open {page.path.with_name('blind.html')}")
 
 
 if __name__ == "__main__":

@@ -10,6 +10,7 @@ from pathlib import Path
 from float_research import cli
 from float_research.printing import say, stdout
 from float_research.program import command
+from float_research.texts import count
 
 
 def main() -> None:
@@ -58,7 +59,7 @@ def main() -> None:
         recordings=listed(arguments.recordings, is_recording, audio.SUFFIXES, "recordings"),
     )
     suite = read_suite(arguments.output)
-    counts = f"{len(suite.portraits)} portraits × {len(suite.recordings)} recordings"
+    counts = f"{count(len(suite.portraits), 'portrait')} × {count(len(suite.recordings), 'recording')}"
     say(console, f"{arguments.output}: {counts}, sha256 {suite.digest}")
     say(console, f"{command('infer')} data=suite 'data.file={arguments.output}'")
 

@@ -13,6 +13,7 @@ from float_research.data.manifest import ManifestColumns, read_manifest
 from float_research.errors import UserError, named, printable
 from float_research.files import present, require_file
 from float_research.media import open_media
+from float_research.texts import count
 from float_research.types import WHOLE, Clip, Excerpt
 
 SUFFIXES = frozenset({".mp4", ".mov", ".m4v", ".webm", ".mkv", ".avi", ".ts"})
@@ -177,7 +178,7 @@ def _matched(video: Path, sounds: Belonging | None, pictures: Belonging | None) 
 
 
 def _count(files: Sequence[Path]) -> str:
-    return f"{len(files)} files ({names(files)})" if files else "no file"
+    return f"{count(len(files), 'file')} ({names(files)})" if files else "no file"
 
 
 def suffix_of(video: Path) -> str:

@@ -20,6 +20,7 @@ from float_research.metrics.metric import ClipMetric
 from float_research.metrics.panel import Panel
 from float_research.metrics.track import MotionTrack
 from float_research.printing import Table
+from float_research.texts import count
 from float_research.types import Cost, Waveform
 
 Numbers = dict[str, float]
@@ -54,8 +55,8 @@ def compare(pipeline: Pipeline, portrait: ImageInput, spoken: Mapping[str, Wavef
         if held.any():
             rows.append(row(name, pairs[0, held], pairs[1, held], units[held]))
     columns = ["per clip", "plain", f"best of {search.n}", "difference", "interval", "clips"]
-    count = f"{len(spoken)} recordings x {len(seeds)} seeds"
-    return Table(columns, rows, f"{search.verifier}, {search.direction}, per {search.per}: {count}")
+    counts = f"{count(len(spoken), 'recording')} x {count(len(seeds), 'seed')}"
+    return Table(columns, rows, f"{search.verifier}, {search.direction}, per {search.per}: {counts}")
 
 
 def measure(core: FloatPipeline, clip: PreparedClip, search: BestOf) -> Numbers:

@@ -7,6 +7,7 @@ from typing import Any, TypeVar
 
 from float_research.data.listing import names
 from float_research.errors import UserError, printable
+from float_research.texts import count
 from float_research.types import Clip, FailedClip
 
 R = TypeVar("R")
@@ -53,7 +54,7 @@ class Failures:
         by_reason: dict[str, list[object]] = defaultdict(list)
         for failed in self.clips:
             by_reason[failed.reason].append(failed.clip.id)
-        summary = f"failed: {len(self.clips)} of {self.num_clips} clips"
+        summary = f"failed: {len(self.clips)} of {count(self.num_clips, 'clip')}"
         return [summary, *(f"  {names(ids)}: {printable(reason, 2000)}" for reason, ids in by_reason.items())]
 
     def record(self) -> list[dict[str, Any]]:

@@ -34,6 +34,7 @@ from float_research.models.checkpoint import Checkpoint
 from float_research.models.float_model import FloatModel
 from float_research.printing import Table, say
 from float_research.program import command
+from float_research.texts import count
 from float_research.tracking import record
 from float_research.tracking.code import git_state, uncommitted, write_code
 from float_research.tracking.logger import BegunRun, EndedRun, LiveLogger, RunLogger, tell
@@ -282,7 +283,7 @@ class Job:
         if len(clips) != len(planned):
             missing = sorted({item.clip.id for item in planned} - {clip["id"] for clip in clips})
             raise UserError(
-                f"only {len(clips)} of {len(planned)} clips were made (missing: {', '.join(missing)}); "
+                f"made only {len(clips)} of {count(len(planned), 'clip')} (missing: {', '.join(missing)}); "
                 "run with trainer.devices=1"
             )
         return {

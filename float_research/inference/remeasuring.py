@@ -31,6 +31,7 @@ from float_research.inference.stopwatch import Stopwatch
 from float_research.metrics.metric import Findings, FrameMetric, Metric, Need, Subject
 from float_research.metrics.panel import Panel
 from float_research.metrics.track import SUFFIX, MotionTrack, load_track
+from float_research.texts import count
 from float_research.tracking.record import RECORD, RunIdentity, identity, read_record, write_json
 from float_research.types import Clip, Excerpt, Image
 from float_research.video.reader import read_frames, read_frames_at
@@ -216,7 +217,7 @@ def motion_of(record: Mapping[str, Any], path: Path) -> MotionTrack:
     if record.get("motion_sha256") not in (None, sha256(path)):
         raise UserError(f"{path} is no longer the motion of the run")
     if len(track.motion) != record["num_frames"]:
-        raise UserError(f"{path} has {len(track.motion)} frames, and its clip {record['num_frames']}")
+        raise UserError(f"{path} has {count(len(track.motion), 'frame')}, and its clip {record['num_frames']}")
     return track
 
 

@@ -26,6 +26,7 @@ from float_research.inference.solution import ConvergedSolution, Problem
 from float_research.metrics.metric import Findings, Metric, RunMetric
 from float_research.metrics.panel import Panel
 from float_research.metrics.track import SUFFIX, MotionTrack
+from float_research.texts import count
 from float_research.types import Cost, Image, LoadedClip, MotionWindow
 from float_research.video.writer import H264, Recording
 
@@ -171,7 +172,7 @@ class DecodedClip:
         core, num_frames = self.pipeline.core, len(self._shown)
         size_px = core.model.motion_autoencoder.image_size
         yield repr(printable(self.id))
-        yield f"{num_frames} frames, {num_frames / core.fps:.4g} s at {core.fps:g} fps"
+        yield f"{count(num_frames, 'frame')}, {num_frames / core.fps:.4g} s at {core.fps:g} fps"
         yield f"{size_px} × {size_px} px"
 
     def _batches(self) -> Iterator[UInt8[Tensor, "n h w 3"]]:
@@ -270,4 +271,4 @@ class Result(DecodedClip):
 
     def _facts(self) -> Iterator[str]:
         yield from super()._facts()
-        yield f"{self.cost.evaluations} evaluations"
+        yield count(self.cost.evaluations, "evaluation")

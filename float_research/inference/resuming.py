@@ -10,6 +10,7 @@ from float_research.folders import KEEP
 from float_research.inference.plan import PlannedClip
 from float_research.metrics.metric import Metric
 from float_research.metrics.track import SUFFIX
+from float_research.texts import count
 from float_research.tracking import record
 from float_research.tracking.record import RunIdentity
 from float_research.types import WHOLE
@@ -29,8 +30,8 @@ class Before:
         """Returns a line that says what happens to clips of other code."""
         if not self.other:
             return []
-        fate = "are kept and marked" if resume == KEEP else "are made again; resume=keep keeps them"
-        return [f"{len(self.other)} clips were made by other code or other versions of packages, and {fate}"]
+        fate = "kept and marked" if resume == KEEP else "made again; resume=keep keeps them"
+        return [f"{count(len(self.other), 'clip')} of other code or other versions of packages: {fate}"]
 
 
 def made_before(planned: Sequence[PlannedClip], run: RunIdentity) -> Before:

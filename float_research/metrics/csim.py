@@ -1,6 +1,6 @@
 """CSIM: cosine similarity of ArcFace embeddings of frames and portrait."""
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -12,9 +12,10 @@ from jaxtyping import Float
 from torch import Tensor
 
 from float_research.errors import UserError
-from float_research.metrics.landmarks import LEFT_EYE, PACKAGES, RIGHT_EYE, Landmarks, few_faces, landmarks
+from float_research.metrics.landmarks import LEFT_EYE, RIGHT_EYE, Landmarks, few_faces, landmarks
 from float_research.metrics.metric import Better, Findings, FrameMetric, Frames, Need, Number, Subject, Watching
 from float_research.metrics.networks import device, scripted
+from float_research.metrics.requirements import CSIM
 from float_research.types import Image
 
 SIZE_PX = 112
@@ -33,10 +34,7 @@ class Csim(FrameMetric):
 
     numbers = (Number("csim", "cosine", Better.HIGHER, headline=True),)
     needs = frozenset({Need.FRAMES, Need.PORTRAIT})
-    packages = PACKAGES
-
-    def files(self) -> Iterable[tuple[str, str | None]]:
-        return [("metrics.csim.network", self.network)]
+    requires = CSIM
 
     @cached_property
     def _network(self) -> Callable[..., Tensor]:

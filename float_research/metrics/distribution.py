@@ -23,6 +23,7 @@ from float_research.errors import UserError
 from float_research.files import sha256
 from float_research.metrics.metric import Better, Findings, Need, Number, RunMetric
 from float_research.metrics.networks import device, scripted
+from float_research.metrics.requirements import E_FID, FID, FVD, P_FID, Requirements
 from float_research.sources import code
 from float_research.types import Image
 
@@ -50,16 +51,7 @@ class FrechetDistance(RunMetric):
     cache: Cache
 
     needs = frozenset({Need.FRAMES})
-    key: ClassVar[str]
-    """Its name in the settings and in the cache."""
-
-    def files(self) -> Iterable[tuple[str, str | None]]:
-        return [(f"metrics.{self.key}.network", self.network)]
-
-    def lacks(self) -> str | None:
-        if self.real is None:
-            return f"needs real videos; give their folder with metrics.{self.key}.real=FOLDER"
-        return super().lacks()
+    requires: ClassVar[Requirements]
 
     @abstractmethod
     def samples(self, frames: Iterator[Image]) -> Iterator[list[Image]]:
@@ -70,7 +62,7 @@ class FrechetDistance(RunMetric):
         """Reshapes a batch of samples to the network's input."""
 
     def compare(self, videos: Sequence[Path], read: Read) -> Findings:
-        true, _ = self.cache.get(self.key, self._depends(), lambda: self._real(read))
+        true, _ = self.cache.get(self.requires.option, self._depends(), lambda: self._real(read))
         distance = accumulate(self._features(videos, read), real=False, state=true.tensors)
         if min(distance.real_features_num_samples, distance.fake_features_num_samples) < 2:
             raise UserError("needs at least two samples of the run and of the real videos")
@@ -83,7 +75,7 @@ class FrechetDistance(RunMetric):
         folder = Path(self.real or "")
         found = sorted(path for path in folder.rglob("*") if path.suffix.lower() in VIDEOS)
         if not found:
-            raise UserError(f"metrics.{self.key}.real={self.real} holds no video")
+            raise UserError(f"metrics.{self.requires.option}.real={self.real} holds no video")
         return found
 
     def _depends(self) -> dict[str, Any]:
@@ -149,21 +141,24 @@ class FrameDistance(FrechetDistance):
 class Fid(FrameDistance):
     """FID on Inception's features (arXiv 1706.08500), for example from NVIDIA's inception-2015-12-05.pt."""
 
-    numbers, key = (Number("fid", "squared feature distance", Better.LOWER, headline=True),), "fid"
+    numbers = (Number("fid", "squared feature distance", Better.LOWER, headline=True),)
+    requires = FID
 
 
 @dataclass(frozen=True, kw_only=True)
 class EFid(FrameDistance):
     """E-FID on the expression coefficients of a 3D face model, as in EMO (arXiv 2402.17485) and FLOAT."""
 
-    numbers, key = (Number("e_fid", "squared feature distance", Better.LOWER, headline=True),), "e_fid"
+    numbers = (Number("e_fid", "squared feature distance", Better.LOWER, headline=True),)
+    requires = E_FID
 
 
 @dataclass(frozen=True, kw_only=True)
 class PFid(FrameDistance):
     """P-FID on the head pose coefficients of a 3D face model, as in FLOAT."""
 
-    numbers, key = (Number("p_fid", "squared feature distance", Better.LOWER, headline=True),), "p_fid"
+    numbers = (Number("p_fid", "squared feature distance", Better.LOWER, headline=True),)
+    requires = P_FID
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -175,7 +170,8 @@ class Fvd(FrechetDistance):
 
     clip_frames: int
 
-    numbers, key = (Number("fvd", "squared feature distance", Better.LOWER, headline=True),), "fvd"
+    numbers = (Number("fvd", "squared feature distance", Better.LOWER, headline=True),)
+    requires = FVD
 
     def __post_init__(self) -> None:
         if self.clip_frames < 1:

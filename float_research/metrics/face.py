@@ -7,8 +7,9 @@ from jaxtyping import Float
 
 from float_research.errors import UserError
 from float_research.metrics.head_pose import head_pose_deg
-from float_research.metrics.landmarks import INNER_LIPS, LEFT_EYE, PACKAGES, RIGHT_EYE, Landmarks, few_faces, landmarks
+from float_research.metrics.landmarks import INNER_LIPS, LEFT_EYE, RIGHT_EYE, Landmarks, few_faces, landmarks
 from float_research.metrics.metric import Better, Findings, FrameMetric, Need, Number, Subject, Trace, Watching
+from float_research.metrics.requirements import FACE
 
 ANGLES = ("yaw", "pitch", "roll")
 RANGE = (5, 95)
@@ -34,7 +35,7 @@ class Face(FrameMetric):
         Number("face_share", "share of frames", Better.HIGHER),
     )
     needs = frozenset({Need.FRAMES})
-    packages = PACKAGES
+    requires = FACE
 
     def __post_init__(self) -> None:
         if not 0 < self.closed < 1:

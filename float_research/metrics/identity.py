@@ -8,8 +8,9 @@ import numpy as np
 from jaxtyping import Float
 
 from float_research.errors import UserError
-from float_research.metrics.landmarks import PACKAGES, detect, few_faces, model_file, networks
+from float_research.metrics.landmarks import detect, few_faces, model_file, networks
 from float_research.metrics.metric import Better, Findings, FrameMetric, Need, Number, Subject, Watching
+from float_research.metrics.requirements import IDENTITY
 from float_research.types import Image
 
 
@@ -28,7 +29,7 @@ class Identity(FrameMetric):
         Number("identity_l2", "embedding distance", Better.LOWER),
     )
     needs = frozenset({Need.FRAMES, Need.PORTRAIT})
-    packages = PACKAGES
+    requires = IDENTITY
 
     def __post_init__(self) -> None:
         if self.every_frames < 1:

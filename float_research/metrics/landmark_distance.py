@@ -7,7 +7,7 @@ import numpy as np
 from jaxtyping import Float
 
 from float_research.errors import UserError
-from float_research.metrics.landmarks import MOUTH, PACKAGES, Landmarks, face_size, few_faces, landmarks
+from float_research.metrics.landmarks import MOUTH, Landmarks, face_size, few_faces, landmarks
 from float_research.metrics.metric import (
     Better,
     Findings,
@@ -19,7 +19,8 @@ from float_research.metrics.metric import (
     Trace,
     Watching,
 )
-from float_research.metrics.reference import not_given, reference_frames
+from float_research.metrics.reference import reference_frames
+from float_research.metrics.requirements import LANDMARK_DISTANCE
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -37,10 +38,7 @@ class LandmarkDistance(FrameMetric):
         Number("mouth_landmark_distance", "eye distances", Better.LOWER),
     )
     needs = frozenset({Need.FRAMES})
-    packages = PACKAGES
-
-    def lacks(self) -> str | None:
-        return not_given(self.reference, "metrics.landmark_distance.reference") or super().lacks()
+    requires = LANDMARK_DISTANCE
 
     def watch(self, clip: Subject) -> Watching:
         assert self.reference is not None

@@ -13,9 +13,9 @@ import numpy as np
 from jaxtyping import Float, UInt8
 
 from float_research.metrics.metric import Frames
+from float_research.texts import count
 from float_research.types import Image
 
-PACKAGES = {"dlib": "faces", "face_recognition_models": "faces"}
 DETECTION_PX = 256
 """Image height for face detection. HOG finds no faces below 80 pixels."""
 MIN_SHARE = 0.5
@@ -90,5 +90,5 @@ def few_faces(seen: Float[np.ndarray, " n"]) -> str | None:
     """Returns why too few values are finite (they are NaN without a face), or None if there are enough."""
     share = np.isfinite(seen).mean() if len(seen) else 0.0
     if share < MIN_SHARE:
-        return f"a face was found in {np.isfinite(seen).sum()} of {len(seen)} frames"
+        return f"a face was found in {np.isfinite(seen).sum()} of {count(len(seen), 'frame')}"
     return None

@@ -1,6 +1,7 @@
 """Correlation of mouth opening and loudness."""
 
 import itertools
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Protocol, runtime_checkable
 
@@ -8,7 +9,7 @@ import numpy as np
 from jaxtyping import Float, UInt8
 
 from float_research.errors import UserError
-from float_research.metrics.landmarks import PACKAGES, few_faces, landmarks, mouth_opening
+from float_research.metrics.landmarks import few_faces, landmarks, mouth_opening
 from float_research.metrics.metric import (
     Better,
     Findings,
@@ -19,8 +20,8 @@ from float_research.metrics.metric import (
     Subject,
     Trace,
     Watching,
-    lacking,
 )
+from float_research.metrics.requirements import FACES, lacking
 from float_research.types import Image, Waveform
 
 
@@ -28,7 +29,7 @@ from float_research.types import Image, Waveform
 class MouthReader(Protocol):
     """Reads the mouth opening from frames of a person, given their neutral portrait."""
 
-    def __call__(self, images: UInt8[np.ndarray, "n h w 3"], portrait: Image, /) -> Float[np.ndarray, " n"]: ...
+    def __call__(self, portrait: Image, /) -> Callable[[UInt8[np.ndarray, "n h w 3"]], Float[np.ndarray, " n"]]: ...
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -54,13 +55,14 @@ class LipSync(FrameMetric):
         if reason := super().obstacle(clip):
             return reason
         if not clip.toy:
-            return lacking(PACKAGES)
+            return lacking(FACES)
         return f"needs {Need.PORTRAIT}, and {clip.missing[Need.PORTRAIT]}" if Need.PORTRAIT in clip.missing else None
 
     def watch(self, clip: Subject) -> Watching:
+        opening_of = self._opening_of(clip)
         seen: list[float] = []  # not small arrays, which would fragment freed memory
         while (frames := (yield)) is not None:
-            seen += self._opening(frames, clip).tolist()
+            seen += opening_of(frames).tolist()
         opening = np.array(seen)
         assert clip.waveform is not None
         level = audio_level(clip.waveform, len(opening), clip.fps, clip.sampling_rate_hz)
@@ -75,11 +77,12 @@ class LipSync(FrameMetric):
         )
         return found
 
-    def _opening(self, frames: Frames, clip: Subject) -> Trace:
-        if clip.toy:
-            assert clip.portrait is not None
-            return self.toy_mouth(frames.images, clip.portrait)
-        return mouth_opening(landmarks(frames))
+    def _opening_of(self, clip: Subject) -> Callable[[Frames], Trace]:
+        if not clip.toy:
+            return lambda frames: mouth_opening(landmarks(frames))
+        assert clip.portrait is not None
+        read = self.toy_mouth(clip.portrait)
+        return lambda frames: read(frames.images)
 
 
 def audio_level(waveform: Waveform, num_frames: int, fps: float, sampling_rate_hz: int) -> Trace:

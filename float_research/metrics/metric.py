@@ -5,11 +5,10 @@ reason why a number is absent; never a zero in place of a missing one.
 """
 
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Generator, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Generator, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from enum import StrEnum
-from functools import cached_property
-from importlib.util import find_spec
+from functools import cached_property, partial
 from pathlib import Path
 from typing import Any, ClassVar, Protocol, TypeVar, runtime_checkable
 
@@ -19,8 +18,8 @@ from jaxtyping import Float, UInt8
 from torch import Tensor
 
 from float_research.errors import UserError
+from float_research.metrics.requirements import Requirements
 from float_research.metrics.track import MotionTrack
-from float_research.program import install
 from float_research.types import Image, Waveform
 
 T = TypeVar("T")
@@ -131,30 +130,19 @@ class Frames:
 
 
 class Metric(ABC):
-    """The base of all metrics. `packages`: required package → the extra that installs it."""
+    """The base of all metrics. `requires`: what it needs on this machine besides the inputs it `needs`."""
 
     numbers: ClassVar[tuple[Number, ...]]
     needs: ClassVar[frozenset[Need]]
-    packages: ClassVar[Mapping[str, str]] = {}
+    requires: ClassVar[Requirements | None] = None
 
     @property
     def names(self) -> tuple[str, ...]:
         return tuple(number.name for number in self.numbers)
 
-    def files(self) -> Iterable[tuple[str, str | None]]:
-        """Returns settings that name files of weights, and their values."""
-        return ()
-
     def lacks(self) -> str | None:
-        """Returns why it cannot run on this machine: a missing package or file."""
-        if reason := lacking(self.packages):
-            return reason
-        for setting, file in self.files():
-            if file is None:
-                return f"needs weights; give their file with {setting}=FILE"
-            if not Path(file).is_file():
-                return f"needs weights, and {setting}={file} does not exist"
-        return None
+        """Returns why it cannot run on this machine: a missing setting, package or file."""
+        return None if self.requires is None else self.requires.lacking(partial(getattr, self))
 
 
 class ClipMetric(Metric):
@@ -192,12 +180,6 @@ class RunMetric(Metric):
     @abstractmethod
     def compare(self, videos: Sequence[Path], read: Callable[[Path], Iterator[Image]]) -> Findings:
         """Measures the run's videos."""
-
-
-def lacking(packages: Mapping[str, str]) -> str | None:
-    """Returns which package is not installed and the extra that installs it, or None."""
-    absent = [package for package in packages if find_spec(package) is None]
-    return f"needs {absent[0]}; {install(packages[absent[0]])}" if absent else None
 
 
 def check_names(metrics: Sequence[Metric]) -> None:

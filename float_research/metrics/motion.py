@@ -9,6 +9,7 @@ from torch import Tensor
 
 from float_research.metrics.metric import Better, Findings, MotionMetric, Need, Number, Subject
 from float_research.metrics.track import MotionTrack
+from float_research.texts import count
 
 DERIVATIVES = {"motion_velocity": "s", "motion_acceleration": "s²", "motion_jerk": "s³"}
 STILL = "the motion is constant"
@@ -46,7 +47,7 @@ class Motion(MotionMetric):
             if len(steps):
                 found.metrics[name] = float(steps.norm(dim=1).mean())
             else:
-                found.absent[name] = f"needs more than {order} frames, and the clip has {len(motion)}"
+                found.absent[name] = f"needs more than {count(order, 'frame')}, and the clip has {len(motion)}"
         _seams(found, motion, track.window_starts)
         coordinates, length = motion @ basis, motion.norm()
         _repetition(found, coordinates, track.window_starts)

@@ -6,15 +6,9 @@ from pathlib import Path
 from float_research.errors import UserError, reading
 from float_research.files import inside, present
 from float_research.metrics.metric import Subject
+from float_research.metrics.requirements import GIVE
 from float_research.texts import read_mapping
 from float_research.types import Image
-
-GIVE = "give a video, the folder of a run, or a folder of videos named after clips"
-
-
-def not_given(reference: str | None, setting: str) -> str | None:
-    """Returns why nothing can be compared, if no reference is given."""
-    return f"needs a video to compare with: {setting}=PATH; {GIVE}" if reference is None else None
 
 
 def reference_frames(reference: str, setting: str, clip: Subject) -> Iterator[Image]:

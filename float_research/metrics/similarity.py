@@ -15,7 +15,8 @@ from torchmetrics.functional.image import structural_similarity_index_measure as
 
 from float_research.errors import UserError
 from float_research.metrics.metric import Better, Findings, FrameMetric, Need, Number, Subject, Watching
-from float_research.metrics.reference import not_given, reference_frames
+from float_research.metrics.reference import reference_frames
+from float_research.metrics.requirements import SIMILARITY
 from float_research.types import Image
 
 LEVELS = 255.0
@@ -39,9 +40,7 @@ class Similarity(FrameMetric):
         Number("ms_ssim", "similarity", Better.HIGHER),
     )
     needs = frozenset({Need.FRAMES})
-
-    def lacks(self) -> str | None:
-        return not_given(self.reference, "metrics.similarity.reference")
+    requires = SIMILARITY
 
     def watch(self, clip: Subject) -> Watching:
         assert self.reference is not None

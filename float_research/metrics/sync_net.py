@@ -13,10 +13,11 @@ from jaxtyping import Float
 from torch import Tensor
 
 from float_research.errors import UserError
-from float_research.metrics.landmarks import PACKAGES, detect
+from float_research.metrics.landmarks import detect
 from float_research.metrics.metric import Better, Findings, FrameMetric, Need, Number, Subject, Watching
 from float_research.metrics.mfcc import mfcc
 from float_research.metrics.networks import device, fill
+from float_research.metrics.requirements import SYNC_NET
 from float_research.metrics.sync_network import (
     HOP_ROWS,
     SIZE_PX,
@@ -51,10 +52,7 @@ class SyncNet(FrameMetric):
         Number("sync_offset_frames", "frames", 0.0),
     )
     needs = frozenset({Need.FRAMES, Need.AUDIO})
-    packages = PACKAGES
-
-    def files(self) -> Iterable[tuple[str, str | None]]:
-        return [("metrics.sync_net.weights", self.weights)]
+    requires = SYNC_NET
 
     def obstacle(self, clip: Subject) -> str | None:
         if (clip.fps, clip.sampling_rate_hz) != (FPS, RATE_HZ):

@@ -21,6 +21,7 @@ from float_research.sampling.solver import Solver
 from float_research.sampling.stitch import Stitch
 from float_research.sampling.time_grid import TimeGrid, Uniform
 from float_research.sampling.values import check_values
+from float_research.texts import count
 from float_research.types import ClipConditions, Conditions, Cost, MotionWindow, Network, VectorField
 
 
@@ -116,7 +117,7 @@ class Sampler:
         used = self.solver.evaluations(self.grid_points - 1)
         if not isinstance(self.budget, Evaluations) or used is None or used == self.nfe:
             return []
-        said = f"nfe={self.nfe}: solver {self.solver.name} uses only {used} evaluations, since steps are whole"
+        said = f"nfe={self.nfe}: solver {self.solver.name} uses only {count(used, 'evaluation')}, since steps are whole"
         return [f"{said}; nfe={used} or nfe={self.solver.evaluations(self.grid_points)} leaves none over"]
 
     def grid(self, dtype: torch.dtype) -> Float[Tensor, " n"]:

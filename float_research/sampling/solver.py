@@ -3,7 +3,6 @@
 A solver integrates `dx/dt = v(t, x)` from the first to the last point of a time grid and returns the end point.
 """
 
-import itertools
 import re
 from abc import ABC, abstractmethod
 from collections.abc import Sequence
@@ -16,6 +15,8 @@ from torch import Tensor
 from torchdiffeq import odeint
 
 from float_research.errors import UserError
+from float_research.sampling.steps import EULER, HEUN2, HEUN3, MIDPOINT, RK4, evaluation_times
+from float_research.sampling.steps import grid as uniform
 from float_research.types import VectorField
 
 
@@ -57,14 +58,14 @@ class Solver(ABC):
 
     def evaluations(self, num_steps: int) -> int | None:
         """Returns the number of evaluations in `num_steps` steps; None if the solver chooses its own."""
-        times = self.evaluation_times([i / num_steps for i in range(num_steps + 1)])
+        times = self.evaluation_times(uniform(num_steps))
         return None if times is None else len(times)
 
 
 class FixedStep(Solver):
     """A torchdiffeq method with one step per grid interval.
 
-    `nodes`: evaluation times within a step, as fractions of it.
+    `nodes`: evaluation times within a step, as fractions of it; `checking.declared` finds them without this module.
     """
 
     couples_clips = False
@@ -77,19 +78,21 @@ class FixedStep(Solver):
         return odeint(field, x, grid.to(x.device), method=self.method)
 
     def evaluation_times(self, grid: Sequence[float]) -> list[float] | None:
-        return [start + node * (end - start) for start, end in itertools.pairwise(grid) for node in self.nodes]
+        return evaluation_times(self.nodes, grid)
 
 
 class Euler(FixedStep):
     """Euler's method: the official default."""
 
-    method, order, nodes = "euler", 1, (0.0,)
+    method, order = "euler", 1
+    nodes = EULER
 
 
 class Midpoint(FixedStep):
     """The explicit midpoint method."""
 
-    method, order, nodes = "midpoint", 2, (0.0, 1 / 2)
+    method, order = "midpoint", 2
+    nodes = MIDPOINT
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -118,27 +121,28 @@ class ReachingEnd(FixedStep):
         return torch.cat([states, last[None]])
 
     def evaluation_times(self, grid: Sequence[float]) -> list[float] | None:
-        if not self.skip_end:
-            return super().evaluation_times(grid)
-        return [*(super().evaluation_times(grid[:-1]) or []), grid[-2]]
+        return evaluation_times(self.nodes, grid, skip_end=self.skip_end)
 
 
 class Heun2(ReachingEnd):
     """Heun's method of order 2."""
 
-    method, full_order, nodes = "heun2", 2, (0.0, 1.0)
+    method, full_order = "heun2", 2
+    nodes = HEUN2
 
 
 class Heun3(FixedStep):
     """Heun's method of order 3."""
 
-    method, order, nodes = "heun3", 3, (0.0, 1 / 3, 2 / 3)
+    method, order = "heun3", 3
+    nodes = HEUN3
 
 
 class Rk4(ReachingEnd):
     """Kutta's 3/8 rule."""
 
-    method, full_order, nodes = "rk4", 4, (0.0, 1 / 3, 2 / 3, 1.0)
+    method, full_order = "rk4", 4
+    nodes = RK4
 
 
 class ExplicitAdams(FixedStep):

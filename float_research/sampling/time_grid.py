@@ -12,6 +12,7 @@ from torch import Tensor
 from float_research.errors import UserError, reading
 from float_research.program import command
 from float_research.tensors import AGAIN, read_safetensors
+from float_research.texts import count
 
 CURVATURE = "curvature"
 """Tensor in a solver file: `‖x″‖` of the trajectories at uniformly spaced flow times from 0 to 1."""
@@ -121,7 +122,7 @@ class Explicit(TimeGrid):
     def place(self, uniform: Float[Tensor, " n"]) -> Float[Tensor, " n"]:
         if len(self.points) != len(uniform):
             raise UserError(
-                f"time_grid.points has {len(self.points)} points, but nfe and budget require {len(uniform)}; "
+                f"time_grid.points has {count(len(self.points), 'point')}, but nfe and budget require {len(uniform)}; "
                 "change one of them"
             )
         return torch.tensor(list(self.points), dtype=uniform.dtype)

@@ -1,5 +1,6 @@
 """Reads motion parameters from frames, to measure generated videos of toy portraits."""
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -58,11 +59,17 @@ class ToyMouth:
     def _reader(self) -> MotionReader:
         return load_reader(Path(self.file))
 
-    def __call__(self, images: UInt8[np.ndarray, "n h w 3"], portrait: Image, /) -> Float[np.ndarray, " n"]:
-        """Returns the jaw opening in each frame, given the person's neutral portrait."""
+    def __call__(self, portrait: Image, /) -> Callable[[UInt8[np.ndarray, "n h w 3"]], Float[np.ndarray, " n"]]:
+        """Returns a function that reads the jaw opening in each frame of a person, given their neutral portrait."""
         with torch.inference_mode():
-            motion = self._reader(to_tensor(images), to_tensor(portrait[None]))
-        return motion[:, MOTION.index("jaw")].double().numpy()
+            neutral = resize(to_tensor(portrait[None]))  # once for all frames
+
+        def opening(images: UInt8[np.ndarray, "n h w 3"]) -> Float[np.ndarray, " n"]:
+            with torch.inference_mode():
+                motion = self._reader(to_tensor(images), neutral)
+            return motion[:, MOTION.index("jaw")].double().numpy()
+
+        return opening
 
 
 def to_tensor(images: UInt8[np.ndarray, "n h w 3"]) -> Float[Tensor, "n 3 h w"]:

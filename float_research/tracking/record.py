@@ -17,7 +17,7 @@ from float_research.files import sha256, whole
 from float_research.folders import visible
 from float_research.packages import package_versions, platform_module
 from float_research.sources import code, parts
-from float_research.texts import read_json, read_mapping, read_text
+from float_research.texts import count, read_json, read_mapping, read_text
 from float_research.tracking.schema import check_clip, check_run
 
 if TYPE_CHECKING:  # --help and rejected settings import this module and need no torch
@@ -166,7 +166,7 @@ def device_name(device: "torch.device") -> str:
     from float_research.devices import name
 
     machine = platform.processor() or platform.machine()
-    return name(device) or f"{device.type} ({machine}, {torch.get_num_threads()} threads)"
+    return name(device) or f"{device.type} ({machine}, {count(torch.get_num_threads(), 'thread')})"
 
 
 def clip_record(result: "ClipResult") -> dict[str, Any]:

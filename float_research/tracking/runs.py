@@ -11,7 +11,7 @@ from typing import Any
 from yaml import YAMLError
 
 from float_research.errors import UserError, printable
-from float_research.texts import parse_yaml, read_mapping, read_yaml
+from float_research.texts import count, parse_yaml, read_mapping, read_yaml
 from float_research.tracking.record import CLIPS, CONFIG, FAILURE, PLACES, PLACES_IN_GROUPS, RECORD, read_record
 from float_research.tracking.schema import LARGEST
 
@@ -158,9 +158,11 @@ def refuse_empty(found: Found, folder: Path) -> None:
     if found.damaged:
         raise UserError(f"no record under {folder} can be read; run the sweep again")
     if found.num_runs and not found.failed:
-        raise UserError(f"none of the {found.num_runs} runs of {folder} has ended; wait, or resume with resume=true")
+        raise UserError(
+            f"none of {count(found.num_runs, 'run')} in {folder} has ended; wait, or resume with resume=true"
+        )
     if found.failed or found.unfinished:
-        counts = f"{len(found.failed)} runs failed, {len(found.unfinished)} have not finished"
+        counts = f"{count(len(found.failed), 'run')} failed, {len(found.unfinished)} unfinished"
         raise UserError(f"no run under {folder} has a {RECORD} ({counts}); resume the sweep with resume=true")
     raise UserError(f"{folder} holds no {RECORD}; give the folder of a run or of a sweep")
 

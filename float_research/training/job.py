@@ -22,7 +22,7 @@ from float_research.models.float_model import FloatModel
 from float_research.printing import say
 from float_research.sources import code, parts
 from float_research.tensors import read_safetensors
-from float_research.texts import read_mapping
+from float_research.texts import count, read_mapping
 from float_research.tracking import record
 from float_research.tracking.code import git_state
 from float_research.tracking.logger import BegunTraining, TrainingLogger, tell
@@ -163,7 +163,7 @@ class TrainingJob:
         trained: set[str] = set()
         for file in self.init_from:
             taken, fresh = carry_over(earlier_tensors(Path(file)), model, file)
-            say(console, f"loaded {len(taken)} tensors from {file}; {fresh} keep their initial values")
+            say(console, f"loaded {count(len(taken), 'tensor')} from {file}; {fresh} keep their initial values")
             trained |= taken
         self.objective.begin(model, trained)
         return model

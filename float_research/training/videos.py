@@ -21,6 +21,7 @@ from float_research.data.face import Cropper
 from float_research.data.listing import list_files
 from float_research.errors import UserError, reading
 from float_research.files import alone, require_file
+from float_research.texts import count
 from float_research.training.objective import HELD_OUT, TRAINING
 from float_research.types import Image, Waveform
 from float_research.video.reader import read_frames_at
@@ -104,7 +105,7 @@ class VideoFolder:
         """The prepared videos of each stream.
 
         Raises:
-            UserError: fewer than two videos are usable.
+            UserError: fewer than two videos can be used.
         """
         files, shots, skipped = list_files(Path(self.folder), SUFFIXES, "data.folder"), {}, {}
         for file in files:
@@ -113,12 +114,12 @@ class VideoFolder:
             except UserError as error:
                 skipped[file.name] = str(error)
                 log.warning("skipped %s: %s", file.name, error)
-        log.info("%s: %d of %d videos are usable", self.folder, len(shots), len(files))
+        log.info("%s: %d of %d videos can be used", self.folder, len(shots), len(files))
         if len(shots) < 2:
             reason = f"; {next(iter(skipped.values()))}" if skipped else ""
             raise UserError(
-                f"data.folder={self.folder}: {len(shots)} of {len(files)} videos are usable; training needs at least "
-                f"two, one of them held out{reason}"
+                f"data.folder={self.folder}: {len(shots)} of {count(len(files), 'video')} can be used; training needs "
+                f"at least two, one of them held out{reason}"
             )
         names = sorted(shots, key=lambda name: hashlib.sha256(name.encode()).hexdigest())
         num = min(max(round(self.held_out * len(names)), 1), len(names) - 1)
@@ -158,7 +159,9 @@ class VideoFolder:
         offsets = self.write_frames(file, folder / FRAMES)
         num_frames = min(len(offsets) - 1, int(len(waveform) * self.fps / self.sampling_rate_hz))
         if num_frames < MIN_FRAMES:
-            raise UserError(f"video {file} has {num_frames} frames with sound; training needs at least {MIN_FRAMES}")
+            raise UserError(
+                f"video {file} has {count(num_frames, 'frame')} with sound; training needs at least {MIN_FRAMES}"
+            )
         np.save(folder / OFFSETS, np.array(offsets[: num_frames + 1], dtype=np.int64))
         np.save(folder / SPEECH, waveform[: int(num_frames * self.sampling_rate_hz / self.fps)])
 

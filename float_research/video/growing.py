@@ -6,6 +6,7 @@ from types import TracebackType
 
 import av
 import numpy as np
+from av.video.reformatter import VideoReformatter
 
 from float_research.types import Image, Waveform
 from float_research.video.mark import marked
@@ -23,6 +24,7 @@ class GrowingWriter:
     def __init__(self, path: Path, settings: H264, *, fps: float, size_px: int, rate_hz: int) -> None:
         self.path = path
         self.rate, self.rate_hz, self.num_frames, self.num_samples = exact_rate(fps), rate_hz, 0, 0
+        self._reformatter = VideoReformatter()
         self._letters, self._sound = settings.letters(size_px), np.zeros(0, np.float32)
         name = str(path.absolute())  # FFmpeg would take a relative path with a colon as an address
         options = {"movflags": MOVFLAGS, "flush_packets": "1"}
@@ -40,7 +42,7 @@ class GrowingWriter:
     def write(self, image: Image) -> None:
         """Encodes a frame and the sound of the same time."""
         picture = image if self._letters is None else marked(image, self._letters)
-        self._container.mux(self._video.encode(to_yuv(picture, self.num_frames, self.rate)))
+        self._container.mux(self._video.encode(to_yuv(self._reformatter, picture, self.num_frames, self.rate)))
         self.num_frames += 1
         wanted = int(self.num_frames / self.rate * self.rate_hz) - self.num_samples
         if wanted >= AAC_FRAME:

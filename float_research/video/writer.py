@@ -11,7 +11,7 @@ from typing import Any
 import av
 import numpy as np
 import torch
-from av.video.reformatter import ColorPrimaries, ColorRange, Colorspace, ColorTrc
+from av.video.reformatter import ColorPrimaries, ColorRange, Colorspace, ColorTrc, VideoReformatter
 from jaxtyping import UInt8
 from torch import Tensor
 
@@ -100,6 +100,7 @@ class VideoWriter:
         self._part: Any = None
         self._container: Any = None
         self._sound: Iterator[np.ndarray] | None = None
+        self._reformatter = VideoReformatter()  # for all frames, since each new one sets up swscale again
         self._letters = settings.letters(size_px)
         try:
             with held():
@@ -126,7 +127,8 @@ class VideoWriter:
         """Encodes RGB frames and the sound of the same time."""
         for array in frames.cpu().numpy():
             picture = array if self._letters is None else marked(array, self._letters)
-            self._container.mux(self._video.encode(to_yuv(picture, self.num_frames, self.rate)))
+            frame = to_yuv(self._reformatter, picture, self.num_frames, self.rate)
+            self._container.mux(self._video.encode(frame))
             self.num_frames += 1
             self._write_sound(until_s=float(self.num_frames / self.rate))
 
@@ -194,10 +196,14 @@ def add_video(container: Any, settings: H264, rate: Fraction, size_px: int, opti
     return stream
 
 
-def to_yuv(picture: UInt8[np.ndarray, "h w 3"], number: int, rate: Fraction) -> av.VideoFrame:
+def to_yuv(
+    reformatter: VideoReformatter, picture: UInt8[np.ndarray, "h w 3"], number: int, rate: Fraction
+) -> av.VideoFrame:
     """Converts an RGB picture to frame `number` of a video."""
     rgb = av.VideoFrame.from_ndarray(picture, format="rgb24")
-    frame = rgb.reformat(format="yuv420p", dst_colorspace=Colorspace.ITU709, dst_color_range=ColorRange.MPEG)
+    frame = reformatter.reformat(
+        rgb, format="yuv420p", dst_colorspace=Colorspace.ITU709, dst_color_range=ColorRange.MPEG
+    )
     frame.pts, frame.time_base = number, 1 / rate
     return frame
 

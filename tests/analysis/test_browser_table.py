@@ -116,7 +116,7 @@ def test_missing_data_is_reported(sweep: Path, show: Open) -> None:
     page = seen.page
     notices = page.inner_text("#notices")
     assert "untrained" in notices
-    assert "1 of 11 videos are missing" in notices
+    assert "missing: 1 of 11 videos" in notices
     assert "record.json is damaged" in notices
     seen.spread()
     page.wait_for_timeout(500)

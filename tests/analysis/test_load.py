@@ -20,9 +20,9 @@ from float_research import compose
 from float_research.analysis.convergence import declared_order, slopes
 from float_research.analysis.load import NOTES, SETTINGS, load_clips, load_runs, load_traces, varying
 from float_research.analysis.page import write_page
+from float_research.analysis.summary import report
 from float_research.errors import UserError
 from float_research.tracking.runs import Run
-from float_research.tracking.summary import report
 from float_research.tracking.weights_and_biases import inspect
 
 
@@ -148,7 +148,7 @@ def test_older_and_partial_records_are_shown_and_the_rest_is_counted(sweep: Path
     (sweep / "4" / "failure.json").write_text('{"overrides": "nfe=1", "error": "nfe=1 is too small"}')
     next((sweep / "5" / "videos").glob("*.mp4")).unlink()
     (sweep / "sweep.json").write_text("{}")
-    with pytest.warns(UserWarning, match="2 of 8 videos are missing"):
+    with pytest.warns(UserWarning, match="missing: 2 of 8 videos"):
         runs = load_runs(sweep)
     assert list(runs["run"]) == [0, *range(5, 12)]
     assert runs["nfe"][0] == 4
@@ -162,7 +162,7 @@ def test_older_and_partial_records_are_shown_and_the_rest_is_counted(sweep: Path
         "1 not finished: run 3",
         "the sweep has not ended: 8 of its runs are finished",
     ]
-    with pytest.warns(UserWarning, match="1 of 8 clips have no traces"):
+    with pytest.warns(UserWarning, match="no traces: 1 of 8 clips"):
         load_traces(load_clips(sweep))
 
 
@@ -170,7 +170,7 @@ NOTHING = {
     "nowhere": "is not a folder",
     "empty": "holds no record",
     "foreign": "holds no record",
-    "failed": "1 runs failed, 0 have not finished",
+    "failed": "1 run failed, 0 unfinished",
 }
 
 

@@ -181,5 +181,5 @@ def test_a_hostile_title_stays_a_title(made: Path, tmp_path: Path) -> None:
 def test_many_runs_without_videos_give_a_small_page(made: Path, tmp_path: Path) -> None:
     page = write_page(synthetic(made / "0", tmp_path / "many", 100), tmp_path / "page", "many")
     assert (page.num_runs, page.num_videos) == (100, 0)
-    assert page.notes == ["100 of 100 videos are missing"]
+    assert page.notes == ["missing: 100 of 100 videos"]
     assert page.path.stat().st_size < 200_000

@@ -67,7 +67,7 @@ def test_a_list_is_written_and_read(
     write(monkeypatch, files / f"mine.{ending}")
     said = capsys.readouterr().out
     assert "left out 1 without recordings (notes.txt)" in said
-    assert "2 portraits × 1 recordings" in said
+    assert "2 portraits × 1 recording" in said
     source = suite(files / f"mine.{ending}")
     assert [clip.id for clip in source.clips()] == ["a-é", "b-é"]
     known = source.suite()

@@ -11,11 +11,11 @@ import pytest
 from rich.console import Console
 
 from float_research import cache, compose, recorded
+from float_research.analysis.summary import summarise
 from float_research.errors import UserError
 from float_research.inference import measuring
 from float_research.tracking import record
 from float_research.tracking.runs import find
-from float_research.tracking.summary import summarise
 
 TINY = ["model=tiny", "checkpoint=random", "face=none", "trainer.accelerator=cpu", "nfe=3", "metrics=[motion]"]
 GUIDANCE = """
@@ -63,7 +63,7 @@ def test_clips_of_other_code_are_rendered_again(run: Run, edited: Callable[[], N
     assert made_at(tmp_path / "run") == before
     edited()
     again, said = run("resume=true")
-    assert "2 clips were made by other code" in said
+    assert "2 clips of other code" in said
     assert "are made again; resume=keep keeps them" in said
     assert again["sources"].startswith("edited-")
     assert again["other_code"] == 0
@@ -77,7 +77,7 @@ def test_clips_of_other_code_are_kept_and_marked_on_request(
     before = made_at(tmp_path / "run")
     edited()
     kept, said = run("resume=keep")
-    assert "2 clips were made by other code or other versions of packages, and are kept and marked" in said
+    assert "2 clips of other code or other versions of packages: kept and marked" in said
     assert (kept["sources"], kept["other_code"]) == (first["sources"], 2)
     assert made_at(tmp_path / "run") == before
     [video, _] = sorted((tmp_path / "run" / "videos").glob("*.mp4"))

@@ -27,8 +27,8 @@ FPS, RATE_HZ = 25.0, 16000
 class Grey:
     """Reads the brightness of a frame as its mouth opening."""
 
-    def __call__(self, images: np.ndarray, portrait: Image, /) -> np.ndarray:
-        return images[:, 0, 0, 0] / 255
+    def __call__(self, portrait: Image, /) -> Callable[[np.ndarray], np.ndarray]:
+        return lambda images: images[:, 0, 0, 0] / 255
 
 
 def sound(levels: np.ndarray) -> np.ndarray:

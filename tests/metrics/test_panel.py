@@ -1,8 +1,7 @@
 """Several metrics together: needs, failures, and numbers that are not finite."""
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
-from typing import ClassVar
 
 import numpy as np
 import pytest
@@ -23,6 +22,7 @@ from float_research.metrics.metric import (
 )
 from float_research.metrics.motion import Motion
 from float_research.metrics.panel import Panel
+from float_research.metrics.requirements import Requirements
 from float_research.metrics.track import MotionTrack
 
 
@@ -111,11 +111,10 @@ def test_missing_needs_are_reported_and_nothing_is_measured() -> None:
 
 def test_missing_packages_and_weights_are_named() -> None:
     class Packaged(Counter):
-        packages: ClassVar[Mapping[str, str]] = {"nowhere": "faces"}
+        requires = Requirements(option="counter", packages={"nowhere": "faces"})
 
     class Weighted(Counter):
-        def files(self) -> list[tuple[str, str | None]]:
-            return [("metrics.counter.weights", self.weights)]
+        requires = Requirements(option="counter", weights=("weights",))
 
     def lacks(metric: FrameMetric) -> str | None:
         return metric.obstacle(subject())

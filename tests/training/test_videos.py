@@ -93,7 +93,7 @@ def test_bad_videos_are_logged_and_skipped(films: Path, tmp_path: Path, caplog: 
     with caplog.at_level(logging.INFO, "float_research"):
         shots = videos(films, tmp_path).shots
     assert {stream: len(found) for stream, found in shots.items()} == {HELD_OUT: 1, TRAINING: 2}
-    assert "3 of 6 videos are usable" in caplog.text
+    assert "3 of 6 videos can be used" in caplog.text
     for name, reason in {"mute": "no audio track", "short": "has 4 frames", "broken": "cannot be read"}.items():
         assert any(f"skipped {name}.mp4" in line and reason in line for line in caplog.messages), name
     assert not list(tmp_path.glob(".*.part"))
@@ -193,7 +193,7 @@ class Failing(NoCrop):
 
 def test_a_library_error_skips_only_its_video(films: Path, tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
     folder = VideoFolder(**{**vars(videos(films, tmp_path)), "face": Failing()})
-    with pytest.raises(UserError, match="0 of 6 videos are usable"):
+    with pytest.raises(UserError, match="0 of 6 videos can be used"):
         _ = folder.shots
     assert sum("cannot be read (no frame); convert it to MP4" in line for line in caplog.messages) == 4
 
@@ -283,7 +283,7 @@ def test_a_folder_without_two_usable_videos_is_rejected(films: Path, tmp_path: P
         _ = videos(folder, tmp_path / "cache").shots
     for name in ("good0.mp4", "mute.mp4"):
         shutil.copy(films / name, folder / name)
-    with pytest.raises(UserError, match=r"1 of 2 videos are usable; training needs at least two.*no audio track"):
+    with pytest.raises(UserError, match=r"1 of 2 videos can be used; training needs at least two.*no audio track"):
         _ = videos(folder, tmp_path / "cache").shots
 
 
