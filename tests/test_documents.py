@@ -117,6 +117,7 @@ def parse(name: str, arguments: list[str], monkeypatch: pytest.MonkeyPatch) -> N
     for method in ("parse_args", "parse_intermixed_args"):
         monkeypatch.setattr(argparse.ArgumentParser, method, stopping(getattr(argparse.ArgumentParser, method)))
     monkeypatch.setattr(sys, "argv", [name, *arguments])
+    monkeypatch.syspath_prepend(ROOT / "scripts")  # as Python does for a script
     with pytest.raises(Parsed) as parsed:
         runpy.run_path(str(ROOT / "scripts" / f"{name}.py"), run_name="__main__")
     compose.compose_config([*getattr(parsed.value.args[0], "overrides", []), "output_dir=out"])
