@@ -33,6 +33,7 @@ from float_research.inference.inputs import (
 )
 from float_research.inference.pipeline import FloatPipeline, PreparedClip
 from float_research.inference.result import Changeable, DecodedClip, Renderer, Result, Settings
+from float_research.inference.session import CONTEXT_S, LOOK_AHEAD_S, LiveSession
 from float_research.inference.stopwatch import Stopwatch
 from float_research.inference.stream import stream
 from float_research.types import Clip, Cost, FailedClip, Image, MotionWindow
@@ -165,6 +166,38 @@ class Pipeline(Renderer):
         with closing(decoded):
             for _, frames in pipeline.computed(decoded):
                 yield from map(composer, frames.numpy())
+
+    def live(
+        self,
+        image: ImageInput,
+        *,
+        rate_hz: int,
+        look_ahead_s: float = LOOK_AHEAD_S,
+        context_s: float = CONTEXT_S,
+        emotion: str | None = None,
+        id: str = "clip",
+        **settings: Any,
+    ) -> LiveSession:
+        """Opens a session that turns speech into frames while it comes, in blocks of samples of any size.
+
+        Args:
+            image: as in a call
+            rate_hz: rate of the samples, which are of one channel
+            look_ahead_s: speech behind a window that is waited for before the window is sampled
+            context_s: speech before a window that the speech encoders hear too
+            emotion: a label that replaces the configured emotion source
+            id: selects the noise, as in a call
+            settings: others for this session, as in `nfe=20, seed=3`
+        """
+        return LiveSession(
+            self.using(**settings),
+            image,
+            rate_hz=rate_hz,
+            look_ahead_s=look_ahead_s,
+            context_s=context_s,
+            emotion=emotion,
+            id=id,
+        )
 
     def using(self, *overrides: str, **settings: Any) -> "Pipeline":
         """Returns a pipeline with other settings and the same weights, caches and device memory.

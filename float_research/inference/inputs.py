@@ -192,7 +192,7 @@ def as_waveform(audio: Any) -> Waveform:
             f"audio cannot be a {type(audio).__name__}; give a path, an address, bytes, (samples, rate) or an array"
         )
     samples = audio.detach().cpu().numpy() if isinstance(audio, Tensor) else np.asarray(audio)
-    samples = samples.squeeze()
+    samples = np.atleast_1d(samples.squeeze())
     if samples.ndim != 1:
         raise UserError(f"audio must be one channel of samples, not shape {samples.shape}; average the channels first")
     if np.issubdtype(samples.dtype, np.integer):

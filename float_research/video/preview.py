@@ -1,7 +1,6 @@
 """Previews of a video: a contact sheet of its frames, and an animation without sound."""
 
 import io
-import os
 from collections.abc import Sequence
 from dataclasses import dataclass
 from itertools import islice
@@ -10,7 +9,7 @@ from pathlib import Path
 from PIL import Image as Pictures
 from PIL.Image import Image as Picture
 
-from float_research.errors import UserError, named, printable
+from float_research.errors import UserError, named
 from float_research.files import whole
 from float_research.video.reader import count_frames, probe, read_frames
 
@@ -88,9 +87,3 @@ def evenly(video: Path, num: int) -> Sequence[Picture]:
             shown[number] = Pictures.fromarray(frame)
             shown[number].thumbnail((MAX_SIDE_PX, MAX_SIDE_PX))
     return [shown[number] for number in wanted]
-
-
-def require_free(path: Path) -> None:
-    """Raises a UserError if the path exists."""
-    if os.path.lexists(path):
-        raise UserError(f"{printable(path, 1000)} exists; give another --output, or --overwrite to replace it")

@@ -1,6 +1,6 @@
 """Streaming H.264 + AAC writer on PyAV: encodes frames and sound incrementally and writes the file atomically."""
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from fractions import Fraction
 from itertools import chain, islice
@@ -85,6 +85,10 @@ class H264:
         if self.mark not in (None, *MARKS):
             raise UserError(f"video.mark={self.mark} must be one of {', '.join(MARKS)}, or null for no mark")
 
+    def letters(self, size_px: Size) -> np.ndarray | None:
+        """Returns the letters that are written into each picture, if any."""
+        return letters(min(sides(size_px))) if self.mark in (VISIBLE, BOTH) else None
+
     def open(self, path: Path, *, fps: float, size_px: Size, recording: Recording | None) -> "VideoWriter":
         """Returns a writer of frames to `path`. `size_px`: the side of squares, or width and height, both even."""
         return VideoWriter(path, self, fps=fps, size_px=size_px, recording=recording)
@@ -95,36 +99,25 @@ class VideoWriter:
 
     def __init__(self, path: Path, settings: H264, *, fps: float, size_px: Size, recording: Recording | None):
         self.path, self.rate = path, exact_rate(fps)
-        self.width, self.height = (size_px, size_px) if isinstance(size_px, int) else size_px
         self.num_frames, self.num_samples = 0, 0
         self._part: Any = None
         self._container: Any = None
         self._sound: Iterator[np.ndarray] | None = None
         self._reformatter = VideoReformatter()  # for all frames, since each new one sets up swscale again
-        self._letters = letters(min(self.width, self.height)) if settings.mark in (VISIBLE, BOTH) else None
+        self._letters = settings.letters(size_px)
         try:
             with held():
                 self._part = Part(path)
-            self._begin(settings, recording)
+            self._begin(settings, size_px, recording)
         except BaseException:
             self.discard()
             raise
 
-    def _begin(self, settings: H264, recording: Recording | None) -> None:
+    def _begin(self, settings: H264, size_px: Size, recording: Recording | None) -> None:
         """Opens the file and its streams."""
         name = str(self._part.path.absolute())  # FFmpeg would take a relative path with a colon as an address
         self._container = av.open(name, "w", format="mp4", options={"movflags": "+faststart"})
-        if settings.mark in (METADATA, BOTH):
-            self._container.metadata["comment"] = COMMENT
-        self._video = self._container.add_stream("libx264", rate=self.rate)
-        self._video.width, self._video.height = self.width, self.height
-        self._video.pix_fmt = "yuv420p"
-        self._video.codec_context.thread_count = torch.get_num_threads()  # FFmpeg's own choice ignores quotas
-        self._video.options = {"crf": str(settings.crf), "preset": settings.preset}
-        if self.width * self.height > LARGE_PX:
-            self._video.options |= FEW_FRAMES
-        for name, value in COLOURS.items():
-            setattr(self._video.codec_context, name, value)
+        self._video = add_video(self._container, settings, self.rate, size_px, {})
         blocks = iter(()) if recording is None else recording.blocks()
         for first in islice(blocks, 1):
             layout = av.AudioLayout(aac_layout(first))
@@ -141,12 +134,7 @@ class VideoWriter:
     def add(self, picture: Image) -> None:
         """Encodes one RGB frame and the sound of the same time."""
         picture = picture if self._letters is None else marked(picture, self._letters)
-        rgb = av.VideoFrame.from_numpy_buffer(np.ascontiguousarray(picture), format="rgb24")  # no copy
-        frame = self._reformatter.reformat(
-            rgb, format="yuv420p", dst_colorspace=Colorspace.ITU709, dst_color_range=ColorRange.MPEG
-        )
-        frame.pts, frame.time_base = self.num_frames, 1 / self.rate
-        self._container.mux(self._video.encode(frame))
+        self._container.mux(self._video.encode(to_yuv(self._reformatter, picture, self.num_frames, self.rate)))
         self.num_frames += 1
         self._write_sound(until_s=float(self.num_frames / self.rate))
 
@@ -198,6 +186,39 @@ class VideoWriter:
             frame.pts, frame.time_base = self.num_samples, Fraction(1, self._audio.rate)
             self.num_samples += frame.samples
             self._container.mux(self._audio.encode(frame))
+
+
+def add_video(container: Any, settings: H264, rate: Fraction, size_px: Size, options: Mapping[str, str]) -> Any:
+    """Adds a stream of pictures to a container, with the mark of `settings`. `options`: more for the encoder."""
+    if settings.mark in (METADATA, BOTH):
+        container.metadata["comment"] = COMMENT
+    stream = container.add_stream("libx264", rate=rate)
+    stream.width, stream.height = sides(size_px)
+    stream.pix_fmt = "yuv420p"
+    stream.codec_context.thread_count = torch.get_num_threads()  # FFmpeg's own choice ignores quotas
+    stream.options = {"crf": str(settings.crf), "preset": settings.preset, **options}
+    if stream.width * stream.height > LARGE_PX:
+        stream.options |= FEW_FRAMES
+    for name, value in COLOURS.items():
+        setattr(stream.codec_context, name, value)
+    return stream
+
+
+def to_yuv(
+    reformatter: VideoReformatter, picture: UInt8[np.ndarray, "h w 3"], number: int, rate: Fraction
+) -> av.VideoFrame:
+    """Converts an RGB picture to frame `number` of a video."""
+    rgb = av.VideoFrame.from_numpy_buffer(np.ascontiguousarray(picture), format="rgb24")  # no copy
+    frame = reformatter.reformat(
+        rgb, format="yuv420p", dst_colorspace=Colorspace.ITU709, dst_color_range=ColorRange.MPEG
+    )
+    frame.pts, frame.time_base = number, 1 / rate
+    return frame
+
+
+def sides(size_px: Size) -> tuple[int, int]:
+    """Returns width and height."""
+    return (size_px, size_px) if isinstance(size_px, int) else size_px
 
 
 def exact_rate(fps: float) -> Fraction:
