@@ -174,7 +174,7 @@ def test_invalid_settings_are_rejected(wrong: str, message: str, tmp_path: Path)
 def test_a_verifier_that_cannot_be_computed_is_rejected(
     load: Load, portrait: Path, speech: Speech, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("float_research.metrics.metric.find_spec", lambda package: None)
+    monkeypatch.setattr("float_research.metrics.requirements.find_spec", lambda package: None)
     pipeline = load(*SEARCH)
     monkeypatch.setattr(pipeline.core.sampler.solver.__class__, "trajectory", None)
     with pytest.raises(UserError, match="cannot be computed of clip: it needs .*" + re.escape(install("faces"))):
