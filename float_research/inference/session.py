@@ -61,6 +61,8 @@ class LiveSession:
                 f"search {type(core.search).__name__} compares whole clips or windows of them, which are not known "
                 "while they are spoken; use search=none"
             )
+        if not pipeline.composite.whole:
+            raise UserError("a live session yields the network's frames; use composite=none")
         if not isinstance(rate_hz, int | np.integer) or isinstance(rate_hz, bool):
             raise UserError(f"rate_hz={printable(rate_hz)} must be a whole number of samples per second, such as 16000")
         pipeline.loader.limits.check_sound("live sound", int(rate_hz), channels=1)
