@@ -98,7 +98,7 @@ class Sweep(Callback):
 
     def _sum_up(self, config: DictConfig) -> None:
         from float_research.analysis import published
-        from float_research.tracking.summary import report
+        from float_research.analysis.summary import report
 
         folder, console = Path(config.hydra.sweep.dir), stdout()
         if config.dry_run:

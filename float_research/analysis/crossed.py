@@ -16,7 +16,7 @@ truth too rarely: `tests/analysis/test_statistics.py` measures both, and docs/st
 
 import itertools
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 from math import ceil, prod
 
@@ -87,6 +87,11 @@ class Design:
             return counts
         return count(self.num_pairs, "pair") + (f" of {counts}" if counts else "")
 
+    @property
+    def most(self) -> str | None:
+        """The factor with the most units; None if no factor has several."""
+        return max(self.units, key=self.units.__getitem__, default=None)
+
     def means(self, values: Float[np.ndarray, " n"], name: str) -> Float[np.ndarray, " l"]:
         """Returns the mean of the values at each level of a factor."""
         codes = self.levels[list(self.units).index(name)]
@@ -109,6 +114,15 @@ class Design:
             freedom=freedom,
             components=dict(zip((*self._factors, RESIDUAL), found, strict=True)),
         )
+
+    def ratio(self, x: Float[np.ndarray, "... n"], y: Float[np.ndarray, "... n"]) -> Estimate:
+        """Estimates ratios of means, `R = mean(x) / mean(y)`, over the last axis.
+
+        The error is that of the mean of the linearised residuals `(x - R y) / mean(y)` (delta method).
+        """
+        base = y.mean(-1)
+        found = x.mean(-1) / base
+        return replace(self.estimate((x - found[..., None] * y) / base[..., None]), mean=found)
 
     @cached_property
     def _factors(self) -> dict[str, Float[np.ndarray, "n l"]]:

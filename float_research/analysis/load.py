@@ -12,6 +12,7 @@ from float_research.errors import UserError
 from float_research.files import inside
 from float_research.tables import read_table
 from float_research.texts import count
+from float_research.tracking.facts import costs, facts
 from float_research.tracking.logger import mean_metrics
 from float_research.tracking.runs import (
     WANDB,
@@ -24,7 +25,6 @@ from float_research.tracking.runs import (
     settings_of,
     word,
 )
-from float_research.tracking.summary import costs, facts
 from float_research.tracking.weights_and_biases import find_offline, find_project
 
 SETTINGS, COSTS, METRICS, EMOTIONS, NOTES = "settings", "costs", "metrics", "emotions", "notes"

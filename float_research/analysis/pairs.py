@@ -4,6 +4,7 @@ import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
+from typing import NoReturn
 
 import numpy as np
 import pandas as pd
@@ -11,8 +12,8 @@ from jaxtyping import Float
 
 from float_research.analysis.crossed import Design
 from float_research.analysis.load import SETTINGS, varying
-from float_research.analysis.numbers import numbers_of_runs
-from float_research.errors import UserError, printable
+from float_research.analysis.numbers import COSTS, known_metrics, numbers_of_runs
+from float_research.errors import UserError, guess, printable
 from float_research.metrics.metric import Better, Number
 from float_research.program import command
 from float_research.texts import count
@@ -149,7 +150,7 @@ def values_of(name: str, frames: Groups) -> Float[np.ndarray, "s n"]:
     lacks = ~np.isfinite(values)
     values[lacks] = np.nan
     if lacks.all():
-        raise UserError(f"no clip has a number {name}; it was not measured")
+        _refuse_unmeasured(name, frames)
     alone = lacks & ~lacks.all(0)
     if alone.any():
         worst = int(alone.sum(1).argmax())
@@ -164,6 +165,15 @@ def values_of(name: str, frames: Groups) -> Float[np.ndarray, "s n"]:
             f"{name} is missing in {absent} of {count(num_pairs, 'clip')}{why}; measure them, or leave {name} out"
         )
     return values
+
+
+def _refuse_unmeasured(name: str, frames: Groups) -> NoReturn:
+    """Raises a UserError for a number that no clip has, which may be the wrong name of one."""
+    first = next(iter(frames.values()))
+    if name in {**known_metrics(), **COSTS} or name in first or _reason(name, first):
+        raise UserError(f"no clip has a number {name}{_reason(name, first)}; measure it, or leave {name} out")
+    held = [own for own in {**known_metrics(), **COSTS} if own in first and first[own].notna().any()]
+    raise UserError(f"no clip has a number {name}{guess(name, held)}; the clips have {', '.join(held) or 'none'}")
 
 
 def _require_same_frames(name: str, frames: Groups) -> None:
@@ -200,8 +210,8 @@ def _ids(clips: pd.DataFrame) -> pd.Series:
 
 def keyed(clips: pd.DataFrame) -> pd.DataFrame:
     """Returns the clips by id, without a seed in it, and seed."""
-    seed = clips["seed"].fillna(-1) if "seed" in clips else -1
-    return clips.assign(seed=seed, clip=_ids(clips)).set_index(KEY)
+    seed = clips["seed"].astype(object) if "seed" in clips else pd.Series(None, clips.index, dtype=object)
+    return clips.assign(seed=seed.where(seed.notna(), -1).infer_objects(), clip=_ids(clips)).set_index(KEY)
 
 
 def _once(label: str, clips: pd.DataFrame) -> pd.DataFrame:
@@ -249,10 +259,11 @@ def seeded(groups: Groups) -> dict[str, pd.DataFrame]:
     Raises:
         UserError: they have several.
     """
-    known: dict[object, list[int]] = {}
+    known: dict[object, list[object]] = {}
     for clips in groups.values():
-        for clip, seed in zip(_ids(clips), clips.get("seed", ()), strict=False):
-            if not pd.isna(seed) and (seed := int(seed)) not in known.setdefault(clip, []):
+        for clip, held in zip(_ids(clips), clips.get("seed", ()), strict=False):
+            seed = int(held) if isinstance(held, float) and held.is_integer() else held
+            if not pd.isna(seed) and seed not in known.setdefault(clip, []):
                 known[clip].append(seed)
     found = dict(groups)
     for label, clips in groups.items():
@@ -292,12 +303,14 @@ def doubts(groups: Groups) -> list[str]:
 
 def _said(key: tuple[object, object]) -> str:
     clip, seed = key
-    named = f"clip {printable(clip)}" if isinstance(clip, str) else "a clip without an id"
-    return named + ("" if seed == -1 else f" with seed {printable(seed)}")
+    name = f"clip {printable(clip)}" if isinstance(clip, str) else "a clip without an id"  # as in older records
+    return name + ("" if seed == -1 else f" with seed {printable(seed)}")
 
 
 def _reason(name: str, clips: pd.DataFrame) -> str:
-    """Returns the recorded reason why the first of these clips lacks a number, in parentheses."""
+    """Returns why the first of these clips lacks a number, in parentheses: its value, or the recorded reason."""
+    if name in clips and not clips.empty and pd.notna(clips[name].iloc[0]):
+        return f" (it is {printable(clips[name].iloc[0])})"
     if "absent" not in clips or clips.empty:
         return ""
     said = json.loads(clips["absent"].iloc[0]).get(name)

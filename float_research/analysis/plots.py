@@ -2,7 +2,7 @@
 
 import math
 from collections.abc import Callable, Iterable, Sequence
-from typing import Any
+from typing import Any, TypeVar
 
 import numpy as np
 import pandas as pd
@@ -24,11 +24,12 @@ PER_ROW = 3
 """Plots beside each other, at most: a page is as wide."""
 NAME_HEIGHT = 0.055
 """Of a name beside a line, as a share of the height of the axes."""
+T = TypeVar("T")
 AUDIO_SCALE, EMOTION_SCALE = "guidance.audio.scale", "guidance.emotion.scale"
 
 
-def attempt(plot: Callable[..., Figure], *arguments: Any, **settings: Any) -> Figure | None:
-    """Returns the figure, or prints why these runs have none."""
+def attempt(plot: Callable[..., T], *arguments: Any, **settings: Any) -> T | None:
+    """Returns the figure, or what else is computed for one, or prints why these runs have none."""
     try:
         return plot(*arguments, **settings)
     except UserError as error:

@@ -1,6 +1,5 @@
 """Is the difference real? Paired comparisons of settings: intervals, corrected tests, detectable differences."""
 
-import itertools
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
@@ -13,7 +12,8 @@ from scipy import stats
 
 from float_research.analysis.crossed import CONFIDENCE, POWER, Design, detectable, needed
 from float_research.analysis.numbers import declared, known_metrics
-from float_research.analysis.pairs import Groups, doubts, pair, values_of
+from float_research.analysis.pairs import Groups, Paired, doubts, pair, values_of
+from float_research.analysis.ranks import Ranks, rank
 from float_research.errors import UserError
 from float_research.metrics.metric import Better, Number
 from float_research.texts import count
@@ -102,13 +102,14 @@ class Contrasts:
 
     `means`: a row per setting, a column per number. `best`: number → the setting with the best mean. `inseparable`:
     number → the other settings whose difference to the best is not significant, corrected over all pairs of settings.
-    `notes`: what was left out.
+    `ranks`: of the numbers with a better direction, for three or more settings. `notes`: what was left out.
     """
 
     differences: Sequence[Difference]
     means: pd.DataFrame
     best: Mapping[str, str]
     inseparable: Mapping[str, frozenset[str]]
+    ranks: Sequence[Ranks]
     notes: Sequence[str]
 
 
@@ -124,15 +125,41 @@ def compare(groups: Groups, numbers: Sequence[str] | None, baseline: str) -> Con
         raise UserError(f"the baseline {baseline} is none of {', '.join(groups)}")
     if len(groups) < 2:
         raise UserError(f"{', '.join(groups) or 'nothing'} is all there is to compare; give two settings or runs")
+    rows, notes = paired(groups, numbers)
+    if not rows:
+        raise UserError("; ".join(notes) or "the clips have no headline metric; name some with --numbers")
+    baseline = rows[0].labels[list(groups).index(baseline)]
+    differences = [
+        Difference(
+            number=row.number,
+            setting=label,
+            baseline=baseline,
+            mean=row.means[label],
+            baseline_mean=row.means[baseline],
+            design=row.design,
+            **measured(row.compared[place], row.compared[row.labels.index(baseline)], row.design),
+        )
+        for row in rows
+        for place, label in enumerate(row.labels)
+        if label != baseline
+    ]
+    corrected = holm(np.array([item.p for item in differences]))
+    best, inseparable = leaders(rows)
+    return Contrasts(
+        differences=[replace(item, p=float(p)) for item, p in zip(differences, corrected, strict=True)],
+        means=pd.DataFrame({row.number.name: row.means for row in rows}),
+        best=best,
+        inseparable=inseparable,
+        ranks=[rank(row) for row in rows if row.best is not None and len(row.labels) > 2],
+        notes=[*doubts(groups), *notes],
+    )
+
+
+def paired(groups: Groups, numbers: Sequence[str] | None) -> tuple[list[Paired], list[str]]:
+    """Returns each number over the pairs of all settings, and notes on what was left out; see `compare`."""
     pairs, frames = pair(groups)
-    labels, notes = shortened(list(groups)), doubts(groups)
-    baseline = labels[list(groups).index(baseline)]
-    rows: list[Difference] = []
-    tests: dict[tuple[str, frozenset[str]], float] = {}
-    means: dict[str, dict[str, float]] = {}
-    best: dict[str, str] = {}
+    rows, notes = [], []
     for name in headlines(groups) if numbers is None else numbers:
-        number = declared(name)
         try:
             values = values_of(name, frames)
         except UserError as error:
@@ -145,44 +172,35 @@ def compare(groups: Groups, numbers: Sequence[str] | None, baseline: str) -> Con
             notes.append(
                 f"{name}: {(~held).sum()} of {count(len(held), 'pair')} left out, without a value on either side"
             )
-        design, of = Design.of(pairs[held]), dict(zip(labels, values[:, held], strict=True))
-        means[name] = {label: float(own.mean()) for label, own in of.items()}
-        if isinstance(number.better, float):
-            of = {label: np.abs(own - number.better) for label, own in of.items()}
-        if number.better is not None:
-            sign = 1 if number.better == Better.HIGHER else -1
-            worth = {label: sign * float(own.mean()) for label, own in of.items()}
-            best[name] = max(worth, key=worth.__getitem__)
-        for pair_of in itertools.combinations(labels, 2):
-            first, second = (of[label] for label in pair_of)
-            tests[name, frozenset(pair_of)] = float(design.estimate(first - second).p)
-        rows += [
-            Difference(
-                number=number,
-                setting=label,
-                baseline=baseline,
-                mean=means[name][label],
-                baseline_mean=means[name][baseline],
-                design=design,
-                **measured(of[label], of[baseline], design),
+        rows.append(
+            Paired(
+                number=declared(name),
+                labels=shortened(list(groups)),
+                values=values[:, held],
+                design=Design.of(pairs[held]),
             )
-            for label in labels
-            if label != baseline
-        ]
-    if not rows:
-        raise UserError("; ".join(notes) or "the clips have no headline metric; name some with --numbers")
-    corrected = holm(np.array([row.p for row in rows]))
+        )
+    return rows, notes
+
+
+def leaders(rows: Sequence[Paired]) -> tuple[dict[str, str], dict[str, frozenset[str]]]:
+    """Returns `best` and `inseparable` of `Contrasts`, corrected over all pairs of settings and all numbers."""
+    tests: dict[tuple[str, int, int], float] = {}
+    for row in rows:
+        for one in range(len(row.labels) - 1):
+            p = np.atleast_1d(row.design.estimate(row.compared[one] - row.compared[one + 1 :]).p)
+            tests |= {(row.number.name, one, other): p for other, p in enumerate(p.tolist(), one + 1)}
     apart = dict(zip(tests, holm(np.array(list(tests.values()))) < LEVEL, strict=True))
-    return Contrasts(
-        differences=[replace(row, p=float(p)) for row, p in zip(rows, corrected, strict=True)],
-        means=pd.DataFrame(means, index=labels),
-        best=best,
-        inseparable={
-            name: frozenset(label for label in labels if label != first and not apart[name, frozenset((first, label))])
-            for name, first in best.items()
-        },
-        notes=notes,
-    )
+    inseparable = {
+        row.number.name: frozenset(
+            label
+            for place, label in enumerate(row.labels)
+            if place != row.best and not apart[row.number.name, min(place, row.best), max(place, row.best)]
+        )
+        for row in rows
+        if row.best is not None
+    }
+    return {row.number.name: row.labels[row.best] for row in rows if row.best is not None}, inseparable
 
 
 def measured(setting: Float[np.ndarray, " n"], baseline: Float[np.ndarray, " n"], design: Design) -> dict[str, Any]:
@@ -208,8 +226,7 @@ def sign_flip(setting: Float[np.ndarray, " n"], baseline: Float[np.ndarray, " n"
 
     It is exact up to 13 units, beyond which `NUM_FLIPS` random assignments are drawn.
     """
-    top = max(design.units, key=lambda name: design.units[name], default=None)
-    means = [values if top is None else design.means(values, top) for values in (setting, baseline)]
+    means = [values if design.most is None else design.means(values, design.most) for values in (setting, baseline)]
     found = stats.permutation_test(
         means,
         lambda x, y, axis: (x - y).mean(axis),

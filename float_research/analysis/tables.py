@@ -1,24 +1,32 @@
-"""Comparisons as files: CSV for programs, Markdown and LaTeX for readers."""
+"""Comparisons as files: CSV for programs, Markdown, LaTeX and figures for readers."""
 
+import io
 import re
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
+import matplotlib as mpl
 import pandas as pd
+from matplotlib.figure import Figure
 
+from float_research.analysis.comparison import STYLE, forest, ranking
 from float_research.analysis.numbers import declared
 from float_research.analysis.preferences import Poll
 from float_research.analysis.preferences import tables as poll_tables
 from float_research.analysis.statistics import Contrasts, Difference, rounded
 from float_research.errors import UserError, printable, writable
+from float_research.files import whole
 from float_research.metrics.metric import Better
-from float_research.tracking.record import write_text
 
 MADE = "float-research compare"
 NAMES = {"comparison.csv": "metric,setting,", "comparison.md": f"<!-- {MADE}", "comparison.tex": f"% {MADE}"}
 BEGINNINGS = {**NAMES, "preferences.csv": "first,second,votes_first,", "strengths.csv": "setting,votes,strength,"}
 """How each file begins, by which an earlier one is known."""
+FIGURES = {"differences": forest, "ranks": ranking}
+KINDS = {"pdf": {"Creator": MADE, "CreationDate": None}, "png": {"Software": MADE}}
+"""Their formats, and what marks one as ours."""
+DPI = 300
 MARKDOWN_SIGNS = re.compile(r"([\\`*_{}\[\]<>#|~&$]|^[-+=])")
 LATEX_SIGNS = {
     **{sign: f"\\{sign}" for sign in "&%$#_{}"},
@@ -33,30 +41,69 @@ LATEX_SIGNS = {
 FOOT = "Best in bold; underlined: not separable from it (paired t-tests, Holm's correction, 5 %)."
 
 
-def write(comparison: Contrasts, folder: Path) -> list[Path]:
+def write(comparison: Contrasts, folder: Path) -> tuple[list[Path], list[str]]:
     """Writes a comparison to a folder in all formats, atomically, in place of an earlier one.
+
+    Returns the files, and why a figure is not among them.
 
     Raises:
         UserError: the folder has files of these names that are not ours.
     """
-    contents = (csv(comparison), markdown(comparison), latex(comparison))
-    return place(folder, dict(zip(NAMES, contents, strict=True)))
+    texts = (csv(comparison), markdown(comparison), latex(comparison))
+    contents = {name: encoded(text) for name, text in zip(NAMES, texts, strict=True)}
+    notes = []
+    for name, plot in FIGURES.items():
+        if plot is ranking and len(comparison.means) < 3:
+            continue
+        try:
+            figure = plot(comparison)
+        except UserError as error:
+            notes.append(f"no figure of {name}: {error}")
+            continue
+        contents |= {f"{name}.{kind}": drawn(figure, kind) for kind in KINDS}
+    files = place(folder, contents)
+    for path in (folder / f"{name}.{kind}" for name in FIGURES for kind in KINDS):
+        if path not in files and is_ours(path):  # of an earlier comparison
+            path.unlink()
+    return files, notes
 
 
 def write_poll(found: Poll, folder: Path) -> list[Path]:
     """Writes what votes say to a folder as CSV, like `write`."""
-    return place(folder, {name: table.map(writable).to_csv(index=False) for name, table in poll_tables(found).items()})
+    texts = {name: table.map(writable).to_csv(index=False) for name, table in poll_tables(found).items()}
+    return place(folder, {name: encoded(text) for name, text in texts.items()})
 
 
-def place(folder: Path, contents: Mapping[str, str]) -> list[Path]:
+def encoded(text: str) -> bytes:
+    return text.encode("utf-8", "backslashreplace")
+
+
+def drawn(figure: Figure, kind: str) -> bytes:
+    """Returns a figure as a file that names us as its maker."""
+    file = io.BytesIO()
+    with mpl.rc_context(STYLE):
+        figure.savefig(file, format=kind, dpi=DPI, metadata=KINDS[kind])
+    return file.getvalue()
+
+
+def is_ours(path: Path) -> bool:
+    """Returns whether a file of one of our names was written by us."""
+    if not path.is_file():
+        return False
+    content = path.read_bytes()
+    return content.startswith(BEGINNINGS[path.name].encode()) if path.name in BEGINNINGS else MADE.encode() in content
+
+
+def place(folder: Path, contents: Mapping[str, bytes]) -> list[Path]:
     """Writes files of ours, unless one of another origin has its name."""
     for name in contents:
         path = folder / name
-        if path.exists() and not (path.is_file() and path.read_bytes().startswith(BEGINNINGS[name].encode())):
+        if path.exists() and not is_ours(path):
             raise UserError(f"{path} was not written by float-research; move it elsewhere or choose another --output")
     folder.mkdir(parents=True, exist_ok=True)
     for name, content in contents.items():
-        write_text(folder / name, content)
+        with whole(folder / name) as part:
+            part.write_bytes(content)
     return [folder / name for name in contents]
 
 

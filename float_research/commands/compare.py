@@ -22,7 +22,8 @@ def main() -> None:
         prog=command("compare"),
         description=__doc__,
         formatter_class=argparse.RawDescriptionHelpFormatter,
-        epilog="Writes comparison.csv, comparison.md and comparison.tex; or preferences.csv and strengths.csv.",
+        epilog="Writes comparison.csv, .md and .tex, and plots as .pdf and .png: the differences and, for three or "
+        "more settings, their ranks. With --votes: preferences.csv and strengths.csv.",
     )
     parser.add_argument(
         "what",
@@ -32,7 +33,7 @@ def main() -> None:
     )
     parser.add_argument("--baseline", help="a setting or folder that all others are compared with; default: the first")
     parser.add_argument("--numbers", help="metrics or costs, separated by commas; default: the headline metrics")
-    parser.add_argument("--output", type=Path, help="folder of the tables; default: that of the sweep")
+    parser.add_argument("--output", type=Path, help="folder of the files; default: that of the sweep")
     parser.add_argument(
         "--votes", nargs="+", default=[], metavar="CSV", help="files of votes of the sweep, saved on its blind page"
     )
@@ -78,7 +79,10 @@ def main() -> None:
         say(console, str(difference))
     online = any(source.startswith(WANDB) for source in sources)
     folder = arguments.output or Path("outputs" if online else os.path.commonpath(map(os.path.abspath, sources)))
-    say(console, f"written: {', '.join(map(str, write(comparison, folder)))}")
+    files, notes = write(comparison, folder)
+    for note in notes:
+        say(console, note)
+    say(console, f"written: {', '.join(map(str, files))}")
 
 
 def evaluate_votes(words: Sequence[str], arguments: argparse.Namespace) -> None:

@@ -77,10 +77,10 @@ def measure_outside(
     if not paths:
         raise UserError("--videos names none; give files, a folder or a CSV file")
     chosen = recorded.choose_outside(overrides)
+    from float_research.analysis.summary import report
     from float_research.data.footage import list_footage
     from float_research.inference.measuring import told_absent
     from float_research.inference.outside import told_rates
-    from float_research.tracking.summary import report
 
     footage, notes = list_footage(paths, arguments.audio, arguments.portrait)
     for note in notes:
@@ -100,8 +100,8 @@ def remeasure(folder: Path, overrides: Sequence[str], console: Console) -> None:
 
     chosen = recorded.choose_metrics(overrides)
     require_folder(folder)
+    from float_research.analysis.summary import report
     from float_research.inference.measuring import told_absent
-    from float_research.tracking.summary import report
 
     num_failed = 0
     paths = sorted(folder.rglob(RECORD))

@@ -25,7 +25,7 @@ def main() -> None:
     if not (online := arguments.sweep.startswith(WANDB)):
         require_folder(Path(arguments.sweep), or_project=True)
     from float_research.analysis.page import write_page
-    from float_research.tracking.summary import format_value
+    from float_research.tracking.facts import format_value
 
     title = arguments.sweep.removeprefix(WANDB) if online else Path(arguments.sweep).resolve().name
     console, folder = stdout(), arguments.output or Path("outputs" if online else arguments.sweep) / "report"

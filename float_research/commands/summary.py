@@ -17,7 +17,7 @@ def main() -> None:
     arguments = parser.parse_args()
     require_folder(arguments.folder)
     from float_research.analysis import published
-    from float_research.tracking.summary import report
+    from float_research.analysis.summary import report
 
     table, _ = report(arguments.folder, stdout())
     published.report(arguments.folder, table, stdout())

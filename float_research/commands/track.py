@@ -36,7 +36,7 @@ def main() -> None:
     for run in found.runs:
         failures += log(loggers, methodcaller("run", to_ended(run)), run.folder, console)
     if (arguments.folder / SWEEP).is_file():
-        from float_research.tracking.summary import summarise
+        from float_research.analysis.summary import summarise
 
         summed = methodcaller("sweep", arguments.folder, summarise(found))
         failures += log(loggers, summed, str(arguments.folder), console)

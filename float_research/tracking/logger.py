@@ -3,6 +3,7 @@
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, suppress
 from dataclasses import dataclass
+from math import isfinite
 from pathlib import Path
 from statistics import fmean
 from typing import TYPE_CHECKING, Any, Protocol, TypeVar, runtime_checkable
@@ -161,9 +162,13 @@ def mean_metrics(record: Mapping[str, Any]) -> dict[str, float]:
 
 
 def _means(rows: Sequence[Mapping[str, float]]) -> dict[str, float]:
-    """Returns the mean of each number over the rows that have it."""
-    names = dict.fromkeys(name for row in rows for name in row)
-    return {name: fmean(row[name] for row in rows if name in row) for name in names}
+    """Returns the mean of each number over the rows that have it, and have it finite."""
+    held: dict[str, list[float]] = {}
+    for row in rows:
+        for name, value in row.items():
+            if isfinite(value):
+                held.setdefault(name, []).append(value)
+    return {name: fmean(values) for name, values in held.items()}
 
 
 def run_words(record: Mapping[str, Any]) -> dict[str, Any]:

@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any
 
 from float_research.errors import UserError, reading
 from float_research.files import inside, short_name
+from float_research.tracking.facts import metric_rows
 from float_research.tracking.logger import (
     NAME_BYTES,
     BegunRun,
@@ -117,7 +118,7 @@ class WeightsAndBiases:
             return None if begun else _where(opened)
 
     def sweep(self, folder: Path, table: "pd.DataFrame") -> str | None:
-        """Logs a table of all runs with their first videos."""
+        """Logs a table of all runs with their first videos, and one of their metrics, a row per run and metric."""
         if self.mode == DISABLED:
             return None
         import wandb
@@ -131,7 +132,10 @@ class WeightsAndBiases:
                 first = inside(folder / str(values["run"]), json.loads(values["videos"])[0])
                 video = wandb.Video(str(first), format="mp4") if first.is_file() else None
                 rows.add_data(*values.values(), video)
-            opened.log({"runs": rows})
+            tables = {"runs": rows}
+            if metrics := metric_rows(table):
+                tables["metrics"] = wandb.Table(columns=[*metrics[0]], data=[[*row.values()] for row in metrics])
+            opened.log(tables)
             return _where(opened)
 
     def _open_run(self, run: BegunRun) -> Any:

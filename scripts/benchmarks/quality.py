@@ -5,11 +5,12 @@ from dataclasses import replace
 from itertools import product
 from typing import Any
 
+import pandas as pd
 import torch
-from scipy.stats import bootstrap
 from torch import Tensor
 
 from float_research import compose, loading
+from float_research.analysis.crossed import Design
 from float_research.data.examples import example
 from float_research.evaluation.searching import compare
 from float_research.printing import stdout
@@ -27,7 +28,7 @@ def solvers(arguments: argparse.Namespace) -> dict[str, Any]:
     """Compares the motion error of solvers and numbers of evaluations with that of Euler with nine, paired.
 
     Whole clips of held-out recordings with several seeds, against fine-grid solutions from the same noise. 95 percent
-    bootstrap confidence intervals over clips, taken as independent.
+    confidence intervals of the ratios, which respect that clips share recordings and seeds.
     """
     pipeline = loading.load(arguments.overrides)
     portrait = example("portrait")
@@ -36,6 +37,7 @@ def solvers(arguments: argparse.Namespace) -> dict[str, Any]:
         ready = [pipeline(portrait, each.waveform, rate_hz=RATE_HZ, id=each.id).clip for each in spoken]
         seeds = range(arguments.seeds)
         clips = [replace(clip.conditions, seed=seed) for clip in ready for seed in seeds]
+        design = Design.of(pd.DataFrame(product(range(len(ready)), seeds), columns=["recording", "seed"]))
         network = pipeline.core.vector_field(pipeline.core.model.fmt)
 
         def motion(solver: Solver, nfe: int, budget: Budget) -> list[Tensor]:
@@ -60,19 +62,14 @@ def solvers(arguments: argparse.Namespace) -> dict[str, Any]:
         )
         for name, nfe in product(arguments.solvers.split(","), arguments.nfe):
             found = errors(name, nfe)
-            ratio = bootstrap((found.numpy(), base.numpy()), ratio_of_means, paired=True, random_state=0)
-            low, high = ratio.confidence_interval
-            result = {"error": float(found.mean()), "ratio": float(found.mean() / base.mean()), "from": low, "to": high}
+            ratio = design.ratio(found.double().numpy(), base.double().numpy())
+            low, high = float(ratio.mean - ratio.half_width), float(ratio.mean + ratio.half_width)
+            result = {"error": float(found.mean()), "ratio": float(ratio.mean), "from": low, "to": high}
             figures[f"{name} {nfe}"] = result
             print(
                 f"{name:<16} {nfe:>3}  {result['error']:.4f}  {result['ratio']:.2f} [{low:.2f}, {high:.2f}]", flush=True
             )
     return figures
-
-
-def ratio_of_means(one: Any, other: Any, axis: int = -1) -> Any:
-    """The statistic of the bootstrap."""
-    return one.mean(axis=axis) / other.mean(axis=axis)
 
 
 def search(arguments: argparse.Namespace) -> dict[str, Any]:

@@ -1,7 +1,7 @@
 """Prints the figures of docs/statistics.md: coverage of intervals, family-wise errors and power, in simulations."""
 
 import numpy as np
-from test_statistics import EFFECTS, FACTORS, UNITS, coverage, crossing, of_pairs, pigeonhole, simulated
+from test_statistics import EFFECTS, FACTORS, RATIO, UNITS, coverage, crossing, of_pairs, pigeonhole, ratios, simulated
 
 from float_research.analysis.crossed import RESIDUAL, detectable
 from float_research.analysis.statistics import holm
@@ -18,5 +18,6 @@ if __name__ == "__main__":
             f"pigeonhole {pigeonhole(drawn[:2000], 1000):.3f}, pairs {of_pairs(drawn):.3f};",
             f"family-wise error {np.mean([holm(row).min() < 0.05 for row in p]):.3f},",
             f"uncorrected {np.mean(p.min(1) < 0.05):.3f};",
+            f"ratio {coverage(crossing(*UNITS).ratio(*ratios(deviations, 10_000)), RATIO):.3f};",
             f"power {np.mean(design.estimate(drawn + least).p < 0.05):.3f}",
         )

@@ -20,9 +20,9 @@ from float_research import compose
 from float_research.analysis.convergence import declared_order, slopes
 from float_research.analysis.load import NOTES, SETTINGS, load_clips, load_runs, load_traces, varying
 from float_research.analysis.page import write_page
+from float_research.analysis.summary import report
 from float_research.errors import UserError
 from float_research.tracking.runs import Run
-from float_research.tracking.summary import report
 from float_research.tracking.weights_and_biases import inspect
 
 

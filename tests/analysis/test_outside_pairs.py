@@ -12,9 +12,9 @@ from float_research.analysis.load import clip_table, find_runs
 from float_research.analysis.page import write_page
 from float_research.analysis.pairs import pair, settings
 from float_research.analysis.statistics import Contrasts, compare
+from float_research.analysis.summary import console_table, summarise
 from float_research.errors import UserError
 from float_research.tracking.runs import find
-from float_research.tracking.summary import console_table, summarise
 
 
 def clips(seeds: tuple[int, ...] = (15,), source: str | None = None, **changes: Any) -> pd.DataFrame:

@@ -10,8 +10,8 @@ from rich.console import Console
 from float_research import recorded, rerunning
 from float_research.analysis.load import load_clips, load_runs, load_traces
 from float_research.analysis.page import write_page
+from float_research.analysis.summary import report
 from float_research.tracking.record import RECORD
-from float_research.tracking.summary import report
 
 RELEASE = Path(__file__).parents[1] / "data" / "release_0_1"
 

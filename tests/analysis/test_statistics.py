@@ -2,6 +2,7 @@
 
 import itertools
 import json
+import re
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -15,11 +16,13 @@ from float_research.analysis.crossed import RESIDUAL, Design, Estimate, detectab
 from float_research.analysis.load import load_clips
 from float_research.analysis.pairs import settings
 from float_research.analysis.statistics import Contrasts, compare, holm, shortened
-from float_research.analysis.tables import write
+from float_research.analysis.tables import NAMES, write
 from float_research.errors import UserError
 
 NUM_SIMULATED = 1000
 UNITS = (6, 3, 3)
+RATIO = 0.6
+"""Of the means of `ratios`."""
 FACTORS = ("recording", "portrait", "seed")
 EFFECTS = {
     "of all factors": (1.0, 1.0, 1.0, 1.0),
@@ -44,8 +47,14 @@ def simulated(deviations: Sequence[float], *shape: int, units: Sequence[int] = U
     return total.reshape(*shape, -1)
 
 
-def coverage(found: Estimate) -> float:
-    return float(np.mean(np.abs(found.mean) <= found.half_width))
+def coverage(found: Estimate, truth: float = 0) -> float:
+    return float(np.mean(np.abs(found.mean - truth) <= found.half_width))
+
+
+def ratios(deviations: Sequence[float], num_designs: int) -> tuple[np.ndarray, np.ndarray]:
+    """Draws errors of two solvers, 6 and 10 on average, that share a part of their recording, portrait and seed."""
+    shared, own, other = (simulated(deviations, num_designs, seed=seed) for seed in (1, 2, 3))
+    return 6 + 0.5 * shared + 0.5 * own, 10 + 0.8 * shared + 0.3 * other
 
 
 def of_pairs(drawn: np.ndarray) -> float:
@@ -78,6 +87,21 @@ def test_rows_and_the_pigeonhole_bootstrap_hold_the_truth_too_rarely(deviations:
     drawn = simulated(deviations, NUM_SIMULATED)
     assert of_pairs(drawn) < 0.8
     assert pigeonhole(drawn, 500) < 0.95
+
+
+@pytest.mark.parametrize("deviations", EFFECTS.values(), ids=EFFECTS.keys())
+def test_the_interval_of_a_ratio_holds_the_truth(deviations: Sequence[float]) -> None:
+    x, y = ratios(deviations, NUM_SIMULATED)
+    found = crossing(*UNITS).ratio(x, y)
+    assert 0.93 <= coverage(found, RATIO) <= 0.98
+    rows = stats.sem(x - found.mean[:, None] * y, axis=1) / y.mean(1) * stats.t.ppf(0.975, x.shape[1] - 1)
+    assert np.mean(np.abs(found.mean - RATIO) <= rows) < 0.8, "clips as if independent"
+
+
+def test_a_ratio_to_a_constant_is_a_scaled_mean() -> None:
+    x, design = simulated((1.0, 0.6, 0.0, 1.0), 1)[0] + 3, crossing(*UNITS)
+    mean, ratio = design.estimate(x), design.ratio(x, np.full_like(x, 4.0))
+    assert (ratio.mean, ratio.half_width) == pytest.approx((mean.mean / 4, mean.half_width / 4))
 
 
 def test_designs_with_gaps_are_estimated_too() -> None:
@@ -250,13 +274,17 @@ BOTH = [*range(30), *range(54, 84)]
             ["flicker"],
             "flicker is missing in 30 of 54 clips; measure them, or leave",
         ),
-        (clips(), ["psnr_db"], "no clip has a number psnr_db; it was not measured"),
+        (
+            clips(),
+            ["psnr_db"],
+            "no clip has a number psnr_db (needs a reference video); measure it, or leave psnr_db out",
+        ),
         (clips(), ["fid"], "fid is one number for all clips of a run, so it has no pairs"),
     ],
 )
 def test_bad_input_is_one_sentence(table: pd.DataFrame, numbers: Sequence[str] | None, message: str) -> None:
     table.attrs.setdefault("settings", ["seed", "solver"])
-    with pytest.raises(UserError, match="^" + message.replace(".", r"\.")):
+    with pytest.raises(UserError, match="^" + re.escape(message)):
         compared(table, numbers)
 
 
@@ -288,7 +316,8 @@ def test_tables_escape_what_records_hold(tmp_path: Path) -> None:
     table = clips(2)
     table["solver"] = table["solver"].replace("s1", r"a|b_$50% \input{x} <b>")
     found = compare(settings(table, []), None, "solver=s0")
-    csv, markdown, latex = (path.read_text() for path in write(found, tmp_path))
+    write(found, tmp_path)
+    csv, markdown, latex = ((tmp_path / name).read_text() for name in NAMES)
     assert pd.read_csv(tmp_path / "comparison.csv")["setting"][0] == r"a|b_$50% \input{x} <b>"
     assert csv.startswith("metric,setting,baseline,")
     assert r"| a\|b\_\$50% \\input\{x\} \<b\> |" in markdown

@@ -177,8 +177,8 @@ def read_sweep(path: Path) -> object:
     from rich.console import Console
 
     from float_research.analysis.load import find_runs, run_table
+    from float_research.analysis.summary import report
     from float_research.tracking.runs import find
-    from float_research.tracking.summary import report
 
     sweep = path.parent if path.name == "sweep.json" else path.parent.parent
 

@@ -15,11 +15,11 @@ from PIL import Image as PillowImage
 from rich.console import Console
 
 from float_research import compose, sweep
+from float_research.analysis.summary import summarise
 from float_research.data.clips import ClipLoader
 from float_research.errors import UserError
 from float_research.tracking.record import read_record
 from float_research.tracking.runs import find
-from float_research.tracking.summary import summarise
 
 TINY = ["model=tiny", "checkpoint=random", "face=none", "trainer.accelerator=cpu", "nfe=2", "metrics=motion"]
 
@@ -219,7 +219,7 @@ def test_a_sweep_continues_and_exits_with_3(tmp_path: Path, monkeypatch: pytest.
     )
     for failed, num_failed, code in ([0, 2], 0, 3), ([0, 2], 1, 1), ([0, 0], 0, None):
         table = pd.DataFrame({"run": ["0", "1"], "failed": failed})
-        monkeypatch.setattr("float_research.tracking.summary.report", lambda *_: (table, num_failed))  # noqa: B023
+        monkeypatch.setattr("float_research.analysis.summary.report", lambda *_: (table, num_failed))  # noqa: B023
         sweep.claim(tmp_path, {})
         if code is None:
             sweep.Sweep().on_multirun_end(config)
@@ -238,7 +238,7 @@ def test_a_sweep_without_summary_does_not_exit_with_0(
 
     settings = {"hydra": {"sweep": {"dir": str(tmp_path)}}, "logger": {}, "dry_run": False, "submit": False}
     config = OmegaConf.create(settings)
-    monkeypatch.setattr("float_research.tracking.summary.report", fails)
+    monkeypatch.setattr("float_research.analysis.summary.report", fails)
     with pytest.raises(SystemExit) as ended:
         sweep.Sweep().on_multirun_end(config)
     assert ended.value.code == code

@@ -11,11 +11,11 @@ import pytest
 from rich.console import Console
 
 from float_research import cache, compose, recorded
+from float_research.analysis.summary import summarise
 from float_research.errors import UserError
 from float_research.inference import measuring
 from float_research.tracking import record
 from float_research.tracking.runs import find
-from float_research.tracking.summary import summarise
 
 TINY = ["model=tiny", "checkpoint=random", "face=none", "trainer.accelerator=cpu", "nfe=3", "metrics=[motion]"]
 GUIDANCE = """

@@ -16,10 +16,12 @@ import wandb
 from lightning import Trainer
 from lightning.pytorch.loggers import CSVLogger
 from mlflow import MlflowClient
+from paired_sweep import paired
 from rich.console import Console
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
 from float_research import compose
+from float_research.analysis.summary import summarise
 from float_research.errors import UserError
 from float_research.files import sha256
 from float_research.inference.run_folder import RunFolder
@@ -28,7 +30,6 @@ from float_research.tracking.lightning_logger import LightningLogger, TensorBoar
 from float_research.tracking.logger import EndedRun, tell
 from float_research.tracking.mlflow_logger import MlflowLogger
 from float_research.tracking.runs import find
-from float_research.tracking.summary import summarise
 from float_research.tracking.weights_and_biases import WeightsAndBiases
 
 TINY = ["model=tiny", "checkpoint=random", "face=none", "trainer.accelerator=cpu", "nfe=3"]
@@ -130,8 +131,26 @@ def test_a_sweep_ends_with_a_table_of_its_runs_and_their_videos(run: Run) -> Non
     assert (run_said["run_group"], run_said["job_type"]) == ("sweep", "sweep")
     (table,) = only(records, "history", "item")
     assert table["runs.nrows"] == 1
-    (artifact,) = only(records, "artifact", "manifest")
-    assert sorted(Path(entry["path"]).suffix for entry in artifact["contents"]) == [".json", ".mp4"]
+    stored = [
+        sorted(Path(entry["path"]).suffix for entry in artifact["contents"])
+        for artifact in only(records, "artifact", "manifest")
+    ]
+    assert sorted(stored) == [[".json"], [".json", ".mp4"]], "the second is that of runs"
+
+
+def test_the_table_of_metrics_has_intervals_and_standings(tmp_path: Path) -> None:
+    table = summarise(find(paired(tmp_path)))
+    settings = {"project": "p", "entity": None, "group": None, "name": None, "job_type": "infer", "tags": []}
+    WeightsAndBiases(**settings, notes=None, dir=None, mode="offline").sweep(tmp_path, table)
+    (item,) = only(inspected(tmp_path), "history", "item")
+    assert item["metrics.nrows"] == 6
+    (file,) = tmp_path.rglob("metrics*.table.json")
+    logged = json.loads(file.read_text())
+    assert logged["columns"] == ["run", "solver", "metric", "mean", "low", "high", "n", "standing"]
+    row = table.loc[2]
+    lips = [row[f"lip_correlation{end}"] for end in ("", "_low", "_high")]
+    found = next(own for own in logged["data"] if own[:3] == [2, "abm2", "lip_correlation"])
+    assert found[3:] == [*map(pytest.approx, lips), 16, "best"]
 
 
 def test_csv_and_tensorboard_together(run: Run) -> None:

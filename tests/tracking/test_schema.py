@@ -8,11 +8,11 @@ from typing import Any
 import pytest
 from rich.console import Console
 
+from float_research.analysis.summary import report
 from float_research.errors import UserError
 from float_research.tracking.logger import nested
 from float_research.tracking.record import read_record
 from float_research.tracking.runs import find
-from float_research.tracking.summary import report
 
 CLIP = {
     "id": "a",
