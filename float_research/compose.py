@@ -269,9 +269,10 @@ def build_job(cfg: DictConfig) -> "Job":
     check_budget(cfg, build(cfg.budget))
     threads.limit(cfg.get("threads"))
     sampler = build_sampler(cfg)  # which needs no other package than torch
-    metrics = build_metrics(cfg)
+    composite, metrics = build(cfg.composite), build_metrics(cfg)
     built = dict(zip(cfg.metrics, metrics, strict=True))
-    require_metrics(cfg, lambda name: built[name].lacks())  # metrics of the user's own
+    changes = None if composite.whole else "compares videos, which composite changes; use composite=none"
+    require_metrics(cfg, lambda name: built[name].lacks() or (changes if built[name].reads_videos else None))
     with importing():
         from float_research.data.clips import ENDING_BYTES
         from float_research.inference.job import Job
@@ -285,6 +286,7 @@ def build_job(cfg: DictConfig) -> "Job":
         loader=build_loader(cfg),
         cache=build(cfg.cache),
         parts=build_parts(cfg, sampler),
+        composite=composite,
         video=build(cfg.video),
         metrics=metrics,
         build_trainer=partial(build_trainer, cfg),

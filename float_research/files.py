@@ -173,6 +173,12 @@ def require_file(path: Path, what: str, remedy: str) -> Path:
     return path
 
 
+def require_free(path: Path) -> None:
+    """Raises a UserError if the path exists."""
+    if os.path.lexists(path):
+        raise UserError(f"{printable(path, 1000)} exists; give another --output, or --overwrite to replace it")
+
+
 def sha256(path: Path) -> str:
     """Hashes a file's content. Raises a UserError for anything but a regular file, which may be endless."""
     with require_file(path, "file", "give the path of a file").open("rb") as file:

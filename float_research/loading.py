@@ -36,6 +36,7 @@ if TYPE_CHECKING:
     from float_research.inference.pipeline import PipelineParts
     from float_research.inference.result import Changeable
     from float_research.metrics.metric import Metric
+    from float_research.video.composite import Composite
     from float_research.video.writer import H264
 
 SAMPLING = {"nfe": int, "seed": int, "guidance_reuse": int, "temperature": float}
@@ -82,6 +83,7 @@ def _load(cfg: DictConfig, overrides: tuple[str, ...] | None) -> "Pipeline":
     return Pipeline(
         core=build_parts(cfg).pipeline(model, kept),
         loader=build_loader(cfg),
+        composite=build(cfg.composite),
         video=build(cfg.video),
         device=device,
         precision=trainer.precision_plugin,
@@ -143,7 +145,8 @@ class Composed:
             if settings.cfg is not self.cfg:
                 made = settings.made
                 core = made.parts.pipeline(core.model, replace(core.kept, cache=made.loader.cache))
-                parts = replace(parts, loader=made.loader, video=made.video, overlap=settings.cfg.overlap)
+                outputs = {"composite": made.composite, "video": made.video, "overlap": settings.cfg.overlap}
+                parts = replace(parts, loader=made.loader, **outputs)
             core = replace(core, sampler=replace(core.sampler, **settings.sampling))
             return replace(parts, core=core, settings=settings)
 
@@ -217,7 +220,13 @@ class Composed:
                         f"another {group} cannot share these weights; load it by float_research.load({list(whole)!r})"
                     )
             check_settings(cfg)
-            made = Built(cfg=cfg, parts=build_parts(cfg), loader=build_loader(cfg), video=build(cfg.video))
+            made = Built(
+                cfg=cfg,
+                parts=build_parts(cfg),
+                loader=build_loader(cfg),
+                composite=build(cfg.composite),
+                video=build(cfg.video),
+            )
         self.known[whole] = made
         while len(self.known) > MAX_KNOWN:
             del self.known[next(iter(self.known))]
@@ -231,6 +240,7 @@ class Built:
     cfg: DictConfig
     parts: "PipelineParts"
     loader: "ClipLoader"
+    composite: "Composite"
     video: "H264"
 
 

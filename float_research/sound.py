@@ -255,16 +255,32 @@ def resample_blocks(blocks: Iterable[SoundBlock], target_hz: int) -> Iterator[Fl
             yield from (block.samples for block in stretch)
             continue
         first = next(stretch)
-        stream = soxr.ResampleStream(rate_hz, target_hz, len(first.samples), dtype="float32", quality="HQ")
-        num_read = num_made = 0
+        resampler = Resampler(rate_hz, target_hz, len(first.samples))
         for block in chain([first], stretch):
-            made = stream.resample_chunk(_for_soxr(block.samples))
-            num_read, num_made = num_read + block.samples.shape[1], num_made + len(made)
-            yield np.atleast_2d(made.T)
-        rest = stream.resample_chunk(_for_soxr(first.samples[:, :0]), last=True)
-        wanted = math.ceil(num_read * target_hz / rate_hz) - num_made
-        ending = np.atleast_2d(rest.T)[:, :wanted]  # librosa's fix_length, without importing numba for a second
-        yield np.pad(ending, ((0, 0), (0, wanted - ending.shape[1])))
+            yield resampler(block.samples)
+        yield resampler.end()
+
+
+class Resampler:
+    """Resamples consecutive blocks with soxr_hq, librosa's default. The result does not depend on the blocks' sizes."""
+
+    def __init__(self, rate_hz: int, target_hz: int, num_channels: int) -> None:
+        self.rate_hz, self.target_hz, self.num_channels = rate_hz, target_hz, num_channels
+        self.stream = soxr.ResampleStream(rate_hz, target_hz, num_channels, dtype="float32", quality="HQ")
+        self.num_read = self.num_made = 0
+
+    def __call__(self, samples: Float[np.ndarray, "c s"]) -> Float[np.ndarray, "c _"]:
+        """Returns the samples that are finished by this block."""
+        made = np.atleast_2d(self.stream.resample_chunk(_for_soxr(samples)).T)
+        self.num_read, self.num_made = self.num_read + samples.shape[1], self.num_made + made.shape[1]
+        return made
+
+    def end(self) -> Float[np.ndarray, "c _"]:
+        """Returns the last samples, up to `ceil(samples · target / rate)` in all, as librosa's fix_length."""
+        rest = self.stream.resample_chunk(_for_soxr(np.zeros((self.num_channels, 0), np.float32)), last=True)
+        wanted = math.ceil(self.num_read * self.target_hz / self.rate_hz) - self.num_made
+        ending = np.atleast_2d(rest.T)[:, :wanted]
+        return np.pad(ending, ((0, 0), (0, wanted - ending.shape[1])))
 
 
 def _for_soxr(samples: Float[np.ndarray, "c s"]) -> np.ndarray:

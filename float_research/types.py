@@ -4,7 +4,7 @@ Shape letters: b batch, t frames of a clip, n positions of a window (previous an
 window, p previous frames, d motion latent, a audio feature, e emotions, s samples, h and w pixels.
 """
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import Any, NamedTuple, Protocol, runtime_checkable
@@ -170,15 +170,42 @@ class Clip:
         }
 
 
+class Region(NamedTuple):
+    """A rectangle in pixels of a picture, which it may exceed."""
+
+    left: int
+    top: int
+    width: int
+    height: int
+
+
+@dataclass(frozen=True, kw_only=True)
+class Original:
+    """An upright sRGB picture, and the region of it that the face crop shows. `crop`: as the network gets it.
+
+    `region` is None if the cropper, which may be a user's own, does not say it.
+    """
+
+    picture: Image
+    region: Region | None
+    crop: Image
+
+
+Originals = Callable[[], Iterator[Original]]
+"""Returns the original of each frame of a video. It may read a file, and raise a UserError."""
+
+
 @dataclass(frozen=True, kw_only=True)
 class LoadedClip:
     """A clip with its files read: the face crop in [-1, 1] and the unnormalised mono waveform at the model's rate.
 
-    `excerpt` has the chosen track and channel. `face` and `sound` are for the record.
+    `excerpt` has the chosen track and channel. `face` and `sound` are for the record. `originals`: what the crop was
+    cut from.
     """
 
     clip: Clip
     image: Float[Tensor, "3 h w"]
+    originals: Originals
     waveform: Waveform
     num_frames: int
     excerpt: Excerpt = WHOLE
@@ -207,10 +234,11 @@ class ClipResult:
     the unedited one; None without edits.
     `search`: `candidates`, the one chosen for each window, and `scores`, those of all candidates at each choice; None
     without a search.
-    `label` to `base_id`: see `Clip.own`. `metrics`: name → number; `absent`:
-    name → why there is none; `measured_by`: name → digest of what its metric depends on; `from_video`: metrics measured
-    later on the encoded video, not on the frames before encoding. `traces`, `flow`: files of values over frames and
-    over flow time, relative to the run's folder.
+    `label` to `base_id`: see `Clip.own`. `composite`: kind, width and height of what the video shows instead of the
+    network's frames, which are measured; None where it shows these.
+    `metrics`: name → number; `absent`: name → why there is none; `measured_by`: name → digest of what its metric
+    depends on; `from_video`: metrics measured later on the encoded video, not on the frames before encoding. `traces`,
+    `flow`: files of values over frames and over flow time, relative to the run's folder.
     """
 
     id: str
@@ -234,6 +262,7 @@ class ClipResult:
     measured: Cost
     emotion: Mapping[str, float]
     face: Mapping[str, Any]
+    composite: Mapping[str, Any] | None
     sound: Mapping[str, Any]
     seconds: Mapping[str, float]
     made_s: float

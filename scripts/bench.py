@@ -7,7 +7,10 @@ from pathlib import Path
 from typing import Any
 
 from benchmarks.engines import clip, decode, sample, stream
+from benchmarks.faces import landmarks
+from benchmarks.live import live
 from benchmarks.pages import analysis
+from benchmarks.pictures import composite
 from benchmarks.quality import search, solvers
 from benchmarks.runs import memory, metrics, seeds, startup, sweep
 
@@ -25,6 +28,27 @@ def main() -> None:
     command(commands, metrics, [])
     several = command(commands, seeds, [])
     several.add_argument("--seeds", type=int, default=3, help="number of seeds")
+    add_networks(commands)
+    starts = command(commands, startup, [])
+    starts.add_argument("--rounds", type=int, default=3, help="number of repetitions; the median counts")
+    starts.add_argument("--packages", type=int, default=12, help="number of packages to list")
+    faces = command(commands, landmarks, [])
+    faces.add_argument("--frames", type=int, default=48, help="number of frames of the shot")
+    faces.add_argument("--rounds", type=int, default=5, help="number of repetitions; the median counts")
+    faces.add_argument("--task", type=Path, help="face_landmarker.task, to time LiteRT too")
+    pasting = ["data=manifest", "face=mtcnn", "video.crf=0", "metrics=none", "cache=none"]
+    pasted = command(commands, composite, pasting)
+    pasted.add_argument("--output", type=Path, help="a new folder for the videos and a sheet of each")
+    many = command(commands, analysis, tiny)
+    many.add_argument("--runs", type=int, default=1000, help="number of runs")
+    arguments = parser.parse_args()
+    figures = arguments.measure(arguments)
+    if arguments.json:
+        arguments.json.write_text(json.dumps(figures, indent=1) + "\n")
+
+
+def add_networks(commands: Any) -> None:
+    """Adds the sub-commands that measure networks, solvers and streams."""
     official = ["model=official", "checkpoint=random", "cache=none", "face=none"]
     decoders = command(commands, decode, official)
     decoders.add_argument("--frames", type=int, default=64, help="number of frames")
@@ -48,15 +72,16 @@ def main() -> None:
     streams = command(commands, stream, [])
     streams.add_argument("--seconds", type=float, default=20, help="length of the clip")
     streams.add_argument("--rounds", type=int, default=3, help="number of repetitions; the median counts")
-    starts = command(commands, startup, [])
-    starts.add_argument("--rounds", type=int, default=3, help="number of repetitions; the median counts")
-    starts.add_argument("--packages", type=int, default=12, help="number of packages to list")
-    many = command(commands, analysis, tiny)
-    many.add_argument("--runs", type=int, default=1000, help="number of runs")
-    arguments = parser.parse_args()
-    figures = arguments.measure(arguments)
-    if arguments.json:
-        arguments.json.write_text(json.dumps(figures, indent=1) + "\n")
+    lives = command(commands, live, [])
+    lives.add_argument("--recordings", type=int, default=6, help="number of recordings")
+    lives.add_argument("--seeds", type=int, default=2, help="number of seeds")
+    lives.add_argument("--joined", action="store_true", help="also all recordings as one")
+    lives.add_argument(
+        "--look-ahead-s", type=float, nargs="+", default=[0, 0.5, 2, 4, 1], help="with the last of the contexts"
+    )
+    lives.add_argument(
+        "--context-s", type=float, nargs="+", default=[1, 2, 4, 8], help="with the last of the look-aheads"
+    )
 
 
 def command(

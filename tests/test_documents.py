@@ -7,7 +7,7 @@ import shlex
 import shutil
 import sys
 import tomllib
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -41,11 +41,13 @@ PARSED = {
     r"parity\.py": "test_parity.py runs it",
     r"cache\.py clear": "test_cache.py clears one",
     r"suite\.py": "test_suite.py lists files",
+    r"live\.py": "test_live.py gives it speech on standard input",
     r"compare\.py": "needs a sweep with metrics; test_scripts.py compares one",
 }
 """Patterns of commands whose settings are only composed, or whose arguments are only parsed, and why."""
 OTHERS = {
     "FLOAT_SWEEP=": "test_notebooks.py runs the notebooks",
+    "arecord": "needs a microphone",
     "git clone": "needs the network",
     "pip install": "needs the network; test_locks.py and test_wheel.py check what is installed",
     "python tests/analysis/simulate_statistics.py": "test_statistics.py draws fewer designs",
@@ -68,8 +70,8 @@ class Command:
 
     @property
     def words(self) -> list[str]:
-        """Script and arguments."""
-        return shlex.split(self.text, comments=True)[1:]
+        """Script and arguments, without a redirected input."""
+        return shlex.split(self.text.partition(" < ")[0], comments=True)[1:]
 
 
 def found() -> Iterator[Command]:
@@ -108,13 +110,16 @@ def parse(name: str, arguments: list[str], monkeypatch: pytest.MonkeyPatch) -> N
     class Parsed(BaseException):
         pass
 
-    parse_args = argparse.ArgumentParser.parse_args
+    def stopping(parse_args: Callable[[argparse.ArgumentParser], argparse.Namespace]) -> Callable[..., None]:
+        def stop(parser: argparse.ArgumentParser) -> None:
+            raise Parsed(parse_args(parser))
 
-    def stop(parser: argparse.ArgumentParser) -> None:
-        raise Parsed(parse_args(parser))
+        return stop
 
-    monkeypatch.setattr(argparse.ArgumentParser, "parse_args", stop)
+    for method in ("parse_args", "parse_intermixed_args"):
+        monkeypatch.setattr(argparse.ArgumentParser, method, stopping(getattr(argparse.ArgumentParser, method)))
     monkeypatch.setattr(sys, "argv", [name, *arguments])
+    monkeypatch.syspath_prepend(ROOT / "scripts")  # as Python does for a script
     with pytest.raises(Parsed) as parsed:
         runpy.run_path(str(ROOT / "scripts" / f"{name}.py"), run_name="__main__")
     compose.compose_config([*getattr(parsed.value.args[0], "overrides", []), "output_dir=out"])

@@ -65,7 +65,7 @@ def test_every_call(place: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest
     assert shown == [result]
     assert downloaded == ["https://example.org/me.png"]
     assert {path.name for path in place.iterdir()} == {
-        *("me.png", "hello.wav", "out.mp4", "out.motion.safetensors", "0.mp4", "1.mp4", "calmer.mp4")
+        *("me.png", "hello.wav", "out.mp4", "out.motion.safetensors", "whole.mp4", "0.mp4", "1.mp4", "calmer.mp4")
     }
     assert len(latents) == len(result.motion) == 15
     said = capsys.readouterr().out
@@ -73,7 +73,7 @@ def test_every_call(place: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest
     assert "motion_amplitude" in said
     assert "image lost.png does not exist" in said
     assert "3 3\n" in said
-    assert said.count("(64, 64, 3)") == 15
+    assert said.count("(64, 64, 3)") == 2 * said.count("live (64, 64, 3) torch.Size([32])") == 30
     frames = [next(scope["pipeline"].decode("me.png", motion).frames()) for motion in (scope["motion"], latents)]
     assert not np.array_equal(*frames)
 

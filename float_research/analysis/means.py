@@ -6,12 +6,11 @@ from typing import Any
 
 import numpy as np
 import pandas as pd
-from jaxtyping import Float
 
 from float_research.analysis.crossed import Design, Estimate
 from float_research.analysis.filling import plain
 from float_research.analysis.load import COSTS, METRICS
-from float_research.analysis.numbers import declared, numbers_of_runs
+from float_research.analysis.numbers import numbers_of_runs
 from float_research.analysis.pairs import (
     Groups,
     Paired,
@@ -19,13 +18,10 @@ from float_research.analysis.pairs import (
     doubts,
     factors,
     keyed,
-    pair,
     settings,
-    values_of,
 )
-from float_research.analysis.statistics import LEVEL, headlines, holm, rounded, shortened
+from float_research.analysis.statistics import LEVEL, headlines, holm, paired, rounded, separable, shortened
 from float_research.errors import UserError
-from float_research.texts import count
 
 MOST_SETTINGS = 100
 """Of which each may be the baseline: their differences grow with the square."""
@@ -61,40 +57,27 @@ def compared(clips: pd.DataFrame) -> Compared:
     try:
         if len(groups := settings(clips, [])) > MOST_SETTINGS:
             raise UserError(f"these are {len(groups)} settings, and a page compares at most {MOST_SETTINGS}")
-        pairs, frames = pair(groups)
+        rows, untold, notes = paired(groups, numbers)
     except UserError as error:
         return Compared(content={**content, "refused": str(error)}, baselines=[])
-    labels, notes, untold = list(groups), doubts(groups), dict[str, str]()
-    rows: dict[str, Paired] = {}
-    for name in numbers:
-        try:
-            values = values_of(name, frames)
-        except UserError as error:
-            untold[name] = str(error)
-            continue
-        held = np.isfinite(values).all(0)
-        if not held.all():
-            notes.append(
-                f"{name}: {(~held).sum()} of {count(len(held), 'pair')} left out, without a value on either side"
-            )
-        design = Design.of(pairs[held])
-        rows[name] = Paired(number=declared(name), labels=labels, values=values[:, held], design=design)
-    tested = [name for name in headlines(groups) if name in rows]
-    differences = {name: [_differences(row, place) for place in range(len(labels))] for name, row in rows.items()}
+    tested = [row for row in rows if row.number.name in headlines(groups)]
+    places = range(len(groups))
+    differences = {row.number.name: [_differences(row, place) for place in places] for row in rows}
+    names_tested = [row.number.name for row in tested]
     content |= {
         "refused": None,
-        "design": str(Design.of(pairs)),
-        "tested": tested,
+        "design": str(max((row.design for row in rows), key=lambda design: design.num_pairs)) if rows else "",
+        "tested": names_tested,
         "untold": untold,
-        "notes": notes,
-        "ranked": {name: _ranked(rows[name]) for name in tested},
-        "apart": _apart({name: np.stack([found.p for found in differences[name]]) for name in tested}),
+        "notes": [*doubts(groups), *notes],
+        "ranked": {row.number.name: _ranked(row) for row in tested},
+        "apart": _apart(tested),
     }
     return Compared(
         content=content,
         baselines=[
-            _cells({name: of_baselines[place] for name, of_baselines in differences.items()}, tested, place)
-            for place in range(len(labels))
+            _cells({name: of_baselines[place] for name, of_baselines in differences.items()}, names_tested, place)
+            for place in places
         ],
     )
 
@@ -109,19 +92,16 @@ def _ranked(row: Paired) -> list[int]:
     return [] if row.number.better is None else np.argsort(-row.worth.mean(1), kind="stable").tolist()
 
 
-def _apart(p: Mapping[str, Float[np.ndarray, "s s"]]) -> dict[str, list[str]]:
-    """Returns for each number whether settings differ, by Holm's correction over all pairs of settings and numbers.
-
-    It is a triangle of digits: a row per setting, with a digit for each setting before it.
-    """
-    lower = [(one, other) for one in range(len(next(iter(p.values()), ()))) for other in range(one)]
-    corrected = holm(np.array([own[pair] for own in p.values() for pair in lower])).reshape(len(p), len(lower)) < LEVEL
-    found: dict[str, list[str]] = {}
-    for name, row in zip(p, corrected, strict=True):
-        found[name] = [""] * len(p[name])
-        for (one, _), differ in zip(lower, row, strict=True):
-            found[name][one] += str(int(differ))
-    return found
+def _apart(rows: Sequence[Paired]) -> dict[str, list[str]]:
+    """Returns whether settings differ in each number: a row of digits per setting, one for each setting before it."""
+    differ = separable(rows)
+    return {
+        row.number.name: [
+            "".join(str(int(differ[row.number.name, other, one])) for other in range(one))
+            for one in range(len(row.labels))
+        ]
+        for row in rows
+    }
 
 
 def _cells(found: Mapping[str, Estimate], tested: Sequence[str], baseline: int) -> dict[str, list[Cell]]:

@@ -125,7 +125,10 @@ def compare(groups: Groups, numbers: Sequence[str] | None, baseline: str) -> Con
         raise UserError(f"the baseline {baseline} is none of {', '.join(groups)}")
     if len(groups) < 2:
         raise UserError(f"{', '.join(groups) or 'nothing'} is all there is to compare; give two settings or runs")
-    rows, notes = paired(groups, numbers)
+    rows, untold, notes = paired(groups, headlines(groups) if numbers is None else numbers)
+    if untold and numbers is not None:
+        raise UserError(next(iter(untold.values())))
+    notes += untold.values()
     if not rows:
         raise UserError("; ".join(notes) or "the clips have no headline metric; name some with --numbers")
     baseline = rows[0].labels[list(groups).index(baseline)]
@@ -155,17 +158,19 @@ def compare(groups: Groups, numbers: Sequence[str] | None, baseline: str) -> Con
     )
 
 
-def paired(groups: Groups, numbers: Sequence[str] | None) -> tuple[list[Paired], list[str]]:
-    """Returns each number over the pairs of all settings, and notes on what was left out; see `compare`."""
+def paired(groups: Groups, numbers: Sequence[str]) -> tuple[list[Paired], dict[str, str], list[str]]:
+    """Returns numbers over the pairs of all settings, why others cannot be compared, and notes on what was left out.
+
+    Raises:
+        UserError: the settings have no pairs.
+    """
     pairs, frames = pair(groups)
-    rows, notes = [], []
-    for name in headlines(groups) if numbers is None else numbers:
+    rows, untold, notes = [], dict[str, str](), []
+    for name in numbers:
         try:
             values = values_of(name, frames)
         except UserError as error:
-            if numbers is not None:
-                raise
-            notes.append(str(error))
+            untold[name] = str(error)
             continue
         held = np.isfinite(values).all(0)
         if not held.all():
@@ -180,27 +185,35 @@ def paired(groups: Groups, numbers: Sequence[str] | None) -> tuple[list[Paired],
                 design=Design.of(pairs[held]),
             )
         )
-    return rows, notes
+    return rows, untold, notes
 
 
 def leaders(rows: Sequence[Paired]) -> tuple[dict[str, str], dict[str, frozenset[str]]]:
-    """Returns `best` and `inseparable` of `Contrasts`, corrected over all pairs of settings and all numbers."""
-    tests: dict[tuple[str, int, int], float] = {}
-    for row in rows:
-        for one in range(len(row.labels) - 1):
-            p = np.atleast_1d(row.design.estimate(row.compared[one] - row.compared[one + 1 :]).p)
-            tests |= {(row.number.name, one, other): p for other, p in enumerate(p.tolist(), one + 1)}
-    apart = dict(zip(tests, holm(np.array(list(tests.values()))) < LEVEL, strict=True))
+    """Returns `best` and `inseparable` of `Contrasts`."""
+    differ = separable(rows)
     inseparable = {
         row.number.name: frozenset(
             label
             for place, label in enumerate(row.labels)
-            if place != row.best and not apart[row.number.name, min(place, row.best), max(place, row.best)]
+            if place != row.best and not differ[row.number.name, min(place, row.best), max(place, row.best)]
         )
         for row in rows
         if row.best is not None
     }
     return {row.number.name: row.labels[row.best] for row in rows if row.best is not None}, inseparable
+
+
+def separable(rows: Sequence[Paired]) -> dict[tuple[str, int, int], bool]:
+    """Returns whether two settings differ in a number, corrected over all pairs of settings and all numbers.
+
+    Keys are the number's name and the places of the settings, the lower first.
+    """
+    tests: dict[tuple[str, int, int], float] = {}
+    for row in rows:
+        for one in range(len(row.labels) - 1):
+            p = np.atleast_1d(row.design.estimate(row.compared[one] - row.compared[one + 1 :]).p)
+            tests |= {(row.number.name, one, other): p for other, p in enumerate(p.tolist(), one + 1)}
+    return dict(zip(tests, (holm(np.array(list(tests.values()))) < LEVEL).tolist(), strict=True))
 
 
 def measured(setting: Float[np.ndarray, " n"], baseline: Float[np.ndarray, " n"], design: Design) -> dict[str, Any]:

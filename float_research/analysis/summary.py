@@ -138,13 +138,13 @@ def intervals(clips: pd.DataFrame, names: Sequence[str]) -> dict[str, tuple[floa
     found: dict[str, tuple[float, float, int]] = {}
     for pattern in np.unique(held, axis=0):
         same = [place for place in range(len(names)) if (held[place] == pattern).all()]
-        count = int(pattern.sum())
-        if count == 0:
+        num_held = int(pattern.sum())
+        if num_held == 0:
             continue
         values = numbers[same][:, pattern]
-        half = Design.of(units[pattern]).estimate(values).half_width if count > 1 else np.full(len(same), np.nan)
+        half = Design.of(units[pattern]).estimate(values).half_width if num_held > 1 else np.full(len(same), np.nan)
         ends = np.stack([values.mean(1) - half, values.mean(1) + half], 1).tolist()
-        found |= {names[place]: (low, high, count) for place, (low, high) in zip(same, ends, strict=True)}
+        found |= {names[place]: (low, high, num_held) for place, (low, high) in zip(same, ends, strict=True)}
     return found
 
 
@@ -155,9 +155,11 @@ def standings(clips: pd.DataFrame) -> tuple[dict[str, dict[str, str]], str]:
         UserError: the clips of the settings have no pairs, or no headline metric.
     """
     groups = settings(clips, [])
-    rows, notes = paired(groups, None)
+    rows, untold, notes = paired(groups, headlines(groups))
     if not rows:
-        raise UserError("; ".join(notes) or f"the clips have no headline metric; {typed('measure')} adds some")
+        raise UserError(
+            "; ".join([*untold.values(), *notes]) or f"the clips have no headline metric; {typed('measure')} adds some"
+        )
     best, inseparable = leaders(rows)
     found = {}
     for row in rows:

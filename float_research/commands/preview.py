@@ -5,7 +5,7 @@ from pathlib import Path
 
 from float_research import cli
 from float_research.errors import printable
-from float_research.files import require_file
+from float_research.files import require_file, require_free
 from float_research.program import command
 
 
@@ -22,7 +22,7 @@ def main() -> None:
     if min(arguments.rows, arguments.columns, arguments.every) < 1:
         parser.error("--rows, --columns and --every must be positive")
     require_file(arguments.video, "video", "give the path of a file")
-    from float_research.video.preview import animation, contact_sheet, require_free
+    from float_research.video.preview import animation, contact_sheet
 
     folder, stem = arguments.output or arguments.video.parent, arguments.video.stem
     sheet, moving = folder / f"{stem}.png", folder / f"{stem}.webp"

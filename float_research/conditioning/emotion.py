@@ -16,9 +16,13 @@ from float_research.types import EmotionPredictor
 
 @dataclass(frozen=True, kw_only=True)
 class Speech:
-    """Input of an emotion source: normalised speech and its length in frames."""
+    """Input of an emotion source: normalised speech and its length in frames.
+
+    `first_frame`: what comes before, in frames, where it is only a part of the speech.
+    """
 
     waveform: Float[Tensor, "1 s"]
+    first_frame: int
     num_frames: int
     fps: float
     sampling_rate_hz: int
@@ -50,7 +54,8 @@ def normalise(weights: Mapping[str, float], emotions: Sequence[str]) -> list[flo
 
 def frame_times(speech: Speech) -> Float[Tensor, " t"]:
     """Returns the start time of each frame in seconds."""
-    return torch.arange(speech.num_frames, device=speech.waveform.device, dtype=torch.float32) / speech.fps
+    frames = torch.arange(speech.num_frames, device=speech.waveform.device, dtype=torch.float32)
+    return (speech.first_frame + frames) / speech.fps
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -153,5 +158,6 @@ class Windowed:
         window, hop = min(length, int(self.window_s * rate)), max(1, int(self.hop_s * rate))
         starts = [*range(0, length - window, hop), length - window]
         values = torch.cat([predict(speech.waveform[:, start : start + window]) for start in starts])
-        times = torch.tensor([(start + window / 2) / rate for start in starts], device=values.device)
+        begin_s = speech.first_frame / speech.fps
+        times = torch.tensor([begin_s + (start + window / 2) / rate for start in starts], device=values.device)
         return interpolate(frame_times(speech), times.float(), values)

@@ -7,7 +7,7 @@ from collections import Counter
 from collections.abc import Callable, Hashable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
-from functools import cached_property
+from functools import cached_property, partial
 from pathlib import Path
 from typing import Any, ClassVar, TypeVar
 
@@ -24,6 +24,7 @@ from float_research.data.colour import colour
 from float_research.data.face import Cropper, Given, NoCrop, select_face
 from float_research.data.listing import Sorted, is_recording, names, sort
 from float_research.data.manifest import read_manifest
+from float_research.data.originals import Still
 from float_research.errors import SKIP, STOP, UserError, named, printable
 from float_research.files import MAX_NAME_BYTES, composed, present, sha256, short_name
 from float_research.media import BOUNDS, Limits
@@ -221,7 +222,7 @@ class ClipLoader:
         return num_frames, heard.notes
 
     def _shape(self, path: Path) -> tuple[int, int]:
-        image = image_files.read_image(path, self.background, self.limits)
+        image = self.picture(path)
         return image.shape[0], image.shape[1]
 
     def __call__(self, clip: Clip) -> LoadedClip:
@@ -232,6 +233,7 @@ class ClipLoader:
         return LoadedClip(
             clip=clip,
             image=image_files.to_tensor(crop, self.image_size),
+            originals=Still(read=partial(self.picture, clip.image), crop=crop, face=face),
             waveform=heard.waveform,
             num_frames=num_frames,
             excerpt=heard.excerpt,
@@ -254,8 +256,12 @@ class ClipLoader:
         entry, _ = self.cache.get("crop", depends, lambda: self._crop(clip))
         return entry.tensors["crop"].numpy(), entry.facts
 
+    def picture(self, path: Path) -> Image:
+        """Returns the whole image, upright and in sRGB over `background`."""
+        return image_files.read_image(path, self.background, self.limits)
+
     def _crop(self, clip: Clip) -> Entry:
-        image = image_files.read_image(clip.image, self.background, self.limits)
+        image = self.picture(clip.image)
         toy = image_files.is_toy_portrait(clip.image)
         with of_image(clip.image):
             crop, face = self._cropper(clip, toy)(image, self.image_size)

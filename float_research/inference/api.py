@@ -35,12 +35,14 @@ from float_research.inference.inputs import (
 from float_research.inference.pipeline import EncodedPortrait, FloatPipeline, PreparedClip
 from float_research.inference.result import Changeable, DecodedClip, Renderer, Result, Settings
 from float_research.inference.retiming import Retiming
+from float_research.inference.session import CONTEXT_S, LOOK_AHEAD_S, LiveSession
 from float_research.inference.stopwatch import Stopwatch
 from float_research.inference.stream import stream
 from float_research.metrics.track import MotionTrack, load_track
 from float_research.motion.edit import Edit
 from float_research.motion.edits import Edits
 from float_research.types import Clip, Cost, FailedClip, Image, MotionWindow
+from float_research.video.composite import Composite
 from float_research.video.writer import H264
 
 log = logging.getLogger(__name__)
@@ -68,6 +70,7 @@ class Asked:
             motion=torch.cat([window.motion for window in windows]),
             clip=self.clip,
             window_starts=shown_starts(self.pipeline.core.retiming(self.clip), windows),
+            originals=loaded.originals,
             loaded=loaded,
             pipeline=self.pipeline,
             recording=self.given.recording,
@@ -91,6 +94,7 @@ class Pipeline(Renderer):
         *,
         core: FloatPipeline,
         loader: ClipLoader,
+        composite: Composite,
         video: H264,
         device: torch.device,
         precision: Any,
@@ -98,7 +102,9 @@ class Pipeline(Renderer):
         settings: Settings,
     ) -> None:
         core = replace(core, model=precision.convert_module(core.model).to(device))
-        parts = Changeable(core=core, loader=loader, video=video, overlap=overlap, settings=settings)
+        parts = Changeable(
+            core=core, loader=loader, composite=composite, video=video, overlap=overlap, settings=settings
+        )
         vars(self).update(vars(parts), device=device, precision=precision)
 
     def __repr__(self) -> str:
@@ -155,16 +161,49 @@ class Pipeline(Renderer):
         id: str = "clip",
         **settings: Any,
     ) -> Iterator[Image]:
-        """Yields RGB frames, `(h, w, 3)` uint8, as they are decoded, before the last ones are sampled."""
+        """Yields RGB frames as they are decoded, before the last ones are sampled; as `Result.frames` yields them."""
         pipeline = self.using(**settings)
         asked = pipeline._ask(image, audio, rate_hz=rate_hz, emotion=emotion, id=id)
         with pipeline.computing():
             decoded = stream(
                 pipeline.core, [asked.clip], overlap=self.overlap, sampling=asked.watch, decoding=[asked.watch]
             )
+        composer = pipeline.composite.open(asked.given.loaded.originals, self.core.model.motion_autoencoder.image_size)
         with closing(decoded):
             for _, frames in pipeline.computed(decoded):
-                yield from frames.numpy()
+                yield from map(composer, frames.numpy())
+
+    def live(
+        self,
+        image: ImageInput,
+        *,
+        rate_hz: int,
+        look_ahead_s: float = LOOK_AHEAD_S,
+        context_s: float = CONTEXT_S,
+        emotion: str | None = None,
+        id: str = "clip",
+        **settings: Any,
+    ) -> LiveSession:
+        """Opens a session that turns speech into frames while it comes, in blocks of samples of any size.
+
+        Args:
+            image: as in a call
+            rate_hz: rate of the samples, which are of one channel
+            look_ahead_s: speech behind a window that is waited for before the window is sampled
+            context_s: speech before a window that the speech encoders hear too
+            emotion: a label that replaces the configured emotion source
+            id: selects the noise, as in a call
+            settings: others for this session, as in `nfe=20, seed=3`
+        """
+        return LiveSession(
+            self.using(**settings),
+            image,
+            rate_hz=rate_hz,
+            look_ahead_s=look_ahead_s,
+            context_s=context_s,
+            emotion=emotion,
+            id=id,
+        )
 
     def using(self, *overrides: str, **settings: Any) -> "Pipeline":
         """Returns a pipeline with other settings and the same weights, caches and device memory.
@@ -196,13 +235,17 @@ class Pipeline(Renderer):
         if isinstance(motion, str | PathLike):
             motion = load_track(Path(present(fspath(motion))))
         latents = read_motion(motion, self.core.directions.T)
+        still = read_portrait(self.loader, image)
+        self.composite.check(still.face)
         recording, kept = (None, None) if audio is None else read_audio(self.loader, audio, rate_hz)[1:]
-        portrait = self.portrait(image)
+        with self.computing():
+            portrait = self.core.portrait(to_tensor(still.crop, self.loader.image_size))
         starts = motion.window_starts.tolist() if isinstance(motion, MotionTrack) else [0]
         return DecodedClip(
             id="decoded",
             motion=latents,
             clip=portrait,
+            originals=still,
             pipeline=self,
             window_starts=starts,
             recording=recording,
@@ -224,7 +267,7 @@ class Pipeline(Renderer):
 
     def portrait(self, image: ImageInput) -> EncodedPortrait:
         """Encodes a portrait alone."""
-        crop, _ = read_portrait(self.loader, image)
+        crop = read_portrait(self.loader, image).crop
         with self.computing():
             return self.core.portrait(to_tensor(crop, self.loader.image_size))
 
@@ -267,6 +310,7 @@ class Pipeline(Renderer):
     ) -> Asked:
         """Reads and prepares a clip."""
         given = read_clip(self.loader, image, audio, rate_hz=rate_hz, emotion=emotion, id=id)
+        self.composite.check(given.loaded.face)
         watch = Stopwatch(self.device)
         with self.computing():
             return Asked(pipeline=self, given=given, clip=self.core.prepare(given.loaded, watch), watch=watch)

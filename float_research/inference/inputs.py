@@ -3,9 +3,10 @@
 import shutil
 import tempfile
 import weakref
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
+from functools import partial
 from os import PathLike, fspath
 from pathlib import Path
 from typing import Any
@@ -21,6 +22,7 @@ from float_research.data.clips import TOY, ClipLoader
 from float_research.data.colour import to_rgb
 from float_research.data.face import NoCrop
 from float_research.data.image import to_tensor, turn_upright
+from float_research.data.originals import Still
 from float_research.errors import UserError, printable, reading
 from float_research.files import composed, present
 from float_research.inference.download import ADDRESS, download, shown
@@ -83,28 +85,40 @@ def read_clip(
 ) -> GivenClip:
     """Reads a clip from the inputs of a call."""
     waveform, recording, kept = read_audio(loader, audio, rate_hz)
-    crop, face = read_portrait(loader, image)
+    portrait = read_portrait(loader, image)
     place = recording.source if isinstance(recording.source, Path) else Path(id)
     clip = Clip(id=composed(id), image=Path(id), audio=place, emotion=emotion)
     loaded = LoadedClip(
         clip=clip,
-        image=to_tensor(crop, loader.image_size),
+        image=to_tensor(portrait.crop, loader.image_size),
+        originals=portrait,
         waveform=waveform,
         num_frames=num_video_frames(len(waveform), loader.sampling_rate_hz, loader.fps),
-        face=face,
+        face=portrait.face,
     )
     return GivenClip(loaded=loaded, recording=recording, kept=kept)
 
 
-def read_portrait(loader: ClipLoader, image: ImageInput) -> tuple[Image, Mapping[str, Any]]:
-    """Returns the face crop of an image, and facts about it."""
+def read_portrait(loader: ClipLoader, image: ImageInput) -> Still:
+    """Returns the face crop of an image, facts about it, and what it was cut from."""
     if isinstance(image, str | PathLike | Bytes):
         file = LocalFile(image, "image", loader.limits)
         with file.reading() as path:
-            return loader.portrait(Clip(id="clip", image=path, audio=path))
+            crop, face = loader.portrait(Clip(id="clip", image=path, audio=path))
+        return Still(read=partial(read_picture, loader, file), crop=crop, face=face)
+    pixels = as_image(image, loader)
     if isinstance(image, PillowImage.Image) and image.info.get(TOY_MARK[0]) == TOY_MARK[1]:
-        return NoCrop()(as_image(image, loader), loader.image_size)[0], {"detector": TOY}
-    return loader.face(as_image(image, loader), loader.image_size)
+        crop, face = NoCrop()(pixels, loader.image_size)
+        face = {**face, "detector": TOY}
+    else:
+        crop, face = loader.face(pixels, loader.image_size)
+    return Still(read=lambda: pixels, crop=crop, face=face)
+
+
+def read_picture(loader: ClipLoader, file: LocalFile) -> Image:
+    """Returns the whole image of a file, as the loader crops it."""
+    with file.reading() as path:
+        return loader.picture(path)
 
 
 def read_audio(
@@ -178,7 +192,7 @@ def as_waveform(audio: Any) -> Waveform:
             f"audio cannot be a {type(audio).__name__}; give a path, an address, bytes, (samples, rate) or an array"
         )
     samples = audio.detach().cpu().numpy() if isinstance(audio, Tensor) else np.asarray(audio)
-    samples = samples.squeeze()
+    samples = np.atleast_1d(samples.squeeze())
     if samples.ndim != 1:
         raise UserError(f"audio must be one channel of samples, not shape {samples.shape}; average the channels first")
     if np.issubdtype(samples.dtype, np.integer):

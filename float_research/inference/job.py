@@ -13,7 +13,7 @@ from lightning.fabric.utilities.rank_zero import rank_zero_only
 from rich.console import Console
 
 from float_research.cache import Cache
-from float_research.data.clips import TOY, ClipDataModule, ClipLoader, ClipSource, Once
+from float_research.data.clips import TOY, ClipDataModule, ClipLoader, ClipSource, Once, of_image
 from float_research.data.seeds import seeded
 from float_research.devices import use
 from float_research.errors import SKIP, UserError, printable
@@ -41,6 +41,7 @@ from float_research.tracking.logger import BegunRun, EndedRun, LiveLogger, RunLo
 from float_research.tracking.record import RunIdentity
 from float_research.tracking.runs import read_config
 from float_research.types import Clip, FailedClip
+from float_research.video.composite import Composite
 from float_research.video.writer import H264
 
 PHOTO_IN_TOY_WORLD = (
@@ -67,6 +68,7 @@ class Job:
     loader: ClipLoader
     cache: Cache
     parts: PipelineParts
+    composite: Composite
     video: H264
     metrics: Sequence[Metric]
     build_trainer: Callable[[], lightning.Trainer]
@@ -214,12 +216,18 @@ class Job:
     ) -> list[PlannedClip]:
         """Detects all faces before weights load, and warns of portraits that a toy model cannot animate.
 
-        Returns the clips with a face; the others go to `failures`.
+        Returns the clips with a face that can be composed; the others go to `failures`.
         """
         once = Once()
 
+        def found_face(clip: Clip) -> Mapping[str, Any]:
+            _, face = self.loader.portrait(clip)
+            with of_image(clip.image):
+                self.composite.check(face)
+            return face
+
         def face(clip: Clip) -> Mapping[str, Any]:
-            return once((clip.image, clip.crop, clip.face), lambda: self.loader.portrait(clip)[1])
+            return once((clip.image, clip.crop, clip.face), lambda: found_face(clip))
 
         faces = failures.sift([item.clip for item in planned], face)
         for image in dict.fromkeys(clip.image for clip, face in faces if face["detector"] != TOY):
@@ -249,6 +257,7 @@ class Job:
             module = FloatInference(
                 pipeline=pipeline,
                 measures=measures,
+                composite=self.composite,
                 video=self.video,
                 folder=self.folder,
                 naming=self.naming,
@@ -312,7 +321,8 @@ class Job:
     def _measure_run(self, content: dict[str, Any]) -> None:
         """Adds the metrics of all videos together, and the time they take."""
         started = time.perf_counter()
-        found = of_run(self.metrics, [self.folder.path / clip["video"] for clip in content["clips"]])
+        clips = content["clips"]
+        found = of_run(self.metrics, clips, [self.folder.path / clip["video"] for clip in clips])
         content["metrics"], content["absent"] = found.metrics, found.absent
         content["measured_by"] = digests(found, self._measured_by)
         content["totals"]["seconds"]["metrics"] += time.perf_counter() - started

@@ -85,13 +85,21 @@ def of_clips(metrics: Sequence[Metric]) -> list[ClipMetric]:
     return [metric for metric in metrics if isinstance(metric, ClipMetric)]
 
 
-def of_run(metrics: Sequence[Metric], videos: Sequence[Path]) -> Findings:
-    """Computes the metrics of all videos together. Failing metrics are reported."""
-    found = Findings()
+def composed(clip: Mapping[str, Any]) -> str | None:
+    """Returns why the video of a clip, given its record, does not have the network's frames, which metrics measure."""
+    if not clip.get("composite"):
+        return None
+    kind = printable(clip["composite"].get("kind"))
+    return f"the video shows composite={kind} instead of the network's frames; repeat the run with composite=none"
+
+
+def of_run(metrics: Sequence[Metric], clips: Sequence[Mapping[str, Any]], videos: Sequence[Path]) -> Findings:
+    """Computes the metrics of all videos together, given the records of their clips. Failing metrics are reported."""
+    found, obstacle = Findings(), next(filter(None, map(composed, clips)), None)
     for metric in metrics:
         if isinstance(metric, RunMetric):
             with reported(found, metric):
-                if reason := metric.lacks():
+                if reason := metric.lacks() or obstacle:
                     raise UserError(reason)
                 found.add(metric.compare(videos, read_frames))
     return found

@@ -19,6 +19,7 @@ from float_research.inference.take import Take
 from float_research.stopping import check_stopped
 from float_research.tracking.record import clip_record, write_json
 from float_research.types import Clip, ClipResult, LoadedClip, Observer
+from float_research.video.composite import Composite
 from float_research.video.writer import H264, Recording
 
 if TYPE_CHECKING:  # its code does not affect what is computed, so it is no part of the code that identifies results
@@ -37,6 +38,7 @@ class FloatInference(lightning.LightningModule):
         *,
         pipeline: FloatPipeline,
         measures: Measures,
+        composite: Composite,
         video: H264,
         folder: "RunFolder",
         naming: Naming,
@@ -45,7 +47,8 @@ class FloatInference(lightning.LightningModule):
         overlap: bool | None,
     ) -> None:
         super().__init__()
-        self.pipeline, self.measures, self.video, self.folder = pipeline, measures, video, folder
+        self.pipeline, self.measures, self.folder = pipeline, measures, folder
+        self.composite, self.video = composite, video
         self.naming, self.run, self.observer, self.overlap = naming, run, observer, overlap
         self.tf32 = tf32_allowed()
 
@@ -100,17 +103,19 @@ class FloatInference(lightning.LightningModule):
         return self.folder.video(self.naming(clip))
 
     def _take(self, clip: LoadedClip, alike: PreparedClip | None) -> Take:
+        composer = self.composite.open(clip.originals, self.pipeline.model.motion_autoencoder.image_size)
         open_video = partial(
             self.video.open,
             self._video(clip.clip),
             fps=self.pipeline.fps,
-            size_px=self.pipeline.model.motion_autoencoder.image_size,
+            size_px=composer.size,
             recording=Recording(clip.clip.audio, excerpt=clip.excerpt),
         )
         return Take(
             clip,
             pipeline=self.pipeline,
             measures=self.measures,
+            composer=composer,
             open_video=open_video,
             device=self.device,
             alike=alike,

@@ -77,7 +77,7 @@ class OutsideVideos:
             failures.require_some(tell)
             for line in failures.lines():
                 tell(line)
-            found = of_run(self.metrics, [self.folder / record["video"] for record in records])
+            found = of_run(self.metrics, records, [self.folder / record["video"] for record in records])
             content = {
                 "source": self.source,
                 "overrides": [f"{SOURCE}={self.source}"],

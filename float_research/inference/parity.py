@@ -13,7 +13,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from float_research.data.face import Box, crop_face
+from float_research.data.cropping import Box, crop_face
 from float_research.errors import UserError, reading
 from float_research.models.audio_encoder import AudioEncoder
 from float_research.models.checkpoint import UNUSED, Random, canonical, load_model, parameter_shapes

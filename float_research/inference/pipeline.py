@@ -122,6 +122,7 @@ class FloatPipeline(PipelineParts):
             source = self.emotion if label is None else Label(label=label, emotions=model.emotions)
             speech = Speech(
                 waveform=waveform,
+                first_frame=0,
                 num_frames=clip.num_frames,
                 fps=model.fps,
                 sampling_rate_hz=model.sampling_rate_hz,

@@ -17,6 +17,7 @@ from float_research.files import sha256
 from float_research.inference.api import Pipeline
 from float_research.inference.measuring import (
     clip_depends,
+    composed,
     digests,
     measured_by,
     motion_depends,
@@ -97,7 +98,7 @@ class Remeasuring:
                 names = [name for metric in of_clips(self.metrics) for name in metric.names]
                 self._update(clip, Findings(absent=dict.fromkeys(names, str(error))))
             write_json(video.with_suffix(".json"), clip)
-        self._update(content, of_run(self.metrics, [video for video in videos if video.is_file()]))
+        self._update(content, of_run(self.metrics, content["clips"], [video for video in videos if video.is_file()]))
         write_json(path, content)
         return content
 
@@ -124,6 +125,8 @@ class Remeasuring:
             missing[Need.FRAMES] = f"{video} does not exist"
         elif sha256(video) != record["video_sha256"]:
             missing[Need.FRAMES] = f"{video} is no longer the video of the run"
+        elif reason := composed(record):
+            missing[Need.FRAMES] = reason
         if not self._identity.same_code(str(record.get("run"))):
             missing.setdefault(Need.SOLUTION, "the code is no longer that of the run; run it again")
         return missing

@@ -28,7 +28,8 @@ from float_research.metrics.metric import Findings, Metric, RunMetric
 from float_research.metrics.panel import Panel
 from float_research.metrics.track import SUFFIX, MotionTrack
 from float_research.texts import count
-from float_research.types import Cost, Image, LoadedClip, MotionWindow
+from float_research.types import Cost, Image, LoadedClip, MotionWindow, Originals
+from float_research.video.composite import Composer, Composite
 from float_research.video.writer import H264, Recording
 
 log = logging.getLogger(__name__)
@@ -67,6 +68,7 @@ class Changeable:
 
     core: FloatPipeline
     loader: ClipLoader
+    composite: Composite
     video: H264
     overlap: bool | None
     settings: Settings
@@ -80,6 +82,7 @@ class Renderer:
 
     core: FloatPipeline
     loader: ClipLoader
+    composite: Composite
     video: H264
     overlap: bool | None
     settings: Settings
@@ -115,32 +118,32 @@ class Renderer:
 class DecodedClip:
     """A portrait and its motion, decoded on each request.
 
-    `window_starts`: first frames of the windows that are decoded one after another, as in the run that made them.
-    `recording`: the sound, if any. `kept`: holds the file of the recording.
+    `originals`: what the portrait was cut from. `window_starts`: first frames of the windows that are decoded one after
+    another, as in the run that made them. `recording`: the sound, if any. `kept`: holds its file.
     """
 
     id: str
     motion: Float[Tensor, "t d"]
     clip: EncodedPortrait
+    originals: Originals
     pipeline: Renderer
     window_starts: Sequence[int]
     recording: Recording | None
     kept: LocalFile | None
 
     def frames(self) -> Iterator[Image]:
-        """Yields RGB frames, `(h, w, 3)` uint8, decoded lazily."""
-        for batch in self._batches():
-            yield from batch.cpu().numpy()
+        """Yields RGB frames, `(h, w, 3)` uint8, decoded lazily, and composed as `composite` says."""
+        return self._pictures(self._composer())
 
     def save(self, path: str | Path) -> Path:
         """Writes an MP4, with the sound if there is any, atomically."""
-        path, core = Path(path), self.pipeline.core
+        path, composer = Path(path), self._composer()
         if path.suffix.lower() != ".mp4":
             raise UserError(f"{printable(path, 1000)} must end in {self._formats}")
-        size_px = core.model.motion_autoencoder.image_size
-        with self.pipeline.video.open(path, fps=core.fps, size_px=size_px, recording=self.recording) as writer:
-            for batch in self._batches():
-                writer.write(batch)
+        fps = self.pipeline.core.fps
+        with self.pipeline.video.open(path, fps=fps, size_px=composer.size, recording=self.recording) as writer:
+            for picture in self._pictures(composer):
+                writer.add(picture)
         return path
 
     _formats = ".mp4, the only supported format"
@@ -173,10 +176,19 @@ class DecodedClip:
 
     def _facts(self) -> Iterator[str]:
         core, num_frames = self.pipeline.core, len(self._shown)
-        size_px = core.model.motion_autoencoder.image_size
+        width, height = self._composer().size
         yield repr(printable(self.id))
         yield f"{count(num_frames, 'frame')}, {num_frames / core.fps:.4g} s at {core.fps:g} fps"
-        yield f"{size_px} × {size_px} px"
+        yield f"{width} × {height} px"
+
+    def _composer(self) -> Composer:
+        """Returns a composer for the frames from the first on."""
+        return self.pipeline.composite.open(self.originals, self.pipeline.core.model.motion_autoencoder.image_size)
+
+    def _pictures(self, composer: Composer) -> Iterator[Image]:
+        for batch in self._batches():
+            for frame in batch.cpu().numpy():
+                yield composer(frame)
 
     def _batches(self) -> Iterator[UInt8[Tensor, "n h w 3"]]:
         starts = [*self.window_starts, len(self._shown)]

@@ -16,13 +16,15 @@ from float_research.inference.pipeline import ENCODING, FloatPipeline, PreparedC
 from float_research.inference.stopwatch import Stopwatch
 from float_research.metrics.track import SUFFIX, MotionTrack
 from float_research.types import ClipResult, Cost, LoadedClip, MotionWindow
+from float_research.video.composite import Composer
 from float_research.video.writer import VideoWriter
 
 
 class Take(contextlib.AbstractContextManager["Take"]):
     """Prepares a clip, then writes its windows and frames. An exception leaves no video behind.
 
-    `alike`: a prepared clip that differs only in its seed, whose encodings are used.
+    `alike`: a prepared clip that differs only in its seed, whose encodings are used. `composer`: makes what the video
+    shows; metrics see the network's frames.
     """
 
     def __init__(
@@ -31,11 +33,13 @@ class Take(contextlib.AbstractContextManager["Take"]):
         *,
         pipeline: FloatPipeline,
         measures: Measures,
+        composer: Composer,
         open_video: Callable[[], VideoWriter],
         device: torch.device,
         alike: PreparedClip | None,
     ) -> None:
         self.clip, self.pipeline, self.measures, self.watch = clip, pipeline, measures, Stopwatch(device)
+        self.composer = composer
         if alike is None:
             self.ready = pipeline.prepare(clip, self.watch)
         else:
@@ -65,7 +69,8 @@ class Take(contextlib.AbstractContextManager["Take"]):
         if not len(frames):
             return
         with self.watch.phase("write"):
-            self.writer.write(frames)
+            for frame in frames.numpy():
+                self.writer.add(self.composer(frame))
         if self.panel.wants_frames:
             with self.watch.phase("metrics"):
                 self.panel.see(frames.numpy())
@@ -108,6 +113,7 @@ class Take(contextlib.AbstractContextManager["Take"]):
             measured=sum((window.cost for window in self.windows), Cost()),
             emotion=self.ready.emotion,
             face=self.clip.face,
+            composite=self.composer.facts,
             sound=self.clip.sound,
             seconds={**self.clip.seconds, **self.watch.seconds, **shared_s},
             made_s=sum(self.clip.seconds.values()) + made_s,

@@ -130,11 +130,15 @@ class Frames:
 
 
 class Metric(ABC):
-    """The base of all metrics. `requires`: what it needs on this machine besides the inputs it `needs`."""
+    """The base of all metrics. `requires`: what it needs on this machine besides the inputs it `needs`.
+
+    `reads_videos`: whether it measures files instead of the network's frames.
+    """
 
     numbers: ClassVar[tuple[Number, ...]]
     needs: ClassVar[frozenset[Need]]
     requires: ClassVar[Requirements | None] = None
+    reads_videos: ClassVar[bool] = False
 
     @property
     def names(self) -> tuple[str, ...]:
@@ -176,6 +180,8 @@ class FrameMetric(ClipMetric):
 
 class RunMetric(Metric):
     """Measures all videos of a run together."""
+
+    reads_videos = True
 
     @abstractmethod
     def compare(self, videos: Sequence[Path], read: Callable[[Path], Iterator[Image]]) -> Findings:

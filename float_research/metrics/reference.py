@@ -25,6 +25,12 @@ def reference_frames(reference: str, setting: str, clip: Subject) -> Iterator[Im
         content = read_mapping(record, what="record", remedy=GIVE)
         with reading(f"record {record}", GIVE):
             videos = {str(other["id"]): other["video"] for other in content["clips"]}
+            changed = {str(other["id"]) for other in content["clips"] if other.get("composite")}
+        if clip.id in changed:
+            raise UserError(
+                f"{setting}={reference} is a run with a composite, whose videos do not have the network's frames; "
+                "repeat it with composite=none"
+            )
         found = inside(place, videos[clip.id]) if clip.id in videos else place
     else:
         found = Path(present(str(place / f"{clip.id}.mp4"))) if place.is_dir() else place

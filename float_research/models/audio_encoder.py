@@ -1,5 +1,6 @@
 """Audio encoder: speech → one feature per video frame (FLOAT section 3.2, arXiv 2412.01064)."""
 
+import math
 from collections.abc import Callable, Mapping
 from typing import Any
 
@@ -9,7 +10,7 @@ from jaxtyping import Float
 from torch import Tensor, nn
 
 from float_research.errors import UserError
-from float_research.models.wav2vec2 import build_wav2vec2, conv_features
+from float_research.models.wav2vec2 import Statistics, build_wav2vec2, conv_features, hop_and_field
 
 
 class AudioEncoder(nn.Module):
@@ -66,6 +67,37 @@ class AudioEncoder(nn.Module):
         features = conv_features(self.wav2vec2, audio, self.segment_frames, num_samples=num_samples).transpose(1, 2)
         features = F.interpolate(features, size=num_frames, mode="linear", align_corners=True).transpose(1, 2)
         return self.wav2vec2.feature_projection(features)[0]
+
+    def excerpt(
+        self, audio: Float[Tensor, "b s"], first: int, num_frames: int, statistics: Statistics | None
+    ) -> Float[Tensor, "b t a"]:
+        """Returns features of the frames from `first` on, of which `audio` is all that the transformer hears.
+
+        `audio` begins at `first_sample(first)` of its recording. Frame τ reads the convolutional features at position
+        `τ · rate / (fps · hop)`, which is where `forward` reads them if a frame is a whole number of samples.
+        `statistics`: those of a norm over time.
+        """
+        features = conv_features(self.wav2vec2, audio, self.segment_frames, statistics=statistics)
+        start = self.first_sample(first) // self._hop
+        at = (torch.arange(first, first + num_frames, dtype=torch.float64) * self._step - start).to(audio.device)
+        before = at.floor().long().clamp(max=features.shape[1] - 1)
+        after = (before + 1).clamp(max=features.shape[1] - 1)
+        share = (at - before).clamp(max=1).to(features.dtype)[:, None]
+        hidden = self.wav2vec2.feature_projection(features[:, before].lerp(features[:, after], share))[0]
+        return self.audio_projection[1:](self._project_layers(hidden))
+
+    def first_sample(self, frame: int) -> int:
+        """Returns the first sample that a frame's features depend on, without the transformer's context."""
+        return math.floor(frame * self._step) * self._hop
+
+    @property
+    def _hop(self) -> int:
+        return hop_and_field(self.wav2vec2)[0]
+
+    @property
+    def _step(self) -> float:
+        """Convolutional features per video frame."""
+        return self.sampling_rate_hz / (self.fps * self._hop)
 
     def layers(self, audio: Float[Tensor, "b s"], num_frames: int) -> Float[Tensor, "b t k"]:
         """Returns the concatenated outputs of all layers, of which `audio_projection` gives `wa`. For training."""

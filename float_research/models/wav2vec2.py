@@ -38,26 +38,46 @@ def _conv_float32(conv: nn.Conv1d, x: Float[Tensor, "b c t"]) -> Float[Tensor, "
     return y.to(x.dtype)
 
 
+Statistics = tuple[Float[Tensor, "#b c 1"], Float[Tensor, "#b c 1"]]
+"""Mean and variance over time of each channel of the first convolution."""
+
+
+def hop_and_field(model: Wav2Vec2Model) -> tuple[int, int]:
+    """Returns the samples from one convolutional feature to the next, and those that each of them covers."""
+    strides = [layer.conv.stride[0] for layer in model.feature_extractor.conv_layers]
+    kernels = [layer.conv.kernel_size[0] for layer in model.feature_extractor.conv_layers]
+    return math.prod(strides), 1 + sum((k - 1) * math.prod(strides[:i]) for i, k in enumerate(kernels))
+
+
+def group_norm(model: Wav2Vec2Model) -> nn.GroupNorm | None:
+    """Returns the norm over time behind the first convolution, if the model has one."""
+    norm = getattr(model.feature_extractor.conv_layers[0], "layer_norm", None)
+    return norm if isinstance(norm, nn.GroupNorm) else None
+
+
 def conv_features(
-    model: Wav2Vec2Model, audio: Float[Tensor, "b s"], segment_frames: int, *, num_samples: int = 0
+    model: Wav2Vec2Model,
+    audio: Float[Tensor, "b s"],
+    segment_frames: int,
+    *,
+    num_samples: int = 0,
+    statistics: Statistics | None = None,
 ) -> Float[Tensor, "b f c"]:
     """Computes the features of the convolutional front end, `segment_frames` output frames at a time.
 
-    Exact: segments overlap by the receptive field, and a group norm over time uses the statistics of the whole clip.
-    Audio shorter than `num_samples` is padded with its last sample.
+    Exact: segments overlap by the receptive field, and a group norm over time uses the statistics of the whole clip,
+    or those given. Audio shorter than `num_samples` is padded with its last sample.
     """
     num_samples = max(num_samples, audio.shape[1])
     layers = list(model.feature_extractor.conv_layers)
-    strides = [layer.conv.stride[0] for layer in layers]
-    kernels = [layer.conv.kernel_size[0] for layer in layers]
-    hop = math.prod(strides)
-    field = 1 + sum((k - 1) * math.prod(strides[:i]) for i, k in enumerate(kernels))
+    hop, field = hop_and_field(model)
     num_frames = (num_samples - field) // hop + 1
-    if num_frames <= segment_frames:
+    norm = group_norm(model)
+    if num_frames <= segment_frames and (norm is None or statistics is None):
         return model.feature_extractor(_cut(audio, 0, num_samples)).transpose(1, 2)
 
-    norm = layers[0].layer_norm if isinstance(getattr(layers[0], "layer_norm", None), nn.GroupNorm) else None
-    statistics = _statistics(layers[0].conv, audio, num_samples, segment_frames * hop) if norm is not None else None
+    if norm is not None and statistics is None:
+        statistics = _statistics(layers[0].conv, audio, num_samples, segment_frames * hop)
     segments = []
     for start in range(0, num_frames, segment_frames):
         end = min(start + segment_frames, num_frames)
@@ -81,8 +101,8 @@ def _cut(audio: Float[Tensor, "b s"], start: int, end: int) -> Float[Tensor, "b 
     return torch.cat([part, audio[:, -1:].expand(-1, missing)], dim=1) if missing else part
 
 
-def _statistics(conv: nn.Conv1d, audio: Tensor, num_samples: int, segment_samples: int) -> tuple[Tensor, Tensor]:
-    """Returns mean and variance over time of each channel of `conv(audio)`, `(b, c, 1)` each."""
+def _statistics(conv: nn.Conv1d, audio: Tensor, num_samples: int, segment_samples: int) -> Statistics:
+    """Returns mean and variance over time of each channel of `conv(audio)`."""
     exact = widest(audio.device)
     total = squares = torch.zeros((), dtype=exact, device=audio.device)
     count = 0

@@ -1,6 +1,7 @@
 """Sampling of clips: noise → ODE → motion latents, window by window (FLOAT section 3.2, arXiv 2412.01064)."""
 
 import copy
+import math
 from collections import defaultdict
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
@@ -225,7 +226,8 @@ class _Track:
     """Sampling state of one clip: its padded conditions and the motion before the next window."""
 
     def __init__(self, index: int, clip: ClipConditions, sampler: Sampler):
-        self.index, self.stitch, self.num_frames = index, sampler.stitch, clip.num_frames
+        self.index, self.stitch = index, sampler.stitch
+        self.num_frames: float = clip.num_frames
         self.noise, self.candidates = sampler.noise, clip.candidates
         self.streams: dict[int, Iterator[tuple[int, Float[Tensor, "l d"]]]] = {}
         self.rival: int | None = None
@@ -233,10 +235,16 @@ class _Track:
         self.hop = self.window - self.stitch.overlap(self.window)
         self.id, self.seed = clip.id, sampler.seed if clip.seed is None else clip.seed
         self.reference = clip.reference
-        self.audio = torch.cat([clip.audio.new_zeros(self.previous, clip.audio.shape[1]), clip.audio])
-        self.emotion = torch.cat([clip.emotion[:1].expand(self.previous, -1), clip.emotion])
+        self.know(clip.audio, clip.emotion, 0)
         self.history = torch.zeros(self.previous, len(clip.reference), device=clip.reference.device)
         self.tail: Float[Tensor, "o d"] | None = None
+
+    def know(self, audio: Float[Tensor, "t a"], emotion: Float[Tensor, "t e"], first: int) -> None:
+        """Replaces the conditions by those from frame `first` on. Before a clip, sound is zero, emotion as at first."""
+        before = 0 if first else self.previous
+        self.audio = torch.cat([audio.new_zeros(before, audio.shape[1]), audio])
+        self.emotion = torch.cat([emotion[:1].expand(before, -1), emotion])
+        self.first = first + self.previous - before
 
     def fork(self, candidate: int) -> "_Track":
         """Returns a copy that uses a candidate's noise. Tensors are shared; none is changed in place."""
@@ -284,7 +292,7 @@ class _Track:
 
     def _positions(self, padded: Float[Tensor, "t c"], start: int) -> Float[Tensor, "n c"]:
         """Returns the previous positions and those of the window; past the clip's end the last one is repeated."""
-        found = padded[start : start + self.previous + self.window]
+        found = padded[start - self.first :][: self.previous + self.window]
         missing = self.previous + self.window - len(found)
         return torch.cat([found, found[-1:].expand(missing, -1)])
 
@@ -300,7 +308,7 @@ class _Track:
             yield MotionWindow(
                 index=self.index,
                 start=start,
-                motion=self.advance(solved[offset:end], self.num_frames - start if last else self.hop),
+                motion=self.advance(solved[offset:end], int(self.num_frames) - start if last else self.hop),
                 cost=cost if start == starts[0] else Cost(),
                 candidate=self.candidate(start),
             )
@@ -313,6 +321,53 @@ class _Track:
         final, self.tail = solved[:num_final], solved[num_final:]
         self.history = torch.cat([self.history.to(final.dtype), final])[len(final) :]
         return final
+
+
+class OpenClip:
+    """A clip of unknown length, sampled as its conditions arrive: the windows, noise and history of a whole clip.
+
+    `seed`: None is the sampler's.
+    """
+
+    def __init__(
+        self, sampler: Sampler, network: Network, *, id: str, reference: Float[Tensor, " d"], seed: int | None
+    ) -> None:
+        if sampler.windows_at_once(3 * sampler.chunking.window_frames) > 1:
+            raise UserError(
+                f"stitch {type(sampler.stitch).__name__} samples all windows of a clip together, so it needs the whole "
+                "recording; use stitch=autoregressive or stitch=crossfade"
+            )
+        self.sampler, self.network, self.id, self.reference, self.seed = sampler, network, id, reference, seed
+        self.start = 0
+        self.track: _Track | None = None
+
+    @property
+    def end(self) -> int:
+        """The frame behind the next window."""
+        return self.start + self.sampler.chunking.window_frames
+
+    def covers(self, num_frames: int) -> bool:
+        """Returns whether the windows so far are all that a clip of `num_frames` has."""
+        return self.start // self._hop >= self.sampler.num_windows(num_frames)
+
+    def advance(
+        self, audio: Float[Tensor, "t a"], emotion: Float[Tensor, "t e"], *, first: int, num_frames: int | None
+    ) -> MotionWindow:
+        """Samples the next window by the conditions from frame `first` on, which include its previous frames.
+
+        `num_frames`: of the clip; None: not known yet, and more than the window has.
+        """
+        clip = ClipConditions(id=self.id, audio=audio, reference=self.reference, emotion=emotion, seed=self.seed)
+        track = self.track = self.track or _Track(0, clip, self.sampler)
+        track.know(audio, emotion, first)
+        track.num_frames = math.inf if num_frames is None else num_frames
+        ((_, (window,)),) = self.sampler._advance(self.network, [track], [self.start])
+        self.start += self._hop
+        return window
+
+    @property
+    def _hop(self) -> int:
+        return self.sampler.chunking.window_frames - self.sampler.stitch.overlap(self.sampler.chunking.window_frames)
 
 
 def stack(windows: Sequence[Conditions]) -> Conditions:

@@ -77,6 +77,7 @@ APPROXIMATION = frozenset(
         "search",
         "vector_field",
         "decoding",
+        "composite",
         "video",
         "data",
         "motion",

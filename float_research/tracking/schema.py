@@ -136,6 +136,7 @@ CLIP = having(
         "measured": COST,
         "emotion": NUMBERS,
         "face": maybe(named(maybe(simple))),
+        "composite": maybe(having({"kind": text, "width": count, "height": count})),
         "sound": maybe(SOUND),
         "seconds": NUMBERS,
         "made_s": number,

@@ -1,7 +1,6 @@
 """Previews of a video: a contact sheet of its frames, and an animation without sound."""
 
 import io
-import os
 from collections.abc import Sequence
 from dataclasses import dataclass
 from itertools import islice
@@ -10,11 +9,13 @@ from pathlib import Path
 from PIL import Image as Pictures
 from PIL.Image import Image as Picture
 
-from float_research.errors import UserError, named, printable
+from float_research.errors import UserError, named
 from float_research.files import whole
 from float_research.video.reader import count_frames, probe, read_frames
 
 GAP_PX = 2
+MAX_SIDE_PX = 1024
+"""The longer side of a frame on a contact sheet, which keeps many of them in memory."""
 MAX_PIXELS = 200_000_000
 """Limit on the pixels of all frames of an animation: about 800 MB."""
 
@@ -71,17 +72,18 @@ class Gif:
 
 
 def evenly(video: Path, num: int) -> Sequence[Picture]:
-    """Reads `num` evenly spaced frames, including the first and the last; repeats some if the video has fewer."""
+    """Reads `num` evenly spaced frames, including the first and the last; repeats some if the video has fewer.
+
+    Frames of more than `MAX_SIDE_PX` are reduced.
+    """
     last = count_frames(video) - 1
     if last < 0:
         raise UserError(f"{named('video', video)} has no frames; give another")
     wanted = [round(i * last / max(num - 1, 1)) for i in range(num)]
     numbers = set(wanted)
-    shown = {number: Pictures.fromarray(frame) for number, frame in enumerate(read_frames(video)) if number in numbers}
+    shown = {}
+    for number, frame in enumerate(read_frames(video)):
+        if number in numbers:
+            shown[number] = Pictures.fromarray(frame)
+            shown[number].thumbnail((MAX_SIDE_PX, MAX_SIDE_PX))
     return [shown[number] for number in wanted]
-
-
-def require_free(path: Path) -> None:
-    """Raises a UserError if the path exists."""
-    if os.path.lexists(path):
-        raise UserError(f"{printable(path, 1000)} exists; give another --output, or --overwrite to replace it")

@@ -1,6 +1,6 @@
 """Streaming H.264 + AAC writer on PyAV: encodes frames and sound incrementally and writes the file atomically."""
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from fractions import Fraction
 from itertools import chain, islice
@@ -20,7 +20,7 @@ from float_research.files import Part
 from float_research.media import BOUNDS, Limits
 from float_research.sound import MONO, SoundBlock, mono_blocks, read_sound, resample_blocks
 from float_research.stopping import held
-from float_research.types import WHOLE, Excerpt, Waveform
+from float_research.types import WHOLE, Excerpt, Image, Waveform
 from float_research.video.mark import BOTH, COMMENT, MARKS, METADATA, VISIBLE, letters, marked
 
 COLOURS = {
@@ -36,6 +36,9 @@ AAC_FRAME = 1024
 """Samples per AAC frame."""
 AAC_LAYOUTS = ("mono", "stereo", "2.1", "3.0", "4.0", "quad", "5.0", "5.0(side)", "5.1", "5.1(side)", "6.1", "7.1")
 """FFmpeg's names of the channel layouts that AAC supports; for others see `aac_layout`."""
+LARGE_PX, FEW_FRAMES = 4_000_000, {"rc-lookahead": "1", "bf": "0"}
+"""Larger frames are encoded without B-frames and look-ahead: x264 would hold some 20 frames, 650 MB at 3840 × 2160."""
+Size = int | tuple[int, int]
 USUAL_LAYOUTS = {2: "stereo", 6: "5.1", 8: "7.1"}
 
 
@@ -82,22 +85,26 @@ class H264:
         if self.mark not in (None, *MARKS):
             raise UserError(f"video.mark={self.mark} must be one of {', '.join(MARKS)}, or null for no mark")
 
-    def open(self, path: Path, *, fps: float, size_px: int, recording: Recording | None) -> "VideoWriter":
-        """Returns a writer of square frames to `path`."""
+    def letters(self, size_px: Size) -> np.ndarray | None:
+        """Returns the letters that are written into each picture, if any."""
+        return letters(min(sides(size_px))) if self.mark in (VISIBLE, BOTH) else None
+
+    def open(self, path: Path, *, fps: float, size_px: Size, recording: Recording | None) -> "VideoWriter":
+        """Returns a writer of frames to `path`. `size_px`: the side of squares, or width and height, both even."""
         return VideoWriter(path, self, fps=fps, size_px=size_px, recording=recording)
 
 
 class VideoWriter:
     """Writes to a temporary file and renames it in `close`. As a context, closes on success and discards on error."""
 
-    def __init__(self, path: Path, settings: H264, *, fps: float, size_px: int, recording: Recording | None):
+    def __init__(self, path: Path, settings: H264, *, fps: float, size_px: Size, recording: Recording | None):
         self.path, self.rate = path, exact_rate(fps)
         self.num_frames, self.num_samples = 0, 0
         self._part: Any = None
         self._container: Any = None
         self._sound: Iterator[np.ndarray] | None = None
         self._reformatter = VideoReformatter()  # for all frames, since each new one sets up swscale again
-        self._letters = letters(size_px) if settings.mark in (VISIBLE, BOTH) else None
+        self._letters = settings.letters(size_px)
         try:
             with held():
                 self._part = Part(path)
@@ -106,19 +113,11 @@ class VideoWriter:
             self.discard()
             raise
 
-    def _begin(self, settings: H264, size_px: int, recording: Recording | None) -> None:
+    def _begin(self, settings: H264, size_px: Size, recording: Recording | None) -> None:
         """Opens the file and its streams."""
         name = str(self._part.path.absolute())  # FFmpeg would take a relative path with a colon as an address
         self._container = av.open(name, "w", format="mp4", options={"movflags": "+faststart"})
-        if settings.mark in (METADATA, BOTH):
-            self._container.metadata["comment"] = COMMENT
-        self._video = self._container.add_stream("libx264", rate=self.rate)
-        self._video.width = self._video.height = size_px
-        self._video.pix_fmt = "yuv420p"
-        self._video.codec_context.thread_count = torch.get_num_threads()  # FFmpeg's own choice ignores quotas
-        self._video.options = {"crf": str(settings.crf), "preset": settings.preset}
-        for name, value in COLOURS.items():
-            setattr(self._video.codec_context, name, value)
+        self._video = add_video(self._container, settings, self.rate, size_px, {})
         blocks = iter(()) if recording is None else recording.blocks()
         for first in islice(blocks, 1):
             layout = av.AudioLayout(aac_layout(first))
@@ -130,15 +129,14 @@ class VideoWriter:
     def write(self, frames: UInt8[Tensor, "l h w 3"]) -> None:
         """Encodes RGB frames and the sound of the same time."""
         for array in frames.cpu().numpy():
-            picture = array if self._letters is None else marked(array, self._letters)
-            rgb = av.VideoFrame.from_ndarray(picture, format="rgb24")
-            frame = self._reformatter.reformat(
-                rgb, format="yuv420p", dst_colorspace=Colorspace.ITU709, dst_color_range=ColorRange.MPEG
-            )
-            frame.pts, frame.time_base = self.num_frames, 1 / self.rate
-            self._container.mux(self._video.encode(frame))
-            self.num_frames += 1
-            self._write_sound(until_s=float(self.num_frames / self.rate))
+            self.add(array)
+
+    def add(self, picture: Image) -> None:
+        """Encodes one RGB frame and the sound of the same time."""
+        picture = picture if self._letters is None else marked(picture, self._letters)
+        self._container.mux(self._video.encode(to_yuv(self._reformatter, picture, self.num_frames, self.rate)))
+        self.num_frames += 1
+        self._write_sound(until_s=float(self.num_frames / self.rate))
 
     def close(self) -> None:
         """Flushes the encoders and renames the file to its path."""
@@ -188,6 +186,39 @@ class VideoWriter:
             frame.pts, frame.time_base = self.num_samples, Fraction(1, self._audio.rate)
             self.num_samples += frame.samples
             self._container.mux(self._audio.encode(frame))
+
+
+def add_video(container: Any, settings: H264, rate: Fraction, size_px: Size, options: Mapping[str, str]) -> Any:
+    """Adds a stream of pictures to a container, with the mark of `settings`. `options`: more for the encoder."""
+    if settings.mark in (METADATA, BOTH):
+        container.metadata["comment"] = COMMENT
+    stream = container.add_stream("libx264", rate=rate)
+    stream.width, stream.height = sides(size_px)
+    stream.pix_fmt = "yuv420p"
+    stream.codec_context.thread_count = torch.get_num_threads()  # FFmpeg's own choice ignores quotas
+    stream.options = {"crf": str(settings.crf), "preset": settings.preset, **options}
+    if stream.width * stream.height > LARGE_PX:
+        stream.options |= FEW_FRAMES
+    for name, value in COLOURS.items():
+        setattr(stream.codec_context, name, value)
+    return stream
+
+
+def to_yuv(
+    reformatter: VideoReformatter, picture: UInt8[np.ndarray, "h w 3"], number: int, rate: Fraction
+) -> av.VideoFrame:
+    """Converts an RGB picture to frame `number` of a video."""
+    rgb = av.VideoFrame.from_numpy_buffer(np.ascontiguousarray(picture), format="rgb24")  # no copy
+    frame = reformatter.reformat(
+        rgb, format="yuv420p", dst_colorspace=Colorspace.ITU709, dst_color_range=ColorRange.MPEG
+    )
+    frame.pts, frame.time_base = number, 1 / rate
+    return frame
+
+
+def sides(size_px: Size) -> tuple[int, int]:
+    """Returns width and height."""
+    return (size_px, size_px) if isinstance(size_px, int) else size_px
 
 
 def exact_rate(fps: float) -> Fraction:

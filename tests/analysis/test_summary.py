@@ -181,7 +181,7 @@ def test_one_clip_or_a_number_of_the_run_has_no_interval(sweep: Path) -> None:
 
 def test_the_best_setting_and_those_not_separable_from_it_are_marked_as_compare_finds_them(tmp_path: Path) -> None:
     table = summarise(find(paired(tmp_path)))
-    with pytest.warns(UserWarning, match="videos are missing"):
+    with pytest.warns(UserWarning, match="missing: 48 of 48 videos"):
         found = compare(settings(load_clips(tmp_path), []), None, "solver=euler")
     for name, best in found.best.items():
         standing = dict(zip(table["solver"], table[f"{name}_standing"], strict=True))

@@ -7,7 +7,9 @@ from float_research.conditioning.emotion import Audio, Blend, Keyframes, Label, 
 from float_research.errors import UserError
 
 EMOTIONS = ("angry", "happy", "sad")
-SPEECH = Speech(waveform=torch.arange(16000 * 4)[None].float(), num_frames=100, fps=25.0, sampling_rate_hz=16000)
+SPEECH = Speech(
+    waveform=torch.arange(16000 * 4)[None].float(), first_frame=0, num_frames=100, fps=25.0, sampling_rate_hz=16000
+)
 
 
 def predict(waveform: torch.Tensor) -> torch.Tensor:

@@ -12,8 +12,10 @@ from PIL import Image as PillowImage
 
 from float_research.cache import Cache
 from float_research.data.clips import ClipDataModule, ClipLoader, Grid, Manifest, Once, Pair, file_name, pair_id
-from float_research.data.face import Box, FaceCropper, NoCrop
+from float_research.data.cropping import Box
+from float_research.data.face import FaceCropper, NoCrop
 from float_research.data.image import is_toy_portrait
+from float_research.data.originals import region_of
 from float_research.errors import UserError
 from float_research.files import whole
 from float_research.media import BOUNDS
@@ -117,7 +119,9 @@ def test_a_given_crop_is_applied(loader: ClipLoader, tmp_path: Path) -> None:
     crop, face = loader.portrait(clip)
     assert (crop == (10, 200, 30)).all()
     assert crop.shape == (64, 64, 3)
-    assert face == {"detector": "given", "left": 50, "top": 20, "right": 70, "bottom": 40}
+    assert face | {"detector": "given", "left": 50, "top": 20, "right": 70, "bottom": 40} == face
+    assert region_of(face) == (50, 20, 20, 20)
+    assert (face["picture_width"], face["picture_height"]) == (100, 60)
     wide = loader.portrait(dataclasses.replace(clip, crop=(50, 25, 70, 35)))[0]
     assert (wide == (10, 200, 30)).all(), "extended to a square around its centre"
     edge = loader.portrait(dataclasses.replace(clip, crop=(0, 0, 100, 60)))[0]
@@ -301,7 +305,8 @@ def test_a_toy_portrait_needs_no_detector(tmp_path: Path, loader: ClipLoader) ->
     (file,) = save_portraits(tmp_path, num=1, size_px=64, seed=5)
     strict = dataclasses.replace(loader, face=Refusing())
     image, face = strict.portrait(Clip(id="a", image=file, audio=file))
-    assert face == {"detector": "toy"}
+    assert face["detector"] == "toy"
+    assert region_of(face) == (0, 0, 64, 64)
     assert image.shape == (loader.image_size, loader.image_size, 3)
     unmarked = tmp_path / "unmarked.png"
     PillowImage.open(file).save(unmarked)

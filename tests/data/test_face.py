@@ -6,25 +6,29 @@ import cv2
 import numpy as np
 import pytest
 import torch
+from landmarks.pictures import ADMIRAL, ASTRONAUT, picture
 
+from float_research.data.cropping import Box, Calibration, at_detection_height, crop_face
 from float_research.data.face import (
     SELECTORS,
     SFD_FILE,
     Auto,
-    Box,
     Dlib,
     FaceCropper,
+    Landmarker,
     Mtcnn,
     NoCrop,
     Sfd,
-    at_detection_height,
-    crop_face,
+    select_face,
 )
 from float_research.data.image import read_image
+from float_research.data.originals import region_of
 from float_research.errors import UserError
 from float_research.types import Image
 
 OFFICIAL = {"margin": 1.6, "min_score": 0.95, "select": "first"}
+LANDMARKER = Landmarker(**{**OFFICIAL, "min_score": 0.5})
+FOUND_BY = {"mtcnn": Mtcnn(**OFFICIAL), "landmarker": LANDMARKER, "dlib": Dlib(**{**OFFICIAL, "min_score": 0.5})}
 
 
 @pytest.fixture(scope="module")
@@ -43,7 +47,7 @@ def s3fd_weights(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return path
 
 
-@pytest.mark.parametrize("cropper", [Mtcnn(**OFFICIAL), Dlib(**{**OFFICIAL, "min_score": 0.5})])
+@pytest.mark.parametrize("cropper", FOUND_BY.values(), ids=FOUND_BY)
 def test_detectors_find_the_astronaut(cropper: FaceCropper, astronaut: Image) -> None:
     crop, facts = cropper(astronaut, 128)
     assert crop.shape == (128, 128, 3)
@@ -51,6 +55,28 @@ def test_detectors_find_the_astronaut(cropper: FaceCropper, astronaut: Image) ->
     assert np.hypot(centre[0] - 224, centre[1] - 115) < 25, "her face is at (224, 115) of 512"
     assert facts["detector"] == cropper.name
     assert facts["num_faces"] == 1
+    region = region_of(facts)
+    assert region is not None
+    shrunk = astronaut[region.top : region.top + region.height, region.left : region.left + region.width]
+    assert np.array_equal(crop, cv2.resize(shrunk, (128, 128), interpolation=cv2.INTER_AREA)), "the region of the crop"
+
+
+def test_a_calibration_makes_a_square_in_units_of_the_half_side() -> None:
+    calibrated = Calibration(1.5, right=0.1, down=-0.2)(Box(10, 20, 50, 100, 0.9))
+    assert calibrated == pytest.approx((30 + 4 - 60, 60 - 8 - 60, 30 + 4 + 60, 60 - 8 + 60, 0.9))
+
+
+@pytest.mark.parametrize("name", ["astronaut", "admiral"])
+@pytest.mark.parametrize("mirrored", [False, True])
+def test_detectors_cut_the_same(name: str, mirrored: bool) -> None:
+    image = picture({"astronaut": ASTRONAUT, "admiral": ADMIRAL}[name])
+    image = np.ascontiguousarray(image[:, ::-1]) if mirrored else image
+    boxes = {detector: np.array(cropper.find(image)[0][:4]) for detector, cropper in FOUND_BY.items()}
+    half = {detector: (box[2] - box[0]) / 2 for detector, box in boxes.items()}
+    centre = {detector: (box[:2] + box[2:]) / 2 for detector, box in boxes.items()}
+    for detector, tolerance in (("landmarker", 0.1), ("dlib", 0.25)):
+        assert half[detector] / half["mtcnn"] == pytest.approx(1, abs=tolerance)
+        assert np.abs(centre[detector] - centre["mtcnn"]).max() < tolerance * half["mtcnn"]
 
 
 def test_no_face_is_a_clear_error() -> None:
@@ -108,7 +134,8 @@ def test_only_the_crop_is_copied(box: tuple[float, ...], astronaut: Image) -> No
 def test_no_crop_keeps_the_whole_image(astronaut: Image) -> None:
     whole, facts = NoCrop()(astronaut[:, :256], 64)
     assert whole.shape == (64, 64, 3)
-    assert facts == {"detector": "none"}
+    assert facts["detector"] == "none"
+    assert region_of(facts) == (0, 0, 256, 512)
 
 
 def test_sfd_loads_its_weights_file(astronaut: Image, s3fd_weights: Path) -> None:
@@ -127,9 +154,10 @@ def test_sfd_accepts_only_the_published_download(
 
     monkeypatch.setattr(torch.hub, "get_dir", lambda: str(tmp_path))
     monkeypatch.setattr(torch.hub, "download_url_to_file", fetch)
-    for detector in (Sfd, Sfd, Auto):  # downloaded, then found twice
+    found = [Sfd(**OFFICIAL, weights=None) for _ in range(2)] + [Auto(**OFFICIAL, weights=None, fallback=LANDMARKER)]
+    for detector in found:  # downloaded, then found twice
         with pytest.raises(UserError, match=r"s3fd-619a316812\.pth is not the published file"):
-            detector(**OFFICIAL, weights=None).detect(astronaut)
+            detector.detect(astronaut)
 
 
 def test_sfd_rejects_other_weights(astronaut: Image, tmp_path: Path) -> None:
@@ -144,9 +172,21 @@ def test_auto_logs_its_detector(
     caplog.set_level(logging.INFO, "float_research")
     monkeypatch.setattr(torch.hub, "get_dir", lambda: str(tmp_path))
     for _run in range(2):
-        assert Auto(**OFFICIAL, weights=None).name == "mtcnn"
-    assert Auto(**OFFICIAL, weights=str(s3fd_weights)).name == "sfd"
+        assert Auto(**OFFICIAL, weights=None, fallback=LANDMARKER).name == "landmarker"
+    assert Auto(**OFFICIAL, weights=str(s3fd_weights), fallback=LANDMARKER).name == "sfd"
     (tmp_path / "checkpoints").mkdir()
     (tmp_path / "checkpoints" / SFD_FILE).write_bytes(b"")
-    assert Auto(**OFFICIAL, weights=None).name == "sfd"
-    assert [record.message.split()[2] for record in caplog.records] == ["mtcnn", "sfd", "sfd"]
+    assert Auto(**OFFICIAL, weights=None, fallback=LANDMARKER).name == "sfd"
+    assert [record.message.split()[2] for record in caplog.records] == ["landmarker", "sfd", "sfd"]
+
+
+def test_auto_hands_its_settings_to_the_fallback(
+    astronaut: Image, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(torch.hub, "get_dir", lambda: str(tmp_path))
+    auto = Auto(margin=2.0, min_score=0.95, select="largest", weights=None, fallback=LANDMARKER)
+    own = Landmarker(margin=2.0, min_score=0.5, select="largest")
+    assert auto.state == own.state
+    assert auto(astronaut, 64)[1] == own(astronaut, 64)[1]
+    with pytest.raises(UserError, match="face 1 does not exist: landmarker found 1"):
+        select_face(auto, 1)(astronaut, 64)

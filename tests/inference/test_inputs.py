@@ -99,9 +99,10 @@ def test_a_toy_portrait_is_known_without_its_file(pipeline: Pipeline, load: Call
     detecting = load("face=mtcnn").loader
     opened = PillowImage.open(example("portrait"))
     for image in (opened, Path(example("portrait")).read_bytes()):
-        crop, facts = read_portrait(detecting, image)
+        still = read_portrait(detecting, image)
+        crop, facts = still.crop, still.face
         assert facts["detector"] == "toy"
-        assert np.array_equal(crop, read_portrait(pipeline.loader, example("portrait"))[0])
+        assert np.array_equal(crop, read_portrait(pipeline.loader, example("portrait")).crop)
 
 
 def test_a_pil_image_is_turned_and_blended(pipeline: Pipeline) -> None:
@@ -121,7 +122,7 @@ def test_temporary_files_live_as_long_as_the_result(
     monkeypatch.setattr(tempfile, "tempdir", str(tmp_path))
     result = pipeline(portrait.read_bytes(), speech(0.4).read_bytes())
     gc.collect()
-    assert len(list(tmp_path.glob("float-research-*"))) == 1, "only the recording, which the video plays"
+    assert len(list(tmp_path.glob("float-research-*"))) == 2, "the recording, and the whole picture"
     result.save(tmp_path / "out.mp4")
     del result
     gc.collect()

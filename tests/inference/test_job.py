@@ -234,7 +234,7 @@ def test_a_clip_that_fails_leaves_no_record(manifest: Path, tmp_path: Path, monk
     def fail(self: Any, frames: Any) -> None:
         raise OSError(28, "No space left on device")
 
-    monkeypatch.setattr(VideoWriter, "write", fail)
+    monkeypatch.setattr(VideoWriter, "add", fail)
     with pytest.raises(OSError, match="No space"):
         run(tmp_path, "data=manifest", f"data.file={manifest}", "nfe=3")
     assert {path.name for path in tmp_path.rglob("*") if path.is_file()} == {"config.yaml"}

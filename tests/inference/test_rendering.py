@@ -36,17 +36,29 @@ def run(spoken: Path, portrait: Path, tmp_path_factory: pytest.TempPathFactory) 
     return folder / "videos"
 
 
-def test_a_run_is_rendered_again_byte_for_byte(run: Path, spoken: Path, portrait: Path, tmp_path: Path) -> None:
-    other = example("portrait")
-    threads = f"threads={torch.get_num_threads()}"  # on which the encoder's choices depend
-    settings = [*TINY, "video.fps=30", threads, "--audio", str(spoken), "--output", str(tmp_path)]
-    ended = script("render", [str(run / f"a{SUFFIX}"), "--image", str(portrait), other, *settings], run)
-    assert ended.code == 0, ended.error
-    first, second = read_mapping(tmp_path / "render.json")["videos"]
+def test_a_run_is_rendered_again_byte_for_byte(
+    load: Load, run: Path, spoken: Path, portrait: Path, tmp_path: Path
+) -> None:
+    rendering = MotionRendering(
+        load=lambda: load("video.fps=30"),
+        motions=[run / f"a{SUFFIX}"],
+        images=[portrait, Path(example("portrait"))],
+        audio=spoken,
+        output=tmp_path,
+    )
+    first, second = rendering.run(lambda line: None)["videos"]
     assert (tmp_path / first["video"]).read_bytes() == (run / "a.mp4").read_bytes()
     assert (tmp_path / first["video"]).with_suffix(SUFFIX).read_bytes() == (run / f"a{SUFFIX}").read_bytes()
     assert first["edits"] is None
     assert (tmp_path / second["video"]).read_bytes() != (run / "a.mp4").read_bytes()
+
+
+def test_the_command_renders_motions(run: Path, portrait: Path, tmp_path: Path) -> None:
+    settings = [*TINY, "video.fps=30", "--output", str(tmp_path)]
+    ended = script("render", [str(run / f"a{SUFFIX}"), "--image", str(portrait), *settings], run)
+    assert ended.code == 0, ended.error
+    (made,) = read_mapping(tmp_path / "render.json")["videos"]
+    assert (tmp_path / made["video"]).is_file()
 
 
 def test_it_is_edited_anew(load: Load, run: Path, portrait: Path, tmp_path: Path) -> None:

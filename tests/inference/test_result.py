@@ -123,7 +123,7 @@ def test_a_motion_file_has_the_frames_of_the_video(
 
 
 def test_encode(result: Result, pipeline: Pipeline, portrait: Path, tmp_path: Path) -> None:
-    crop, _ = read_portrait(pipeline.loader, portrait)
+    crop = read_portrait(pipeline.loader, portrait).crop
     expected = result.clip.conditions.reference[None]
     for frames in ([crop], crop[None], torch.from_numpy(crop).permute(2, 0, 1)[None]):
         torch.testing.assert_close(pipeline.encode(frames), expected, atol=1e-5, rtol=1e-4)
@@ -167,7 +167,7 @@ def test_motion_that_cannot_be_decoded(motion: Any, message: str, pipeline: Pipe
 
 
 def test_a_portrait_alone_is_encoded_as_in_a_clip(result: Result, pipeline: Pipeline, portrait: Path) -> None:
-    crop, _ = read_portrait(pipeline.loader, portrait)
+    crop = read_portrait(pipeline.loader, portrait).crop
     with pipeline.computing():
         alone = pipeline.core.portrait(to_tensor(crop, 64))
     assert torch.equal(alone.identity, result.clip.identity)

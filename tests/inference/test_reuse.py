@@ -13,8 +13,9 @@ from safetensors.torch import save_file
 
 from float_research import cache, compose
 from float_research.cache import Cache
+from float_research.data.cropping import Box
 from float_research.data.examples import example
-from float_research.data.face import Box, Dlib, Mtcnn, NoCrop, Sfd
+from float_research.data.face import Dlib, Mtcnn, NoCrop, Sfd
 from float_research.errors import UserError
 from float_research.inference import reuse
 from float_research.inference.api import Pipeline

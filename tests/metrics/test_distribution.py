@@ -156,7 +156,7 @@ def test_the_distance_of_gaussians_is_the_formula() -> None:
 def test_missing_inputs_are_reported_once_for_the_run(network: Any, real: Path, tmp_path: Path) -> None:
     def absent(**changes: Any) -> str:
         settings = {"real": str(real), "network": network(Colours())} | changes
-        found = of_run([metric(Fid, tmp_path / "cache", **settings)], [])
+        found = of_run([metric(Fid, tmp_path / "cache", **settings)], [], [])
         assert found.metrics == {}
         return found.absent["fid"]
 
@@ -165,7 +165,7 @@ def test_missing_inputs_are_reported_once_for_the_run(network: Any, real: Path, 
     assert absent(network="nowhere.pt") == "needs weights, and metrics.fid.network=nowhere.pt does not exist"
     assert "holds no video" in absent(real=str(tmp_path / "empty"))
     (tmp_path / "network.pt").write_bytes(b"text")
-    found = of_run([metric(Fid, tmp_path / "cache", real=str(real), network=str(tmp_path / "network.pt"))], [])
+    found = of_run([metric(Fid, tmp_path / "cache", real=str(real), network=str(tmp_path / "network.pt"))], [], [])
     assert found.absent["fid"].endswith("; save one with torch.jit.save")
 
 
