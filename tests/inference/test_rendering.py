@@ -3,6 +3,7 @@
 from collections.abc import Callable
 from pathlib import Path
 
+import numpy as np
 import pytest
 import torch
 from fuzz.processes import script
@@ -36,7 +37,7 @@ def run(spoken: Path, portrait: Path, tmp_path_factory: pytest.TempPathFactory) 
     return folder / "videos"
 
 
-def test_a_run_is_rendered_again_byte_for_byte(
+def test_a_motion_is_rendered_again_with_any_portrait(
     load: Load, run: Path, spoken: Path, portrait: Path, tmp_path: Path
 ) -> None:
     rendering = MotionRendering(
@@ -47,7 +48,6 @@ def test_a_run_is_rendered_again_byte_for_byte(
         output=tmp_path,
     )
     first, second = rendering.run(lambda line: None)["videos"]
-    assert (tmp_path / first["video"]).read_bytes() == (run / "a.mp4").read_bytes()
     assert (tmp_path / first["video"]).with_suffix(SUFFIX).read_bytes() == (run / f"a{SUFFIX}").read_bytes()
     assert first["edits"] is None
     assert (tmp_path / second["video"]).read_bytes() != (run / "a.mp4").read_bytes()
@@ -76,11 +76,15 @@ def test_it_is_edited_anew(load: Load, run: Path, portrait: Path, tmp_path: Path
     assert told["videos"][0]["edits"]["names"] == ["scale"]
 
 
-def test_a_result_is_the_video_of_its_run(
-    load: Callable[..., Pipeline], run: Path, spoken: Path, portrait: Path
-) -> None:
-    result = load("nfe=2", "video.fps=30")(portrait, spoken, id=read_mapping(run / "a.json")["id"])
-    assert result.save(run / "b.mp4").read_bytes() == (run / "a.mp4").read_bytes()
+def test_the_frames_are_those_of_the_run(load: Load, run: Path, spoken: Path, portrait: Path) -> None:
+    """Frames, not files: x264 does not always encode the same frames of 64 pixels to the same bytes."""
+    pipeline = load("nfe=2", "video.fps=30")
+    result = pipeline(portrait, spoken, id=read_mapping(run / "a.json")["id"])
+    again = pipeline.decode(portrait, run / f"a{SUFFIX}")
+    assert list(again.window_starts) == list(result.window_starts)
+    assert len(again.window_starts) == 2
+    for one, other in zip(result.frames(), again.frames(), strict=True):
+        np.testing.assert_array_equal(one, other)
 
 
 def test_edits_are_callables(load: Load, run: Path, portrait: Path, spoken: Path) -> None:
