@@ -32,6 +32,7 @@ INFER = {
     "dry_run": bool,
     "name": str,
     "background": str,
+    "atlas": str,
 }
 TRAIN = {
     "seed": int,

@@ -56,6 +56,7 @@ if TYPE_CHECKING:  # functions import what they build, so that --help and reject
     from float_research.inference.pipeline import PipelineParts
     from float_research.metrics.metric import Metric
     from float_research.models.float_model import FloatModel
+    from float_research.motion.edits import Edits
     from float_research.sampling.sampler import Sampler
     from float_research.tracking.logger import RunLogger, TrainingLogger
     from float_research.training.job import TrainingJob
@@ -167,8 +168,23 @@ def build_parts(cfg: DictConfig, sampler: "Sampler | None" = None) -> "PipelineP
 
     groups = ("search", "vector_field", "emotion", "decoding")
     return PipelineParts(
-        sampler=sampler or build_sampler(cfg), video_fps=cfg.video.fps, **{group: build(cfg[group]) for group in groups}
+        sampler=sampler or build_sampler(cfg),
+        edits=build_edits(cfg),
+        video_fps=cfg.video.fps,
+        **{group: build(cfg[group]) for group in groups},
     )
+
+
+def build_edits(cfg: DictConfig) -> "Edits":
+    """Builds the edits that `motion` names. Raises a UserError for an atlas of other weights."""
+    from float_research.motion.edits import Edits
+    from float_research.motion.meanings import ByAtlas
+
+    edits = {str(name): build(node) for name, node in cfg.motion.items()}
+    for edit in edits.values():
+        if isinstance(edit, ByAtlas):
+            edit.check_weights(build(cfg.checkpoint).fingerprint())
+    return Edits(edits=edits)
 
 
 def build_loader(cfg: DictConfig) -> "ClipLoader":

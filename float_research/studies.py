@@ -1,4 +1,4 @@
-"""Builds studies of a pipeline that `float-research infer` would load: the demo's evaluation, and fits of a solver."""
+"""Builds studies of a pipeline that `float-research infer` would load: evaluations, fits of a solver, atlases."""
 
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -13,6 +13,7 @@ from float_research.packages import importing
 
 if TYPE_CHECKING:
     from float_research.evaluation.demo import DemoEvaluation
+    from float_research.inference.directions import DirectionStudy
     from float_research.inference.fitting import Fitting
 
 
@@ -65,5 +66,28 @@ def build_fitting(cfg: DictConfig) -> "Fitting":
         shifts=list(cfg.shifts),
         exponents=list(cfg.exponents),
         tolerance=cfg.tolerance,
+        output=Path(cfg.output),
+    )
+
+
+def build_directions(cfg: DictConfig) -> "DirectionStudy":
+    """Builds the study of the motion directions of what `float-research infer` would load."""
+    check_type("output", cfg.output, str)
+    lists = {"overrides": str, "images": str, "audios": str, "seeds": int}
+    for name, kind in lists.items():
+        check_type(name, cfg[name], list)
+        for value in cfg[name]:
+            check_type(f"each of {name}", value, kind)
+    infer = compose_config([*cfg.overrides, "motion=none"])
+    with importing():
+        from float_research.inference.directions import DirectionStudy
+
+    return DirectionStudy(
+        load=lambda: load_composed(infer),
+        weights=lambda: build(infer.checkpoint).fingerprint(),
+        reader=build(cfg.reader),
+        images=list(cfg.images),
+        audios=list(cfg.audios),
+        seeds=list(cfg.seeds),
         output=Path(cfg.output),
     )

@@ -74,7 +74,8 @@ class MotionWindow:
     """Finished motion of clip `index` from frame `start` on, as the sampler returns it, and its cost.
 
     `candidate`: whose noise it is from. `scores`: where candidates were compared for this window and those after it,
-    what the verifier found of each; None where it found no number.
+    what the verifier found of each; None where it found no number. `edited`: the coordinates along the decoder's
+    directions before and after edits, if there are any.
     """
 
     index: int
@@ -83,6 +84,7 @@ class MotionWindow:
     cost: "Cost"
     candidate: int = 0
     scores: Sequence[float | None] = ()
+    edited: Float[Tensor, "2 l m"] | None = None
 
 
 @dataclass(frozen=True)
@@ -228,6 +230,8 @@ class ClipResult:
     `declared` is None where a solver chooses its own number of evaluations; `reused`: networks answered by a cache,
     whose seconds are those of the lookup; of clips that differ only in their seed, the first of a batch has all seconds
     of encoding.
+    `edits`: their names, the root mean square of the change by meaning and `lips_kept`, the correlation of the jaw with
+    the unedited one; None without edits.
     `search`: `candidates`, the one chosen for each window, and `scores`, those of all candidates at each choice; None
     without a search.
     `label` to `base_id`: see `Clip.own`. `composite`: kind, width and height of what the video shows instead of the
@@ -264,6 +268,7 @@ class ClipResult:
     made_s: float
     reused: Sequence[str]
     search: Mapping[str, Any] | None
+    edits: Mapping[str, Any] | None
     metrics: Mapping[str, float]
     absent: Mapping[str, str]
     measured_by: Mapping[str, str]
@@ -288,3 +293,25 @@ class Observer(Protocol):
     def frames_written(self, id: str, num_frames: int, window: int) -> None: ...
 
     def clip_finished(self, id: str) -> None: ...
+
+
+class Meaning(NamedTuple):
+    """A number that a reader sees in a face, such as `yaw`, its group, such as `head`, and its unit.
+
+    Names in common: `head`: yaw, pitch, roll (°, positive to the right of the image, downwards, clockwise), shift_x,
+    shift_y, scale. `mouth`: jaw (0 closed, 1 wide open), smile, … `eyes`: lids (0 open, 1 closed), gaze_x, gaze_y, …
+    """
+
+    name: str
+    group: str
+    unit: str
+
+
+@runtime_checkable
+class FaceReader(Protocol):
+    """Reads named numbers from the frames of a person, given their portrait; NaN where it sees no face."""
+
+    @property
+    def meanings(self) -> Sequence[Meaning]: ...
+
+    def __call__(self, images: UInt8[np.ndarray, "n h w 3"], portrait: Image, /) -> Float[np.ndarray, "n k"]: ...

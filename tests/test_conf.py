@@ -41,6 +41,8 @@ REQUIRED = {
     ("emotion", "blend"): ["emotion.blend={happy: 1}"],
     ("emotion", "keyframes"): ["emotion.keyframes={0: happy}"],
     ("time_grid", "explicit"): ["time_grid.points=[0, 1]"],
+    ("motion", "offset"): ["motion.offset.coordinates={0: 1}"],
+    ("motion", "blend"): ["motion.blend.meanings={jaw: 1}"],
 }
 """Settings that a user must give besides the option's name."""
 
@@ -134,8 +136,10 @@ def test_help_lists_the_experiments_of_its_command() -> None:
 def test_a_missing_value_is_told_with_its_format() -> None:
     for group, option in OPTIONS:
         settings = yaml.safe_load((CONF / group / f"{option}.yaml").read_text(encoding="utf-8")) or {}
-        for name in (name for name, value in settings.items() if value == "???"):
-            assert f"{group}.{name}" in suggestions.FORMATS
+        parts = {f"{group}.{name}": part for name, part in settings.items() if isinstance(part, dict)}
+        for place, part in {group: settings, **parts}.items():
+            for name in (name for name, value in part.items() if value == "???"):
+                assert f"{place}.{name}" in suggestions.FORMATS
 
 
 def test_shared_files_are_no_options() -> None:

@@ -12,6 +12,7 @@ from float_research.data.image import read_image
 from float_research.evaluation.portraits import reading, reconstruction
 from float_research.evaluation.speaking import JAW, Speaking, correlation, expected_jaw
 from float_research.inference.api import Pipeline
+from float_research.toyface.motion import MOTION
 from float_research.toyface.reader import FILE, MotionReader, load_reader
 from float_research.toyface.recordings import recordings
 from float_research.toyface.speech import RATE_HZ
@@ -77,6 +78,21 @@ def test_lips_follow_real_speech(demo: Pipeline, reader: MotionReader) -> None:
     assert correlation(jaw, own) > 0.45
     assert correlation(jaw, foreign) < 0.25
     assert float(jaw.std()) > 0.05
+
+
+def test_only_the_lips_move_with_the_atlas_of_these_weights(demo: Pipeline, reader: MotionReader) -> None:
+    speaking = Speaking(
+        load=lambda overrides: demo.using(*overrides),
+        reader=reader,
+        portrait=read_image(Path(example("portrait")), "black"),
+        recordings=recordings()[:1],
+        synthetic=[],
+    )
+    plain, edited = (speaking.read(recordings()[0], f"motion={option}") for option in ("none", "lips_only"))
+    assert correlation(edited[:, JAW], plain[:, JAW]) > 0.95
+    for name in ("yaw", "roll", "lids"):
+        place = MOTION.index(name)
+        assert float(edited[:, place].std()) < 0.1 * float(plain[:, place].std()), name
 
 
 def test_frames_move_and_keep_the_person(demo: Pipeline) -> None:

@@ -31,7 +31,9 @@ COMPOSED = {
     r"checkpoint=(official|unified|stages)": "the weights are not here",
     r"sweep/first resume=true": "it is the sweep before, with one more solver",
     r"infer\.py .*hydra/launcher=": "test_launchers.py runs sweeps through every launcher",
+    r"infer\.py .*motion=": "the atlas is of other weights; test_directions.py runs every edit on the tiny model",
     r"(train|make_speech|evaluate_demo|fit_solver)\.py": "takes minutes, or needs an extra: see tests/training",
+    r"directions\.py": "takes a minute; test_directions.py makes an atlas of the tiny model",
 }
 PARSED = {
     r"bench\.py": "measuring takes minutes",
@@ -171,6 +173,8 @@ def test_a_command_works(command: Command, inputs: Path, finished: Path, monkeyp
     else:
         if name == "infer" and not shows:
             arguments += [*TINY, "dry_run=true"]
+        if name == "render":
+            arguments += TINY
         ended = script(name, arguments, inputs if name == "infer" else finished)
         assert ended.code == 0, ended.error
 

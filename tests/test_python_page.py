@@ -27,7 +27,7 @@ CALLS = {
     for name, value in vars(kind).items()
     if callable(value) and not name.startswith("_")
 }
-LEFT_OUT = {"Pipeline.with_core", "DecodedClip.frames", "DecodedClip.save", "Result.findings"}
+LEFT_OUT = {"Pipeline.with_core", "Pipeline.portrait", "DecodedClip.frames", "DecodedClip.save", "Result.findings"}
 """For other modules; or used by those that the script calls."""
 
 

@@ -1,6 +1,5 @@
 """Emotion sources: the emotion weights of each frame."""
 
-import itertools
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -11,6 +10,7 @@ from jaxtyping import Float
 from torch import Tensor
 
 from float_research.errors import UserError
+from float_research.keyframes import check_times, interpolate
 from float_research.types import EmotionPredictor
 
 
@@ -56,18 +56,6 @@ def frame_times(speech: Speech) -> Float[Tensor, " t"]:
     """Returns the start time of each frame in seconds."""
     frames = torch.arange(speech.num_frames, device=speech.waveform.device, dtype=torch.float32)
     return (speech.first_frame + frames) / speech.fps
-
-
-def interpolate(
-    at: Float[Tensor, " t"], times: Float[Tensor, " k"], values: Float[Tensor, "k e"]
-) -> Float[Tensor, "t e"]:
-    """Interpolates linearly between the times, constant outside them."""
-    if len(times) == 1:
-        return values.expand(len(at), -1)
-    right = torch.searchsorted(times, at).clamp(1, len(times) - 1)
-    span = times[right] - times[right - 1]
-    weight = ((at - times[right - 1]) / span).clamp(0, 1)[:, None].to(values.dtype)
-    return values[right - 1] + weight * (values[right] - values[right - 1])
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -142,8 +130,7 @@ class Keyframes:
             is_label = isinstance(emotion, str)
             values.append(one_hot(emotion, self.emotions) if is_label else normalise(emotion, self.emotions))
             times.append(float(item["time_s"]))
-        if not times or any(b <= a for a, b in itertools.pairwise(times)):
-            raise UserError(f"emotion keyframes must have at least one time, in strictly increasing order, not {times}")
+        check_times("emotion keyframes", times)
         return times, values
 
     def __call__(self, speech: Speech, predict: EmotionPredictor, /) -> Float[Tensor, "t e"]:

@@ -11,6 +11,7 @@ from rich.console import Console
 from float_research.data.image import read_image
 from float_research.evaluation.converging import solvers
 from float_research.evaluation.figure import Figure, table
+from float_research.evaluation.moving import moving
 from float_research.evaluation.portraits import reading, reconstruction
 from float_research.evaluation.speaking import Speaking
 from float_research.inference.api import Pipeline
@@ -21,7 +22,7 @@ from float_research.toyface.recordings import recordings
 from float_research.toyface.speech import RATE_HZ
 from float_research.tracking import record
 
-SUBJECTS = ("portraits", "speaking", "solvers")
+SUBJECTS = ("portraits", "speaking", "motion", "solvers")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -67,4 +68,4 @@ class DemoEvaluation:
         else:
             spoken = [entry.load() for entry in read_corpus(self.corpus, HELD_OUT)] if self.corpus else []
             speaking = Speaking(load=self.load, reader=reader, portrait=portrait, recordings=real, synthetic=spoken)
-            yield from speaking.figures()
+            yield from moving(speaking) if subject == "motion" else speaking.figures()

@@ -195,20 +195,25 @@ class Speaking:
         pairs = [(jaw := self.read(s)[:, JAW], self._wanted(s, len(jaw))) for s in few]
         yield Figure(name=name, value=mean_correlation(pairs), goal=goal)
 
+    @property
+    def fps(self) -> float:
+        """The frame rate of the model."""
+        return self._pipeline().loader.fps
+
     def _pipeline(self, *overrides: str) -> Pipeline:
         if overrides not in self._loaded:
             self._loaded[overrides] = self.load(overrides)
         return self._loaded[overrides]
 
     def _wanted(self, speech: Utterance, num_frames: int) -> Float[Tensor, " t"]:
-        return expected_jaw(speech, num_frames, self._pipeline().loader.fps)
+        return expected_jaw(speech, num_frames, self.fps)
 
     def _true_expression(self, label: str) -> Float[Tensor, " k"]:
         """Averages many simulated performances of the recordings under one label."""
         takes = []
         for seed in range(NUM_TAKES):
             speech = self.recordings[seed % len(self.recordings)]
-            fps, generator = self._pipeline().loader.fps, torch.Generator().manual_seed(seed)
+            fps, generator = self.fps, torch.Generator().manual_seed(seed)
             loud = loudness(torch.from_numpy(speech.waveform), num_video_frames(len(speech.waveform), RATE_HZ, fps))
             takes.append(perform(speech.phones, loud, label, fps=fps, generator=generator)[:, EXPRESSION])
         return torch.cat(takes).mean(0)

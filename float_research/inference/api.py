@@ -5,7 +5,7 @@ from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import closing
 from dataclasses import dataclass, fields, replace
 from itertools import islice
-from os import PathLike
+from os import PathLike, fspath
 from pathlib import Path
 from typing import Any
 
@@ -17,6 +17,7 @@ from torch import Tensor
 from float_research.data.clips import ClipLoader
 from float_research.data.image import to_tensor
 from float_research.errors import UserError, printable
+from float_research.files import present
 from float_research.inference.failures import Failures
 from float_research.inference.inputs import (
     AudioInput,
@@ -31,11 +32,15 @@ from float_research.inference.inputs import (
     read_motion,
     read_portrait,
 )
-from float_research.inference.pipeline import FloatPipeline, PreparedClip
+from float_research.inference.pipeline import EncodedPortrait, FloatPipeline, PreparedClip
 from float_research.inference.result import Changeable, DecodedClip, Renderer, Result, Settings
+from float_research.inference.retiming import Retiming
 from float_research.inference.session import CONTEXT_S, LOOK_AHEAD_S, LiveSession
 from float_research.inference.stopwatch import Stopwatch
 from float_research.inference.stream import stream
+from float_research.metrics.track import MotionTrack, load_track
+from float_research.motion.edit import Edit
+from float_research.motion.edits import Edits
 from float_research.types import Clip, Cost, FailedClip, Image, MotionWindow
 from float_research.video.composite import Composite
 from float_research.video.writer import H264
@@ -64,6 +69,7 @@ class Asked:
             id=loaded.clip.id,
             motion=torch.cat([window.motion for window in windows]),
             clip=self.clip,
+            window_starts=shown_starts(self.pipeline.core.retiming(self.clip), windows),
             originals=loaded.originals,
             loaded=loaded,
             pipeline=self.pipeline,
@@ -222,25 +228,48 @@ class Pipeline(Renderer):
 
         Args:
             image: as in a call
-            motion: latents `(frames, d)`, a frame of the video for each, or a motion file
+            motion: latents `(frames, d)`, a frame of the video for each, or a motion file; it is not edited, see `edit`
             audio: the sound of the video, as in a call; None: none
             rate_hz: rate of samples
         """
-        latents = read_motion(motion, self.core.model.motion_autoencoder.dec.direction.weight.T)
+        if isinstance(motion, str | PathLike):
+            motion = load_track(Path(present(fspath(motion))))
+        latents = read_motion(motion, self.core.directions.T)
         still = read_portrait(self.loader, image)
         self.composite.check(still.face)
         recording, kept = (None, None) if audio is None else read_audio(self.loader, audio, rate_hz)[1:]
         with self.computing():
             portrait = self.core.portrait(to_tensor(still.crop, self.loader.image_size))
+        starts = motion.window_starts.tolist() if isinstance(motion, MotionTrack) else [0]
         return DecodedClip(
             id="decoded",
             motion=latents,
             clip=portrait,
             originals=still,
             pipeline=self,
+            window_starts=starts,
             recording=recording,
             kept=kept,
         )
+
+    def edit(self, motion: MotionInput, *edits: Edit, image: ImageInput | None = None) -> Float[Tensor, "t d"]:
+        """Returns edited motion.
+
+        Args:
+            motion: latents `(frames, d)`, a frame of the video for each, or a motion file
+            edits: parts of the group `motion`, in order; none: those of the pipeline's settings
+            image: the portrait that edits return to; None: the first frame of the motion
+        """
+        latents = read_motion(motion, self.core.directions.T)
+        reference = latents[:1] if image is None else self.portrait(image).reference
+        chosen = Edits(edits=dict(enumerate(edits))) if edits else self.core.edits
+        return chosen(latents, self.core.rest(reference, self.core.fps))[0]
+
+    def portrait(self, image: ImageInput) -> EncodedPortrait:
+        """Encodes a portrait alone."""
+        crop = read_portrait(self.loader, image).crop
+        with self.computing():
+            return self.core.portrait(to_tensor(crop, self.loader.image_size))
 
     def encode(self, frames: FramesInput, *, crop: bool = False) -> Float[Tensor, "t d"]:
         """Returns the motion latents of frames, by the encoder of the motion autoencoder.
@@ -352,6 +381,12 @@ class Pipeline(Renderer):
 Made = Result | FailedClip
 CALL = ("image", "audio", "rate_hz", "emotion", "id")
 """Names of the arguments of a clip; other names are settings."""
+
+
+def shown_starts(retiming: Retiming, windows: Sequence[MotionWindow]) -> list[int]:
+    """Returns the first frames of sampled windows, at the video's frame rate."""
+    shown = [retiming(window) for window in windows]
+    return [window.start for window in shown if len(window.motion)]
 
 
 def arguments(item: Item, number: int) -> dict[str, Any]:

@@ -66,13 +66,15 @@ class Measures:
                 candidates=candidates,
                 solving=partial(watch.phase, "converge", within="metrics"),
             ),
-            missing=retimed(pipeline.fps, pipeline.model.fps),
+            missing=unsolvable(pipeline.fps, pipeline.model.fps, edited=bool(pipeline.edits.edits)),
         )
         return Panel(of_clips(self.metrics), subject)
 
 
-def retimed(fps: float, model_fps: float) -> dict[Need, str]:
-    """Returns why converged motion is unavailable if the video has another frame rate than the model."""
+def unsolvable(fps: float, model_fps: float, *, edited: bool) -> dict[Need, str]:
+    """Returns why there is no converged motion to compare with, if motion is edited or has the video's frame rate."""
+    if edited:
+        return {Need.SOLUTION: "the motion is edited after sampling; motion=none leaves it as sampled"}
     if fps == model_fps:
         return {}
     return {Need.SOLUTION: f"video.fps={fps:g} shows motion between the model's {model_fps:g} frames per second"}

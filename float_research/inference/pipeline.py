@@ -20,6 +20,7 @@ from float_research.models.decoding import Decoding
 from float_research.models.float_model import FloatModel
 from float_research.models.motion_autoencoder import Features
 from float_research.models.vector_field import Evaluation
+from float_research.motion.edits import Edits, Rest
 from float_research.sampling.sampler import Sampler
 from float_research.types import Clip, ClipConditions, Cost, LoadedClip, MotionWindow
 from float_research.video.reader import read_frames_at
@@ -30,10 +31,11 @@ ENCODING = ("encode_image", "encode_audio", "emotion")
 
 @dataclass(frozen=True, kw_only=True)
 class EncodedPortrait:
-    """A portrait as the decoder needs it."""
+    """A portrait as the decoder needs it. `reference`: the motion latent of the portrait itself."""
 
     identity: Float[Tensor, "1 d"]
     features: Features
+    reference: Float[Tensor, "1 d"]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -68,6 +70,7 @@ class PipelineParts:
     emotion: EmotionSource
     decoding: Decoding
     search: Search
+    edits: Edits
     video_fps: float | None
 
     def pipeline(self, model: FloatModel, kept: KeptOutputs) -> "FloatPipeline":
@@ -84,6 +87,12 @@ class FloatPipeline(PipelineParts):
 
     def __post_init__(self) -> None:
         self.search.check(self.model.motion_autoencoder.image_size)
+        self.edits.check(self.directions.shape[1])
+
+    @property
+    def directions(self) -> Float[Tensor, "d m"]:
+        """The orthonormal motion directions Q of the decoder."""
+        return self.model.motion_autoencoder.dec.direction.basis
 
     @property
     def fps(self) -> float:
@@ -155,15 +164,26 @@ class FloatPipeline(PipelineParts):
         return self.search.declared_cost(self.sampler, num_frames)
 
     def motion(self, clips: Sequence[PreparedClip], watch: Stopwatch) -> Iterator[MotionWindow]:
-        """Samples the clips in one batch, window by window. A search times its verification separately."""
+        """Samples the clips in one batch, window by window, and edits what is sampled.
+
+        Neither a later window nor a search sees the edits. A search times its verification separately.
+        """
         evidence = Evidence(
             subjects=[clip.subject for clip in clips],
-            directions=self.model.motion_autoencoder.dec.direction.basis,
+            directions=self.directions,
             frames=lambda i, motion, size_px: self.frames(clips[i], motion, size_px=size_px),
             watch=watch,
         )
         network = self.vector_field(self.model.fmt)
-        return self.search(self.sampler, network, [clip.conditions for clip in clips], evidence)
+        sampled = self.search(self.sampler, network, [clip.conditions for clip in clips], evidence)
+        if not self.edits.edits:
+            return sampled
+        lengths = [clip.conditions.num_frames for clip in clips]
+        return self.edits.windows(sampled, [self.rest(clip.reference, self.model.fps) for clip in clips], lengths)
+
+    def rest(self, reference: Float[Tensor, "1 d"], fps: float) -> Rest:
+        """Returns what edits need to know besides motion, by the motion latent of a portrait."""
+        return Rest(directions=self.directions, portrait=reference[0], fps=fps)
 
     def frames(
         self, clip: EncodedPortrait, motion: Float[Tensor, "l d"], *, size_px: int | None = None
@@ -180,4 +200,4 @@ class FloatPipeline(PipelineParts):
 def encoded_portrait(outputs: Mapping[str, Tensor]) -> EncodedPortrait:
     """Returns the portrait among the encoder's outputs for it."""
     features = [outputs[name] for name in sorted(outputs) if name.startswith("feature_")]
-    return EncodedPortrait(identity=outputs["identity"], features=features)
+    return EncodedPortrait(identity=outputs["identity"], features=features, reference=outputs["reference"])

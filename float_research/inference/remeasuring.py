@@ -23,7 +23,7 @@ from float_research.inference.measuring import (
     motion_depends,
     of_clips,
     of_run,
-    retimed,
+    unsolvable,
     write_tables,
 )
 from float_research.inference.run_folder import RunFolder
@@ -120,7 +120,7 @@ class Remeasuring:
 
     def _missing(self, record: Mapping[str, Any], video: Path) -> dict[Need, str]:
         """Returns what metrics cannot have because the video, the code or the frame rate differ, and why."""
-        missing = retimed(self._fps, self.loader.fps)
+        missing = unsolvable(self._fps, self.loader.fps, edited=bool(self.config.get("motion")))
         if not video.is_file():
             missing[Need.FRAMES] = f"{video} does not exist"
         elif sha256(video) != record["video_sha256"]:

@@ -1,6 +1,7 @@
 """Results of the Python API: clips that can be saved, shown, measured and decoded again."""
 
 import html
+import itertools
 import logging
 import sys
 import tempfile
@@ -20,7 +21,7 @@ from float_research.cache import digest
 from float_research.data.clips import ClipLoader
 from float_research.errors import UserError, printable
 from float_research.inference.inputs import LocalFile
-from float_research.inference.measuring import of_clips, retimed
+from float_research.inference.measuring import of_clips, unsolvable
 from float_research.inference.pipeline import EncodedPortrait, FloatPipeline, PreparedClip
 from float_research.inference.solution import ConvergedSolution, Problem
 from float_research.metrics.metric import Findings, Metric, RunMetric
@@ -117,7 +118,8 @@ class Renderer:
 class DecodedClip:
     """A portrait and its motion, decoded on each request.
 
-    `originals`: what the portrait was cut from. `recording`: the sound, if any. `kept`: holds its file.
+    `originals`: what the portrait was cut from. `window_starts`: first frames of the windows that are decoded one after
+    another, as in the run that made them. `recording`: the sound, if any. `kept`: holds its file.
     """
 
     id: str
@@ -125,6 +127,7 @@ class DecodedClip:
     clip: EncodedPortrait
     originals: Originals
     pipeline: Renderer
+    window_starts: Sequence[int]
     recording: Recording | None
     kept: LocalFile | None
 
@@ -188,7 +191,9 @@ class DecodedClip:
                 yield composer(frame)
 
     def _batches(self) -> Iterator[UInt8[Tensor, "n h w 3"]]:
-        return self.pipeline.computed(self.pipeline.core.frames(self.clip, self._shown))
+        starts = [*self.window_starts, len(self._shown)]
+        for start, end in itertools.pairwise(starts):
+            yield from self.pipeline.computed(self.pipeline.core.frames(self.clip, self._shown[start:end]))
 
 
 @dataclass(frozen=True, kw_only=True, repr=False)
@@ -227,9 +232,9 @@ class Result(DecodedClip):
         windows = [retiming(window) for window in self.windows]
         return MotionTrack(
             motion=torch.cat([window.motion for window in windows]).cpu(),
-            directions=core.model.motion_autoencoder.dec.direction.basis.detach().cpu(),
+            directions=core.directions.detach().cpu(),
             emotion=core.retiming(self.clip).whole(self.clip.conditions.emotion.cpu()),
-            window_starts=torch.tensor([window.start for window in windows if len(window.motion)]),
+            window_starts=torch.tensor(self.window_starts),
         )
 
     def metrics(self, names: Sequence[str] | None = None) -> dict[str, float]:
@@ -262,7 +267,7 @@ class Result(DecodedClip):
                 candidates=lambda: self.candidates,
                 solving=nullcontext,
             ),
-            missing=retimed(core.fps, core.model.fps),
+            missing=unsolvable(core.fps, core.model.fps, edited=bool(core.edits.edits)),
         )
         with self.pipeline.computing():
             panel = Panel(of_clips(metrics), subject)

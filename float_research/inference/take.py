@@ -79,7 +79,7 @@ class Take(contextlib.AbstractContextManager["Take"]):
         """Finishes the video, saves the motion and computes the metrics."""
         track = MotionTrack(
             motion=torch.cat([window.motion for window in self.windows]).cpu(),
-            directions=self.pipeline.model.motion_autoencoder.dec.direction.basis.cpu(),
+            directions=self.pipeline.directions.cpu(),
             emotion=self.pipeline.retiming(self.ready).whole(self.ready.conditions.emotion.cpu()),
             window_starts=torch.tensor([window.start for window in self.windows if len(window.motion)]),
         )
@@ -119,6 +119,7 @@ class Take(contextlib.AbstractContextManager["Take"]):
             made_s=sum(self.clip.seconds.values()) + made_s,
             reused=self.ready.reused,
             search=search_record(self.windows),
+            edits=self.pipeline.edits.record([window.edited for window in self.windows if window.edited is not None]),
             metrics=self.found.metrics,
             absent=self.found.absent,
             measured_by=self.measured_by,

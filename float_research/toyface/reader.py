@@ -1,6 +1,7 @@
 """Reads motion parameters from frames, to measure generated videos of toy portraits."""
 
-from collections.abc import Callable
+import math
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -13,10 +14,17 @@ from torch import Tensor, nn
 
 from float_research.errors import reading
 from float_research.tensors import read_tensors
-from float_research.toyface.motion import MOTION
-from float_research.types import Image
+from float_research.toyface.geometry import PITCH, ROLL, YAW
+from float_research.toyface.motion import EYES, HEAD, MOTION, MOUTH
+from float_research.types import Image, Meaning
 
 SIZE_PX, WIDTH, HIDDEN = 96, 24, 128
+DEGREES = {
+    "yaw": math.degrees(math.asin(YAW)),
+    "pitch": math.degrees(math.asin(PITCH)),
+    "roll": math.degrees(ROLL),
+}
+"""Degrees of a head rotated by 1; yaw and pitch are proportional to the sine of their angle, within 2 %."""
 FILE = Path(__file__).parents[1] / "assets" / "demo" / "reader.safetensors"
 
 
@@ -70,6 +78,27 @@ class ToyMouth:
             return motion[:, MOTION.index("jaw")].double().numpy()
 
         return opening
+
+
+@dataclass(frozen=True, kw_only=True)
+class ToyFace:
+    """Reads all motion parameters of toy heads with the reader weights in `file`; head rotation in degrees."""
+
+    file: str
+
+    @cached_property
+    def _reader(self) -> MotionReader:
+        return load_reader(Path(self.file))
+
+    @property
+    def meanings(self) -> Sequence[Meaning]:
+        groups = {**dict.fromkeys(HEAD, "head"), **dict.fromkeys(MOUTH, "mouth"), **dict.fromkeys(EYES, "eyes")}
+        return [Meaning(name, groups[name], "°" if name in DEGREES else "toy units") for name in MOTION]
+
+    def __call__(self, images: UInt8[np.ndarray, "n h w 3"], portrait: Image, /) -> Float[np.ndarray, "n k"]:
+        with torch.inference_mode():
+            motion = self._reader(to_tensor(images), to_tensor(portrait[None])).double()
+        return (motion * torch.tensor([DEGREES.get(name, 1.0) for name in MOTION])).numpy()
 
 
 def to_tensor(images: UInt8[np.ndarray, "n h w 3"]) -> Float[Tensor, "n 3 h w"]:

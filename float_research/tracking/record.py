@@ -47,6 +47,7 @@ PLACES = frozenset(
         "logger",
         "metrics",
         "metrics_missing",
+        "atlas",
     }
 )
 CLIPS = frozenset({"seeds"})
@@ -59,8 +60,12 @@ PLACES_IN_GROUPS = {
     "trainer": frozenset({"accelerator", "devices", "num_nodes", "strategy", "plugins"}),
 }
 """Settings about place, time, batching and reporting of a run, which do not change what it computes."""
-CONTENTS = {"solver": frozenset({"file"}), "time_grid": frozenset({"file"})}
-"""Settings that name a file, which counts by its contents instead of its path."""
+CONTENTS = {
+    "solver": frozenset({"file"}),
+    "time_grid": frozenset({"file"}),
+    "motion": frozenset({"file", "poses"}),
+}
+"""Settings that name a file, at any depth, which counts by its contents instead of its path."""
 APPROXIMATION = frozenset(
     {
         "solver",
@@ -75,6 +80,7 @@ APPROXIMATION = frozenset(
         "composite",
         "video",
         "data",
+        "motion",
     }
 )
 """Settings on which the exact motion that solvers approximate does not depend; clips are identified separately."""
@@ -125,14 +131,26 @@ def computing(config: Mapping[str, Any], without: Collection[str] = ()) -> dict[
     """Returns the settings of a resolved config that affect what is computed."""
     return {
         group: {
-            key: contents(value) if key in CONTENTS.get(group, ()) else value
-            for key, value in settings.items()
+            key: value
+            for key, value in by_contents(settings, CONTENTS.get(group, frozenset())).items()
             if key not in PLACES_IN_GROUPS.get(group, ())
         }
         if isinstance(settings, Mapping)
         else settings
         for group, settings in config.items()
         if group not in PLACES and group not in CLIPS and group not in without
+    }
+
+
+def by_contents(settings: Mapping[Any, Any], files: Collection[str]) -> dict[Any, Any]:
+    """Returns settings, of which those that name `files`, at any depth, are replaced by their contents."""
+    return {
+        key: by_contents(value, files)
+        if isinstance(value, Mapping)
+        else contents(value)
+        if key in files and value is not None
+        else value
+        for key, value in settings.items()
     }
 
 

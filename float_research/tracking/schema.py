@@ -144,6 +144,7 @@ CLIP = having(
         "search": maybe(
             having({"candidates": each(count, MAX_FRAMES), "scores": each(each(maybe(number)), MAX_FRAMES)})
         ),
+        "edits": maybe(having({"names": each(text), "rms": NUMBERS, "lips_kept": maybe(number)})),
         "metrics": NUMBERS,
         "absent": TEXTS,
         "measured_by": TEXTS,

@@ -71,5 +71,5 @@ def test_an_evaluation_runs_and_writes_what_it_found(tmp_path: Path) -> None:
     assert "R² of jaw" in console.export_text()
     assert '"reached": false' in (tmp_path / "out.json").read_text()
     cfg.subjects = ["portrait"]
-    with pytest.raises(UserError, match="choose from portraits, speaking, solvers"):
+    with pytest.raises(UserError, match="choose from portraits, speaking, motion, solvers"):
         studies.build_evaluation(cfg)

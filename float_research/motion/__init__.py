@@ -1,0 +1,1 @@
+"""Edits of the sampled motion, by its coordinates along the decoder's directions."""

@@ -1,0 +1,6 @@
+"""`python scripts/directions.py` is `float-research directions`, from a source checkout."""
+
+from float_research.__main__ import script
+
+if __name__ == "__main__":
+    script(__file__)
