@@ -50,7 +50,7 @@ class SpeechBuffer:
 
 
 @dataclass(frozen=True, kw_only=True)
-class Heard:
+class HeardPart:
     """Conditions of consecutive frames, the first of which is frame `first` of the stream."""
 
     first: int
@@ -86,7 +86,7 @@ class Hearing:
         """Returns whether there is speech beyond the look-ahead of a window that ends at frame `end`."""
         return self.buffer.num_samples > self._sample(end + self.ahead_frames)
 
-    def encode(self, start: int, end: int) -> Heard:
+    def encode(self, start: int, end: int) -> HeardPart:
         """Encodes the frames from `start`, the context before them included, to `end` or the last frame."""
         buffer, model = self.buffer, self.model
         first, last = max(0, start - self.context_frames), end + self.ahead_frames
@@ -114,7 +114,7 @@ class Hearing:
         )
         emotion = self.emotion(heard, model.emotion_encoder)
         num = end - first
-        return Heard(first=first, audio=audio[:num], emotion=emotion[:num])
+        return HeardPart(first=first, audio=audio[:num], emotion=emotion[:num])
 
     def forget(self, start: int) -> None:
         """Drops speech that no window from frame `start` on needs."""

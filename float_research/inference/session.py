@@ -61,6 +61,8 @@ class LiveSession:
                 f"search {type(core.search).__name__} compares whole clips or windows of them, which are not known "
                 "while they are spoken; use search=none"
             )
+        if core.edits.edits:
+            raise UserError("edits of motion are not applied in a live session; use motion=none")
         if not pipeline.composite.whole:
             raise UserError("a live session yields the network's frames; use composite=none")
         if not isinstance(rate_hz, int | np.integer) or isinstance(rate_hz, bool):

@@ -64,7 +64,7 @@ def test_clips_of_other_code_are_rendered_again(run: Run, edited: Callable[[], N
     edited()
     again, said = run("resume=true")
     assert "2 clips of other code" in said
-    assert "are made again; resume=keep keeps them" in said
+    assert "made again; resume=keep keeps them" in said
     assert again["sources"].startswith("edited-")
     assert again["other_code"] == 0
     assert not set(made_at(tmp_path / "run")) & set(before)
