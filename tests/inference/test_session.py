@@ -135,7 +135,7 @@ def test_an_end_without_speech_has_no_frames(pipeline: Pipeline, portrait: Path)
         ({"emotion": "glad"}, "emotion 'glad' is unknown"),
         ({"stitch": "averaged", "chunking.window_s": 2}, "stitch Averaged samples all windows of a clip together"),
         ({"search": "best_of"}, "search BestOf compares whole clips"),
-        ({"motion": "calm"}, "edits of motion are not applied in a live session; use motion=none"),
+        ({"motion": "smooth"}, "edits of motion are not applied in a live session; use motion=none"),
         ({"composite": "paste"}, "a live session yields the network's frames; use composite=none"),
     ],
 )
