@@ -32,6 +32,7 @@ from float_research.inference.inputs import (
     read_motion,
     read_portrait,
 )
+from float_research.inference.items import CALL, Item, arguments, failed
 from float_research.inference.pipeline import EncodedPortrait, FloatPipeline, PreparedClip
 from float_research.inference.result import Changeable, DecodedClip, Renderer, Result, Settings
 from float_research.inference.retiming import Retiming
@@ -41,15 +42,13 @@ from float_research.inference.stream import stream
 from float_research.metrics.track import MotionTrack, load_track
 from float_research.motion.edit import Edit
 from float_research.motion.edits import Edits
-from float_research.types import Clip, Cost, FailedClip, Image, MotionWindow
+from float_research.types import Cost, FailedClip, Image, MotionWindow
 from float_research.video.composite import Composite
 from float_research.video.writer import H264
 
 log = logging.getLogger(__name__)
 Progress = Callable[[int, int], None]
 """Called as `progress(done, total)`."""
-Item = Sequence[Any] | Mapping[str, Any]
-"""A clip of a batch: `(image, audio)`, or the arguments of a call by name."""
 ENCODED_AT_ONCE = 8
 
 
@@ -379,38 +378,12 @@ class Pipeline(Renderer):
 
 
 Made = Result | FailedClip
-CALL = ("image", "audio", "rate_hz", "emotion", "id")
-"""Names of the arguments of a clip; other names are settings."""
 
 
 def shown_starts(retiming: Retiming, windows: Sequence[MotionWindow]) -> list[int]:
     """Returns the first frames of sampled windows, at the video's frame rate."""
     shown = [retiming(window) for window in windows]
     return [window.start for window in shown if len(window.motion)]
-
-
-def arguments(item: Item, number: int) -> dict[str, Any]:
-    """Returns an item of a batch as arguments by name. Raises a UserError for one that is neither pair nor mapping."""
-    if isinstance(item, Mapping):
-        named = {str(name): value for name, value in item.items()}
-    elif isinstance(item, Sequence) and not isinstance(item, str | bytes) and len(item) == 2:
-        named = {"image": item[0], "audio": item[1]}
-    else:
-        raise UserError(
-            f"item {number} of the batch is a {type(item).__name__}; give (image, audio), or a dictionary such as "
-            "{'image': 'me.png', 'audio': 'hello.wav', 'seed': 3}"
-        )
-    if missing := [name for name in ("image", "audio") if name not in named]:
-        raise UserError(f"item {number} of the batch has no {missing[0]}; give it as {{'{missing[0]}': …}}")
-    return named
-
-
-def failed(item: Mapping[str, Any], error: UserError) -> FailedClip:
-    """Returns what a batch yields for an item that cannot be used."""
-    id = str(item["id"])
-    image, audio = (item.get(name) for name in ("image", "audio"))
-    places = [Path(given) if isinstance(given, str | PathLike) else Path(id) for given in (image, audio)]
-    return FailedClip(clip=Clip(id=id, image=places[0], audio=places[1]), reason=str(error))
 
 
 def written(name: str, value: Any) -> str:
