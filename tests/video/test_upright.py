@@ -1,4 +1,4 @@
-"""Frames and properties of video files."""
+"""Videos that a phone filmed sideways."""
 
 import struct
 from pathlib import Path
