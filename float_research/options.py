@@ -203,7 +203,10 @@ class Catalogue:
         folder = path.rpartition("/")[0]
         for one in self.defaults(path):
             if isinstance(one, ConfigDefault):
-                yield from self._walk(below(folder, str(one.path)), place)
+                at = place
+                if one.package not in (None, "_here_"):
+                    yield (at := ".".join(filter(None, (place, one.package))))
+                yield from self._walk(below(folder, str(one.path)), at)
             elif not one.is_override():
                 kind = below(folder, str(one.group))
                 at = ".".join(filter(None, (place, kind.replace("/", ".") if one.package is None else one.package)))

@@ -126,7 +126,8 @@ class Templates:
         return _changes(override) and override.package is None and not self._is_group(override.key_or_group)
 
     def _has_options(self, name: str) -> bool:
-        main, own = self.master.hydra.job.config_name, list(self.master.hydra.overrides.hydra)
+        main = self.master.hydra.job.config_name
+        own = OmegaConf.to_container(self.master.hydra.overrides.hydra, resolve=False)
         return bool(self.loader.get_group_options(name, None, main, own))
 
 

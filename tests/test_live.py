@@ -5,7 +5,7 @@ import re
 import runpy
 import signal
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from types import SimpleNamespace
 
@@ -19,10 +19,13 @@ Live = Callable[..., tuple[int, str, str]]
 
 
 @pytest.fixture
-def live(tmp_path: Path, portrait: Path, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]) -> Live:
-    """Returns `live(file, …)`, which runs the command with a file as its standard input."""
+def live(
+    tmp_path: Path, portrait: Path, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
+) -> Iterator[Live]:
+    """Yields `live(file, …)`, which runs the command with a file as its standard input."""
     monkeypatch.setenv("HYDRA_FULL_ERROR", "0")
     monkeypatch.chdir(tmp_path)
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)  # which a background job of a shell ignores
 
     def run(file: io.BufferedIOBase, *arguments: str) -> tuple[int, str, str]:
         monkeypatch.setattr(sys, "stdin", SimpleNamespace(buffer=file, isatty=lambda: False))
@@ -34,7 +37,8 @@ def live(tmp_path: Path, portrait: Path, monkeypatch: pytest.MonkeyPatch, capfd:
             code = int(end.code or 0)
         return code, *capfd.readouterr()
 
-    return run
+    yield run
+    signal.signal(signal.SIGINT, before)
 
 
 def test_it_writes_a_video_and_says_how_fast(live: Live, speech: Callable[[float], Path], tmp_path: Path) -> None:
@@ -75,6 +79,7 @@ def test_a_signal_ends_the_speech_and_leaves_a_whole_video(
         ([], "standard input is not a WAV"),
         (["--raw", "s16le"], "standard input held no samples"),
         (["--raw", "s16le", "--rate-hz", "1"], "standard input has a sampling rate of 1 Hz"),
+        (["--raw", "u8"], "u8 is no known format of samples; choose s16le, s32le, f32le"),
         (["--output", "live.avi"], "live.avi must end in .mp4"),
         (["--raw", "s16le", "--look-ahead-s", "-1"], "look_ahead_s=-1.0 must be 0 or more seconds"),
     ],

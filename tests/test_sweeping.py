@@ -21,6 +21,7 @@ from submitit.core.utils import FailedJobError
 from float_research import cli, compose, options, overrides, suggestions, sweeping
 from float_research.errors import UserError
 from float_research.tracking.runs import find
+from hydra_plugins.float_research_product import Composed
 
 ROOT = Path(__file__).parents[1]
 NOWHERE = "hydra_plugins.hydra_submitit_nowhere.Launcher"
@@ -126,9 +127,7 @@ def sweeper(*told: str) -> SimpleNamespace:
     loader = ConfigLoaderImpl(config_search_path=options.search_path())
     config = composed(*told, "hydra.mode=MULTIRUN")
     own = config.hydra.sweeper
-    return SimpleNamespace(
-        config=config, composed=SimpleNamespace(loader=loader, kept={}), params=own.params, zip=own.get("zip")
-    )
+    return SimpleNamespace(config=config, composed=Composed(loader), params=own.params, zip=own.get("zip"))
 
 
 def test_experiments_bring_their_own_sweeps(mine: Path) -> None:

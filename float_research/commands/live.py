@@ -12,10 +12,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, cast
 
 from float_research import cli
-from float_research.data.pipe import RAW, Pipe, RawSound
 from float_research.errors import UserError, printable
 from float_research.files import require_free
-from float_research.media import BOUNDS
 from float_research.printing import say, stdout
 from float_research.program import command
 from float_research.stopping import Stopped, held
@@ -23,6 +21,7 @@ from float_research.stopping import Stopped, held
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
+    from float_research.data.pipe import Pipe
     from float_research.inference.session import LiveFrame, LiveSession
     from float_research.video.growing import GrowingWriter
 
@@ -41,7 +40,7 @@ def main() -> None:
     parser.add_argument("--context-s", type=float, help="speech before it that the encoders hear too; default: 8")
     parser.add_argument("--fast", action="store_true", help="do not wait to keep the pace of speech")
     headless = parser.add_argument_group("samples without the header of a WAV")
-    headless.add_argument("--raw", choices=sorted(RAW), help="their format, in FFmpeg's words")
+    headless.add_argument("--raw", metavar="FORMAT", help="their format: s16le, s32le or f32le, as FFmpeg names them")
     headless.add_argument("--rate-hz", type=int, default=16000, help="their rate; default: 16000")
     headless.add_argument("--channels", type=int, default=1, help="their channels; default: 1")
     arguments = parser.parse_intermixed_args()
@@ -51,11 +50,13 @@ def main() -> None:
         require_free(arguments.output)
     if sys.stdin.isatty():
         raise UserError(f"no speech on standard input; give a recording, as in {command('live')} me.png < hello.wav")
-    raw = arguments.raw and RawSound(kind=arguments.raw, rate_hz=arguments.rate_hz, channels=arguments.channels)
-    pipe = Pipe(cast(BufferedIOBase, sys.stdin.buffer), raw, BOUNDS)
     from float_research import loading
+    from float_research.data.pipe import Pipe, RawSound
+    from float_research.media import BOUNDS
     from float_research.video.growing import GrowingWriter
 
+    raw = arguments.raw and RawSound(kind=arguments.raw, rate_hz=arguments.rate_hz, channels=arguments.channels)
+    pipe = Pipe(cast(BufferedIOBase, sys.stdin.buffer), raw, BOUNDS)
     pipeline = loading.load(arguments.overrides)
     chosen = {name: getattr(arguments, name) for name in ("look_ahead_s", "context_s")}
     given = {name: value for name, value in chosen.items() if value is not None}
@@ -68,7 +69,7 @@ def main() -> None:
             speak(session, pipe, writer, fast=arguments.fast)
 
 
-def speak(session: "LiveSession", pipe: Pipe, writer: "GrowingWriter", *, fast: bool) -> None:
+def speak(session: "LiveSession", pipe: "Pipe", writer: "GrowingWriter", *, fast: bool) -> None:
     """Turns speech into a video until it ends or a signal comes, and says how long it took."""
     console, started, computed_s, stopped = stdout(), time.perf_counter(), 0.0, None
 

@@ -8,7 +8,7 @@ from typing import IO, Any, cast
 
 import numpy as np
 
-from float_research.errors import UserError
+from float_research.errors import UserError, printable
 from float_research.media import Limits
 from float_research.types import Waveform
 
@@ -26,6 +26,10 @@ class RawSound:
     kind: str
     rate_hz: int
     channels: int
+
+    def __post_init__(self) -> None:
+        if self.kind not in RAW:
+            raise UserError(f"{printable(self.kind)} is no known format of samples; choose {', '.join(RAW)}")
 
 
 class Pipe:

@@ -3,7 +3,7 @@
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, suppress
 from dataclasses import dataclass
-from math import isfinite
+from math import isfinite, nan
 from pathlib import Path
 from statistics import fmean
 from typing import TYPE_CHECKING, Any, Protocol, TypeVar, runtime_checkable
@@ -162,13 +162,13 @@ def mean_metrics(record: Mapping[str, Any]) -> dict[str, float]:
 
 
 def _means(rows: Sequence[Mapping[str, float]]) -> dict[str, float]:
-    """Returns the mean of each number over the rows that have it, and have it finite."""
-    held: dict[str, list[float]] = {}
+    """Returns the mean of each number over the rows that have it, and have it finite; NaN if none has."""
+    held: dict[str, list[float]] = {name: [] for row in rows for name in row}
     for row in rows:
         for name, value in row.items():
             if isfinite(value):
-                held.setdefault(name, []).append(value)
-    return {name: fmean(values) for name, values in held.items()}
+                held[name].append(value)
+    return {name: fmean(values) if values else nan for name, values in held.items()}
 
 
 def run_words(record: Mapping[str, Any]) -> dict[str, Any]:
