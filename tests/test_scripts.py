@@ -43,6 +43,7 @@ def script(monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]) -
     """Returns `script("infer", …)`, which runs scripts/infer.py in this process."""
     monkeypatch.setenv("HYDRA_FULL_ERROR", "0")
     monkeypatch.setenv("COLUMNS", "200")
+    monkeypatch.syspath_prepend(ROOT / "scripts")  # as Python does for a script
 
     def run(name: str, *arguments: str) -> Ended:
         path = str(ROOT / "scripts" / f"{name}.py")
