@@ -17,6 +17,7 @@ def main() -> None:
     parser.add_argument("--columns", type=int, default=6, help="columns of the contact sheet")
     parser.add_argument("--every", type=int, default=2, help="the animation shows every n-th frame")
     parser.add_argument("--quality", type=int, default=80, help="quality of the animation, 0 to 100")
+    parser.add_argument("--landmarks", action="store_true", help="draw the contours of the face on the frames")
     parser.add_argument("--overwrite", action="store_true", help="replace existing pictures")
     arguments = parser.parse_args()
     if min(arguments.rows, arguments.columns, arguments.every) < 1:
@@ -28,9 +29,10 @@ def main() -> None:
     sheet, moving = folder / f"{stem}.png", folder / f"{stem}.webp"
     for path in () if arguments.overwrite else (sheet, moving):
         require_free(path)
-    made = contact_sheet(arguments.video, sheet, rows=arguments.rows, columns=arguments.columns)
+    marked = arguments.landmarks
+    made = contact_sheet(arguments.video, sheet, rows=arguments.rows, columns=arguments.columns, landmarks=marked)
     print(printable(made, 1000))
-    made = animation(arguments.video, moving, every=arguments.every, quality=arguments.quality)
+    made = animation(arguments.video, moving, every=arguments.every, quality=arguments.quality, landmarks=marked)
     print(printable(made, 1000))
 
 

@@ -6,11 +6,13 @@ from dataclasses import dataclass
 from itertools import islice
 from pathlib import Path
 
+import numpy as np
 from PIL import Image as Pictures
 from PIL.Image import Image as Picture
 
 from float_research.errors import UserError, named
 from float_research.files import whole
+from float_research.texts import count
 from float_research.video.reader import count_frames, probe, read_frames
 
 GAP_PX = 2
@@ -20,9 +22,11 @@ MAX_PIXELS = 200_000_000
 """Limit on the pixels of all frames of an animation: about 800 MB."""
 
 
-def contact_sheet(video: Path, path: Path, *, rows: int, columns: int) -> Path:
+def contact_sheet(video: Path, path: Path, *, rows: int, columns: int, landmarks: bool = False) -> Path:
     """Writes `rows × columns` evenly spaced frames, including the first and the last, in reading order."""
     frames = evenly(video, rows * columns)
+    if landmarks:
+        frames = with_landmarks(video, frames)
     width, height = frames[0].size
     sheet = Pictures.new("RGB", (columns * (width + GAP_PX) - GAP_PX, rows * (height + GAP_PX) - GAP_PX), "white")
     for number, frame in enumerate(frames):
@@ -33,7 +37,7 @@ def contact_sheet(video: Path, path: Path, *, rows: int, columns: int) -> Path:
     return path
 
 
-def animation(video: Path, path: Path, *, every: int, quality: int) -> Path:
+def animation(video: Path, path: Path, *, every: int, quality: int, landmarks: bool = False) -> Path:
     """Writes every `every`-th frame as a looping animated WebP, at the video's speed. `quality`: 0 to 100."""
     settings = {"duration": round(1000 * every / probe(video).fps), "loop": 0, "quality": quality, "method": 6}
     frames: list[Picture] = []
@@ -45,9 +49,23 @@ def animation(video: Path, path: Path, *, every: int, quality: int) -> Path:
             raise UserError(f"{named('video', video)} is too long for an animation; use fewer frames with --every")
     if not frames:
         raise UserError(f"{named('video', video)} has no frames; give another")
+    if landmarks:
+        frames = with_landmarks(video, frames)
     with whole(path) as part:
         frames[0].save(part, format="WEBP", save_all=True, append_images=frames[1:], **settings)
     return path
+
+
+def with_landmarks(video: Path, frames: Sequence[Picture]) -> list[Picture]:
+    """Draws the landmarks of a video's face on some of its frames. Raises a UserError if no frame has a face."""
+    from float_research.landmarks.drawing import drawn
+    from float_research.landmarks.landmarker import face_landmarker
+
+    images = np.stack([np.asarray(frame) for frame in frames])
+    seen = face_landmarker().landmarks(images)
+    if not seen.found.any():
+        raise UserError(f"{named('video', video)} has no face in {count(len(frames), 'frame')}; leave out --landmarks")
+    return [Pictures.fromarray(image) for image in drawn(images, seen)]
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -1,10 +1,12 @@
 import runpy
 import sys
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 import pytest
+import torch
 from PIL import Image
 from video.test_writer import SETTINGS, moving_disc
 
@@ -74,3 +76,28 @@ def test_a_preview_needs_a_video(tmp_path: Path) -> None:
     with pytest.raises(UserError, match=r"nothing\.mp4 does not exist"):
         contact_sheet(tmp_path / "nothing.mp4", tmp_path / "sheet.png", rows=1, columns=1)
     assert list(tmp_path.iterdir()) == []
+
+
+def test_landmarks_are_drawn_where_the_face_is(portrait: Path, tmp_path: Path) -> None:
+    image = Image.open(portrait).convert("RGB").resize((256, 256))
+    frames = torch.from_numpy(np.stack([np.asarray(image)] * 2))
+    video = tmp_path / "still.mp4"
+    with replace(SETTINGS, crf=0).open(video, fps=25.0, size_px=256, recording=None) as writer:
+        writer.write(frames)
+    plain, marked = (
+        np.asarray(Image.open(contact_sheet(video, tmp_path / f"{k}.png", rows=1, columns=1, landmarks=bool(k))))
+        for k in (0, 1)
+    )
+    assert marked.shape == (512, 512, 3), "a small frame is enlarged, so that lips and lids can be told apart"
+    y, x = np.nonzero(np.abs(marked.astype(int) - plain.repeat(2, 0).repeat(2, 1)).max(2) > 60)
+    assert abs(x.mean() - 224) < 12, "her face is at (224, 115) of 512"
+    assert abs(y.mean() - 115) < 12
+    assert np.ptp(x) < 160
+
+
+def test_landmarks_need_a_face(video: Path, tmp_path: Path) -> None:
+    with pytest.raises(UserError, match=r"disc\.mp4 has no face in 4 frames; leave out --landmarks"):
+        contact_sheet(video, tmp_path / "sheet.png", rows=2, columns=2, landmarks=True)
+    with pytest.raises(UserError, match=r"disc\.mp4 has no face in 5 frames"):
+        animation(video, tmp_path / "disc.webp", every=5, quality=80, landmarks=True)
+    assert [path.name for path in tmp_path.iterdir()] == ["disc.mp4"]
