@@ -141,10 +141,10 @@ def test_a_hint_for_an_extra_installs_it(in_clone: bool, tmp_path: Path, monkeyp
     monkeypatch.setattr(requirements, "find_spec", lambda name: None)
     monkeypatch.setattr(program, "SCRIPTS", program.SCRIPTS if in_clone else tmp_path)
     said = "-e '.[faces]' -c constraints.txt" if in_clone else "'float-research[faces]'"
-    settings = ["metrics=[face]", "model=tiny", "checkpoint=random", "output_dir=."]
+    settings = ["metrics=[identity]", "model=tiny", "checkpoint=random", "output_dir=."]
     with pytest.raises(UserError) as refused:
         compose.build_job(compose.compose_config(settings)).run(Console(quiet=True))
-    assert str(refused.value) == f"metrics=face needs dlib; pip install {said}; or metrics_missing=ok leaves it out"
+    assert str(refused.value) == f"metrics=identity needs dlib; pip install {said}; or metrics_missing=ok leaves it out"
 
 
 @pytest.mark.parametrize("typed", ["infer --image me.png", "infer experiment=demo_flow", "train solver=rk4"])

@@ -173,7 +173,7 @@ def _differences(run: Run, tables: Sequence[Published]) -> Iterator[str]:
     raw = f", but frames before encoding for {', '.join(sorted(measured - encoded))}" if measured - encoded else ""
     yield f"codec: video={printable(settings.get('video'))} here{raw}; not known of the paper"
     if measured:
-        yield "networks: the files that you gave; SyncNet here looks at faces that dlib found"
+        yield "networks: the files that you gave; SyncNet here looks at faces found by landmarks"
     swept = tables[0].swept
     for name, value in SETTINGS.items():
         if name not in swept and (own := settings.get(name)) != value:

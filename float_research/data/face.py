@@ -26,6 +26,7 @@ from float_research.devices import best
 from float_research.errors import UserError
 from float_research.files import sha256
 from float_research.landmarks.landmarker import face_landmarker
+from float_research.landmarks.regions import S3FD_DOWN, S3FD_SCALE
 from float_research.program import install
 from float_research.types import Image, Region
 
@@ -233,7 +234,7 @@ class Landmarker(FaceCropper):
     Scores above 0.5 indicate a face. Faces below 6 % of the image's longer side are not found.
     """
 
-    calibration: ClassVar[Calibration | None] = Calibration(1.19, right=0.0, down=-0.07)
+    calibration: ClassVar[Calibration | None] = Calibration(S3FD_SCALE, right=0.0, down=S3FD_DOWN)
 
     def detect(self, image: Image) -> list[Box]:
         points, scores = face_landmarker().faces(image)

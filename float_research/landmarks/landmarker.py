@@ -96,24 +96,12 @@ class FaceLandmarker:
         return points[is_found(points)], found.scores[is_found(points)]
 
     def landmarks(self, frames: Frames) -> Landmarks:
-        """Returns the landmarks of one face in a shot: the largest where a face is first seen.
+        """Returns the landmarks of one face in a whole shot: the largest where a face is first seen."""
+        return self.follow()(frames)
 
-        The reference looks in each frame where the points of the frame before were. Here the detector searches every
-        `KEY_EVERY`-th frame, the points found there tell where the face is, and all frames are read where it must have
-        been in between, many at once. Frames in which it is not there are searched by themselves.
-        """
-        numbers = np.arange(len(frames))
-        points = np.full((len(frames), NUM_POINTS, 3), np.nan)
-        key = (numbers % KEY_EVERY == 0) | (numbers == len(frames) - 1)
-        first = self._look(frames[key])
-        centre, seen = None, is_found(first)
-        if seen.any():
-            where = regions.between(regions.from_points(first[seen]), numbers[key][seen], numbers)
-            points, centre = self._read(frames, where), where[0, :2]
-        lost = ~is_found(points) & ~key
-        again = self._look(frames[lost], centre)
-        points[lost] = self._read(frames[lost], regions.from_points(again))
-        return self._described(points, frames.shape[1:3])
+    def follow(self) -> "Follower":
+        """Returns a function that reads a shot in consecutive parts."""
+        return Follower(self)
 
     def _look(self, frames: Frames, centre: Float[np.ndarray, "2"] | None = None) -> Points:
         """Returns the points of detected faces: of the nearest to `centre`, or else of the largest, and so on."""
@@ -158,6 +146,50 @@ class FaceLandmarker:
     def _tensor(self, images: UInt8[np.ndarray, "n s s 3"]) -> Float[Tensor, "n 3 s s"]:
         """Returns pictures in [0, 1] on the device."""
         return torch.from_numpy(images).to(self.device).permute(0, 3, 1, 2).float() / 255
+
+
+class Follower:
+    """Reads consecutive parts of a shot, following one face: the largest where a face is first seen.
+
+    The reference looks in each frame where the points of the frame before were. Here the detector searches every
+    `KEY_EVERY`-th frame and the last of each part, the points found there tell where the face is, and all frames are
+    read where it must have been in between, many at once. Frames in which it is not there are searched by themselves.
+    """
+
+    def __init__(self, landmarker: FaceLandmarker) -> None:
+        self._landmarker = landmarker
+        self._last: Regions | None = None
+        """The region of the face in the last frame that showed it."""
+        self._ago = 0
+        """How many frames ago that was."""
+
+    def __call__(self, frames: Frames) -> Landmarks:
+        reader, numbers = self._landmarker, np.arange(len(frames))
+        points = np.full((len(frames), NUM_POINTS, 3), np.nan)
+        key = (numbers % KEY_EVERY == KEY_EVERY - 1) | (numbers == len(frames) - 1)
+        if self._last is None:
+            key |= numbers == 0
+        centre = None if self._last is None else self._last[0, :2]
+        first = reader._look(frames[key], centre)
+        seen = is_found(first)
+        at, there = numbers[key][seen], regions.from_points(first[seen])
+        if self._last is not None and self._ago <= KEY_EVERY:
+            at, there = np.append(-self._ago, at), np.concatenate([self._last, there])
+        where = np.full((len(frames), 4), np.nan)
+        if len(at):
+            where = regions.between(there, at, numbers)
+            points, centre = reader._read(frames, where), where[0, :2]
+        lost = ~is_found(points) & ~key
+        where[lost] = regions.from_points(reader._look(frames[lost], centre))
+        points[lost] = reader._read(frames[lost], where[lost])
+        self._remember(where, is_found(points))
+        return reader._described(points, frames.shape[1:3])
+
+    def _remember(self, where: Regions, found: Bool[np.ndarray, " t"]) -> None:
+        self._ago += len(found)
+        if found.any():
+            last = int(np.flatnonzero(found)[-1])
+            self._last, self._ago = where[last, None], len(found) - last
 
 
 def is_found(points: Points) -> Bool[np.ndarray, " t"]:

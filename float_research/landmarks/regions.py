@@ -12,6 +12,9 @@ from float_research.landmarks.points import LEFT_LID_LOWER, RIGHT_LID_LOWER
 
 MARGIN = 1.5
 """Side of a region in units of the longer side of what it encloses."""
+S3FD_SCALE, S3FD_DOWN = 1.19, -0.07
+"""The half side of S3FD's square around a face, and how much lower its centre lies, in units of the larger half side of
+the box around the points. `data/cropping.py` tells how they were found."""
 EYES = RIGHT_LID_LOWER[0], LEFT_LID_LOWER[0]
 
 Regions = Float[np.ndarray, "n 4"]
@@ -38,6 +41,13 @@ def _regions(
     across = left_eye - right_eye
     side = MARGIN * (high - low).max(1)
     return np.column_stack([(low + high) / 2, side, np.arctan2(across[:, 1], across[:, 0])])
+
+
+def s3fd_squares(points: Points) -> Float[np.ndarray, "n 3"]:
+    """Returns centre x, centre y and half side of the squares that S3FD would give."""
+    low, high = points[..., :2].min(1), points[..., :2].max(1)
+    half, centre = (high - low).max(1) / 2, (low + high) / 2
+    return np.column_stack([centre[:, 0], centre[:, 1] + S3FD_DOWN * half, S3FD_SCALE * half])
 
 
 def crop(

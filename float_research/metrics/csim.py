@@ -12,7 +12,8 @@ from jaxtyping import Float
 from torch import Tensor
 
 from float_research.errors import UserError
-from float_research.metrics.landmarks import LEFT_EYE, RIGHT_EYE, Landmarks, few_faces, landmarks
+from float_research.landmarks.points import LIPS_OUTER_LOWER
+from float_research.metrics.landmarks import NOSE_TIP, Points, eye_centres, few_faces, read_faces
 from float_research.metrics.metric import Better, Findings, FrameMetric, Frames, Need, Number, Subject, Watching
 from float_research.metrics.networks import device, scripted
 from float_research.metrics.requirements import CSIM
@@ -56,8 +57,7 @@ class Csim(FrameMetric):
 
     def _embeddings(self, frames: Frames) -> Float[Tensor, "n k"]:
         """Returns one row per frame, NaN without a face."""
-        points = landmarks(frames)
-        seen = np.isfinite(points).all((1, 2))
+        points, _, _, seen = read_faces(frames)
         faces = [align(image, face) for image, face in zip(frames.images[seen], points[seen], strict=True)]
         if not faces:
             return torch.full((len(points), 1), torch.nan)
@@ -68,13 +68,14 @@ class Csim(FrameMetric):
         return rows
 
 
-def five_points(points: Landmarks) -> Float[np.ndarray, "n 5 2"]:
-    """Returns the centres of the eyes, the tip of the nose and the corners of the mouth."""
-    eyes = [points[:, LEFT_EYE].mean(1), points[:, RIGHT_EYE].mean(1)]
-    return np.stack([*eyes, points[:, 30], points[:, 48], points[:, 54]], axis=1)
+def five_points(points: Points) -> Float[np.ndarray, "n 5 2"]:
+    """Returns the centres of the eyes, the tip of the nose and the corners of the mouth in the picture."""
+    corners = [LIPS_OUTER_LOWER[0], LIPS_OUTER_LOWER[-1]]
+    return np.concatenate([eye_centres(points), points[:, [NOSE_TIP, *corners]]], axis=1)[..., :2]
 
 
-def align(image: Image, points: Float[np.ndarray, "68 2"]) -> Image:
+def align(image: Image, points: Float[np.ndarray, "478 _"]) -> Image:
     """Rotates, scales and shifts a face to ArcFace's template."""
-    to_template, _ = cv2.estimateAffinePartial2D(five_points(points[None])[0], PLACES, method=cv2.LMEDS)
+    places = np.ascontiguousarray(five_points(points[None])[0])
+    to_template, _ = cv2.estimateAffinePartial2D(places, PLACES, method=cv2.LMEDS)
     return cv2.warpAffine(image, to_template, (SIZE_PX, SIZE_PX))

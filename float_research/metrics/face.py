@@ -3,13 +3,11 @@
 from dataclasses import dataclass
 
 import numpy as np
-from jaxtyping import Float
 
 from float_research.errors import UserError
-from float_research.metrics.head_pose import head_pose_deg
-from float_research.metrics.landmarks import INNER_LIPS, LEFT_EYE, RIGHT_EYE, Landmarks, few_faces, landmarks
+from float_research.landmarks.pose import angles_deg
+from float_research.metrics.landmarks import eye_aspects, few_faces, mouth_aspect, read_faces
 from float_research.metrics.metric import Better, Findings, FrameMetric, Need, Number, Subject, Trace, Watching
-from float_research.metrics.requirements import FACE
 
 ANGLES = ("yaw", "pitch", "roll")
 RANGE = (5, 95)
@@ -35,22 +33,22 @@ class Face(FrameMetric):
         Number("face_share", "share of frames", Better.HIGHER),
     )
     needs = frozenset({Need.FRAMES})
-    requires = FACE
 
     def __post_init__(self) -> None:
         if not 0 < self.closed < 1:
             raise UserError(f"metrics.face.closed={self.closed} must be between 0 and 1, such as 0.6")
 
     def watch(self, clip: Subject) -> Watching:
-        parts, angles = [], []
+        rows: list[list[float]] = []
         while (frames := (yield)) is not None:
-            parts.append(landmarks(frames))
-            angles += [head_pose_deg(points, frames.images.shape[2]) for points in parts[-1]]
-        mouth = np.concatenate([mouth_aspect(points) for points in parts])
-        eyes = np.concatenate([eye_aspect(points) for points in parts])
+            seen = read_faces(frames)
+            eyes = eye_aspects(seen.points).mean(1)
+            rows += np.column_stack([mouth_aspect(seen.points), eyes, angles_deg(seen.pose)]).tolist()
+        mouth, eyes, *angles = np.array(rows).reshape(-1, 5).T
         if reason := few_faces(mouth):
             raise UserError(reason)
-        pose = np.stack(angles) - np.nanmedian(angles, axis=0)
+        pose = np.stack(angles, axis=1)
+        pose -= np.nanmedian(pose, axis=0)
         low, high = np.nanpercentile(pose, RANGE, axis=0)
         metrics = {
             "mouth_aspect_mean": float(np.nanmean(mouth)),
@@ -63,24 +61,6 @@ class Face(FrameMetric):
             metrics[f"{name}_range_deg"] = float(high[k] - low[k])
             traces[f"{name}_deg"] = pose[:, k]
         return Findings(metrics=metrics, traces=traces)
-
-
-def _distance(points: Landmarks, a: int, b: int) -> Float[np.ndarray, " n"]:
-    return np.linalg.norm(points[:, a] - points[:, b], axis=-1)
-
-
-def mouth_aspect(points: Landmarks) -> Float[np.ndarray, " n"]:
-    """Returns the mean gap between the inner lips over the distance of their corners."""
-    return np.mean([_distance(points, *pair) for pair in INNER_LIPS], axis=0) / _distance(points, 60, 64)
-
-
-def eye_aspect(points: Landmarks) -> Float[np.ndarray, " n"]:
-    """Returns the height over the width of the eyes, averaged over both."""
-    ratios = []
-    for eye in (LEFT_EYE, RIGHT_EYE):
-        height = (_distance(points, eye[1], eye[5]) + _distance(points, eye[2], eye[4])) / 2
-        ratios.append(height / _distance(points, eye[0], eye[3]))
-    return np.mean(ratios, axis=0)
 
 
 def blinks(eyes: Trace, closed: float) -> int:

@@ -2,16 +2,23 @@
 
 from dataclasses import dataclass
 from functools import lru_cache
+from importlib.util import find_spec
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 from jaxtyping import Float
 
 from float_research.errors import UserError
-from float_research.metrics.landmarks import detect, few_faces, model_file, networks
+from float_research.landmarks.points import LEFT_LID_LOWER, RIGHT_LID_LOWER
+from float_research.metrics.landmarks import few_faces, read_face, read_faces
 from float_research.metrics.metric import Better, Findings, FrameMetric, Need, Number, Subject, Watching
 from float_research.metrics.requirements import IDENTITY
 from float_research.types import Image
+
+NOSE_BASE = 2
+FIVE = (LEFT_LID_LOWER[0], LEFT_LID_LOWER[-1], RIGHT_LID_LOWER[0], RIGHT_LID_LOWER[-1], NOSE_BASE)
+"""The points that dlib aligns faces by: outer and inner corner of the person's left and right eye, base of the nose."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -37,14 +44,15 @@ class Identity(FrameMetric):
 
     def watch(self, clip: Subject) -> Watching:
         assert clip.portrait is not None
-        own = embedding(clip.portrait)
-        if not np.isfinite(own).all():
+        (points,) = read_face(clip.portrait).points
+        if not np.isfinite(points).all():
             raise UserError("no face was found in the portrait")
+        own = embedding(clip.portrait, points)
         cosine, distance, number = np.full(clip.num_frames, np.nan), np.full(clip.num_frames, np.nan), 0
         while (frames := (yield)) is not None:
-            for image in frames.images:
-                if number % self.every_frames == 0:
-                    other = embedding(image)
+            for image, points in zip(frames.images, read_faces(frames).points, strict=True):
+                if number % self.every_frames == 0 and np.isfinite(points).all():
+                    other = embedding(image, points)
                     cosine[number] = own @ other / np.linalg.norm(own) / np.linalg.norm(other)
                     distance[number] = np.linalg.norm(own - other)
                 number += 1
@@ -56,6 +64,14 @@ class Identity(FrameMetric):
         )
 
 
+def model_file(name: str) -> Path:
+    """Returns a file of face_recognition_models without importing it, since that needs pkg_resources."""
+    spec = find_spec("face_recognition_models")
+    assert spec is not None
+    assert spec.origin is not None
+    return Path(spec.origin).parent / "models" / f"{name}.dat"
+
+
 @lru_cache(maxsize=1)
 def recogniser() -> Any:
     """Returns dlib's ResNet, loaded once per process."""
@@ -64,10 +80,10 @@ def recogniser() -> Any:
     return dlib.face_recognition_model_v1(str(model_file("dlib_face_recognition_resnet_model_v1")))
 
 
-def embedding(image: Image) -> Float[np.ndarray, "128"]:
-    """Returns the embedding of the face with the highest score; NaN if there is none."""
-    box = detect(image)
-    if box is None:
-        return np.full(128, np.nan)
-    image = np.ascontiguousarray(image)
-    return np.array(recogniser().compute_face_descriptor(image, networks()[1](image, box)))
+def embedding(image: Image, points: Float[np.ndarray, "478 _"]) -> Float[np.ndarray, "128"]:
+    """Returns the embedding of a face, aligned by dlib's five points: corners of the eyes and base of the nose."""
+    import dlib
+
+    places = [dlib.point(*np.rint(points[number, :2]).astype(int).tolist()) for number in FIVE]
+    face = dlib.full_object_detection(dlib.rectangle(0, 0, image.shape[1], image.shape[0]), places)
+    return np.array(recogniser().compute_face_descriptor(np.ascontiguousarray(image), face))

@@ -1,92 +1,104 @@
-"""The 68 landmarks of 300-W by dlib (extra `faces`), computed once per frame for all metrics.
+"""The face in the frames of a clip, read once for all metrics, and what its 478 points tell.
 
-The landmark model was trained on 300-W, whose licence excludes commercial products.
+The points are in pixels in three dimensions. Distances are in units of the distance between the centres of the eyes:
+with the depth, both hardly change when the head turns. They are NaN where no face was found.
 """
 
-from functools import lru_cache
-from importlib.util import find_spec
-from pathlib import Path
-from typing import Any
-
-import cv2
 import numpy as np
 from jaxtyping import Float, UInt8
 
+from float_research.landmarks.landmarker import Landmarks, face_landmarker
+from float_research.landmarks.points import (
+    BLENDSHAPES,
+    LEFT_LID_LOWER,
+    LEFT_LID_UPPER,
+    LIPS_INNER_LOWER,
+    LIPS_INNER_UPPER,
+    LIPS_OUTER_LOWER,
+    LIPS_OUTER_UPPER,
+    RIGHT_LID_LOWER,
+    RIGHT_LID_UPPER,
+)
 from float_research.metrics.metric import Frames
 from float_research.texts import count
-from float_research.types import Image
 
-DETECTION_PX = 256
-"""Image height for face detection. HOG finds no faces below 80 pixels."""
 MIN_SHARE = 0.5
 """The least share of frames with a face for which a metric is reported."""
+LIPS = sorted({*LIPS_INNER_LOWER, *LIPS_INNER_UPPER, *LIPS_OUTER_LOWER, *LIPS_OUTER_UPPER})
+MIDDLE = range(4, 7)
+"""The middle three pairs of facing points on the lips."""
+NOSE_TIP = 4
 
-LEFT_EYE, RIGHT_EYE, MOUTH = range(36, 42), range(42, 48), range(48, 68)
-INNER_LIPS = ((61, 67), (62, 66), (63, 65))
-"""Opposite points of the upper and the lower lip."""
-Landmarks = Float[np.ndarray, "n 68 2"]
-
-
-def model_file(name: str) -> Path:
-    """Returns a file of face_recognition_models without importing it, since that needs pkg_resources."""
-    spec = find_spec("face_recognition_models")
-    assert spec is not None
-    assert spec.origin is not None
-    return Path(spec.origin).parent / "models" / f"{name}.dat"
+Points = Float[np.ndarray, "n 478 d"]
+Values = Float[np.ndarray, " n"]
 
 
-@lru_cache(maxsize=1)
-def networks() -> tuple[Any, Any]:
-    """Returns face detector and landmark predictor, loaded once per process."""
-    import dlib
-
-    return dlib.get_frontal_face_detector(), dlib.shape_predictor(str(model_file("shape_predictor_68_face_landmarks")))
-
-
-def landmarks(frames: Frames) -> Landmarks:
-    """Returns the landmarks, in pixels x, y, of the highest-scoring face of each frame; NaN if there is none."""
-    return frames.shared("landmarks", _landmarks)
+def read_faces(frames: Frames) -> Landmarks:
+    """Returns what is seen of the clip's face in these frames: the same face as in the frames before."""
+    if "face" not in frames.carried:
+        frames.carried["face"] = face_landmarker().follow()
+    return frames.shared("face", frames.carried["face"])
 
 
-def _landmarks(images: UInt8[np.ndarray, "n h w 3"]) -> Landmarks:
-    return np.stack([points(image) for image in images])
+def read_face(image: UInt8[np.ndarray, "h w 3"]) -> Landmarks:
+    """Returns what is seen of the largest face in a picture, as a clip of one frame."""
+    return face_landmarker().landmarks(image[None])
 
 
-def points(image: Image) -> Float[np.ndarray, "68 2"]:
-    """Returns the landmarks of one image; NaN if no face is found."""
-    box = detect(image)
-    if box is None:
-        return np.full((68, 2), np.nan)
-    shape = networks()[1](np.ascontiguousarray(image), box)
-    return np.array([(point.x, point.y) for point in shape.parts()], dtype=float)
+def eye_centres(points: Points) -> Float[np.ndarray, "n 2 d"]:
+    """Returns the middle between the corners of each eye, the person's right eye first."""
+    eyes = [points[:, [lid[0], lid[-1]]].mean(1) for lid in (RIGHT_LID_LOWER, LEFT_LID_LOWER)]
+    return np.stack(eyes, axis=1)
 
 
-def detect(image: Image) -> Any | None:
-    """Returns the highest-scoring face as dlib's rectangle, in pixels of the image."""
-    import dlib
-
-    scale = DETECTION_PX / image.shape[0]
-    size = (max(1, round(image.shape[1] * scale)), DETECTION_PX)
-    method = cv2.INTER_AREA if scale < 1 else cv2.INTER_LINEAR
-    boxes, scores, _ = networks()[0].run(cv2.resize(image, size, interpolation=method), 0, 0.0)
-    if not len(boxes):
-        return None
-    box = boxes[int(np.argmax(scores))]
-    return dlib.rectangle(*(round(side / scale) for side in (box.left(), box.top(), box.right(), box.bottom())))
+def eye_distance(points: Points) -> Values:
+    """Returns the distance between the centres of the eyes in pixels: the unit of distances within a face."""
+    right, left = np.moveaxis(eye_centres(points), 1, 0)
+    return np.linalg.norm(left - right, axis=-1)
 
 
-def face_size(points: Landmarks) -> Float[np.ndarray, " n"]:
-    """Returns the distance between the centres of the eyes, in pixels: the unit of distances within faces."""
-    return np.linalg.norm(points[:, LEFT_EYE].mean(1) - points[:, RIGHT_EYE].mean(1), axis=-1)
+def gap(points: Points, a: int, b: int) -> Values:
+    """Returns the distance between two points in pixels."""
+    return np.linalg.norm(points[:, a] - points[:, b], axis=-1)
 
 
-def mouth_opening(points: Landmarks) -> Float[np.ndarray, " n"]:
-    """Returns the mean gap between the inner lips, in units of the distance between the eyes."""
-    gaps = [np.linalg.norm(points[:, upper] - points[:, lower], axis=-1) for upper, lower in INNER_LIPS]
-    return np.mean(gaps, axis=0) / face_size(points)
+def _lip_gap(points: Points) -> Values:
+    return np.mean([gap(points, LIPS_INNER_UPPER[k], LIPS_INNER_LOWER[k]) for k in MIDDLE], axis=0)
 
 
-def few_faces(seen: Float[np.ndarray, " n"]) -> str | None:
+def lip_aperture(points: Points) -> Values:
+    """Returns the mean gap between the middles of the inner lips, in eye distances."""
+    return _lip_gap(points) / eye_distance(points)
+
+
+def lip_width(points: Points) -> Values:
+    """Returns the distance between the outer corners of the mouth, in eye distances."""
+    return gap(points, LIPS_OUTER_LOWER[0], LIPS_OUTER_LOWER[-1]) / eye_distance(points)
+
+
+def mouth_aspect(points: Points) -> Values:
+    """Returns the mean gap between the inner lips over the distance between their corners."""
+    return _lip_gap(points) / gap(points, LIPS_INNER_LOWER[0], LIPS_INNER_LOWER[-1])
+
+
+def eye_aspects(points: Points) -> Float[np.ndarray, "n 2"]:
+    """Returns the height over the width of each eye's opening, the person's right eye first.
+
+    The height is the mean over the third to the seventh of the nine pairs of facing points on the lids' edges.
+    """
+    ratios = []
+    for upper, lower in ((RIGHT_LID_UPPER, RIGHT_LID_LOWER), (LEFT_LID_UPPER, LEFT_LID_LOWER)):
+        heights = [gap(points, a, b) for a, b in zip(upper[2:7], lower[2:7], strict=True)]
+        ratios.append(np.mean(heights, axis=0) / gap(points, lower[0], lower[-1]))
+    return np.stack(ratios, axis=1)
+
+
+def actions(faces: Landmarks, *names: str) -> Values:
+    """Returns the mean of some blendshapes, 0 to 1, such as `mouthSmileLeft` and `mouthSmileRight`."""
+    return faces.blendshapes[:, [BLENDSHAPES.index(name) for name in names]].mean(1)
+
+
+def few_faces(seen: Values) -> str | None:
     """Returns why too few values are finite (they are NaN without a face), or None if there are enough."""
     share = np.isfinite(seen).mean() if len(seen) else 0.0
     if share < MIN_SHARE:

@@ -9,7 +9,7 @@ import numpy as np
 from jaxtyping import Float, UInt8
 
 from float_research.errors import UserError
-from float_research.metrics.landmarks import few_faces, landmarks, mouth_opening
+from float_research.metrics.landmarks import few_faces, lip_aperture, read_faces
 from float_research.metrics.metric import (
     Better,
     Findings,
@@ -21,7 +21,6 @@ from float_research.metrics.metric import (
     Trace,
     Watching,
 )
-from float_research.metrics.requirements import FACES, lacking
 from float_research.types import Image, Waveform
 
 
@@ -54,9 +53,9 @@ class LipSync(FrameMetric):
     def obstacle(self, clip: Subject) -> str | None:
         if reason := super().obstacle(clip):
             return reason
-        if not clip.toy:
-            return lacking(FACES)
-        return f"needs {Need.PORTRAIT}, and {clip.missing[Need.PORTRAIT]}" if Need.PORTRAIT in clip.missing else None
+        if clip.toy and Need.PORTRAIT in clip.missing:
+            return f"needs {Need.PORTRAIT}, and {clip.missing[Need.PORTRAIT]}"
+        return None
 
     def watch(self, clip: Subject) -> Watching:
         opening_of = self._opening_of(clip)
@@ -79,7 +78,7 @@ class LipSync(FrameMetric):
 
     def _opening_of(self, clip: Subject) -> Callable[[Frames], Trace]:
         if not clip.toy:
-            return lambda frames: mouth_opening(landmarks(frames))
+            return lambda frames: lip_aperture(read_faces(frames).points)
         assert clip.portrait is not None
         read = self.toy_mouth(clip.portrait)
         return lambda frames: read(frames.images)

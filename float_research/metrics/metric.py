@@ -111,10 +111,14 @@ class Subject:
 
 
 class Frames:
-    """Consecutive frames of a clip, and results that several metrics share, computed once."""
+    """Consecutive frames of a clip, and results that several metrics share, computed once.
 
-    def __init__(self, images: UInt8[np.ndarray, "n h w 3"]) -> None:
+    `carried`: what is kept from one part of the clip to the next.
+    """
+
+    def __init__(self, images: UInt8[np.ndarray, "n h w 3"], carried: dict[Any, Any] | None = None) -> None:
         self.images = images
+        self.carried = {} if carried is None else carried
         self._shared: dict[Any, Any] = {}
 
     @cached_property

@@ -2,6 +2,7 @@
 
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
+from typing import Any
 
 import numpy as np
 import torch
@@ -29,6 +30,7 @@ class Panel:
         self.clip, self.found = clip, Findings()
         self._watching: dict[int, tuple[FrameMetric, Watching]] = {}
         self._later: list[MotionMetric] = []
+        self._carried: dict[Any, Any] = {}
         for number, metric in enumerate(metrics):
             if reason := metric.obstacle(clip):
                 self.found.absent.update(dict.fromkeys(metric.names, reason))
@@ -46,7 +48,7 @@ class Panel:
 
     def see(self, images: UInt8[np.ndarray, "n h w 3"]) -> None:
         """Passes the next frames to the frame metrics."""
-        frames = Frames(images)
+        frames = Frames(images, self._carried)
         for number, (metric, watching) in list(self._watching.items()):
             del self._watching[number]
             with reported(self.found, metric):

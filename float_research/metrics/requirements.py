@@ -54,12 +54,11 @@ def lacking(packages: Mapping[str, str]) -> str | None:
     return f"needs {absent[0]}; {install(packages[absent[0]])}" if absent else None
 
 
-CSIM = Requirements(option="csim", packages=FACES, weights=("network",))
-FACE = Requirements(option="face", packages=FACES)
+CSIM = Requirements(option="csim", weights=("network",))
 IDENTITY = Requirements(option="identity", packages=FACES)
-LANDMARK_DISTANCE = Requirements(option="landmark_distance", given={"reference": REFERENCE}, packages=FACES)
+LANDMARK_DISTANCE = Requirements(option="landmark_distance", given={"reference": REFERENCE})
 SIMILARITY = Requirements(option="similarity", given={"reference": REFERENCE})
-SYNC_NET = Requirements(option="sync_net", packages=FACES, weights=("weights",))
+SYNC_NET = Requirements(option="sync_net", weights=("weights",))
 FID = Requirements(option="fid", given={"real": REAL}, weights=("network",))
 E_FID = Requirements(option="e_fid", given={"real": REAL}, weights=("network",))
 P_FID = Requirements(option="p_fid", given={"real": REAL}, weights=("network",))

@@ -13,8 +13,9 @@ from jaxtyping import Float
 from torch import Tensor
 
 from float_research.errors import UserError
-from float_research.metrics.landmarks import detect
-from float_research.metrics.metric import Better, Findings, FrameMetric, Need, Number, Subject, Watching
+from float_research.landmarks.regions import s3fd_squares
+from float_research.metrics.landmarks import read_faces
+from float_research.metrics.metric import Better, Findings, FrameMetric, Frames, Need, Number, Subject, Watching
 from float_research.metrics.mfcc import mfcc
 from float_research.metrics.networks import device, fill
 from float_research.metrics.requirements import SYNC_NET
@@ -37,7 +38,8 @@ CROP_SCALE, BORDER, REACH = 0.4, 110, 6
 
 @dataclass(frozen=True, kw_only=True)
 class SyncNet(FrameMetric):
-    """SyncNet's scores by joonson's protocol (github.com/joonson/syncnet_python), with dlib's detector instead of S3FD.
+    """SyncNet's scores by joonson's protocol (github.com/joonson/syncnet_python), with faces
+    found by landmarks instead of S3FD.
 
     `lse_d`: the least mean distance over shifts of up to 15 frames. `lse_c`: the median over shifts minus `lse_d`.
     `sync_offset_frames`: the shift of `lse_d`, positive if lips are late. `weights`: syncnet_v2.model, or its
@@ -71,7 +73,7 @@ class SyncNet(FrameMetric):
         track, windows = FaceTrack(), FaceWindows()
         lips: list[Float[Tensor, "b 1024"]] = []
         while (frames := (yield)) is not None:
-            lips += [self._network.lips(batch) for batch in windows.add(track.add(frames.images))]
+            lips += [self._network.lips(batch) for batch in windows.add(track.add(frames.images, locate(frames)))]
         lips += [self._network.lips(batch) for batch in windows.add(track.end(), last=True)]
         if not lips:
             raise UserError(f"needs more than {WINDOW_FRAMES} frames, and the clip has {clip.num_frames}")
@@ -118,15 +120,15 @@ class FaceWindows:
 
 
 class FaceTrack:
-    """Crops faces of 224 pixels around dlib's box, with size and position smoothed by a median of 13 frames."""
+    """Crops faces of 224 pixels around a box, with size and position smoothed by a median of 13 frames."""
 
     def __init__(self) -> None:
         self.boxes: list[Float[np.ndarray, 3]] = []
         self.waiting: deque[Image] = deque()
 
-    def add(self, images: Iterable[Image]) -> Iterator[Image]:
-        for image in images:
-            self.boxes.append(locate(image))
+    def add(self, images: Iterable[Image], boxes: Float[np.ndarray, "n 3"]) -> Iterator[Image]:
+        for image, box in zip(images, boxes, strict=True):
+            self.boxes.append(box)
             self.waiting.append(image)
             if len(self.waiting) > REACH:
                 yield self._next()
@@ -143,13 +145,9 @@ class FaceTrack:
         return crop(self.waiting.popleft(), *np.nanmedian(near, axis=0))
 
 
-def locate(image: Image) -> Float[np.ndarray, "3"]:
-    """Returns centre x, centre y and half side of a face; NaN if there is none."""
-    box = detect(image)
-    if box is None:
-        return np.full(3, np.nan)
-    half = max(box.right() - box.left(), box.bottom() - box.top()) / 2
-    return np.array([(box.left() + box.right()) / 2, (box.top() + box.bottom()) / 2, half])
+def locate(frames: Frames) -> Float[np.ndarray, "n 3"]:
+    """Returns centre x, centre y and half side of the face as S3FD would box it; NaN if there is none."""
+    return s3fd_squares(read_faces(frames).points)
 
 
 def crop(image: Image, x: float, y: float, half: float) -> Image:

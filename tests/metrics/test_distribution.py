@@ -16,9 +16,9 @@ from float_research.data.examples import example
 from float_research.data.image import read_image
 from float_research.errors import UserError
 from float_research.inference.measuring import of_run
-from float_research.metrics import landmarks
 from float_research.metrics.csim import SIZE_PX, Csim, align, five_points
 from float_research.metrics.distribution import EFid, Fid, FrechetDistance, Fvd, PFid, accumulate
+from float_research.metrics.landmarks import read_face
 from float_research.metrics.metric import Findings
 from float_research.types import Image
 
@@ -206,7 +206,8 @@ def test_csim_is_one_for_the_portrait_itself_and_less_for_a_shaded_one(network: 
 
 
 def test_faces_are_aligned_to_the_template(photo: Image) -> None:
-    face = align(photo, landmarks.points(photo))
+    face = align(photo, read_face(photo).points[0])
     assert face.shape == (SIZE_PX, SIZE_PX, 3)
-    eyes = five_points(landmarks.points(np.kron(face, np.ones((3, 3, 1), dtype=np.uint8)))[None])[0, :2] / 3
+    larger = np.kron(face, np.ones((3, 3, 1), dtype=np.uint8))
+    eyes = five_points(read_face(larger).points)[0, :2] / 3
     assert eyes == pytest.approx(np.array([(38.3, 51.7), (73.5, 51.5)]), abs=4)

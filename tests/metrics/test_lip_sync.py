@@ -2,16 +2,16 @@
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from pathlib import Path
 
 import numpy as np
 import pytest
 import torch
+from planted import moved, photo, plant, still
 from subjects import subject, watched
 
-from float_research.data.examples import asset, example
-from float_research.data.image import read_image
-from float_research.metrics import landmarks
+from float_research.data.examples import asset
+from float_research.landmarks.landmarker import Landmarks
+from float_research.landmarks.points import LIPS_INNER_LOWER
 from float_research.metrics.lip_sync import LipSync, audio_level
 from float_research.metrics.metric import Findings
 from float_research.toyface.identity import sample_identities
@@ -20,6 +20,7 @@ from float_research.toyface.reader import ToyMouth
 from float_research.toyface.render import render
 from float_research.types import Image
 
+__all__ = ["photo", "still"]
 FPS, RATE_HZ = 25.0, 16000
 
 
@@ -72,30 +73,13 @@ def test_a_missing_face_is_reported() -> None:
     assert spoken(LEVELS, toy=False).absent["lip_correlation"] == "a face was found in 0 of 100 frames"
 
 
-def test_landmarks_see_a_mouth_open(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_landmarks_see_a_mouth_open(monkeypatch: pytest.MonkeyPatch, still: Landmarks) -> None:
     """Finds the planted lag through the modified landmarks of a real photo."""
-    photo = read_image(Path(example("photo")), "black")[:256, 96:352]
-    still = landmarks.points(photo)
-    opened = np.roll(LEVELS, 2)
-    monkeypatch.setattr(landmarks, "_landmarks", _moving(still, opened))
+    shown = [moved(still, LIPS_INNER_LOWER[1:-1], (0, 20 * opening)) for opening in np.roll(LEVELS, 2)]
     clip = subject(100, waveform=sound(LEVELS))
-    found = watched(LipSync(toy_mouth=Grey(), max_lag_frames=5), [photo] * 100, clip)
+    found = watched(LipSync(toy_mouth=Grey(), max_lag_frames=5), plant(monkeypatch, shown), clip)
     assert found.metrics["lip_lag_frames"] == 2
     assert found.metrics["lip_correlation_at_lag"] > 0.98
-
-
-def _moving(still: np.ndarray, opened: np.ndarray) -> Callable[[np.ndarray], np.ndarray]:
-    """Returns landmarks whose lower lips drop with `opened`, frame by frame."""
-    remaining = iter(opened)
-
-    def found(images: np.ndarray) -> np.ndarray:
-        made = []
-        for _ in images:
-            made.append(still.copy())
-            made[-1][65:68, 1] += 20 * next(remaining)
-        return np.stack(made)
-
-    return found
 
 
 def test_the_toy_mouth_reads_a_toy_face() -> None:
