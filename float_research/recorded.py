@@ -32,6 +32,8 @@ if TYPE_CHECKING:
 
 MEASURING = ("metrics", "cache", "limits")
 """Groups that measuring a finished run takes from the command line instead of the run's record."""
+EXPERIMENT = "experiment"
+"""An experiment may choose them, too; its other settings are left out."""
 OUTSIDE = (*MEASURING, "face", "background", "video", "name")
 """Groups and settings with which videos of other programs are measured."""
 TRUST = "trust="
@@ -51,7 +53,7 @@ def choose_metrics(overrides: Sequence[str]) -> Chosen:
     trusted = [override.removeprefix(TRUST) for override in overrides if override.startswith(TRUST)]
     others = [override for override in overrides if not override.startswith(TRUST)]
     for override in others:
-        if re.split(r"[.@=]", override.lstrip("+~"))[0] not in MEASURING:
+        if re.split(r"[.@=]", override.lstrip("+~"))[0] not in (*MEASURING, EXPERIMENT):
             raise UserError(f"{override} cannot be changed in a finished run; give settings of {', '.join(MEASURING)}")
     for module in trusted:
         if not all(name.isidentifier() for name in module.split(".")):
@@ -63,7 +65,7 @@ def choose_outside(overrides: Sequence[str]) -> DictConfig:
     """Composes the settings of `OUTSIDE` from overrides. Raises a UserError for an override of anything else."""
     for override in overrides:
         name = re.split(r"[@=]", override.lstrip("+~"))[0]
-        if name.split(".")[0] not in OUTSIDE or (name.startswith("video") and name != "video.fps"):
+        if name.split(".")[0] not in (*OUTSIDE, EXPERIMENT) or (name.startswith("video") and name != "video.fps"):
             known = ", ".join((*MEASURING, "face", "background", "video.fps", "name"))
             raise UserError(f"{override} does not say how videos are measured; give settings of {known}")
     if not any(override.startswith("name=") for override in overrides):

@@ -25,7 +25,7 @@ from rich.console import Console
 
 from float_research import cli
 from float_research.checking import check_type
-from float_research.errors import UserError, guess
+from float_research.errors import UserError, guess, printable
 from float_research.files import whole
 from float_research.overrides import literal
 from float_research.printing import Table, say
@@ -139,7 +139,8 @@ class SettingsSearch:
 
     def _tell(self, trial: FrozenTrial, record: Path) -> None:
         try:
-            numbers = run_numbers(read_record(record))
+            content = read_record(record)
+            numbers = run_numbers(content)
         except (UserError, KeyError, TypeError):
             self.study.tell(trial.number, state=TrialState.FAIL)
             return
@@ -150,6 +151,8 @@ class SettingsSearch:
         self.study.tell(trial.number, state=TrialState.FAIL)
         unknown = [name for name in self.objective if name not in numbers]
         if unknown and not self._in_state(TrialState.COMPLETE):
+            if (reason := reason_absent(content, unknown[0])) is not None:
+                raise UserError(f"the search ends, since {record} has no {unknown[0]}: {reason}")
             raise UserError(
                 f"hydra.sweeper.objective={unknown[0]} is not a number in {record}"
                 f"{guess(unknown[0], list(numbers))}; choose from {', '.join(numbers)}"
@@ -176,6 +179,13 @@ class SettingsSearch:
             console.print(Table([str(name).rpartition("/")[2] for name in table], rows, title))
         say(console, f"pareto front: {self.folder / FRONT}.csv, {FRONT}.json")
         return front
+
+
+def reason_absent(record: Mapping[str, Any], objective: str) -> str | None:
+    """Returns why a metric is absent from a run or its clips, or None if no reason is recorded."""
+    name = objective.rpartition("/")[2]
+    held = (part.get("absent") or {} for part in (record, *record["clips"]))
+    return next((printable(absent[name], 1000) for absent in held if name in absent), None)
 
 
 def settings(trial: Trial | FrozenTrial) -> list[str]:

@@ -97,7 +97,7 @@ class Sweep(Callback):
             cli.fail(*cli.sentence(error))
 
     def _sum_up(self, config: DictConfig) -> None:
-        from float_research.analysis import published
+        from float_research.analysis import published, theval
         from float_research.analysis.summary import report
 
         folder, console = Path(config.hydra.sweep.dir), stdout()
@@ -108,6 +108,7 @@ class Sweep(Callback):
             return
         table, num_failed = report(folder, console)
         published.report(folder, table, console)
+        theval.report(folder, table, console)
         for said in tell(compose.build_loggers(config), lambda logger: logger.sweep(folder, table)):
             say(console, said)
         for name, purpose in ("report", "a page of all videos and numbers"), ("compare", "which differences are real"):

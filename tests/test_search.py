@@ -208,6 +208,22 @@ def test_an_unknown_objective_is_reported_after_the_first_run(searching: Searchi
     assert len(world.launched) == 2, "one batch"
 
 
+def test_an_absent_objective_ends_the_search_with_its_reason(searching: Searching, tmp_path: Path) -> None:
+    class Blind(World):
+        def __call__(self, batch: Sequence[Sequence[str]], first: int) -> list[Exception | None]:
+            errors = super().__call__(batch, first)
+            for path in tmp_path.glob("*/record.json"):
+                held = json.loads(path.read_text())
+                held["clips"][0] |= {"metrics": {}, "absent": {"sampling_error": "no face was seen"}}
+                write_json(path, held)
+            return errors
+
+    world = Blind(tmp_path)
+    with pytest.raises(UserError, match=r"the search ends, since .*record.json has no .*error: no face was seen"):
+        searching(launch=world).run(Console(quiet=True))
+    assert len(world.launched) == 2, "one batch"
+
+
 @pytest.mark.parametrize(
     ("swept", "wanted", "values"),
     [
@@ -289,6 +305,23 @@ def test_a_missing_extra_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
     sweeper = float_research_optuna.OptunaSweeper(**{name: settings[name] for name in settings if name[0] != "_"})
     with pytest.raises(UserError, match=re.escape(install("optuna"))):
         sweeper.setup(hydra_context=HydraContext(None, None), task_function=lambda cfg: None, config=OmegaConf.create())
+
+
+def test_the_search_by_theval_is_over_existing_settings() -> None:
+    path = compose.config_folder() / "experiment" / "theval_search.yaml"
+    own = yaml.safe_load(path.read_text(encoding="utf-8"))["hydra"]["sweeper"]
+    parsed = OverridesParser.create().parse_overrides([f"{name}={values}" for name, values in own["params"].items()])
+    spaces = {override.get_key_element(): distribution(override) for override in parsed}
+    ends = {
+        name: space.choices if isinstance(space, CategoricalDistribution) else (space.low, space.high)
+        for name, space in spaces.items()
+    }
+    for choice in range(4):
+        chosen = [f"{name}={values[choice % len(values)]}" for name, values in ends.items()]
+        config = compose.compose_config(["experiment=theval_search", *chosen, "output_dir=out"])
+        assert compose.build_sampler(config).declared_cost(10) is not None
+    known = {f"metrics/{number.name}" for metric in compose.build_metrics(config) for number in metric.numbers}
+    assert set(own["objective"]) <= known
 
 
 def test_the_experiment_searches_over_existing_settings() -> None:

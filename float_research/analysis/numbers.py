@@ -6,9 +6,10 @@ from functools import cache
 from importlib import import_module
 
 from float_research import metrics
-from float_research.metrics.metric import Better, Metric, Number, RunMetric
+from float_research.metrics.metric import Better, MeansMetric, Metric, Number, RunMetric
 from float_research.tracking.record import UNITS
 
+OF_RUNS = (RunMetric, MeansMetric)
 CONVERGE = "converge"
 PHASES = (
     *("load", "read", "crop", "encode_image", "encode_audio", "emotion"),
@@ -40,7 +41,7 @@ def known_metrics() -> dict[str, Number]:
 @cache
 def numbers_of_runs() -> frozenset[str]:
     """Returns the names of numbers that are one for all clips of a run."""
-    return frozenset(number.name for kind in _metrics() if issubclass(kind, RunMetric) for number in kind.numbers)
+    return frozenset(number.name for kind in _metrics() if issubclass(kind, OF_RUNS) for number in kind.numbers)
 
 
 def declared(name: str) -> Number:

@@ -162,7 +162,7 @@ def _missing(runs: Sequence[Run], numbers: Collection[str]) -> Iterator[str]:
 def _differences(run: Run, tables: Sequence[Published]) -> Iterator[str]:
     record, settings = run.record, run.settings()
     data = " and ".join(published.data for published in tables)
-    yield f"weights: {_weights(record.get('checkpoint') or {}, settings)}"
+    yield f"weights: {told_weights(record.get('checkpoint') or {}, settings)}"
     held = record.get("suite") or {}
     suite = printable(" ".join(held[key] for key in ("name", "version") if key in held)) or "no suite"
     yield f"data: {suite} here; {data} in the paper, the first frame of each video with its own sound"
@@ -181,9 +181,10 @@ def _differences(run: Run, tables: Sequence[Published]) -> Iterator[str]:
     yield from tables[0].remarks
 
 
-def _weights(held: Mapping[str, Any], settings: Mapping[str, Value]) -> str:
+def told_weights(held: Mapping[str, Any], settings: Mapping[str, Value], other: str = "the paper") -> str:
+    """Returns what the weights of a run are, and whether its numbers compare with those of `other`."""
     if held.get("toy") or held.get("trained") is False:
         what = "the demo's, trained on a toy world" if held.get("toy") else "random"
-        return f"{what}; no number here can be compared with the paper's"
+        return f"{what}; no number here can be compared with those of {other}"
     option, digest = printable(settings.get("checkpoint")), printable(held.get("hash"), 12)
-    return f"checkpoint={option}, sha256 {digest}; the paper's if its authors published these files"
+    return f"checkpoint={option}, sha256 {digest}; those of {other} if FLOAT's authors published these files"

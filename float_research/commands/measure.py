@@ -77,6 +77,7 @@ def measure_outside(
     if not paths:
         raise UserError("--videos names none; give files, a folder or a CSV file")
     chosen = recorded.choose_outside(overrides)
+    from float_research.analysis import theval
     from float_research.analysis.summary import report
     from float_research.data.footage import list_footage
     from float_research.inference.measuring import told_absent
@@ -89,7 +90,8 @@ def measure_outside(
     content = videos.run(lambda line: say(console, line))
     for line in (*told_rates(content), *told_absent(content)):
         say(console, line)
-    report(videos.folder, console)
+    table, _ = report(videos.folder, console)
+    theval.report(videos.folder, table, console)
     if content["failed"]:
         cli.incomplete()
 
@@ -100,6 +102,7 @@ def remeasure(folder: Path, overrides: Sequence[str], console: Console) -> None:
 
     chosen = recorded.choose_metrics(overrides)
     require_folder(folder)
+    from float_research.analysis import theval
     from float_research.analysis.summary import report
     from float_research.inference.measuring import told_absent
 
@@ -124,7 +127,8 @@ def remeasure(folder: Path, overrides: Sequence[str], console: Console) -> None:
             say(console, f"  measured on the encoded video, not on the original frames: {', '.join(compressed)}")
         for line in told_absent(content):
             say(console, f"  {line}")
-    report(folder, console)
+    table, _ = report(folder, console)
+    theval.report(folder, table, console)
     if num_failed:
         sys.exit(1)
 

@@ -16,11 +16,12 @@ def main() -> None:
     parser.add_argument("folder", type=Path, help="folder of a sweep or a run; every record.json under it is included")
     arguments = parser.parse_args()
     require_folder(arguments.folder)
-    from float_research.analysis import published
+    from float_research.analysis import published, theval
     from float_research.analysis.summary import report
 
     table, _ = report(arguments.folder, stdout())
     published.report(arguments.folder, table, stdout())
+    theval.report(arguments.folder, table, stdout())
 
 
 if __name__ == "__main__":

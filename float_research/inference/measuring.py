@@ -16,11 +16,12 @@ from float_research.files import sha256, whole
 from float_research.inference.pipeline import FloatPipeline, PreparedClip
 from float_research.inference.solution import ConvergedSolution, Problem
 from float_research.inference.stopwatch import Stopwatch
-from float_research.metrics.metric import ClipMetric, Findings, Metric, Need, RunMetric
+from float_research.metrics.metric import ClipMetric, Findings, MeansMetric, Metric, Need, RunMetric
 from float_research.metrics.panel import Panel, reported
 from float_research.metrics.track import SUFFIX
 from float_research.sources import code, parts
 from float_research.tables import read_table
+from float_research.tracking.logger import mean_metrics
 from float_research.tracking.record import APPROXIMATION, identity
 from float_research.types import Clip, LoadedClip
 from float_research.video.reader import read_frames
@@ -94,7 +95,7 @@ def composed(clip: Mapping[str, Any]) -> str | None:
 
 
 def of_run(metrics: Sequence[Metric], clips: Sequence[Mapping[str, Any]], videos: Sequence[Path]) -> Findings:
-    """Computes the metrics of all videos together, given the records of their clips. Failing metrics are reported."""
+    """Computes the metrics of a run as a whole, given the records of its clips. Failing metrics are reported."""
     found, obstacle = Findings(), next(filter(None, map(composed, clips)), None)
     for metric in metrics:
         if isinstance(metric, RunMetric):
@@ -102,6 +103,10 @@ def of_run(metrics: Sequence[Metric], clips: Sequence[Mapping[str, Any]], videos
                 if reason := metric.lacks() or obstacle:
                     raise UserError(reason)
                 found.add(metric.compare(videos, read_frames))
+        elif isinstance(metric, MeansMetric):
+            with reported(found, metric):
+                absent = {name: reason for clip in clips for name, reason in (clip.get("absent") or {}).items()}
+                found.add(metric.summarise(mean_metrics({"clips": clips}), absent))
     return found
 
 

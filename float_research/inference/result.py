@@ -24,7 +24,7 @@ from float_research.inference.inputs import LocalFile
 from float_research.inference.measuring import of_clips, unsolvable
 from float_research.inference.pipeline import EncodedPortrait, FloatPipeline, PreparedClip
 from float_research.inference.solution import ConvergedSolution, Problem
-from float_research.metrics.metric import Findings, Metric, RunMetric
+from float_research.metrics.metric import Findings, MeansMetric, Metric, RunMetric
 from float_research.metrics.panel import Panel
 from float_research.metrics.track import SUFFIX, MotionTrack
 from float_research.texts import count
@@ -254,6 +254,7 @@ class Result(DecodedClip):
     def findings(self, names: Sequence[str] | None = None) -> Findings:
         """Returns the numbers of metrics, the reasons for absent ones, and values for each frame in `traces`."""
         core, metrics = self.pipeline.core, self.pipeline.settings.metrics(names)
+        metrics = [metric for metric in metrics if not isinstance(metric, MeansMetric)]
         if several := [metric.names[0] for metric in metrics if isinstance(metric, RunMetric)]:
             raise UserError(f"{several[0]} compares all videos of a run, not one clip; measure a run's folder by it")
         subject = replace(

@@ -192,6 +192,16 @@ class RunMetric(Metric):
         """Measures the run's videos."""
 
 
+class MeansMetric(Metric):
+    """Computes numbers of a run from the means over its clips."""
+
+    needs = frozenset()
+
+    @abstractmethod
+    def summarise(self, means: Mapping[str, float], absent: Mapping[str, str]) -> Findings:
+        """Returns the numbers, given the mean of each metric over the clips that have it, and why a clip lacks it."""
+
+
 def check_names(metrics: Sequence[Metric]) -> None:
     """Raises a UserError if two metrics share a name."""
     names = [name for metric in metrics for name in metric.names]

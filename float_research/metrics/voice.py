@@ -14,6 +14,7 @@ from jaxtyping import Float
 from torch import Tensor, nn
 
 from float_research.errors import reading
+from float_research.sound import mono_blocks, resample_blocks
 from float_research.tensors import read_tensors
 from float_research.types import Waveform
 
@@ -76,6 +77,13 @@ def voice_network(file: Path = FILE) -> VoiceNetwork:
     with reading(f"{what} {file}", remedy):
         network.load_state_dict(tensors)
     return network.eval().requires_grad_(False).float()
+
+
+def at_rate(waveform: Waveform, rate_hz: int) -> Waveform:
+    """Returns a recording at `RATE_HZ`."""
+    return np.concatenate(
+        [block[0] for block in resample_blocks(mono_blocks(waveform, rate_hz), RATE_HZ)] or [waveform]
+    )
 
 
 def speech_probabilities(waveform: Waveform) -> Float[np.ndarray, " n"]:

@@ -13,12 +13,14 @@ from float_research.analysis.load import EMOTIONS, load_clips
 from float_research.analysis.numbers import COSTS, known_metrics, numbers_of_runs
 from float_research.analysis.page import write_page
 from float_research.metrics.metric import Better
+from float_research.metrics.theval_score import ThevalScore
 
 
 def test_every_metric_of_the_package_is_known() -> None:
     files = {path.stem for path in (Path(metrics.__file__).parents[2] / "conf" / "metrics").glob("*.yaml")} - {"none"}
     assert len(known_metrics()) > len(files), "most have several numbers"
-    assert {"fid", "e_fid", "p_fid", "fvd"} == numbers_of_runs()
+    scores = {number.name for number in ThevalScore.numbers}
+    assert {"fid", "e_fid", "p_fid", "fvd", *scores} == numbers_of_runs()
     assert not known_metrics().keys() & COSTS.keys()
 
 
