@@ -91,6 +91,8 @@ def traced(num_frames: int) -> pd.DataFrame:
         "motion_velocity": np.abs(np.sin(frame / 5)),
         "mouth_opening": np.abs(np.sin(frame / 3)),
         "audio_level": np.abs(np.sin(frame / 3.1)),
+        "speech": (frame >= num_frames // 2).astype(float),
+        "bilabial": (frame == num_frames // 2).astype(float),
         **{f"direction_{number:02d}": np.sin(frame / 9 + number) for number in range(3)},
         **{f"emotion_{name}": np.full(num_frames, 0.5) for name in ("happy", "sad")},
     }

@@ -4,6 +4,7 @@ from collections.abc import Callable
 from pathlib import Path
 from statistics import median
 
+import numpy as np
 from browsing import Open
 from playwright.sync_api import Page
 from small_sweep import lengthen, synthetic
@@ -105,6 +106,25 @@ def test_grid_arranges_any_two_settings_and_stacks_the_rest(made: Path, show: Op
     cell.scroll_into_view_if_needed()
     page.wait_for_timeout(500)
     assert page.locator(".trace canvas").first.evaluate(drawn)
+
+
+def test_silence_and_closures_of_the_lips_are_bands_behind_traces(made: Path, show: Open) -> None:
+    page = show(made).page
+    assert "silence" in page.inner_text("#legend")
+    assert "m, b, p" in page.inner_text("#legend")
+    assert not {"speech", "bilabial"} & set(page.locator("#trace option").all_inner_texts())
+    page.locator(".cell").first.scroll_into_view_if_needed()
+    page.wait_for_timeout(500)
+    top = "canvas => [...canvas.getContext('2d').getImageData(0, 0, canvas.width, 1).data]"
+    row = np.array(page.locator(".trace canvas").first.evaluate(top)).reshape(-1, 4)
+    changes = np.flatnonzero((row[1:] != row[:-1]).any(1)) + 1
+    silence, closure, speech = np.split(row, changes)[:3]
+    assert silence[0].tolist() == [239, 238, 233, 255]
+    assert closure[0].tolist() == [243, 211, 218, 255]
+    assert speech[0].tolist() == [0, 0, 0, 0], "neither"
+    assert len(silence) > 3 * len(closure), "of half the frames, and of one"
+    page.locator("#trace").select_option("emotion")
+    assert "silence" not in page.inner_text("#legend")
 
 
 def test_videos_are_above_the_fold_and_play_on_a_click(made: Path, show: Open) -> None:

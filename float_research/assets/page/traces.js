@@ -3,12 +3,18 @@ const traces = { shown: null, own: false, extent: data.extent };
 const FAMILIES = ["direction", "emotion"];
 const NOT_TRACES = new Set(["frame", "time_s", "window"]);
 const BACKGROUND = "audio_level";
+/** Bands behind the traces: the trace that tells them, where it holds, its label and colour. */
+const BANDS = [
+  { name: "speech", label: "silence", holds: (held) => held < 0.5, paint: "--hush" },
+  { name: "bilabial", label: "m, b, p", holds: (held) => held >= 0.5, paint: "--closure" },
+];
 
 const members = (family) => Object.keys(traces.extent).filter((name) => name.startsWith(`${family}_`));
 
 /** What can be chosen: single traces, and families of them drawn together. */
 function traceChoices() {
-  const names = Object.keys(traces.extent).filter((name) => !NOT_TRACES.has(name));
+  const bands = new Set(BANDS.map((band) => band.name));
+  const names = Object.keys(traces.extent).filter((name) => !NOT_TRACES.has(name) && !bands.has(name));
   const families = FAMILIES.filter((family) => members(family).length > 1);
   const single = names.filter((name) => !families.some((family) => name.startsWith(`${family}_`)));
   return [...single.filter((name) => name !== BACKGROUND), ...families, ...single.filter((name) => name === BACKGROUND)];
@@ -29,6 +35,9 @@ function drawLegend() {
     if (names.length > 12) keys.splice(1, 0, make("span", {}, "to"));
     if (traces.shown !== BACKGROUND && BACKGROUND in traces.extent && traces.shown !== "emotion") {
       keys.push(make("span", { className: "key" }, swatch("var(--shade)"), BACKGROUND));
+    }
+    for (const band of traces.shown === "emotion" ? [] : BANDS.filter(({ name }) => name in traces.extent)) {
+      keys.push(make("span", { className: "key" }, swatch(`var(${band.paint})`), band.label));
     }
     if ("window" in traces.extent) keys.push(make("span", { className: "key" }, "┆ window begins"));
     const [low, high] = span(names);
@@ -60,14 +69,15 @@ function drawTrace(canvas, index, duration) {
   const colour = (name) => style.getPropertyValue(name);
   const times = columns.time_s ?? columns.frame?.map((frame) => frame / data.clips[index].fps);
   if (!times) return;
-  const left = (place) => (times[place] / duration) * width;
+  const left = (place) => ((times[place] ?? duration) / duration) * width;
   const levelOf = (name) => {
     const together = name === BACKGROUND ? [name] : shownTraces().filter((one) => one in columns);
     const [low, high] = span(together, traces.own ? columns : null);
     return (held) => height - 2 - ((held - low) / (high - low || 1)) * (height - 4);
   };
-  if (traces.shown === "emotion") drawBands(pen, columns, left, height);
-  else if (BACKGROUND in columns && traces.shown !== BACKGROUND) {
+  if (traces.shown === "emotion") drawEmotions(pen, columns, left, height);
+  else drawBands(pen, columns, left, height, colour);
+  if (traces.shown !== "emotion" && BACKGROUND in columns && traces.shown !== BACKGROUND) {
     const level = levelOf(BACKGROUND);
     pen.fillStyle = colour("--shade");
     pen.beginPath();
@@ -105,8 +115,19 @@ function stroke(pen, points) {
   pen.stroke();
 }
 
-/** The emotions as bands that fill the height. */
-function drawBands(pen, columns, left, height) {
+/** Where there is silence, and where a phone closes the lips: bands of the whole height, a frame each. */
+function drawBands(pen, columns, left, height, colour) {
+  const step = Math.ceil(left(1) - left(0));
+  for (const { name, holds, paint } of BANDS) {
+    pen.fillStyle = colour(paint);
+    columns[name]?.forEach((held, place) => {
+      if (held !== null && holds(held)) pen.fillRect(Math.floor(left(place)), 0, step, height);
+    });
+  }
+}
+
+/** The emotions as layers that fill the height. */
+function drawEmotions(pen, columns, left, height) {
   const names = members("emotion").filter((name) => name in columns);
   const count = columns[names[0]]?.length ?? 0;
   const totals = Array.from({ length: count }, (_, place) => names.reduce((sum, name) => sum + Math.max(0, columns[name][place] ?? 0), 0) || 1);
