@@ -58,7 +58,7 @@ class LipSync(FrameMetric):
         return None
 
     def watch(self, clip: Subject) -> Watching:
-        opening_of = self._opening_of(clip)
+        opening_of = opening_reader(clip, self.toy_mouth)
         seen: list[float] = []  # not small arrays, which would fragment freed memory
         while (frames := (yield)) is not None:
             seen += opening_of(frames).tolist()
@@ -76,12 +76,14 @@ class LipSync(FrameMetric):
         )
         return found
 
-    def _opening_of(self, clip: Subject) -> Callable[[Frames], Trace]:
-        if not clip.toy:
-            return lambda frames: lip_aperture(read_faces(frames).points)
-        assert clip.portrait is not None
-        read = self.toy_mouth(clip.portrait)
-        return lambda frames: read(frames.images)
+
+def opening_reader(clip: Subject, toy_mouth: MouthReader) -> Callable[[Frames], Trace]:
+    """Returns what reads the mouth opening from frames: `toy_mouth` on toy faces, otherwise landmarks."""
+    if not clip.toy:
+        return lambda frames: lip_aperture(read_faces(frames).points)
+    assert clip.portrait is not None
+    read = toy_mouth(clip.portrait)
+    return lambda frames: read(frames.images)
 
 
 def audio_level(waveform: Waveform, num_frames: int, fps: float, sampling_rate_hz: int) -> Trace:

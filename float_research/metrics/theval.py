@@ -5,9 +5,8 @@ finds points by MediaPipe's earlier face mesh; here they are those of its Face L
 the picture's width and height; a frame without a face is left out.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass
-from itertools import pairwise
 from types import MappingProxyType
 
 import numpy as np
@@ -29,13 +28,20 @@ from float_research.landmarks.points import (
 from float_research.landmarks.pose import angles_deg
 from float_research.metrics.landmarks import LIPS, few_faces, read_faces
 from float_research.metrics.metric import Findings, FrameMetric, Need, Number, Subject, Trace, Watching
-from float_research.metrics.voice import RATE_HZ, Segment, at_rate, speech_segments
+from float_research.metrics.voice import (
+    NO_SILENCE,
+    RATE_HZ,
+    at_rate,
+    silent_frames,
+    speech_frames,
+    speech_segments,
+)
 from float_research.types import Waveform
 
 SIDE = 256
 """THEval measures lips in frames that it resizes to squares of this side."""
-MIN_SILENCE_S, MIN_SPEECH_SHARE, WINDOW_S = 0.3, 0.1, 0.05
-"""The shortest silence that counts, the least share of frames with speech, and the window of loudness."""
+MIN_SPEECH_SHARE, WINDOW_S = 0.1, 0.05
+"""The least share of frames with speech, and the window of loudness."""
 TIME_DIGITS = 1
 """Decimal places of seconds to which silero-vad rounds the segments that THEval asks for."""
 
@@ -110,7 +116,8 @@ class Theval(FrameMetric):
         if clip.waveform is None:
             return Findings(absent=dict.fromkeys(names, f"needs {Need.AUDIO}, and {clip.missing[Need.AUDIO]}"))
         sound = at_rate(clip.waveform, clip.sampling_rate_hz)
-        speaking = speech_frames(speech_segments(sound), len(opening), clip.fps)
+        segments = [(round(begin, TIME_DIGITS), round(end, TIME_DIGITS)) for begin, end in speech_segments(sound)]
+        speaking = speech_frames(segments, len(opening), clip.fps)
         found = Findings(traces={"speech": speaking.astype(float)})
         level = loudness(sound, len(opening), clip.fps)
         measures = (
@@ -154,7 +161,7 @@ def silent_lip_stability(opening: Trace, silent: Bool[np.ndarray, " n"]) -> floa
         UserError: too few silent frames show a face.
     """
     if not silent.any():
-        raise UserError(f"needs a silence of {MIN_SILENCE_S} s, and the recording has none")
+        raise UserError(NO_SILENCE)
     held = opening[silent]
     held = held[np.isfinite(held)]
     if len(held) < 2:
@@ -197,24 +204,6 @@ def brow_heights(points: Points) -> Float[np.ndarray, "n 2"]:
     brows = np.stack([points[:, brow].mean(axis=1) for brow in BROWS], axis=1)
     apart = np.linalg.norm(eyes[:, 0] - eyes[:, 1], axis=-1)
     return np.linalg.norm(brows - eyes, axis=-1) / apart[:, None]
-
-
-def speech_frames(segments: Sequence[Segment], num_frames: int, fps: float) -> Bool[np.ndarray, " n"]:
-    """Returns which frames have speech, from the frame in which a segment begins to that in which it ends."""
-    speaking = np.zeros(num_frames, dtype=bool)
-    for begin, end in segments:
-        speaking[int(round(begin, TIME_DIGITS) * fps) : int(round(end, TIME_DIGITS) * fps) + 1] = True
-    return speaking
-
-
-def silent_frames(speaking: Bool[np.ndarray, " n"], fps: float) -> Bool[np.ndarray, " n"]:
-    """Returns which frames are in a silence of `MIN_SILENCE_S` or more."""
-    silent = np.zeros_like(speaking)
-    edges = np.flatnonzero(np.diff(np.concatenate([[True], speaking, [True]])))
-    for begin, end in pairwise(edges):
-        if not speaking[begin] and end - begin >= MIN_SILENCE_S * fps:
-            silent[begin:end] = True
-    return silent
 
 
 def loudness(waveform: Waveform, num_frames: int, fps: float) -> Trace:

@@ -4,13 +4,14 @@ The weights are in this package (`convert_voice.py`). The original needs TorchSc
 another runtime, and its wheel is 20 times as large.
 """
 
+from collections.abc import Sequence
 from functools import lru_cache
 from itertools import pairwise
 from pathlib import Path
 
 import numpy as np
 import torch
-from jaxtyping import Float
+from jaxtyping import Bool, Float
 from torch import Tensor, nn
 
 from float_research.errors import reading
@@ -28,6 +29,9 @@ STARTS, CONTINUES = 0.5, 0.35
 """Speech begins at the first probability and goes on until the probability stays below the second."""
 MIN_SPEECH, MIN_SILENCE, PADDING = 4000, 1600, 480
 """Samples: shorter speech is dropped, shorter silence inside speech is kept as speech, and speech is extended."""
+MIN_SILENCE_S = 0.3
+"""The shortest silence in which metrics watch the lips."""
+NO_SILENCE = f"needs a silence of {MIN_SILENCE_S} s, and the recording has none"
 
 Segment = tuple[float, float]
 """Begin and end of speech, in seconds."""
@@ -118,3 +122,21 @@ def speech_segments(waveform: Waveform) -> list[Segment]:
         more = min(PADDING, (after[0] - before[1]) // 2)
         before[1], after[0] = before[1] + more, after[0] - more
     return [(begin / RATE_HZ, end / RATE_HZ) for begin, end in kept]
+
+
+def speech_frames(segments: Sequence[Segment], num_frames: int, fps: float) -> Bool[np.ndarray, " n"]:
+    """Returns which frames have speech, from the frame in which a segment begins to that in which it ends."""
+    speaking = np.zeros(num_frames, dtype=bool)
+    for begin, end in segments:
+        speaking[max(0, int(begin * fps)) : int(end * fps) + 1] = True
+    return speaking
+
+
+def silent_frames(speaking: Bool[np.ndarray, " n"], fps: float) -> Bool[np.ndarray, " n"]:
+    """Returns which frames are in a silence of `MIN_SILENCE_S` or more."""
+    silent = np.zeros_like(speaking)
+    edges = np.flatnonzero(np.diff(np.concatenate([[True], speaking, [True]])))
+    for begin, end in pairwise(edges):
+        if not speaking[begin] and end - begin >= MIN_SILENCE_S * fps:
+            silent[begin:end] = True
+    return silent

@@ -28,9 +28,7 @@ from float_research.metrics.theval import (
     Theval,
     head_motion,
     loudness,
-    silent_frames,
     silent_lip_stability,
-    speech_frames,
 )
 from float_research.metrics.theval_score import ALL, MEASURED, ThevalScore
 
@@ -156,15 +154,6 @@ def test_loudness_is_that_of_50_ms_around_a_frame() -> None:
     assert level[-1] == 0
 
 
-def test_frames_of_speech_and_silence() -> None:
-    speaking = speech_frames([(0.44, 1.04), (1.26, 1.5)], 50, FPS)
-    assert np.flatnonzero(~speaking).tolist() == [*range(10), *range(26, 32), *range(38, 50)], "rounded to 0.1 s"
-    silent = silent_frames(speaking, FPS)
-    assert np.flatnonzero(silent).tolist() == [*range(10), *range(38, 50)], "6 frames are less than 0.3 s"
-    assert not silent_frames(np.ones(50, bool), FPS).any()
-    assert silent_frames(np.zeros(50, bool), FPS).all()
-
-
 def test_without_enough_faces_nothing_is_measured(monkeypatch: pytest.MonkeyPatch, still: Landmarks) -> None:
     found = measured(monkeypatch, [still] * 9 + [NOBODY] * 11)
     assert not found.metrics
@@ -191,6 +180,11 @@ def test_a_recording_at_another_rate_is_heard_alike(monkeypatch: pytest.MonkeyPa
     images = plant(monkeypatch, [still] * 50)
     watched(Theval(), images, subject(50, waveform=np.ones(48000 * 2, np.float32), sampling_rate_hz=48000))
     assert heard == [2 * RATE_HZ]
+
+
+def test_speech_is_rounded_as_in_theval(monkeypatch: pytest.MonkeyPatch, still: Landmarks) -> None:
+    found = measured(monkeypatch, [still] * 50, [(0.44, 1.04)])
+    assert np.flatnonzero(found.traces["speech"]).tolist() == [*range(10, 26)]
 
 
 def test_stability_ignores_frames_without_a_face() -> None:

@@ -10,7 +10,14 @@ from safetensors import safe_open
 
 from float_research.metrics import voice
 from float_research.metrics.convert_voice import METADATA
-from float_research.metrics.voice import CHUNK, RATE_HZ, speech_probabilities, speech_segments
+from float_research.metrics.voice import (
+    CHUNK,
+    RATE_HZ,
+    silent_frames,
+    speech_frames,
+    speech_probabilities,
+    speech_segments,
+)
 
 PUBLISHED = json.loads(GOLDEN.read_text(encoding="utf-8"))
 SOUNDS = recordings()
@@ -60,6 +67,15 @@ def test_segments_follow_the_rules(
     assert [(round(begin * RATE_HZ), round(end * RATE_HZ)) for begin, end in found] == [
         (max(0, begin * CHUNK - 480), min(len(chunks) * CHUNK, end * CHUNK + 480)) for begin, end in expected
     ]
+
+
+def test_frames_of_speech_and_silence() -> None:
+    speaking = speech_frames([(0.4, 1.0), (1.3, 1.5)], 50, 25)
+    assert np.flatnonzero(~speaking).tolist() == [*range(10), *range(26, 32), *range(38, 50)]
+    silent = silent_frames(speaking, 25)
+    assert np.flatnonzero(silent).tolist() == [*range(10), *range(38, 50)], "6 frames are less than 0.3 s"
+    assert not silent_frames(np.ones(50, bool), 25).any()
+    assert silent_frames(np.zeros(50, bool), 25).all()
 
 
 def test_weights_are_small_and_name_their_source() -> None:
