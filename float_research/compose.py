@@ -162,7 +162,7 @@ def build_sampler(cfg: DictConfig) -> "Sampler":
     return Sampler(**{value: cfg[value] for value in ("nfe", "seed", "temperature", "guidance_reuse")}, **parts)
 
 
-def build_parts(cfg: DictConfig, sampler: "Sampler | None" = None) -> "PipelineParts":
+def build_parts(cfg: DictConfig, loader: "ClipLoader", sampler: "Sampler | None" = None) -> "PipelineParts":
     """Builds the parts of a pipeline besides its network, of which `sampler` may be built before."""
     from float_research.inference.pipeline import PipelineParts
 
@@ -170,6 +170,7 @@ def build_parts(cfg: DictConfig, sampler: "Sampler | None" = None) -> "PipelineP
     return PipelineParts(
         sampler=sampler or build_sampler(cfg),
         edits=build_edits(cfg),
+        driving=loader.driving,
         video_fps=cfg.video.fps,
         **{group: build(cfg[group]) for group in groups},
     )
@@ -178,11 +179,10 @@ def build_parts(cfg: DictConfig, sampler: "Sampler | None" = None) -> "PipelineP
 def build_edits(cfg: DictConfig) -> "Edits":
     """Builds the edits that `motion` names. Raises a UserError for an atlas of other weights."""
     from float_research.motion.edits import Edits
-    from float_research.motion.meanings import ByAtlas
 
     edits = {str(name): build(node) for name, node in cfg.motion.items()}
     for edit in edits.values():
-        if isinstance(edit, ByAtlas):
+        if edit.atlas is not None:
             edit.check_weights(build(cfg.checkpoint).fingerprint())
     return Edits(edits=edits)
 
@@ -190,12 +190,15 @@ def build_edits(cfg: DictConfig) -> "Edits":
 def build_loader(cfg: DictConfig) -> "ClipLoader":
     """Builds the clip loader with the model's sizes."""
     from float_research.data.clips import ClipLoader
+    from float_research.video.reader import read_frames_at
 
     return ClipLoader(
         cache=build(cfg.cache),
         face=build(cfg.face),
         limits=build(cfg.limits),
+        read_video=read_frames_at,
         background=cfg.background,
+        frame=cfg.get("frame", "first"),  # which records of older versions lack
         image_size=cfg.model.motion_autoencoder.image_size,
         sampling_rate_hz=cfg.model.sampling_rate_hz,
         fps=cfg.model.fps,
@@ -279,13 +282,14 @@ def build_job(cfg: DictConfig) -> "Job":
         from float_research.inference.naming import Naming
         from float_research.inference.run_folder import RunFolder
 
+    loader = build_loader(cfg)
     return Job(
         build_model=model_builder(cfg),
         checkpoint=build(cfg.checkpoint),
         source=build(cfg.data),
-        loader=build_loader(cfg),
+        loader=loader,
         cache=build(cfg.cache),
-        parts=build_parts(cfg, sampler),
+        parts=build_parts(cfg, loader, sampler),
         composite=composite,
         video=build(cfg.video),
         metrics=metrics,

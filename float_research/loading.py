@@ -80,9 +80,10 @@ def _load(cfg: DictConfig, overrides: tuple[str, ...] | None) -> "Pipeline":
     settings = {name: resolved(cfg[name]) for name in ("model", "trainer")}
     model, device = load_model(model_builder(cfg), checkpoint), trainer.strategy.root_device
     kept = keep(build(cfg.cache), checkpoint, settings, device)
+    loader = build_loader(cfg)
     return Pipeline(
-        core=build_parts(cfg).pipeline(model, kept),
-        loader=build_loader(cfg),
+        core=build_parts(cfg, loader).pipeline(model, kept),
+        loader=loader,
         composite=build(cfg.composite),
         video=build(cfg.video),
         device=device,
@@ -220,10 +221,11 @@ class Composed:
                         f"another {group} cannot share these weights; load it by float_research.load({list(whole)!r})"
                     )
             check_settings(cfg)
+            loader = build_loader(cfg)
             made = Built(
                 cfg=cfg,
-                parts=build_parts(cfg),
-                loader=build_loader(cfg),
+                parts=build_parts(cfg, loader),
+                loader=loader,
                 composite=build(cfg.composite),
                 video=build(cfg.video),
             )

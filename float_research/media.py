@@ -157,3 +157,12 @@ def _open(file: Sought) -> InputContainer:
         return av.open(file, options=options, metadata_errors="replace")
     except (av.ArgumentError, av.InvalidDataError) as error:  # also raised for other formats
         raise ValueError(f"it is damaged, or its format is none of {', '.join(DEMUXERS)}") from error
+
+
+def opens_as_video(path: Path) -> bool:
+    """Returns whether a file opens as a video."""
+    try:
+        with open_media(path, "video", "give a video") as container:
+            return bool(container.streams.video)
+    except UserError:
+        return False

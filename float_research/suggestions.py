@@ -50,6 +50,7 @@ FORMATS = {
     "emotion.keyframes": "[{time_s: 0, emotion: neutral}, {time_s: 2, emotion: happy}]",
     "time_grid.points": "[0, 0.3, 1]",
     "motion.offset.coordinates": "{0: 0.5}",
+    "motion.video.file": "drive.mp4",
     "motion.blend.meanings": "{smile: 0.5}",
     "data.file": "clips.csv",
     "data.folder": "FOLDER",

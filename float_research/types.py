@@ -195,12 +195,30 @@ Originals = Callable[[], Iterator[Original]]
 """Returns the original of each frame of a video. It may read a file, and raise a UserError."""
 
 
+@runtime_checkable
+class FilmedFace(Protocol):
+    """A video of a face: the originals of its frames, of which the last repeats for ever.
+
+    Its length is that of the video. `key`: everything that the crops depend on.
+    """
+
+    @property
+    def key(self) -> Mapping[str, Any]: ...
+
+    def __len__(self) -> int: ...
+
+    def __call__(self) -> Iterator[Original]: ...
+
+    def notes(self) -> list[str]:
+        """Returns what a user should know of it."""
+
+
 @dataclass(frozen=True, kw_only=True)
 class LoadedClip:
     """A clip with its files read: the face crop in [-1, 1] and the unnormalised mono waveform at the model's rate.
 
     `excerpt` has the chosen track and channel. `face` and `sound` are for the record. `originals`: what the crop was
-    cut from.
+    cut from. `video`: the video that it was taken from, if any, at a frame rate.
     """
 
     clip: Clip
@@ -208,6 +226,7 @@ class LoadedClip:
     originals: Originals
     waveform: Waveform
     num_frames: int
+    video: Callable[[float], FilmedFace] | None = None
     excerpt: Excerpt = WHOLE
     face: Mapping[str, Any] = field(default_factory=dict)
     sound: Mapping[str, Any] = field(default_factory=dict)

@@ -43,6 +43,7 @@ REQUIRED = {
     ("time_grid", "explicit"): ["time_grid.points=[0, 1]"],
     ("motion", "offset"): ["motion.offset.coordinates={0: 1}"],
     ("motion", "blend"): ["motion.blend.meanings={jaw: 1}"],
+    ("motion", "video"): ["motion.video.file=a.mp4"],
 }
 """Settings that a user must give besides the option's name."""
 

@@ -9,9 +9,11 @@ import torch
 import float_research
 from float_research.data.examples import ASSETS, example
 from float_research.data.image import read_image
+from float_research.evaluation.driving import performance
 from float_research.evaluation.portraits import reading, reconstruction
 from float_research.evaluation.speaking import JAW, Speaking, correlation, expected_jaw
 from float_research.inference.api import Pipeline
+from float_research.motion.atlas import load_atlas
 from float_research.toyface.motion import MOTION
 from float_research.toyface.reader import FILE, MotionReader, load_reader
 from float_research.toyface.recordings import recordings
@@ -93,6 +95,14 @@ def test_only_the_lips_move_with_the_atlas_of_these_weights(demo: Pipeline, read
     for name in ("yaw", "roll", "lids"):
         place = MOTION.index(name)
         assert float(edited[:, place].std()) < 0.1 * float(plain[:, place].std()), name
+
+
+def test_motion_of_a_video_is_read_by_the_atlas(demo: Pipeline, tmp_path: Path) -> None:
+    made = performance(recordings()[1], demo.loader.fps, tmp_path, seed=0, most=60)
+    atlas = load_atlas(ASSETS / "demo" / "atlas.safetensors")
+    found = atlas.read((demo.encode_motion(made.video) @ demo.core.directions).double())
+    for name in ("yaw", "jaw"):
+        assert correlation(found[:, atlas.names.index(name)], made.motion[:, MOTION.index(name)]) > 0.9, name
 
 
 def test_frames_move_and_keep_the_person(demo: Pipeline) -> None:

@@ -11,8 +11,10 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
+import numpy as np
 import pytest
 import soundfile
+from filming import film
 from fuzz.processes import script
 from hydra.core.override_parser.overrides_parser import OverridesParser
 
@@ -136,6 +138,7 @@ def inputs(tmp_path_factory: pytest.TempPathFactory) -> Path:
     for name in ("hello.wav", "lecture.wav", "speech/b.wav"):
         (inputs / name).parent.mkdir(exist_ok=True)
         soundfile.write(inputs / name, samples[: rate_hz // 2], rate_hz)
+    film(inputs / "clip.mp4", [np.full((64, 64, 3), 99, np.uint8)] * 3)
     (inputs / "clips.csv").write_text("image,audio\nme.png,hello.wav\n")
     files = {"portraits": [inputs / "me.png"], "recordings": [inputs / "hello.wav"]}
     write_suite(inputs / "mine.yaml", name="mine", version="1", **files)

@@ -22,11 +22,12 @@ from float_research.data import image as image_files
 from float_research.data.audio import Heard
 from float_research.data.colour import colour
 from float_research.data.face import Cropper, Given, NoCrop, select_face
+from float_research.data.face_video import FaceVideo, Regions, check_frame, is_video, locate, portrait_of
 from float_research.data.listing import Sorted, is_recording, names, sort
 from float_research.data.manifest import read_manifest
 from float_research.data.originals import Still
 from float_research.errors import SKIP, STOP, UserError, named, printable
-from float_research.files import MAX_NAME_BYTES, composed, present, sha256, short_name
+from float_research.files import MAX_NAME_BYTES, composed, present, require_file, sha256, short_name
 from float_research.media import BOUNDS, Limits
 from float_research.sources import code
 from float_research.types import Clip, FailedClip, Image, LoadedClip
@@ -185,12 +186,18 @@ class Once:
 
 @dataclass(frozen=True, kw_only=True)
 class ClipLoader:
-    """Reads a clip's files and prepares them for a model. `background` shows through transparency."""
+    """Reads a clip's files and prepares them for a model.
+
+    `read_video`: yields the frames of a video at a rate. `background` shows through transparency. `frame`: of a
+    portrait that is a video, `first`, `sharpest`, or its number, from 0, at the model's frame rate.
+    """
 
     cache: Cache
     face: Cropper
     limits: Limits
+    read_video: Callable[[Path, float, Limits], Iterator[Image]]
     background: str
+    frame: str | int
     image_size: int
     sampling_rate_hz: int
     fps: float
@@ -198,6 +205,7 @@ class ClipLoader:
 
     def __post_init__(self) -> None:
         colour(self.background)
+        check_frame(self.frame)
         BOUNDS.check_sound("the model", self.sampling_rate_hz, channels=1)
         if not 0 < self.fps <= MAX_FPS:
             raise UserError(f"model.fps={self.fps} must be above 0 and at most {MAX_FPS}")
@@ -234,6 +242,7 @@ class ClipLoader:
             clip=clip,
             image=image_files.to_tensor(crop, self.image_size),
             originals=Still(read=partial(self.picture, clip.image), crop=crop, face=face),
+            video=partial(self.followed, clip) if is_video(clip.image) else None,
             waveform=heard.waveform,
             num_frames=num_frames,
             excerpt=heard.excerpt,
@@ -245,10 +254,12 @@ class ClipLoader:
     def portrait(self, clip: Clip) -> tuple[Image, Mapping[str, Any]]:
         """Returns the face crop and facts for the record, from the cache if another clip or run has computed them."""
         path = clip.image
-        image_files.require_portrait(path, self.limits)
+        if not is_video(path):
+            image_files.require_portrait(path, self.limits)
         depends = {
             "image": sha256(path),
             "background": self.background,
+            "frame": [self.frame, self.fps, code(self.read_video.__module__)] if is_video(path) else None,
             "size_px": self.image_size,
             "face": [type(self.face).__qualname__, self.face.state, clip.crop, clip.face],
             "code": code(__name__, type(self.face).__module__),
@@ -257,12 +268,56 @@ class ClipLoader:
         return entry.tensors["crop"].numpy(), entry.facts
 
     def picture(self, path: Path) -> Image:
-        """Returns the whole image, upright and in sRGB over `background`."""
+        """Returns the whole image, upright and in sRGB over `background`; of a video, `frame`."""
+        if is_video(path):
+            return portrait_of(self.read_video(path, self.fps, self.limits), self.frame, named("video", path))
         return image_files.read_image(path, self.background, self.limits)
+
+    def driving(self, path: Path, fps: float) -> FaceVideo:
+        """Returns a video whose motion is taken, each shot cropped by its first frame."""
+        return self._face_video(path, fps, self.face, follow=False)
+
+    def followed(self, clip: Clip, fps: float) -> FaceVideo:
+        """Returns the video that a clip's portrait is of, cropped around the head wherever it goes.
+
+        Raises:
+            UserError: the portrait is no video, or shows no face.
+        """
+        if not is_video(clip.image):
+            raise UserError(f"{named('image', clip.image)} is no video; motion=dub needs one, as data.image=clip.mp4")
+        return self._face_video(clip.image, fps, self._cropper(clip, toy=False), follow=True)
+
+    def _face_video(self, path: Path, fps: float, cropper: Cropper, *, follow: bool) -> FaceVideo:
+        require_file(path, "video", "give the path of a video")
+        name, read = named("video", path), partial(self.read_video, path, fps, self.limits)
+        key = {
+            "video": sha256(path),
+            "fps": fps,
+            "follow": follow,
+            "size_px": self.image_size,
+            "face": [type(cropper).__qualname__, cropper.state],
+            "code": code(__name__, type(cropper).__module__, self.read_video.__module__),
+        }
+
+        def find() -> Entry:
+            found = locate(read, cropper, self.image_size, fps=fps, follow=follow, name=name)
+            return Entry(
+                tensors={"rows": torch.from_numpy(found.rows)}, facts={"starts": found.starts, "face": found.face}
+            )
+
+        entry, _ = self.cache.get("crop", key, find)
+        return FaceVideo(
+            path=path,
+            fps=fps,
+            size_px=self.image_size,
+            read=read,
+            regions=Regions(rows=entry.tensors["rows"].numpy(), **entry.facts),
+            key=key,
+        )
 
     def _crop(self, clip: Clip) -> Entry:
         image = self.picture(clip.image)
-        toy = image_files.is_toy_portrait(clip.image)
+        toy = not is_video(clip.image) and image_files.is_toy_portrait(clip.image)
         with of_image(clip.image):
             crop, face = self._cropper(clip, toy)(image, self.image_size)
         pixels = torch.from_numpy(np.ascontiguousarray(crop))

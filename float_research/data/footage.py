@@ -12,7 +12,7 @@ from float_research.data.listing import is_recording, names, sort
 from float_research.data.manifest import ManifestColumns, read_manifest
 from float_research.errors import UserError, named, printable
 from float_research.files import present, require_file
-from float_research.media import open_media
+from float_research.media import opens_as_video
 from float_research.texts import count
 from float_research.types import WHOLE, Clip, Excerpt
 
@@ -104,22 +104,13 @@ def list_footage(videos: Sequence[Path], audio: Path | None, portrait: Path | No
     return found, notes
 
 
-def is_video(path: Path) -> bool:
-    """Returns whether a file opens as a video."""
-    try:
-        with open_media(path, "video", "give a video") as container:
-            return bool(container.streams.video)
-    except UserError:
-        return False
-
-
 def _videos(given: Sequence[Path]) -> tuple[list[Path], list[str]]:
     found, notes = list[Path](), list[str]()
     for path in (Path(present(str(path))) for path in given):
         if not path.is_dir():
             found.append(path)
             continue
-        files = sort(path, is_video, SUFFIXES, "--videos")
+        files = sort(path, opens_as_video, SUFFIXES, "--videos")
         if not files.found:
             left = f" (skipped {len(files.others)}: {names(files.others)})" if files.others else ""
             raise UserError(f"--videos={printable(path, 1000)} contains no video{left}; give another folder")

@@ -6,19 +6,21 @@ from dataclasses import dataclass
 from functools import cached_property
 from typing import Any
 
-from float_research.types import Image, Original, Region
+from float_research.types import FilmedFace, Image, Original, Region
 
 
 @dataclass(frozen=True, kw_only=True)
 class Still:
     """A portrait as the original of every frame. `read` returns it, and is called once, when it is first needed.
 
-    `crop`: the face crop. `face`: the cropper's facts about it.
+    `crop`: the face crop. `face`: the cropper's facts about it. `video`: the video that it is a frame of, if any, at a
+    frame rate.
     """
 
     read: Callable[[], Image]
     crop: Image
     face: Mapping[str, Any]
+    video: Callable[[float], FilmedFace] | None = None
 
     def __call__(self) -> Iterator[Original]:
         return itertools.repeat(self._original)

@@ -7,6 +7,7 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
+from float_research.evaluation.driving import driving
 from float_research.evaluation.figure import Figure
 from float_research.evaluation.speaking import JAW, LIDS, Speaking, mean_correlation
 from float_research.toyface.identity import sample_identities
@@ -31,6 +32,7 @@ def moving(speaking: Speaking) -> Iterator[Figure]:
     yield from pose(speaking, plain)
     yield from no_blinks(speaking, plain)
     yield from amplify_lips(speaking, plain)
+    yield from driving(speaking, plain)
 
 
 def lips_only(speaking: Speaking, plain: Sequence[Read]) -> Iterator[Figure]:

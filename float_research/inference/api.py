@@ -21,9 +21,11 @@ from float_research.files import present
 from float_research.inference.failures import Failures
 from float_research.inference.inputs import (
     AudioInput,
+    Bytes,
     FramesInput,
     GivenClip,
     ImageInput,
+    LocalFile,
     MotionInput,
     framed,
     read_audio,
@@ -69,7 +71,7 @@ class Asked:
             motion=torch.cat([window.motion for window in windows]),
             clip=self.clip,
             window_starts=shown_starts(self.pipeline.core.retiming(self.clip), windows),
-            originals=loaded.originals,
+            originals=self.pipeline.core.originals(loaded),
             loaded=loaded,
             pipeline=self.pipeline,
             recording=self.given.recording,
@@ -167,7 +169,8 @@ class Pipeline(Renderer):
             decoded = stream(
                 pipeline.core, [asked.clip], overlap=self.overlap, sampling=asked.watch, decoding=[asked.watch]
             )
-        composer = pipeline.composite.open(asked.given.loaded.originals, self.core.model.motion_autoencoder.image_size)
+        originals = pipeline.core.originals(asked.given.loaded)
+        composer = pipeline.composite.open(originals, self.core.model.motion_autoencoder.image_size)
         with closing(decoded):
             for _, frames in pipeline.computed(decoded):
                 yield from map(composer, frames.numpy())
@@ -262,7 +265,8 @@ class Pipeline(Renderer):
         latents = read_motion(motion, self.core.directions.T)
         reference = latents[:1] if image is None else self.portrait(image).reference
         chosen = Edits(edits=dict(enumerate(edits))) if edits else self.core.edits
-        return chosen(latents, self.core.rest(reference, self.core.fps))[0]
+        with self.computing():
+            return chosen(latents, self.core.rest(reference, self.core.fps))[0]
 
     def portrait(self, image: ImageInput) -> EncodedPortrait:
         """Encodes a portrait alone."""
@@ -270,14 +274,19 @@ class Pipeline(Renderer):
         with self.computing():
             return self.core.portrait(to_tensor(crop, self.loader.image_size))
 
-    def encode(self, frames: FramesInput, *, crop: bool = False) -> Float[Tensor, "t d"]:
+    def encode_motion(self, frames: FramesInput, *, crop: bool = True) -> Float[Tensor, "t d"]:
         """Returns the motion latents of frames, by the encoder of the motion autoencoder.
 
         Args:
             frames: a video by path, address or bytes, read at the model's frame rate; an array `(n, h, w, 3)` uint8, a
                 tensor `(n, 3, h, w)`, or images
-            crop: crops all frames by the face of the first; otherwise they are square and framed as portraits are
+            crop: crops all frames by the face of the first, and a video by that of the first of each shot; otherwise
+                they are square and framed as portraits are
         """
+        if crop and isinstance(frames, str | PathLike | Bytes):
+            file = LocalFile(frames, "video", self.loader.limits)
+            with file.reading() as path, self.computing():
+                return self.core.encode_motion(self.loader.driving(path, self.loader.fps))
         autoencoder, found = self.core.model.motion_autoencoder, list[Tensor]()
         like = autoencoder.dec.direction.weight
         inputs = framed(read_frames(frames, self.loader), self.loader, crop=crop)

@@ -1,14 +1,20 @@
 """The outputs of the networks that encode a clip's inputs, computed or kept from an earlier run."""
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
+from itertools import islice
 from typing import Any
 
+import torch
 from jaxtyping import Float
 from torch import Tensor
 
+from float_research.data.image import to_tensor
 from float_research.inference.reuse import KeptOutputs
 from float_research.models.float_model import FloatModel
+from float_research.types import FilmedFace
+
+FRAMES_AT_ONCE = 8
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -21,7 +27,14 @@ class ClipEncoder:
 
     def image(self, image: Float[Tensor, "3 h w"]) -> Mapping[str, Tensor]:
         """Returns `identity`, the `reference` motion and the decoder's features, as `feature_LEVEL`."""
-        return self._known("motion_autoencoder", lambda: self._encode_image(image), image=image)
+        return self._known("motion_autoencoder", lambda: self.encode_image(image), image=image)
+
+    def motion(self, video: FilmedFace) -> Float[Tensor, "t d"]:
+        """Returns the motion latents of a video."""
+        known = self._known(
+            "motion_autoencoder", lambda: {"motion": torch.cat(list(self._motion(video)))}, video=video.key
+        )
+        return known["motion"]
 
     def audio(self, waveform: Float[Tensor, "1 s"], num_frames: int) -> Float[Tensor, "1 t c"]:
         known = self._known(
@@ -37,12 +50,21 @@ class ClipEncoder:
         known = self._known("emotion_encoder", lambda: {"emotion": self.model.emotion_encoder(speech)}, speech=speech)
         return known["emotion"]
 
-    def _encode_image(self, image: Float[Tensor, "3 h w"]) -> dict[str, Tensor]:
+    def encode_image(self, image: Float[Tensor, "3 h w"]) -> dict[str, Tensor]:
+        """Computes what `image` returns, and keeps nothing."""
         autoencoder = self.model.motion_autoencoder
         like = autoencoder.dec.direction.weight
         identity, features = autoencoder.encode(image[None].to(like.device, like.dtype))
         levels = {f"feature_{level:02}": feature for level, feature in enumerate(features)}
         return {"identity": identity, "reference": autoencoder.reference_motion(identity), **levels}
+
+    def _motion(self, video: FilmedFace) -> Iterator[Float[Tensor, "n d"]]:
+        autoencoder = self.model.motion_autoencoder
+        like = autoencoder.dec.direction.weight
+        left = islice(video(), len(video))
+        while originals := list(islice(left, FRAMES_AT_ONCE)):
+            images = torch.stack([to_tensor(original.crop, autoencoder.image_size) for original in originals])
+            yield autoencoder.reference_motion(autoencoder.encode(images.to(like.device, like.dtype))[0])
 
     def _known(self, network: str, compute: Callable[[], dict[str, Tensor]], **inputs: Any) -> Mapping[str, Tensor]:
         device = self.model.motion_autoencoder.dec.direction.weight.device

@@ -21,6 +21,7 @@ from float_research.data.audio import check_waveform, listen, num_video_frames, 
 from float_research.data.clips import TOY, ClipLoader
 from float_research.data.colour import to_rgb
 from float_research.data.face import NoCrop
+from float_research.data.face_video import is_video
 from float_research.data.image import to_tensor, turn_upright
 from float_research.data.originals import Still
 from float_research.errors import UserError, printable, reading
@@ -28,7 +29,7 @@ from float_research.files import composed, present
 from float_research.inference.download import ADDRESS, download, shown
 from float_research.media import Limits
 from float_research.metrics.track import MotionTrack, load_track
-from float_research.types import TOY_MARK, Clip, Image, LoadedClip, Waveform
+from float_research.types import TOY_MARK, Clip, FilmedFace, Image, LoadedClip, Waveform
 from float_research.video.reader import read_frames_at
 from float_research.video.writer import Recording
 
@@ -92,6 +93,7 @@ def read_clip(
         clip=clip,
         image=to_tensor(portrait.crop, loader.image_size),
         originals=portrait,
+        video=portrait.video,
         waveform=waveform,
         num_frames=num_video_frames(len(waveform), loader.sampling_rate_hz, loader.fps),
         face=portrait.face,
@@ -105,7 +107,8 @@ def read_portrait(loader: ClipLoader, image: ImageInput) -> Still:
         file = LocalFile(image, "image", loader.limits)
         with file.reading() as path:
             crop, face = loader.portrait(Clip(id="clip", image=path, audio=path))
-        return Still(read=partial(read_picture, loader, file), crop=crop, face=face)
+            video = partial(read_video, loader, file) if is_video(path) else None
+        return Still(read=partial(read_picture, loader, file), crop=crop, face=face, video=video)
     pixels = as_image(image, loader)
     if isinstance(image, PillowImage.Image) and image.info.get(TOY_MARK[0]) == TOY_MARK[1]:
         crop, face = NoCrop()(pixels, loader.image_size)
@@ -119,6 +122,12 @@ def read_picture(loader: ClipLoader, file: LocalFile) -> Image:
     """Returns the whole image of a file, as the loader crops it."""
     with file.reading() as path:
         return loader.picture(path)
+
+
+def read_video(loader: ClipLoader, file: LocalFile, fps: float) -> FilmedFace:
+    """Returns a file as the video that a portrait is of."""
+    with file.reading() as path:
+        return loader.followed(Clip(id="clip", image=path, audio=path), fps)
 
 
 def read_audio(

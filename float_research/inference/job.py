@@ -5,6 +5,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from functools import cached_property, partial
+from pathlib import Path
 from typing import Any
 
 import lightning
@@ -132,6 +133,7 @@ class Job:
         )
         failures.require_some(warn)
         notes = [*self.source.notes(), *parts.sampler.notes(), *(note for item in planned for note in item.notes)]
+        notes += [note for file in parts.edits.drivers for note in parts.driving(Path(file), self.loader.fps).notes()]
         if self.checkpoint.fps not in (None, self.loader.fps):
             notes.append(OTHER_RATE.format(fps=self.loader.fps, trained=self.checkpoint.fps))
         for note in dict.fromkeys(notes):
@@ -222,6 +224,9 @@ class Job:
 
         def found_face(clip: Clip) -> Mapping[str, Any]:
             _, face = self.loader.portrait(clip)
+            if self.parts.edits.dubs:
+                for note in self.loader.followed(clip, self.loader.fps).notes():
+                    warn(note)
             with of_image(clip.image):
                 self.composite.check(face)
             return face

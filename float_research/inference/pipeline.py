@@ -1,7 +1,9 @@
 """The FLOAT pipeline in torch, without files and Lightning: image and speech → conditions → motion → frames."""
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
+from functools import cache, partial
+from pathlib import Path
 
 import torch
 from jaxtyping import Float, UInt8
@@ -10,6 +12,9 @@ from torch import Tensor
 from float_research.conditioning.emotion import EmotionSource, Label, Speech
 from float_research.data.audio import normalise, num_video_frames
 from float_research.data.clips import TOY
+from float_research.data.image import to_tensor
+from float_research.errors import UserError
+from float_research.files import present
 from float_research.inference.best_of import Evidence, Search
 from float_research.inference.encoding import ClipEncoder
 from float_research.inference.retiming import Retiming
@@ -22,7 +27,7 @@ from float_research.models.motion_autoencoder import Features
 from float_research.models.vector_field import Evaluation
 from float_research.motion.edits import Edits, Rest
 from float_research.sampling.sampler import Sampler
-from float_research.types import Clip, ClipConditions, Cost, LoadedClip, MotionWindow
+from float_research.types import Clip, ClipConditions, Cost, FilmedFace, LoadedClip, MotionWindow, Originals
 from float_research.video.reader import read_frames_at
 
 ENCODING = ("encode_image", "encode_audio", "emotion")
@@ -31,11 +36,15 @@ ENCODING = ("encode_image", "encode_audio", "emotion")
 
 @dataclass(frozen=True, kw_only=True)
 class EncodedPortrait:
-    """A portrait as the decoder needs it. `reference`: the motion latent of the portrait itself."""
+    """A portrait as the decoder needs it. `reference`: the motion latent of the portrait itself.
+
+    `video`: where each frame has a portrait of its own, the video of these, at a frame rate.
+    """
 
     identity: Float[Tensor, "1 d"]
     features: Features
     reference: Float[Tensor, "1 d"]
+    video: Callable[[float], FilmedFace] | None = None
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -63,7 +72,11 @@ class PreparedClip(EncodedPortrait):
 
 @dataclass(frozen=True, kw_only=True)
 class PipelineParts:
-    """The parts of a pipeline besides its network. `video_fps`: the video's frame rate, if it is not the model's."""
+    """The parts of a pipeline besides its network.
+
+    `driving`: returns a video file whose motion is taken, at a frame rate. `video_fps`: the frame rate of the videos
+    that are made, if it is not the model's.
+    """
 
     sampler: Sampler
     vector_field: Evaluation
@@ -71,6 +84,7 @@ class PipelineParts:
     decoding: Decoding
     search: Search
     edits: Edits
+    driving: Callable[[Path, float], FilmedFace]
     video_fps: float | None
 
     def pipeline(self, model: FloatModel, kept: KeptOutputs) -> "FloatPipeline":
@@ -149,7 +163,7 @@ class FloatPipeline(PipelineParts):
                 read=read_frames_at,
                 missing={Need.SOLUTION: "it is not solved yet"},
             ),
-            **vars(encoded_portrait(image)),
+            **{**vars(encoded_portrait(image)), "video": self._own_video(clip)},
             num_video_frames=num_video_frames(len(clip.waveform), model.sampling_rate_hz, self.fps),
             emotion=dict(zip(model.emotions, emotion.float().mean(0).tolist(), strict=True)),
             reused=sorted(encoder.reused),
@@ -179,11 +193,56 @@ class FloatPipeline(PipelineParts):
         if not self.edits.edits:
             return sampled
         lengths = [clip.conditions.num_frames for clip in clips]
-        return self.edits.windows(sampled, [self.rest(clip.reference, self.model.fps) for clip in clips], lengths)
+        rests = [self.rest(clip.reference, self.model.fps, clip.video) for clip in clips]
+        return self.edits.windows(sampled, rests, lengths)
 
-    def rest(self, reference: Float[Tensor, "1 d"], fps: float) -> Rest:
-        """Returns what edits need to know besides motion, by the motion latent of a portrait."""
-        return Rest(directions=self.directions, portrait=reference[0], fps=fps)
+    def rest(
+        self, reference: Float[Tensor, "1 d"], fps: float, own: Callable[[float], FilmedFace] | None = None
+    ) -> Rest:
+        """Returns what edits need to know besides motion, by the motion latent of a portrait, and the video it is of.
+
+        Each video is encoded once.
+        """
+
+        @cache
+        def motion_of(file: str | None) -> Float[Tensor, "n d"]:
+            if file is not None:
+                return self.encode_motion(self.driving(Path(present(file)), fps))
+            if own is None:
+                raise UserError("motion=dub needs a video as the portrait, such as data.image=clip.mp4")
+            return self.encode_motion(own(fps))
+
+        own_motion = partial(motion_of, None)
+        return Rest(directions=self.directions, portrait=reference[0], video=motion_of, own=own_motion, fps=fps)
+
+    def encode_motion(self, video: FilmedFace) -> Float[Tensor, "t d"]:
+        """Returns the motion latents of a video, or those kept from an earlier run."""
+        return ClipEncoder(model=self.model, kept=self.kept).motion(video)
+
+    def originals(self, clip: LoadedClip) -> Originals:
+        """Returns what the frames of a clip's video are shown in."""
+        video = self._own_video(clip)
+        return clip.originals if video is None else video(self.fps)
+
+    def _own_video(self, clip: LoadedClip) -> Callable[[float], FilmedFace] | None:
+        return clip.video if self.edits.dubs else None
+
+    def decoder(self, clip: EncodedPortrait) -> Callable[[Float[Tensor, "l d"]], Iterator[UInt8[Tensor, "n h w 3"]]]:
+        """Returns what decodes the motion of a clip, part by part, from its first frame on.
+
+        Frames of a video that is dubbed are decoded one at a time, each with its own picture as the portrait.
+        """
+        if clip.video is None:
+            return partial(self.frames, clip)
+        originals = clip.video(self.fps)()
+        encoder = ClipEncoder(model=self.model, kept=self.kept)
+
+        def decode(motion: Float[Tensor, "l d"]) -> Iterator[UInt8[Tensor, "n h w 3"]]:
+            for latent in motion.split(1):
+                image = to_tensor(next(originals).crop, self.model.motion_autoencoder.image_size)
+                yield from self.frames(encoded_portrait(encoder.encode_image(image)), latent)
+
+        return decode
 
     def frames(
         self, clip: EncodedPortrait, motion: Float[Tensor, "l d"], *, size_px: int | None = None

@@ -53,7 +53,8 @@ class MotionRendering:
         core, track = pipeline.core, load_track(motion)
         latents = read_motion(track, core.directions.T)
         portrait = pipeline.portrait(present(str(image)))
-        edited, pair = core.edits(latents, core.rest(portrait.reference, core.fps))
+        with pipeline.computing():
+            edited, pair = core.edits(latents, core.rest(portrait.reference, core.fps))
         track = replace(track, motion=edited.cpu(), directions=core.directions.detach().cpu())
         video = self.output / f"{self._name(motion, image)}.mp4"
         pipeline.decode(present(str(image)), track, self.audio).save(video)

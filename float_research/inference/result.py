@@ -191,9 +191,9 @@ class DecodedClip:
                 yield composer(frame)
 
     def _batches(self) -> Iterator[UInt8[Tensor, "n h w 3"]]:
-        starts = [*self.window_starts, len(self._shown)]
+        starts, decode = [*self.window_starts, len(self._shown)], self.pipeline.core.decoder(self.clip)
         for start, end in itertools.pairwise(starts):
-            yield from self.pipeline.computed(self.pipeline.core.frames(self.clip, self._shown[start:end]))
+            yield from self.pipeline.computed(decode(self._shown[start:end]))
 
 
 @dataclass(frozen=True, kw_only=True, repr=False)

@@ -42,6 +42,7 @@ def stream(
     """
     device = sampling.device
     retimings = [pipeline.retiming(clip) for clip in clips]
+    decoders = [pipeline.decoder(clip) for clip in clips]
     overlap = has_streams(device) if overlap is None else overlap
 
     def windows() -> Generator[MotionWindow]:
@@ -51,8 +52,8 @@ def stream(
         sampling_windows = ahead(windows(), at_most=1, device=device) if overlap else windows()
         with closing(sampling_windows):
             for sampled in sampling_windows:
-                window, clip = retimings[sampled.index](sampled), clips[sampled.index]
-                frames = pipeline.frames(clip, window.motion) if len(window.motion) else iter(())
+                window = retimings[sampled.index](sampled)
+                frames = decoders[window.index](window.motion) if len(window.motion) else iter(())
                 for batch in decoding[window.index].each("decode", (batch.cpu() for batch in frames)):
                     yield Decoded(window, batch)
                 if not len(window.motion):  # no frame of a slower video falls into this window

@@ -1,12 +1,12 @@
 """The interface of edits, and the edits that need no meaning of the directions."""
 
 from abc import ABC, abstractmethod
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import ClassVar
 
 import torch
-from jaxtyping import Float
+from jaxtyping import Float, Int
 from torch import Tensor
 
 from float_research.errors import UserError, printable
@@ -22,19 +22,26 @@ MAX_SCALE = 10.0
 class Coordinates:
     """Motion as coordinates `λ = r Q` along the decoder's m orthonormal directions, in float64.
 
-    `start`: number of the first frame within its clip. `portrait`: the coordinates of the portrait.
+    `start`: number of the first frame within its clip. `portrait`: the coordinates of the portrait. `video`: returns
+    those of all frames of a video file. `own`: returns those of all frames of the video that the portrait is of.
     """
 
     values: Float[Tensor, "t m"]
     portrait: Float[Tensor, " m"]
+    video: Callable[[str], Float[Tensor, "n m"]]
+    own: Callable[[], Float[Tensor, "n m"]]
     start: int
     fps: float
 
     @property
+    def frames(self) -> Int[Tensor, " t"]:
+        """The number of each frame."""
+        return torch.arange(self.start, self.start + len(self.values), device=self.values.device)
+
+    @property
     def times_s(self) -> Float[Tensor, " t"]:
         """The time of each frame."""
-        frames = torch.arange(self.start, self.start + len(self.values), device=self.values.device)
-        return frames.double() / self.fps
+        return self.frames.double() / self.fps
 
 
 class Edit(ABC):
@@ -60,6 +67,19 @@ class Edit(ABC):
     def atlas(self) -> Atlas | None:
         """What it knows of the directions, if anything."""
         return None
+
+    @property
+    def driver(self) -> str | None:
+        """The video file that motion is taken from, if any."""
+        return None
+
+    @property
+    def dubs(self) -> bool:
+        """Whether the result is shown in the video that the portrait is of."""
+        return False
+
+    def check_weights(self, weights: str) -> None:  # noqa: B027
+        """Raises a UserError if the edit was made for other weights than those with this hash."""
 
     @abstractmethod
     def __call__(self, motion: Coordinates, /) -> Float[Tensor, "t m"]:

@@ -1,7 +1,7 @@
 """A list of edits, applied to the motion of clips as the sampler returns it."""
 
 import math
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -18,10 +18,15 @@ LIPS = "jaw"
 
 @dataclass(frozen=True, kw_only=True)
 class Rest:
-    """What edits need besides motion: the decoder's directions Q, the portrait's motion latent, and the frame rate."""
+    """What edits need besides motion: the decoder's directions Q, the portrait's motion latent, and the frame rate.
+
+    `video`: returns the motion latents of a video file. `own`: those of the video that the portrait is of.
+    """
 
     directions: Float[Tensor, "d m"]
     portrait: Float[Tensor, " d"]
+    video: Callable[[str], Float[Tensor, "n d"]]
+    own: Callable[[], Float[Tensor, "n d"]]
     fps: float
 
 
@@ -35,6 +40,16 @@ class Edits:
     def whole(self) -> bool:
         """Whether an edit needs the complete motion of a clip."""
         return any(edit.whole for edit in self.edits.values())
+
+    @property
+    def drivers(self) -> list[str]:
+        """The video files that motion is taken from."""
+        return [edit.driver for edit in self.edits.values() if edit.driver is not None]
+
+    @property
+    def dubs(self) -> bool:
+        """Whether the result is shown in the video that the portrait is of."""
+        return any(edit.dubs for edit in self.edits.values())
 
     def check(self, num_directions: int) -> None:
         """Raises a UserError if an edit does not fit the number of the model's directions."""
@@ -71,8 +86,19 @@ class Edits:
         """
         self.check(rest.directions.shape[1])
         directions = rest.directions.cpu().double()  # some devices have no float64
-        before, portrait = motion.cpu().double() @ directions, rest.portrait.cpu().double() @ directions
-        now = Coordinates(values=before, portrait=portrait, start=start, fps=rest.fps)
+
+        def coordinates(latents: Float[Tensor, "*t d"]) -> Float[Tensor, "*t m"]:
+            return latents.cpu().double() @ directions
+
+        before = coordinates(motion)
+        now = Coordinates(
+            values=before,
+            portrait=coordinates(rest.portrait),
+            video=lambda file: coordinates(rest.video(file)),
+            own=lambda: coordinates(rest.own()),
+            start=start,
+            fps=rest.fps,
+        )
         for edit in self.edits.values():
             now = replace(now, values=edit(now))
         change = now.values - before

@@ -63,7 +63,7 @@ PLACES_IN_GROUPS = {
 CONTENTS = {
     "solver": frozenset({"file"}),
     "time_grid": frozenset({"file"}),
-    "motion": frozenset({"file", "poses"}),
+    "motion": frozenset({"file", "poses", "atlas_file"}),
 }
 """Settings that name a file, at any depth, which counts by its contents instead of its path."""
 APPROXIMATION = frozenset(

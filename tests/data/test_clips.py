@@ -22,6 +22,7 @@ from float_research.media import BOUNDS
 from float_research.metrics.track import SUFFIX
 from float_research.toyface.portraits import save_portraits
 from float_research.types import WHOLE, Clip, Excerpt, Image
+from float_research.video.reader import read_frames_at
 
 
 @pytest.fixture
@@ -30,7 +31,9 @@ def loader() -> ClipLoader:
         cache=Cache(folder="unused", memory_mb=1, disk_mb=0),
         face=NoCrop(),
         limits=BOUNDS,
+        read_video=read_frames_at,
         background="black",
+        frame="first",
         image_size=64,
         sampling_rate_hz=16000,
         fps=25.0,

@@ -5,13 +5,17 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
+import cv2
+import numpy as np
 import pytest
 import torch
+from filming import film
 from PIL import Image as Pictures
 from rich.console import Console
 from torch import Tensor
 
 from float_research import compose, studies
+from float_research.data.image import read_image
 from float_research.errors import UserError
 from float_research.inference.directions import ReadClip, fit
 from float_research.motion.atlas import load_atlas
@@ -31,6 +35,8 @@ EDITS = {
     "amplify_lips": [],
     "no_blinks": [],
     "pose": ["motion.pose.yaw=3"],
+    "video": ["motion.video.file=VIDEO", "motion.video.take=[head]"],
+    "dub": [],
 }
 
 
@@ -100,9 +106,12 @@ def test_every_edit_runs_and_says_what_it_changed(
     plain = load("nfe=2", f"atlas={folder / 'atlas.safetensors'}", "trainer.accelerator=cpu")
     options = {path.stem for path in (compose.config_folder() / "motion").glob("*.yaml")}
     assert options == {*EDITS, "none"}
+    picture = cv2.resize(read_image(portrait, "black"), (64, 64))
+    video = film(tmp_path / "drive.mp4", (np.roll(picture, number, axis=1) for number in range(8)))
     motion = plain(portrait, audio).motion
-    for option, settings in EDITS.items():
-        edited = plain.using(f"motion={option}", *settings)(portrait, audio).motion
+    for option, given in EDITS.items():
+        settings = [setting.replace("VIDEO", str(video)) for setting in given]
+        edited = plain.using(f"motion={option}", *settings)(video if option == "dub" else portrait, audio).motion
         assert edited.shape == motion.shape
         assert not torch.equal(edited, motion) or option == "no_blinks", option
     together = content(["motion=[calm,smooth]"], folder, audio, tmp_path / "both")["clips"][0]

@@ -122,20 +122,20 @@ def test_a_motion_file_has_the_frames_of_the_video(
     assert np.array_equal(list(faster.decode(portrait, track).frames()), list(result.frames()))
 
 
-def test_encode(result: Result, pipeline: Pipeline, portrait: Path, tmp_path: Path) -> None:
+def test_motion_is_encoded(result: Result, pipeline: Pipeline, portrait: Path, tmp_path: Path) -> None:
     crop = read_portrait(pipeline.loader, portrait).crop
     expected = result.clip.conditions.reference[None]
     for frames in ([crop], crop[None], torch.from_numpy(crop).permute(2, 0, 1)[None]):
-        torch.testing.assert_close(pipeline.encode(frames), expected, atol=1e-5, rtol=1e-4)
+        torch.testing.assert_close(pipeline.encode_motion(frames), expected, atol=1e-5, rtol=1e-4)
     video = result.save(tmp_path / "a.mp4")
-    together = pipeline.encode(video)
+    together = pipeline.encode_motion(video)
     assert together.shape == (55, 32)
-    torch.testing.assert_close(pipeline.encode(read_frames(video)), together)
-    torch.testing.assert_close(pipeline.encode(video.read_bytes()), together)
+    torch.testing.assert_close(pipeline.encode_motion(read_frames(video)), together)
+    torch.testing.assert_close(pipeline.encode_motion(video.read_bytes()), together)
     wide = np.concatenate([crop, crop], axis=1)
     with pytest.raises(UserError, match="frames of 128 × 64 pixels are not square; crop them to the face"):
-        pipeline.encode([wide])
-    assert pipeline.encode([wide], crop=True).shape == (1, 32), "face=none takes the whole of it"
+        pipeline.encode_motion([wide], crop=False)
+    assert pipeline.encode_motion([wide]).shape == (1, 32), "face=none takes the whole of it"
 
 
 @pytest.mark.parametrize(
@@ -149,7 +149,7 @@ def test_encode(result: Result, pipeline: Pipeline, portrait: Path, tmp_path: Pa
 )
 def test_frames_that_cannot_be_encoded(frames: Any, message: str, pipeline: Pipeline) -> None:
     with pytest.raises(UserError, match=message):
-        pipeline.encode(frames)
+        pipeline.encode_motion(frames)
 
 
 @pytest.mark.parametrize(

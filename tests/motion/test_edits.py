@@ -34,6 +34,8 @@ NEUTRAL = {
     "amplify_lips": ["motion.amplify_lips.strength=1"],
     "no_blinks": ["motion.no_blinks.strength=0"],
     "pose": ["motion.pose.yaw=10", "motion.pose.strength=0"],
+    "video": ["motion.video.file=${atlas}", "motion.video.take=[head]", "motion.video.strength=0"],
+    "dub": ["motion.dub.meanings=[jaw]", "motion.dub.strength=0"],
 }
 ALL, HALVED = {"directions": None, "around": "portrait"}, [{"time_s": 0, "value": 1}, {"time_s": 2, "value": 0.5}]
 
@@ -76,7 +78,14 @@ def motion() -> Tensor:
 def rest() -> Rest:
     generator = torch.Generator().manual_seed(2)
     directions = torch.linalg.qr(torch.randn(D, M, generator=generator)).Q
-    return Rest(directions=directions, portrait=torch.randn(D, generator=generator), fps=FPS)
+    video = torch.randn(T, D, generator=generator)
+    return Rest(
+        directions=directions,
+        portrait=torch.randn(D, generator=generator),
+        video=lambda file: video,
+        own=lambda: video,
+        fps=FPS,
+    )
 
 
 def apply(motion: Tensor, rest: Rest, *edits: Edit) -> Tensor:
