@@ -34,13 +34,15 @@ class Landmarks(NamedTuple):
 
     `points`: x, y in pixels with the centre of the first pixel at 0, and depth in pixels, smaller nearer to the camera;
     `points.py` names them. `blendshapes`: actions from 0 to 1 in the order of `points.BLENDSHAPES`. `pose`: maps the
-    canonical face, in centimetres, to the camera (`pose.fit_pose`). `found`: whether the face was seen.
+    canonical face, in centimetres, to the camera (`pose.fit_pose`). `found`: whether the face was seen. `num_faces`:
+    faces that the detector saw, in the frames that it searched.
     """
 
     points: Float[np.ndarray, "t 478 3"]
     blendshapes: Float[np.ndarray, "t 52"]
     pose: Float[np.ndarray, "t 4 4"]
     found: Bool[np.ndarray, " t"]
+    num_faces: Float[np.ndarray, " t"]
 
 
 @contextmanager
@@ -62,6 +64,11 @@ class FaceLandmarker:
     @cached_property
     def _networks(self) -> Networks:
         return load_networks().to(self.device)
+
+    @property
+    def rigidity(self) -> Float[np.ndarray, " m"]:
+        """The weight of each point of the face's surface when a pose is fitted; 0 for those that expressions move."""
+        return self._networks.geometry.weights.cpu().double().numpy()
 
     def detect(self, frames: Frames) -> list[Faces]:
         """Returns the faces in each frame. A frame without any is searched again in windows of half its size.
@@ -103,16 +110,21 @@ class FaceLandmarker:
         """Returns a function that reads a shot in consecutive parts."""
         return Follower(self)
 
-    def _look(self, frames: Frames, centre: Float[np.ndarray, "2"] | None = None) -> Points:
-        """Returns the points of detected faces: of the nearest to `centre`, or else of the largest, and so on."""
-        where = np.full((len(frames), 4), np.nan)
-        for region, faces in zip(where, self.detect(frames), strict=True):
+    def _look(
+        self, frames: Frames, centre: Float[np.ndarray, "2"] | None = None
+    ) -> tuple[Points, Float[np.ndarray, " t"]]:
+        """Returns the points of detected faces: of the nearest to `centre`, or else of the largest; and their numbers.
+
+        In each later frame it is the nearest to that of the frame before.
+        """
+        where, seen = np.full((len(frames), 4), np.nan), self.detect(frames)
+        for region, faces in zip(where, seen, strict=True):
             if len(faces.scores):
                 found = regions.from_detections(faces.boxes, faces.keypoints)
                 far = -found[:, 2] if centre is None else np.linalg.norm(found[:, :2] - centre, axis=1)
                 region[:] = found[far.argmin()]
                 centre = region[:2]
-        return self._read(frames, where)
+        return self._read(frames, where), np.array([len(faces.scores) for faces in seen], dtype=float)
 
     def _read(self, frames: Frames, where: Regions) -> Points:
         """Returns the points of the faces in these regions; NaN where there is none, or no region."""
@@ -128,7 +140,7 @@ class FaceLandmarker:
             points[chosen[present]] = found[present]
         return points
 
-    def _described(self, points: Points, size_px: tuple[int, int]) -> Landmarks:
+    def _described(self, points: Points, num_faces: Float[np.ndarray, " t"], size_px: tuple[int, int]) -> Landmarks:
         """Adds blendshapes and pose to the points."""
         found, geometry = is_found(points), self._networks.geometry
         blendshapes, pose = np.full((len(points), len(BLENDSHAPES)), np.nan), np.full((len(points), 4, 4), np.nan)
@@ -138,7 +150,7 @@ class FaceLandmarker:
             blendshapes[found] = actions.cpu().double().numpy()
             canonical, weights = geometry.canonical.cpu().double().numpy(), geometry.weights.cpu().double().numpy()
             pose[found] = fit_pose(points[found, :NUM_RIGID], size_px, canonical, weights)
-        return Landmarks(points, blendshapes, pose, found)
+        return Landmarks(points, blendshapes, pose, found, num_faces)
 
     def _pieces(self, number: int) -> Iterator[slice]:
         return (slice(start, start + self.at_once) for start in range(0, number, self.at_once))
@@ -170,7 +182,8 @@ class Follower:
         if self._last is None:
             key |= numbers == 0
         centre = None if self._last is None else self._last[0, :2]
-        first = reader._look(frames[key], centre)
+        num_faces = np.full(len(frames), np.nan)
+        first, num_faces[key] = reader._look(frames[key], centre)
         seen = is_found(first)
         at, there = numbers[key][seen], regions.from_points(first[seen])
         if self._last is not None and self._ago <= KEY_EVERY:
@@ -180,10 +193,11 @@ class Follower:
             where = regions.between(there, at, numbers)
             points, centre = reader._read(frames, where), where[0, :2]
         lost = ~is_found(points) & ~key
-        where[lost] = regions.from_points(reader._look(frames[lost], centre))
+        again, num_faces[lost] = reader._look(frames[lost], centre)
+        where[lost] = regions.from_points(again)
         points[lost] = reader._read(frames[lost], where[lost])
         self._remember(where, is_found(points))
-        return reader._described(points, frames.shape[1:3])
+        return reader._described(points, num_faces, frames.shape[1:3])
 
     def _remember(self, where: Regions, found: Bool[np.ndarray, " t"]) -> None:
         self._ago += len(found)

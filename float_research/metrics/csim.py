@@ -57,7 +57,8 @@ class Csim(FrameMetric):
 
     def _embeddings(self, frames: Frames) -> Float[Tensor, "n k"]:
         """Returns one row per frame, NaN without a face."""
-        points, _, _, seen = read_faces(frames)
+        faces_seen = read_faces(frames)
+        points, seen = faces_seen.points, faces_seen.found
         faces = [align(image, face) for image, face in zip(frames.images[seen], points[seen], strict=True)]
         if not faces:
             return torch.full((len(points), 1), torch.nan)

@@ -10,12 +10,14 @@ from jaxtyping import Float, UInt8
 from float_research.landmarks.landmarker import Landmarks, face_landmarker
 from float_research.landmarks.points import (
     BLENDSHAPES,
+    LEFT_IRIS,
     LEFT_LID_LOWER,
     LEFT_LID_UPPER,
     LIPS_INNER_LOWER,
     LIPS_INNER_UPPER,
     LIPS_OUTER_LOWER,
     LIPS_OUTER_UPPER,
+    RIGHT_IRIS,
     RIGHT_LID_LOWER,
     RIGHT_LID_UPPER,
 )
@@ -91,6 +93,21 @@ def eye_aspects(points: Points) -> Float[np.ndarray, "n 2"]:
         heights = [gap(points, a, b) for a, b in zip(upper[2:7], lower[2:7], strict=True)]
         ratios.append(np.mean(heights, axis=0) / gap(points, lower[0], lower[-1]))
     return np.stack(ratios, axis=1)
+
+
+def gaze(points: Points) -> Float[np.ndarray, "n 2"]:
+    """Returns where the irises are between the corners of the eyes, in eye widths, the mean of both eyes.
+
+    Along the line from the person's right to their left from its middle, and across it, downwards.
+    """
+    places = []
+    for iris, lid in ((RIGHT_IRIS, RIGHT_LID_LOWER), (LEFT_IRIS, LEFT_LID_LOWER[::-1])):
+        start, end, centre = (points[:, number, :2] for number in (lid[0], lid[-1], iris[0]))
+        axis, away = end - start, centre - (start + end) / 2
+        square = np.square(axis).sum(1)
+        along, across = (away * axis).sum(1), axis[:, 0] * away[:, 1] - axis[:, 1] * away[:, 0]
+        places.append(np.stack([along, across], axis=1) / square[:, None])
+    return np.mean(places, axis=0)
 
 
 def actions(faces: Landmarks, *names: str) -> Values:

@@ -109,6 +109,10 @@ class Subject:
     read: Callable[[Path, float], Iterator[Image]]
     missing: Mapping[Need, str]
 
+    def without(self, need: Need) -> str | None:
+        """Returns why a number that needs this is absent, or None if it is there."""
+        return f"needs {need}, and {self.missing[need]}" if need in self.missing else None
+
 
 class Frames:
     """Consecutive frames of a clip, and results that several metrics share, computed once.
@@ -158,7 +162,7 @@ class ClipMetric(Metric):
 
     def obstacle(self, clip: Subject) -> str | None:
         """Returns why it cannot measure this clip."""
-        missing = [f"needs {need}, and {clip.missing[need]}" for need in sorted(self.needs) if need in clip.missing]
+        missing = [reason for need in sorted(self.needs) if (reason := clip.without(need))]
         return missing[0] if missing else self.lacks()
 
 

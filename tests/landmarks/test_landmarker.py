@@ -55,7 +55,7 @@ def test_a_picture_is_seen_as_by_mediapipe(
     assert scores.shape == (1,)
     away = np.abs(points[0] - true).max(axis=0)
     assert (away < [0.1, 0.1, 1.0]).all(), "the detector's boxes differ by rounding, to which depth is most sensitive"
-    described = landmarker._described(true[None], image.shape[:2])
+    described = landmarker._described(true[None], np.ones(1), image.shape[:2])
     np.testing.assert_allclose(described.blendshapes[0], golden[f"whole.{name}.blendshapes"], atol=1e-3)
     np.testing.assert_allclose(described.pose[0], golden[f"whole.{name}.pose"], atol=1e-3)
     turned = angles_deg(described.pose) - angles_deg(golden[f"whole.{name}.pose"][None])
@@ -83,7 +83,7 @@ def test_points_follow_a_known_motion(landmarker: FaceLandmarker, astronaut: np.
 def test_a_batch_sees_what_tracking_frame_by_frame_sees(landmarker: FaceLandmarker, astronaut: np.ndarray) -> None:
     frames = np.stack([moved(astronaut, right=2 * k, scale=1.5)[0] for k in range(11)])
     points = landmarker.landmarks(frames).points
-    one = landmarker._look(frames[:1])
+    one, _ = landmarker._look(frames[:1])
     for frame, many in zip(frames, points, strict=True):
         one = landmarker._read(frame[None], regions.from_points(one))
         assert np.linalg.norm(one[0, :, :2] - many[:, :2], axis=-1).mean() < 0.6, "of 135 pixels"
@@ -116,7 +116,9 @@ def test_two_faces_are_kept_apart(landmarker: FaceLandmarker, astronaut: np.ndar
     pair = np.concatenate([astronaut[:300, 100:350], cv2.resize(picture(ADMIRAL), (350, 410))[40:340]], axis=1)
     (faces,) = landmarker.detect(pair[None])
     assert len(faces.scores) == 2
-    where = landmarker.landmarks(np.stack([pair] * 9)).points[:, 1, 0]
+    seen = landmarker.landmarks(np.stack([pair] * 9))
+    where = seen.points[:, 1, 0]
+    assert set(seen.num_faces[np.isfinite(seen.num_faces)]) == {2}
     assert np.ptp(where) < 1
     assert where[0] > 250, "the admiral's face is larger"
 

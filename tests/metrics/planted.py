@@ -15,7 +15,8 @@ from float_research.metrics.landmarks import read_face
 from float_research.types import Image
 
 SIZE_PX = 256
-NOBODY = Landmarks(*(np.full((1, *shape), np.nan) for shape in ((478, 3), (52,), (4, 4))), np.zeros(1, bool))
+UNSEEN = (np.full((1, *shape), np.nan) for shape in ((478, 3), (52,), (4, 4)))
+NOBODY = Landmarks(*UNSEEN, found=np.zeros(1, bool), num_faces=np.zeros(1))
 
 
 @dataclass
