@@ -93,36 +93,38 @@ class Theval(FrameMetric):
             faces, size = read_faces(frames), np.array(frames.images.shape[2:0:-1], dtype=float)
             points = faces.points[..., :2]
             lips = (points[:, LIPS] / size).reshape(len(points), -1)
-            columns = [lips, angles_deg(faces.pose), centres(points), brow_heights(points), openings(points / size)]
-            rows.append(np.column_stack(columns))
-        table = np.concatenate(rows) if rows else np.empty((0, 2 * len(LIPS) + 8))
-        lips, angles, middle, brows, opening = np.split(table, np.cumsum([2 * len(LIPS), 3, 2, 2]), axis=1)
-        found = Findings(traces={"theval_mouth_opening": opening[:, 0]})
+            columns = [lips, angles_deg(faces.pose), centres(points), brow_heights(points)]
+            rows.append(np.column_stack([*columns, openings(points / size), wide_openings(points / size)]))
+        table = np.concatenate(rows) if rows else np.empty((0, 2 * len(LIPS) + 9))
+        lips, angles, middle, brows, both = np.split(table, np.cumsum([2 * len(LIPS), 3, 2, 2]), axis=1)
+        opening, wide = both.T
+        found = Findings(traces={"theval_mouth_opening": opening})
         for name, network in UNMEASURED.items():
             found.absent[name] = f"needs {network}, a network that this package does not have"
-        if reason := few_faces(opening[:, 0]):
+        if reason := few_faces(opening):
             found.absent.update({name: reason for name in self.names if name not in UNMEASURED})
             return found
-        seen = np.isfinite(opening[:, 0])
+        seen = np.isfinite(opening)
         found.metrics["theval_lip_dynamics"] = lip_dynamics(lips[seen].reshape(-1, len(LIPS), 2))
         found.metrics["theval_head_motion"] = head_motion(angles[seen], middle[seen])
         found.metrics["theval_brow_dynamics"] = brow_dynamics(brows[seen])
-        found.add(self._spoken(clip, opening[:, 0]))
+        found.add(self._spoken(clip, opening, wide))
         return found
 
-    def _spoken(self, clip: Subject, opening: Trace) -> Findings:
+    def _spoken(self, clip: Subject, opening: Trace, wide: Trace) -> Findings:
         """Returns the numbers that need the recording."""
         names = ("theval_silent_lip_stability", "theval_lip_sync")
         if clip.waveform is None:
             return Findings(absent=dict.fromkeys(names, f"needs {Need.AUDIO}, and {clip.missing[Need.AUDIO]}"))
         sound = at_rate(clip.waveform, clip.sampling_rate_hz)
-        segments = [(round(begin, TIME_DIGITS), round(end, TIME_DIGITS)) for begin, end in speech_segments(sound)]
-        speaking = speech_frames(segments, len(opening), clip.fps)
-        found = Findings(traces={"speech": speaking.astype(float)})
+        segments = speech_segments(sound)
+        found = Findings(traces={"speech": speech_frames(segments, len(opening), clip.fps).astype(float)})
+        rounded = [(round(begin, TIME_DIGITS), round(end, TIME_DIGITS)) for begin, end in segments]
+        speaking = speech_frames(rounded, len(opening), clip.fps)
         level = loudness(sound, len(opening), clip.fps)
         measures = (
             lambda: silent_lip_stability(opening, silent_frames(speaking, clip.fps)),
-            lambda: lip_sync(opening, level, speaking),
+            lambda: lip_sync(wide, level, speaking),
         )
         for name, measure in zip(names, measures, strict=True):
             try:
@@ -191,6 +193,16 @@ def openings(points: Points) -> Trace:
     """Returns the mean vertical gap between the inner lips over the distance between the outer corners of the eyes."""
     gaps = np.abs(points[:, UPPER, 1] - points[:, LOWER, 1]).mean(axis=1)
     return gaps / np.linalg.norm(points[:, CORNERS[0][0]] - points[:, CORNERS[1][0]], axis=-1)
+
+
+def wide_openings(points: Points) -> Trace:
+    """Returns the vertical gap between the middles of the inner lips over the horizontal one between the eyes' centres.
+
+    It is what THEval compares with loudness.
+    """
+    gaps = np.abs(points[:, UPPER, 1].mean(axis=1) - points[:, LOWER, 1].mean(axis=1))
+    right, left = (points[:, corners, 0].mean(axis=1) for corners in CORNERS)
+    return gaps / np.abs(left - right)
 
 
 def centres(points: Points) -> Float[np.ndarray, "n 2"]:

@@ -317,3 +317,11 @@ def test_videos_of_others_are_neither_measured_again_nor_repeated_as_a_run(
     assert "left as it is; measure official again with --videos" in capsys.readouterr().out.replace("\n", " ")
     with pytest.raises(UserError, match=r"no run of ours made the videos of .*; choose a run"):
         rerunning.again(tmp_path / "sweep" / "official", [], tmp_path / "new")
+
+
+def test_an_experiment_chooses_the_metrics_alone() -> None:
+    config = recorded.choose_outside(["experiment=theval", "name=camera"])
+    assert list(config.metrics) == list(recorded.choose_metrics(["experiment=theval"]).config.metrics)
+    assert list(config.metrics) == ["theval", "theval_score"]
+    with pytest.raises(UserError, match="data=suite does not say how videos are measured"):
+        recorded.choose_outside(["experiment=theval", "data=suite", "name=camera"])

@@ -21,16 +21,21 @@ from float_research.metrics.landmarks import LIPS
 from float_research.metrics.metric import Findings, Need
 from float_research.metrics.theval import (
     BROWS,
+    CORNERS,
     EYES,
     LOWER,
     UNMEASURED,
     UPPER,
     Theval,
     head_motion,
+    lip_sync,
     loudness,
+    openings,
     silent_lip_stability,
+    wide_openings,
 )
 from float_research.metrics.theval_score import ALL, MEASURED, ThevalScore
+from float_research.metrics.voice import speech_frames
 
 __all__ = ["photo", "still"]
 CONFIG = Path(__file__).parents[2] / "conf" / "metrics" / "theval.yaml"
@@ -81,10 +86,25 @@ def test_lips_are_measured_at_256_pixels(monkeypatch: pytest.MonkeyPatch, still:
     assert grown["theval_silent_lip_stability"] == pytest.approx(found["theval_silent_lip_stability"])
 
 
+def test_wide_pictures_are_measured_as_if_they_were_squares(monkeypatch: pytest.MonkeyPatch, still: Landmarks) -> None:
+    """Also, the mouth opening in speech is relative to the horizontal distance of the eyes, which turning changes."""
+    sound = np.random.default_rng(0).standard_normal(2 * RATE_HZ).astype(np.float32)
+    shown = [mouth(still, 0.1 + 0.004 * (frame % 7)) for frame in range(50)]
+    faces = [face._replace(points=face.points * (0.6 + 0.02 * number, 1, 1)) for number, face in enumerate(shown)]
+    found = measured(monkeypatch, faces, [(0, 1)], waveform=sound).metrics
+    plant(monkeypatch, [face._replace(points=face.points * (2, 1, 1)) for face in faces])
+    wide = watched(Theval(), [np.zeros((SIZE_PX, 2 * SIZE_PX, 3), np.uint8)] * 50, subject(50, waveform=sound)).metrics
+    for name in ("theval_lip_dynamics", *SPOKEN):
+        assert wide[name] == pytest.approx(found[name])
+    opening = np.concatenate([wide_openings(face.points[..., :2] / SIZE_PX) for face in faces])
+    speaking = speech_frames([(0, 1)], 50, FPS)
+    assert found["theval_lip_sync"] == pytest.approx(lip_sync(opening, loudness(sound, 50, FPS), speaking))
+
+
 def test_head_motion_combines_turning_and_moving() -> None:
-    yaw = np.tile([0.0, 2.0], 10)
+    yaw = np.tile([0.0, 6.0], 10)
     angles = np.stack([yaw, 0 * yaw, 0 * yaw], axis=1)
-    turning = (1 / 3) * np.diff(yaw).var() / 3
+    turning = (3 / 3) * np.diff(yaw).var() / 3
     still = np.zeros((20, 2))
     assert head_motion(angles, still) == pytest.approx(np.sqrt(turning))
     swaying = np.stack([np.tile([-3.0, 3.0], 10), np.zeros(20)], axis=1)
@@ -128,7 +148,7 @@ def test_silent_lip_stability_is_the_deviation_in_silence(monkeypatch: pytest.Mo
     closed = [mouth(still, 0.05)] * 25
     restless = [mouth(still, 0.05 + 0.02 * (-1) ** frame) for frame in range(25)]
     for silence, expected in ((closed, 0), (restless, 0.02)):
-        found = measured(monkeypatch, speaking + silence, [(0, 0.96)])
+        found = measured(monkeypatch, speaking + silence, [(0, 1)])
         assert found.metrics["theval_silent_lip_stability"] == pytest.approx(expected, abs=1e-9)
         assert found.traces["speech"].tolist() == [1] * 26 + [0] * (len(silence) - 1)
 
@@ -143,6 +163,18 @@ def test_lip_sync_compares_opening_and_loudness_in_speech(monkeypatch: pytest.Mo
         scaled = (seen - seen.min()) / np.ptp(seen)
         wanted = {0: 0, None: np.abs(1 - 2 * scaled).mean(), "loudness": scaled.mean()}[expected]
         assert found.metrics["theval_lip_sync"] == pytest.approx(wanted, abs=1e-5)
+
+
+def test_the_two_openings_have_different_units(still: Landmarks) -> None:
+    """One over the distance between outer corners, the other over the horizontal one between the eyes' centres."""
+    flat = mouth(still, 0.2).points[..., :2] / SIZE_PX
+    eyes = [flat[:, corners, 0].mean() for corners in CORNERS]
+    apart = np.linalg.norm(flat[0, RIGHT_LID_LOWER[0]] - flat[0, LEFT_LID_LOWER[0]])
+    assert openings(flat) == pytest.approx([0.2])
+    assert wide_openings(flat) == pytest.approx([0.2 * apart / abs(eyes[0] - eyes[1])])
+    narrow = flat * (0.5, 1)
+    assert wide_openings(narrow) == pytest.approx(2 * wide_openings(flat))
+    assert openings(narrow)[0] < 0.4
 
 
 def test_loudness_is_that_of_50_ms_around_a_frame() -> None:
@@ -183,8 +215,11 @@ def test_a_recording_at_another_rate_is_heard_alike(monkeypatch: pytest.MonkeyPa
 
 
 def test_speech_is_rounded_as_in_theval(monkeypatch: pytest.MonkeyPatch, still: Landmarks) -> None:
-    found = measured(monkeypatch, [still] * 50, [(0.44, 1.04)])
-    assert np.flatnonzero(found.traces["speech"]).tolist() == [*range(10, 26)]
+    """Of speech until 1.04 s, the frame at 1.04 s counts as silent, as if speech ended at 1.0 s."""
+    faces = [mouth(still, 0.3)] * 27 + [mouth(still, 0.06)] * 23
+    found = measured(monkeypatch, faces, [(0, 1.04)])
+    assert found.metrics["theval_silent_lip_stability"] == pytest.approx(0.24 / 24)
+    assert found.traces["speech"].tolist() == [1] * 27 + [0] * 23
 
 
 def test_stability_ignores_frames_without_a_face() -> None:
