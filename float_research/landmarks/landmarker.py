@@ -13,6 +13,7 @@ from torch import Tensor
 from float_research.devices import best
 from float_research.landmarks import regions
 from float_research.landmarks.detection import Faces, decode, squares, whole, windows
+from float_research.landmarks.heap import keep_freed_memory
 from float_research.landmarks.networks import MESH_PX, Networks, load_networks
 from float_research.landmarks.points import BLENDSHAPES, NUM_POINTS, NUM_RIGID
 from float_research.landmarks.pose import fit_pose
@@ -23,7 +24,7 @@ MIN_PRESENCE = 0.5
 """The least probability, by the mesh network, that a face is where it looks."""
 KEY_EVERY = 8
 """Every how many frames a face is searched for; between them its region is interpolated."""
-AT_ONCE = {"cpu": 8}
+AT_ONCE = {"cpu": 4}
 """Pictures that a network sees at once: a few on the CPU, whose caches they fill."""
 
 Frames = UInt8[np.ndarray, "t h w 3"]
@@ -63,6 +64,8 @@ class FaceLandmarker:
 
     @cached_property
     def _networks(self) -> Networks:
+        if self.device.type == "cpu":
+            keep_freed_memory()
         return load_networks().to(self.device)
 
     @property

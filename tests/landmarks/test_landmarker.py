@@ -1,5 +1,6 @@
 """Faces, points and pose of pictures and shots: against MediaPipe's (`make_golden.py`), and under known motions."""
 
+import os
 import socket
 from collections.abc import Mapping
 from pathlib import Path
@@ -10,8 +11,8 @@ import pytest
 import torch
 from safetensors.numpy import load_file
 
+from float_research.landmarks import heap, regions
 from float_research.landmarks import points as names
-from float_research.landmarks import regions
 from float_research.landmarks.landmarker import FaceLandmarker
 from float_research.landmarks.pose import angles_deg, fit_pose, procrustes
 from float_research.metrics.precision import computing_in
@@ -196,3 +197,20 @@ def test_no_network_is_used(monkeypatch: pytest.MonkeyPatch, astronaut: np.ndarr
 
     monkeypatch.setattr(socket, "socket", refuse)
     assert FaceLandmarker(torch.device("cpu")).landmarks(astronaut[None]).found.all()
+
+
+@pytest.mark.parametrize("chosen", [None, "MALLOC_TRIM_THRESHOLD_", "GLIBC_TUNABLES"])
+def test_freed_memory_is_kept_unless_the_user_chose(chosen: str | None, monkeypatch: pytest.MonkeyPatch) -> None:
+    given: list[tuple[int, int]] = []
+
+    class Library:
+        def mallopt(self, name: int, value: int) -> None:
+            given.append((name, value))
+
+    monkeypatch.setattr(heap.ctypes, "CDLL", lambda name: Library())
+    for name in [name for name in os.environ if name.startswith("MALLOC_") or name == "GLIBC_TUNABLES"]:
+        monkeypatch.delenv(name)
+    if chosen:
+        monkeypatch.setenv(chosen, "1")
+    heap.keep_freed_memory.__wrapped__()
+    assert given == ([] if chosen else [(-1, 64 * 2**20), (-3, 32 * 2**20)])
