@@ -45,12 +45,13 @@ class Take(contextlib.AbstractContextManager["Take"]):
         else:
             self.ready = alike.reseeded(clip.clip)
             self.watch.seconds.update(dict.fromkeys(ENCODING, 0.0))
-        with self.watch.phase("metrics"):
+        windows: list[MotionWindow] = []
+        with self.watch.phase("metrics"):  # which must not refer to this object: the circle would keep the encoder
             self.panel = measures.panel(
-                clip, self.ready, pipeline, lambda: [window.candidate for window in self.windows], self.watch
+                clip, self.ready, pipeline, lambda: [window.candidate for window in windows], self.watch
             )
         self.num_windows = pipeline.sampler.num_windows(clip.num_frames)
-        self.windows: list[MotionWindow] = []
+        self.windows = windows
         self.writer = open_video()
 
     def __exit__(

@@ -1,10 +1,12 @@
 """A run in one process, from config to record."""
 
 import csv
+import gc
 import io
 import json
 import os
 import signal
+import weakref
 from collections.abc import Callable
 from contextlib import suppress
 from pathlib import Path
@@ -113,6 +115,26 @@ def test_the_model_stays_on_its_device_after_a_run(
     run(tmp_path, f"data.image={portrait}", f"data.audio={speech(0.4)}", "nfe=2", "trainer.precision=bf16-true")
     assert "placed" in events
     assert events[-1] == "closed"
+
+
+def test_a_finished_clip_leaves_memory_at_once(manifest: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Its encoder has threads, and its frames are large: they must not wait for the garbage collector."""
+    takes, alive, closed = [], [], Take.close
+
+    def closing(self: Take) -> None:
+        closed(self)
+        takes.append(weakref.ref(self))
+        alive.append(sum(take() is not None for take in takes))
+
+    monkeypatch.setattr(Take, "close", closing)
+    gc.collect()
+    gc.disable()
+    try:
+        run(tmp_path, "data=manifest", f"data.file={manifest}", "batch_clips=1", "metrics=[motion,sampling]", "nfe=2")
+    finally:
+        gc.enable()
+    assert alive == [1, 1, 1]
+    assert [take() for take in takes] == [None] * 3
 
 
 @pytest.mark.parametrize("overlap", ["null", "true"])
