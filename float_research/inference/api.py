@@ -71,7 +71,7 @@ class Asked:
             motion=torch.cat([window.motion for window in windows]),
             clip=self.clip,
             window_starts=shown_starts(self.pipeline.core.retiming(self.clip), windows),
-            originals=self.pipeline.core.originals(loaded),
+            originals=self.pipeline.core.originals(loaded.originals, loaded.video),
             loaded=loaded,
             pipeline=self.pipeline,
             recording=self.given.recording,
@@ -169,7 +169,8 @@ class Pipeline(Renderer):
             decoded = stream(
                 pipeline.core, [asked.clip], overlap=self.overlap, sampling=asked.watch, decoding=[asked.watch]
             )
-        originals = pipeline.core.originals(asked.given.loaded)
+        given = asked.given.loaded
+        originals = pipeline.core.originals(given.originals, given.video)
         composer = pipeline.composite.open(originals, self.core.model.motion_autoencoder.image_size)
         with closing(decoded):
             for _, frames in pipeline.computed(decoded):
@@ -242,12 +243,13 @@ class Pipeline(Renderer):
         recording, kept = (None, None) if audio is None else read_audio(self.loader, audio, rate_hz)[1:]
         with self.computing():
             portrait = self.core.portrait(to_tensor(still.crop, self.loader.image_size))
+            originals = self.core.originals(still, still.video)
         starts = motion.window_starts.tolist() if isinstance(motion, MotionTrack) else [0]
         return DecodedClip(
             id="decoded",
             motion=latents,
-            clip=portrait,
-            originals=still,
+            clip=replace(portrait, video=self.core.dubbed(still.video)),
+            originals=originals,
             pipeline=self,
             window_starts=starts,
             recording=recording,
@@ -264,9 +266,10 @@ class Pipeline(Renderer):
         """
         latents = read_motion(motion, self.core.directions.T)
         reference = latents[:1] if image is None else self.portrait(image).reference
+        own = None if image is None else read_portrait(self.loader, image).video
         chosen = Edits(edits=dict(enumerate(edits))) if edits else self.core.edits
         with self.computing():
-            return chosen(latents, self.core.rest(reference, self.core.fps))[0]
+            return chosen(latents, self.core.rest(reference, self.core.fps, own))[0]
 
     def portrait(self, image: ImageInput) -> EncodedPortrait:
         """Encodes a portrait alone."""

@@ -103,7 +103,9 @@ class FloatInference(lightning.LightningModule):
         return self.folder.video(self.naming(clip))
 
     def _take(self, clip: LoadedClip, alike: PreparedClip | None) -> Take:
-        composer = self.composite.open(self.pipeline.originals(clip), self.pipeline.model.motion_autoencoder.image_size)
+        composer = self.composite.open(
+            self.pipeline.originals(clip.originals, clip.video), self.pipeline.model.motion_autoencoder.image_size
+        )
         open_video = partial(
             self.video.open,
             self._video(clip.clip),

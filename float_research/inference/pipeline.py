@@ -32,6 +32,8 @@ from float_research.video.reader import read_frames_at
 
 ENCODING = ("encode_image", "encode_audio", "emotion")
 """The phases of preparing a clip."""
+OwnVideo = Callable[[float], FilmedFace]
+"""Returns the video that a portrait is a frame of, at a frame rate."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -44,7 +46,7 @@ class EncodedPortrait:
     identity: Float[Tensor, "1 d"]
     features: Features
     reference: Float[Tensor, "1 d"]
-    video: Callable[[float], FilmedFace] | None = None
+    video: OwnVideo | None = None
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -163,7 +165,7 @@ class FloatPipeline(PipelineParts):
                 read=read_frames_at,
                 missing={Need.SOLUTION: "it is not solved yet"},
             ),
-            **{**vars(encoded_portrait(image)), "video": self._own_video(clip)},
+            **{**vars(encoded_portrait(image)), "video": self.dubbed(clip.video)},
             num_video_frames=num_video_frames(len(clip.waveform), model.sampling_rate_hz, self.fps),
             emotion=dict(zip(model.emotions, emotion.float().mean(0).tolist(), strict=True)),
             reused=sorted(encoder.reused),
@@ -196,9 +198,7 @@ class FloatPipeline(PipelineParts):
         rests = [self.rest(clip.reference, self.model.fps, clip.video) for clip in clips]
         return self.edits.windows(sampled, rests, lengths)
 
-    def rest(
-        self, reference: Float[Tensor, "1 d"], fps: float, own: Callable[[float], FilmedFace] | None = None
-    ) -> Rest:
+    def rest(self, reference: Float[Tensor, "1 d"], fps: float, own: OwnVideo | None = None) -> Rest:
         """Returns what edits need to know besides motion, by the motion latent of a portrait, and the video it is of.
 
         Each video is encoded once.
@@ -219,13 +219,14 @@ class FloatPipeline(PipelineParts):
         """Returns the motion latents of a video, or those kept from an earlier run."""
         return ClipEncoder(model=self.model, kept=self.kept).motion(video)
 
-    def originals(self, clip: LoadedClip) -> Originals:
-        """Returns what the frames of a clip's video are shown in."""
-        video = self._own_video(clip)
-        return clip.originals if video is None else video(self.fps)
+    def originals(self, still: Originals, video: OwnVideo | None) -> Originals:
+        """Returns what frames are shown in: the portrait, or the video that it is of, if edits dub it."""
+        dubbed = self.dubbed(video)
+        return still if dubbed is None else dubbed(self.fps)
 
-    def _own_video(self, clip: LoadedClip) -> Callable[[float], FilmedFace] | None:
-        return clip.video if self.edits.dubs else None
+    def dubbed(self, video: OwnVideo | None) -> OwnVideo | None:
+        """Returns the video that a portrait is of, if edits dub it."""
+        return video if self.edits.dubs else None
 
     def decoder(self, clip: EncodedPortrait) -> Callable[[Float[Tensor, "l d"]], Iterator[UInt8[Tensor, "n h w 3"]]]:
         """Returns what decodes the motion of a clip, part by part, from its first frame on.

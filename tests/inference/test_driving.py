@@ -145,6 +145,9 @@ def test_a_dub_has_the_motion_of_the_footage_and_the_lips_of_speech(
     frames, footage = list(result.frames()), list(read_frames_at(video, 25.0))
     for one, other in zip(dubbing.stream(video, audio), frames, strict=True):
         np.testing.assert_array_equal(one, other)
+    again = dubbing.decode(video, dubbing.edit(pipeline(video, audio).motion, image=video))
+    torch.testing.assert_close(again.motion, result.motion)
+    np.testing.assert_array_equal(next(again.frames()), frames[0])
     number = 7
     crop = cv2.resize(footage[number], (64, 64), interpolation=cv2.INTER_AREA)
     np.testing.assert_array_equal(frames[number][:, :64], crop)
