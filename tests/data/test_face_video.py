@@ -76,6 +76,7 @@ def test_a_crop_that_follows_is_smooth_and_not_across_cuts() -> None:
     lefts = regions.rows[:, 0]
     wanted = 30 + np.arange(30) + 1 - SIDE // 2
     assert np.abs(lefts[8:22] - wanted[8:22]).max() <= 1
+    assert set(np.diff(lefts[8:22]).tolist()) <= {0, 1, 2}, "it does not shake"
     assert set(lefts[30:].tolist()) == {28}
 
 
