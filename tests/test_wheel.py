@@ -101,6 +101,8 @@ def test_everything_comes_from_the_wheel(environment: Path, call: Call) -> None:
     origins = call("-c", ORIGINS, program="python").splitlines()
     assert len(origins) == 4
     assert all(Path(origin).is_relative_to(environment.parent) for origin in origins)
+    (built,) = environment.parents[1].glob("*.whl")
+    assert built.stat().st_size < 20e6
 
 
 def test_a_run_is_generated_measured_and_reported(call: Call, tmp_path: Path) -> None:

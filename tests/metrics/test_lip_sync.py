@@ -14,6 +14,7 @@ from float_research.landmarks.landmarker import Landmarks
 from float_research.landmarks.points import LIPS_INNER_LOWER
 from float_research.metrics.lip_sync import LipSync, audio_level
 from float_research.metrics.metric import Findings
+from float_research.metrics.reader_agreement import ReaderAgreement
 from float_research.toyface.identity import sample_identities
 from float_research.toyface.motion import MOTION
 from float_research.toyface.reader import ToyMouth
@@ -46,6 +47,7 @@ def spoken(levels: np.ndarray, late: int = 0, toy: bool = True) -> Findings:
     return watched(LipSync(toy_mouth=Grey(), max_lag_frames=5), images, clip)
 
 
+TOY_MOUTH = ToyMouth(file=asset("demo/reader.safetensors"))
 LEVELS = np.random.default_rng(0).random(100)
 
 
@@ -82,8 +84,9 @@ def test_landmarks_see_a_mouth_open(monkeypatch: pytest.MonkeyPatch, still: Land
     assert found.metrics["lip_correlation_at_lag"] > 0.98
 
 
-def test_the_toy_mouth_reads_a_toy_face() -> None:
-    """Uses a rendered head with moving jaw and turning head."""
+@pytest.fixture(scope="module")
+def drawn() -> tuple[list[Image], Image]:
+    """Returns a rendered head with moving jaw and turning head, and its neutral portrait."""
     generator = torch.Generator().manual_seed(0)
     motion = torch.zeros(100, len(MOTION))
     motion[:, MOTION.index("jaw")] = torch.from_numpy(np.roll(LEVELS, 3)).float()
@@ -91,8 +94,26 @@ def test_the_toy_mouth_reads_a_toy_face() -> None:
     person = sample_identities(1, generator).expand(100, -1)
     images = ((render(person, motion, 96).image + 1) * 127.5).byte().permute(0, 2, 3, 1).numpy()
     neutral = ((render(person[:1], motion[:1] * 0, 96).image[0] + 1) * 127.5).byte().permute(1, 2, 0).numpy()
+    return list(images), neutral
+
+
+def test_the_toy_mouth_reads_a_toy_face(drawn: tuple[list[Image], Image]) -> None:
+    images, neutral = drawn
     clip = subject(100, waveform=sound(LEVELS), toy=True, portrait=neutral)
-    metric = LipSync(toy_mouth=ToyMouth(file=asset("demo/reader.safetensors")), max_lag_frames=5)
-    found = watched(metric, list(images), clip)
+    found = watched(LipSync(toy_mouth=TOY_MOUTH, max_lag_frames=5), images, clip)
     assert found.metrics["lip_lag_frames"] == 3
     assert found.metrics["lip_correlation_at_lag"] > 0.9
+
+
+def test_landmarks_agree_with_the_toy_reader(drawn: tuple[list[Image], Image]) -> None:
+    images, neutral = drawn
+    metric, grey = ReaderAgreement(toy_mouth=TOY_MOUTH), [np.full((96, 96, 3), 127, np.uint8)] * 3
+    found = watched(metric, images[:24], subject(24, toy=True, portrait=neutral)).metrics
+    assert found["reader_face_share"] == 1
+    assert found["reader_correlation"] > 0.9
+    unseen = watched(metric, grey, subject(3, toy=True, portrait=neutral))
+    assert unseen.metrics == {"reader_face_share": 0}
+    assert unseen.absent == {"reader_correlation": "a face was found in 0 of 3 frames"}
+    still = watched(metric, images[:1] * 3, subject(3, toy=True, portrait=neutral))
+    assert still.absent == {"reader_correlation": "the mouth is constant"}
+    assert watched(metric, grey, subject(3)).absent["reader_face_share"] == "the toy reader reads toy faces only"
