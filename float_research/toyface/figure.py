@@ -74,16 +74,21 @@ def draw_hair(canvas: Canvas, x: Plane, y: Plane, sitter: Sitter) -> Plane:
     look = sitter.look
     a, b = look.head_width, look.head_height
     s = x / a
-    waves = look.hair_waves * torch.sin(22 * x + 3 * look.hair_part)
-    line = look.hair_line + 0.55 * look.hair_fringe * (s - 2 * look.hair_part).square() + waves
-    line = line + 0.34 * s.square().square().clamp_max(1.6)
     cap = ellipse(x, y + 0.16, a + look.hair_volume, 0.78 * b + look.hair_volume)
-    shape = torch.maximum(cap, (y - line) * 0.8)
+    shape = torch.maximum(cap, (y - hair_line(x, look)) * 0.8)
     cover = canvas.cover(shape)
     canvas.paint(sitter.hair, cover)
     shine = torch.exp(-((cap + 0.11) / 0.03).square()) * step(-s * torch.sign(look.light_x), -0.4, 0.5)
     canvas.paint(sitter.hair * 0.6 + 0.4, 0.35 * shine * cover)
     return cover
+
+
+def hair_line(x: Plane, look: Look) -> Plane:
+    """Returns the height where the hair ends on the forehead."""
+    s = x / look.head_width
+    waves = look.hair_waves * torch.sin(22 * x + 3 * look.hair_part)
+    line = look.hair_line + 0.55 * look.hair_fringe * (s - 2 * look.hair_part).square() + waves
+    return line + 0.34 * s.square().square().clamp_max(1.6)
 
 
 def draw_glasses(canvas: Canvas, x: Plane, y: Plane, sitter: Sitter) -> None:

@@ -11,6 +11,7 @@ from jaxtyping import Float
 from torch import Tensor
 
 from float_research.toyface import geometry
+from float_research.toyface.details import comb_hair, detail_brows, detail_eyes, detail_mouth, fold_skin, model_skin
 from float_research.toyface.features import Sitter, draw_brows, draw_eyes, draw_mouth, draw_nose
 from float_research.toyface.figure import draw_back_hair, draw_body, draw_glasses, draw_hair, draw_head
 from float_research.toyface.geometry import Pose
@@ -33,8 +34,10 @@ class Rendering:
     layers: Float[Tensor, "b 4 h w"]
 
 
-def render(identity: Float[Tensor, "b k"], motion: Float[Tensor, "b m"], size_px: int) -> Rendering:
-    """Renders heads."""
+def render(
+    identity: Float[Tensor, "b k"], motion: Float[Tensor, "b m"], size_px: int, *, detailed: bool = False
+) -> Rendering:
+    """Renders heads; `detailed` with what can be seen from 256 px on, else as the demo weights saw them."""
     look, pose = Look(identity), Pose(motion)
     x, y = (axis / geometry.ZOOM for axis in pixel_grid(size_px, motion))
     colours = {name: look.colour(name) for name in ("skin", "hair", "iris")}
@@ -45,14 +48,25 @@ def render(identity: Float[Tensor, "b k"], motion: Float[Tensor, "b m"], size_px
     plane_x, plane_y = geometry.from_image(x, y, pose)
     back = geometry.unturn(plane_x, plane_y, look, pose, geometry.BACK_DEPTH)
     behind = draw_back_hair(canvas, *back, sitter)
+    if detailed:
+        comb_hair(canvas, *back, behind, look)
     body = draw_body(canvas, x, y, sitter)
     u, v = geometry.unturn(plane_x, plane_y, look, pose)
     head = draw_head(canvas, u, v, sitter)
+    if detailed:
+        model_skin(canvas, u, v, sitter)
+        fold_skin(canvas, u, v, sitter)
     eyes = draw_eyes(canvas, u, v, sitter)
     draw_nose(canvas, u, v, sitter)
     mouth = draw_mouth(canvas, u, v, sitter)
+    if detailed:
+        detail_eyes(canvas, u, v, sitter)
+        detail_mouth(canvas, u, v, sitter)
     hair = draw_hair(canvas, u, v, sitter)
     draw_brows(canvas, u, v, sitter)
+    if detailed:
+        comb_hair(canvas, u, v, hair, look)
+        detail_brows(canvas, u, v, sitter)
     draw_glasses(canvas, u, v, sitter)
 
     head = torch.maximum(head, hair)

@@ -56,13 +56,15 @@ class Portraits(Protocol):
 class ToyPortraits:
     """Renders pairs on the training device.
 
-    `source_spread` scales the motion of sources, because users give calm, frontal photos.
+    `source_spread` scales the motion of sources, because users give calm, frontal photos. `detailed`: draws what only
+    larger images can show.
     """
 
     size_px: int
     batch_size: int
     swapped: float
     source_spread: float
+    detailed: bool
     compiled: bool
     seed: int
 
@@ -79,9 +81,9 @@ class ToyPortraits:
         people, others, source_motion, motion = (x.to(device) for x in (people, others, source_motion, motion))
         draw, follow = (torch.compile(render), torch.compile(flow)) if self.compiled else (render, flow)
         with torch.no_grad(), torch.autocast(device.type, enabled=False):
-            source: Rendering = draw(people, source_motion, self.size_px)
-            target: Rendering = draw(people, motion, self.size_px)
-            swapped: Rendering = draw(others[:num_swapped], motion[:num_swapped], self.size_px)
+            source: Rendering = draw(people, source_motion, self.size_px, detailed=self.detailed)
+            target: Rendering = draw(people, motion, self.size_px, detailed=self.detailed)
+            swapped: Rendering = draw(others[:num_swapped], motion[:num_swapped], self.size_px, detailed=self.detailed)
             grid, seen = follow(source, target)
         return Pairs(
             source=source.image,

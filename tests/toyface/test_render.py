@@ -37,8 +37,9 @@ def psnr(a: Tensor, b: Tensor, weight: Tensor | float = 1.0) -> float:
     return float(-10 * torch.log10(((a - b).square() * weight).sum() / weight.sum() / 4))
 
 
-def test_images_are_in_range_and_people_differ(identities: Tensor) -> None:
-    drawn = render(identities, posed(6), SIZE)
+@pytest.mark.parametrize("detailed", [False, True])
+def test_images_are_in_range_and_people_differ(identities: Tensor, detailed: bool) -> None:
+    drawn = render(identities, posed(6), SIZE, detailed=detailed)
     assert drawn.image.shape == (6, 3, SIZE, SIZE)
     assert drawn.image.abs().max() <= 1
     assert all(psnr(drawn.image[i], drawn.image[j]) < 25 for i in range(6) for j in range(i))
@@ -65,6 +66,17 @@ def test_expressions_change_only_the_expression_region(identities: Tensor, name:
     assert (change * drawn[0].expression).sum() > 0.9 * change.sum()
 
 
+@pytest.mark.parametrize("name", ["smile", "raise", "jaw"])
+def test_details_deepen_with_the_expression(identities: Tensor, name: str) -> None:
+    def added(value: float) -> Tensor:
+        motion = posed(6, **{name: value})
+        plain, detailed = (render(identities, motion, SIZE, detailed=detailed).image for detailed in (False, True))
+        return (plain - detailed).abs().mean((1, 2, 3))
+
+    assert (added(0.0) > 0.005).all()
+    assert (added(1.0) > added(0.0)).all()
+
+
 def test_the_mouth_darkens_as_the_jaw_opens(identities: Tensor) -> None:
     def inside(jaw: float) -> Tensor:
         drawn = render(identities, posed(6, jaw=jaw), SIZE)
@@ -86,9 +98,10 @@ def test_unturn_inverts_turn(identities: Tensor) -> None:
     torch.testing.assert_close(closed + geometry.jaw_drop(closed, look, pose), y, atol=2e-3, rtol=0)
 
 
-def test_the_flow_warps_one_frame_to_another(identities: Tensor) -> None:
+@pytest.mark.parametrize("detailed", [False, True])
+def test_the_flow_warps_one_frame_to_another(identities: Tensor, detailed: bool) -> None:
     source, target = 0.5 * sample_motions(6, generator()), sample_motions(6, torch.Generator().manual_seed(8))
-    first, second = render(identities, source, SIZE), render(identities, target, SIZE)
+    first, second = (render(identities, motion, SIZE, detailed=detailed) for motion in (source, target))
     grid, weight = flow(first, second)
     carried = F.grid_sample(first.image, grid, align_corners=False)
     assert weight.mean() > 0.75

@@ -44,7 +44,9 @@ def _folded_soon(monkeypatch: pytest.MonkeyPatch) -> None:
 
 @pytest.fixture(scope="module")
 def portraits() -> ToyPortraits:
-    return ToyPortraits(size_px=32, batch_size=4, swapped=0.5, source_spread=0.6, compiled=False, seed=1)
+    return ToyPortraits(
+        size_px=32, batch_size=4, swapped=0.5, source_spread=0.6, detailed=False, compiled=False, seed=1
+    )
 
 
 def test_pairs_show_one_person_in_anothers_motion(portraits: ToyPortraits) -> None:
@@ -174,19 +176,40 @@ def test_a_larger_model_copies_shared_weights_of_a_smaller_one() -> None:
     configs = [compose.compose_config([*base, f"model.motion_autoencoder.image_size={size}"]) for size in (32, 64)]
     sizes = [compose.model_builder(cfg)() for cfg in configs]
     small, large = (model.motion_autoencoder for model in sizes)
-    before = large.enc.net_app.convs[0][0].weight.clone()
     taken, fresh = carry_over(sizes[0].state_dict(), sizes[1], "small.safetensors")
     assert "motion_autoencoder.dec.to_flows.1.conv.weight" in taken
     assert fresh > 0
     torch.testing.assert_close(large.enc.net_app.convs[2].conv1[0].weight, small.enc.net_app.convs[1].conv1[0].weight)
     torch.testing.assert_close(large.enc.net_app.convs[-1].weight, small.enc.net_app.convs[-1].weight)
     torch.testing.assert_close(large.dec.to_flows[1].conv.weight, small.dec.to_flows[1].conv.weight)
-    torch.testing.assert_close(large.enc.net_app.convs[0][0].weight, before)
+    torch.testing.assert_close(large.enc.net_app.convs[0][0].weight, small.enc.net_app.convs[0][0].weight)
+    assert "motion_autoencoder.enc.net_app.convs.1.conv2.1.weight" in taken
+    image = torch.nn.functional.interpolate(torch.randn(8, 3, 8, 8), size=32, mode="bicubic")
+    wider = torch.nn.functional.interpolate(image, size=64, mode="bilinear")
+    with torch.no_grad():
+        latents = [small.encode(image)[0], large.encode(wider)[0]]
+    assert torch.corrcoef(torch.stack(latents).flatten(1))[0, 1] > 0.9, "the new block passes its input on"
     with pytest.raises(UserError, match="no weight that fits"):
         carry_over({"other.weight": torch.zeros(1)}, sizes[1], "other.safetensors")
     complex_weights = {name: value.to(torch.complex64) for name, value in sizes[1].state_dict().items()}
     with pytest.raises(UserError, match="no weight that fits"):
         carry_over(complex_weights, sizes[1], "other.safetensors")
+
+
+def test_a_wider_model_computes_what_the_narrower_one_did() -> None:
+    base = ["model=tiny", "model.motion_autoencoder.image_size=32"]
+    channels = ["{4: 8, 8: 8, 16: 6, 32: 4}", "{4: 8, 8: 8, 16: 8, 32: 7}"]
+    configs = [compose.compose_config([*base, f"model.motion_autoencoder.channels={table}"]) for table in channels]
+    narrow, wide = (compose.model_builder(cfg)() for cfg in configs)
+    taken, _ = carry_over(narrow.state_dict(), wide, "narrow.safetensors")
+    assert {name for name in parameter_shapes(narrow) if name.startswith("motion_autoencoder.")} <= taken
+    image, motion = torch.randn(2, 3, 32, 32), torch.randn(2, narrow.motion_autoencoder.latent_dim)
+    made = []
+    with torch.no_grad():
+        for model in (narrow.motion_autoencoder, wide.motion_autoencoder):
+            identity, features = model.encode(image)
+            made.append((identity, model.decode(features, identity + motion)))
+    torch.testing.assert_close(made[1], made[0], rtol=1e-4, atol=1e-4)
 
 
 @pytest.mark.parametrize(("stage", "prefix"), [("motion", "motion_autoencoder.enc."), ("reader", "reader.")])
