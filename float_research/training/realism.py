@@ -1,4 +1,4 @@
-"""Optional losses against the blur of L1: a perceptual loss on VGG-19 features and an adversarial loss."""
+"""Optional losses against the blur of L1: a perceptual loss on VGG-19 features, an adversarial and a matching loss."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -88,7 +88,10 @@ def _places() -> list[int]:
 
 
 class Discriminator(nn.Sequential):
-    """Patch discriminator (arXiv 1611.07004) with spectral normalisation (arXiv 1802.05957): `(b, 1, h/8, w/8)`."""
+    """Patch discriminator (arXiv 1611.07004) with spectral normalisation (arXiv 1802.05957).
+
+    Returns the features of each layer, and last the scores, `(b, 1, h/8, w/8)`.
+    """
 
     def __init__(self, width: int):
         widths: Sequence[int] = (3, width, 2 * width, 4 * width)
@@ -97,15 +100,23 @@ class Discriminator(nn.Sequential):
             layers += [spectral_norm(nn.Conv2d(before, after, 4, stride=2, padding=1)), nn.LeakyReLU(0.2)]
         super().__init__(*layers, spectral_norm(nn.Conv2d(widths[-1], 1, 3, padding=1)))
 
+    def forward(self, image: Float[Tensor, "b 3 h w"]) -> list[Tensor]:
+        outputs = [image]
+        for layer in self:
+            outputs.append(layer(outputs[-1]))
+        return [*outputs[2:-1:2], outputs[-1]]
+
 
 @dataclass(frozen=True, kw_only=True)
 class Adversarial:
     """Hinge GAN loss (arXiv 1705.02894) as two terms of one sum, each with gradients for its own network only.
 
-    A `weight` of 0 disables it.
+    The generator's also has `matching` times the L1 between the discriminator's features of both images (pix2pixHD,
+    arXiv 1711.11585, equation 4). A `weight` of 0 disables all.
     """
 
     weight: float
+    matching: float
     width: int
 
     def build(self) -> Discriminator:
@@ -116,6 +127,8 @@ class Adversarial:
     ) -> tuple[Tensor, Tensor]:
         """Returns the generator's loss and the discriminator's loss."""
         frozen = {name: parameter.detach() for name, parameter in judge.named_parameters()}
-        deceived = -functional_call(judge, frozen, (made,)).mean()
-        judged = F.relu(1 - judge(real)).mean() + F.relu(1 + judge(made.detach())).mean()
-        return self.weight * deceived, judged
+        *features, score = functional_call(judge, frozen, (made,))
+        *wanted, real_score = judge(real)
+        judged = F.relu(1 - real_score).mean() + F.relu(1 + judge(made.detach())[-1]).mean()
+        matched = torch.stack([(a - b.detach()).abs().mean() for a, b in zip(features, wanted, strict=True)]).sum()
+        return self.weight * (self.matching * matched - score.mean()), judged

@@ -261,7 +261,7 @@ def test_weights_of_other_networks_than_vgg19_are_rejected(tmp_path: Path, shape
 
 
 def test_generator_and_discriminator_have_separate_gradients() -> None:
-    game = Adversarial(weight=1.0, width=4)
+    game = Adversarial(weight=1.0, matching=1.0, width=4)
     judge = game.build()
     made, real = torch.rand(2, 3, 16, 16, requires_grad=True), torch.rand(2, 3, 16, 16)
     deceived, judged = game(judge, made, real)
@@ -274,6 +274,16 @@ def test_generator_and_discriminator_have_separate_gradients() -> None:
     assert before
     for one, other in zip(before, after, strict=True):
         torch.testing.assert_close(one, other)
+
+
+def test_feature_matching_vanishes_for_the_real_image() -> None:
+    plain, matching = (Adversarial(weight=0.5, matching=weight, width=4) for weight in (0.0, 3.0))
+    judge = plain.build().eval()
+    made, real = torch.rand(2, 3, 16, 16), torch.rand(2, 3, 16, 16)
+    torch.testing.assert_close(matching(judge, real, real)[0], plain(judge, real, real)[0])
+    added = matching(judge, made, real)[0] - plain(judge, made, real)[0]
+    features = zip(judge(made)[:-1], judge(real)[:-1], strict=True)
+    torch.testing.assert_close(added, 1.5 * torch.stack([(a - b).abs().mean() for a, b in features]).sum())
 
 
 def test_a_folder_without_two_usable_videos_is_rejected(films: Path, tmp_path: Path) -> None:
