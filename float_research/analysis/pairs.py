@@ -26,18 +26,25 @@ Groups = Mapping[str, pd.DataFrame]
 
 @dataclass(frozen=True, kw_only=True)
 class Paired:
-    """One number of all settings over the same pairs. `values` has a row per setting, in the order of `labels`."""
+    """One number of all settings over the same pairs. `runs` has a row per setting, in the order of `labels`.
+
+    Its last axis are other settings, over which each pair is averaged.
+    """
 
     number: Number
     labels: Sequence[str]
-    values: Float[np.ndarray, "s n"]
+    runs: Float[np.ndarray, "s n k"]
     design: Design
 
     @cached_property
+    def values(self) -> Float[np.ndarray, "s n"]:
+        return self.runs.mean(2)
+
+    @cached_property
     def compared(self) -> Float[np.ndarray, "s n"]:
-        """The values, or their distances to the one that the number is best close to."""
+        """The values, or the distances to the one that the number is best close to."""
         better = self.number.better
-        return np.abs(self.values - better) if isinstance(better, float) else self.values
+        return np.abs(self.runs - better).mean(2) if isinstance(better, float) else self.values
 
     @property
     def worth(self) -> Float[np.ndarray, "s n"]:
@@ -64,15 +71,35 @@ def settings(clips: pd.DataFrame, chosen: Sequence[str]) -> dict[str, pd.DataFra
     names = compared_names(clips)
     if not names:
         raise UserError("these runs do not differ in a setting; give two runs, or a sweep over a setting")
-    labels = clips[names].apply(
-        lambda row: ",".join(f"{name}={row[name]}" for name in names if not pd.isna(row[name])), axis=1
-    )
-    return {str(label): group for label, group in clips.groupby(labels, sort=False)}
+    return {str(label): group for label, group in clips.groupby(_labels(clips, names), sort=False)}
 
 
 def compared_names(clips: pd.DataFrame) -> list[str]:
     """Returns the settings that vary, except for seeds and inputs."""
     return [name for name in varying(clips) if name != "seed" and not name.startswith("data.")]
+
+
+def matched(groups: Groups) -> dict[str, Groups]:
+    """Divides all groups by the other settings that vary within them, if these are the same in all: `nfe=4`, ….
+
+    Otherwise, or if none varies, the only part is that of all clips, without a name.
+    """
+    names = list(dict.fromkeys(name for clips in groups.values() for name in compared_names(clips)))
+    if not names:
+        return {"": groups}
+    parts = {label: dict(list(clips.groupby(_labels(clips, names), sort=False))) for label, clips in groups.items()}
+    first, *others = (frozenset(own) for own in parts.values())
+    if any(own != first for own in others):
+        return {"": groups}
+    order = next(iter(parts.values()))
+    return {str(part): {label: own[part] for label, own in parts.items()} for part in order}
+
+
+def _labels(clips: pd.DataFrame, names: Sequence[str]) -> "pd.Series[str]":
+    """Returns `NAME=VALUE,NAME=VALUE` of each clip."""
+    return clips[list(names)].apply(
+        lambda row: ",".join(f"{name}={row[name]}" for name in names if not pd.isna(row[name])), axis=1
+    )
 
 
 def pair(groups: Groups) -> tuple[pd.DataFrame, dict[str, pd.DataFrame]]:

@@ -1,7 +1,7 @@
 """Is the difference real? Paired comparisons of settings: intervals, corrected tests, detectable differences."""
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -12,7 +12,7 @@ from scipy import stats
 
 from float_research.analysis.crossed import CONFIDENCE, POWER, Design, detectable, needed
 from float_research.analysis.numbers import declared, known_metrics
-from float_research.analysis.pairs import Groups, Paired, doubts, pair, values_of
+from float_research.analysis.pairs import Groups, Paired, doubts, matched, pair, values_of
 from float_research.analysis.ranks import Ranks, rank
 from float_research.errors import UserError
 from float_research.metrics.metric import Better, Number
@@ -164,15 +164,23 @@ def paired(groups: Groups, numbers: Sequence[str]) -> tuple[list[Paired], dict[s
     Raises:
         UserError: the settings have no pairs.
     """
-    pairs, frames = pair(groups)
+    parts = matched(groups)
+    (pairs, base), *others = (pair(part) for part in parts.values())
+    frames = [base]
+    for own, each in others:
+        if not own.index.sort_values().equals(pairs.index.sort_values()):
+            pair(groups)  # which says that clips occur twice
+        frames.append({label: frame.loc[pairs.index] for label, frame in each.items()})
     rows, untold, notes = [], dict[str, str](), []
+    if others:
+        notes.append(f"each number is a clip's mean over {joined(parts)}")
     for name in numbers:
         try:
-            values = values_of(name, frames)
+            runs = np.stack([values_of(name, each) for each in frames], axis=2)
         except UserError as error:
             untold[name] = str(error)
             continue
-        held = np.isfinite(values).all(0)
+        held = np.isfinite(runs).all((0, 2))
         if not held.all():
             notes.append(
                 f"{name}: {(~held).sum()} of {count(len(held), 'pair')} left out, without a value on either side"
@@ -181,11 +189,18 @@ def paired(groups: Groups, numbers: Sequence[str]) -> tuple[list[Paired], dict[s
             Paired(
                 number=declared(name),
                 labels=shortened(list(groups)),
-                values=values[:, held],
+                runs=runs[:, held],
                 design=Design.of(pairs[held]),
             )
         )
     return rows, untold, notes
+
+
+def joined(parts: Iterable[str]) -> str:
+    """Joins the names of settings: `nfe=4`, `nfe=8` → `nfe=4, 8`."""
+    words = [part.partition("=") for part in parts]
+    one = len({name for name, _, _ in words}) == 1 and all("," not in value for _, _, value in words)
+    return f"{words[0][0]}={', '.join(value for _, _, value in words)}" if one else "; ".join(map("".join, words))
 
 
 def leaders(rows: Sequence[Paired]) -> tuple[dict[str, str], dict[str, frozenset[str]]]:

@@ -33,7 +33,7 @@ AUC = """
 
 def ranked(values: np.ndarray, design: Design, better: Better | float = Better.HIGHER) -> Ranks:
     labels = [f"s{place}" for place in range(len(values))]
-    return rank(Paired(number=Number("auc", "", better), labels=labels, values=values, design=design))
+    return rank(Paired(number=Number("auc", "", better), labels=labels, runs=values[..., None], design=design))
 
 
 @pytest.mark.parametrize(("k", "quantile"), QUANTILES.items())

@@ -237,10 +237,32 @@ def without(table: pd.DataFrame, rows: Any, name: str | None = None) -> pd.DataF
     return table
 
 
-def doubled() -> pd.DataFrame:
-    table = pd.concat([clips().assign(nfe=nfe) for nfe in (4, 8)], ignore_index=True)
+def with_nfe(*tables: pd.DataFrame) -> pd.DataFrame:
+    """Joins tables as runs with nfe=4, 8, …."""
+    table = pd.concat([each.assign(nfe=4 * place) for place, each in enumerate(tables, 1)], ignore_index=True)
     table.attrs = {"settings": ["nfe", "seed", "solver"]}
     return table
+
+
+def doubled() -> pd.DataFrame:
+    """Returns clips of which s0 alone has another nfe, too."""
+    return with_nfe(clips(), clips(1))
+
+
+def test_other_settings_that_both_sides_have_are_averaged() -> None:
+    """A distance is averaged, rather than taken of an average: 0.8 and 1.2 are not 1."""
+    below, above = clips(2), clips(2).sample(frac=1, random_state=0)
+    below["seam_jump"], above["seam_jump"] = 0.8 + 0.05 * below["run"], 1.2 + 0.05 * above["run"]
+    table = with_nfe(below, above.assign(flicker=above["flicker"] + 4))
+    found = compared(table)
+    by_name = {item.number.name: item for item in found.differences}
+    assert "each number is a clip's mean over nfe=4, 8" in found.notes
+    assert {item.design.num_pairs for item in found.differences} == {54}
+    assert by_name["seam_jump"].difference == pytest.approx((-0.05 + 0.05) / 2)
+    assert by_name["seam_jump"].baseline_mean == pytest.approx(1.0)
+    alone = {item.number.name: item for item in compared(clips(2)).differences}
+    for kind in ("difference", "low", "high", "p_sign_flip"):
+        assert getattr(by_name["flicker"], kind) == pytest.approx(getattr(alone["flicker"], kind)), "in any order"
 
 
 def with_another_portrait() -> pd.DataFrame:
