@@ -38,7 +38,7 @@ def test_a_wrong_or_unknown_tensor_is_found(tmp_path: Path) -> None:
     save_file(tensors, tmp_path / "crop.safetensors")
     assert [row.passed for row in compare_folder(tmp_path)] == [True, False, True]
     with pytest.raises(UserError, match="no golden case"):
-        list(compare_folder(GOLDEN.parent))
+        list(compare_folder(Path(__file__).parent))
 
 
 @pytest.mark.parametrize(
