@@ -7,11 +7,11 @@ import warnings
 import zipfile
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import torch
 from safetensors import safe_open
-from torch import Tensor
+from torch import Tensor, nn
 
 from float_research.errors import UserError, named, reading
 from float_research.files import require_file
@@ -31,6 +31,17 @@ TYPES = {
     torch.uint8: "U8",
     torch.bool: "BOOL",
 }
+
+Module = TypeVar("Module", bound=nn.Module)
+
+
+def read_module(module: Module, path: Path, *, what: str) -> Module:
+    """Returns a module with the weights of this package's file, in single precision and without gradients."""
+    remedy = "reinstall the package"
+    tensors = read_tensors(path, what=what, remedy=remedy)
+    with reading(f"{what} {path}", remedy):
+        module.load_state_dict(tensors)
+    return module.eval().requires_grad_(False).float()
 
 
 def read_tensors(path: Path, *, what: str = "file", remedy: str = AGAIN) -> dict[str, Tensor]:

@@ -91,8 +91,7 @@ def matched(groups: Groups) -> dict[str, Groups]:
     first, *others = (frozenset(own) for own in parts.values())
     if any(own != first for own in others):
         return {"": groups}
-    order = next(iter(parts.values()))
-    return {str(part): {label: own[part] for label, own in parts.items()} for part in order}
+    return {str(part): {label: own[part] for label, own in parts.items()} for part in next(iter(parts.values()))}
 
 
 def _labels(clips: pd.DataFrame, names: Sequence[str]) -> "pd.Series[str]":

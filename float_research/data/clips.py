@@ -254,12 +254,13 @@ class ClipLoader:
     def portrait(self, clip: Clip) -> tuple[Image, Mapping[str, Any]]:
         """Returns the face crop and facts for the record, from the cache if another clip or run has computed them."""
         path = clip.image
-        if not is_video(path):
+        filmed = is_video(path)
+        if not filmed:
             image_files.require_portrait(path, self.limits)
         depends = {
             "image": sha256(path),
             "background": self.background,
-            "frame": [self.frame, self.fps, code(self.read_video.__module__)] if is_video(path) else None,
+            "frame": [self.frame, self.fps, code(self.read_video.__module__)] if filmed else None,
             "size_px": self.image_size,
             "face": [type(self.face).__qualname__, self.face.state, clip.crop, clip.face],
             "code": code(__name__, type(self.face).__module__),

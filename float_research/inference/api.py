@@ -35,7 +35,7 @@ from float_research.inference.inputs import (
     read_portrait,
 )
 from float_research.inference.items import CALL, Item, arguments, failed
-from float_research.inference.pipeline import EncodedPortrait, FloatPipeline, PreparedClip
+from float_research.inference.pipeline import FloatPipeline, PreparedClip
 from float_research.inference.result import Changeable, DecodedClip, Renderer, Result, Settings
 from float_research.inference.retiming import Retiming
 from float_research.inference.session import CONTEXT_S, LOOK_AHEAD_S, LiveSession
@@ -43,7 +43,7 @@ from float_research.inference.stopwatch import Stopwatch
 from float_research.inference.stream import stream
 from float_research.metrics.track import MotionTrack, load_track
 from float_research.motion.edit import Edit
-from float_research.motion.edits import Edits
+from float_research.motion.edits import Edits, Rest
 from float_research.types import Cost, FailedClip, Image, MotionWindow
 from float_research.video.composite import Composite
 from float_research.video.writer import H264
@@ -265,17 +265,17 @@ class Pipeline(Renderer):
             image: the portrait that edits return to; None: the first frame of the motion
         """
         latents = read_motion(motion, self.core.directions.T)
-        reference = latents[:1] if image is None else self.portrait(image).reference
-        own = None if image is None else read_portrait(self.loader, image).video
+        rest = self.core.rest(latents[:1], self.core.fps) if image is None else self.rest(image)
         chosen = Edits(edits=dict(enumerate(edits))) if edits else self.core.edits
         with self.computing():
-            return chosen(latents, self.core.rest(reference, self.core.fps, own))[0]
+            return chosen(latents, rest)[0]
 
-    def portrait(self, image: ImageInput) -> EncodedPortrait:
-        """Encodes a portrait alone."""
-        crop = read_portrait(self.loader, image).crop
+    def rest(self, image: ImageInput) -> Rest:
+        """Returns what edits need to know of a portrait."""
+        still = read_portrait(self.loader, image)
         with self.computing():
-            return self.core.portrait(to_tensor(crop, self.loader.image_size))
+            portrait = self.core.portrait(to_tensor(still.crop, self.loader.image_size))
+        return self.core.rest(portrait.reference, self.core.fps, still.video)
 
     def encode_motion(self, frames: FramesInput, *, crop: bool = True) -> Float[Tensor, "t d"]:
         """Returns the motion latents of frames, by the encoder of the motion autoencoder.

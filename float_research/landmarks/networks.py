@@ -11,9 +11,8 @@ import torch.nn.functional as F
 from jaxtyping import Float
 from torch import Tensor, nn
 
-from float_research.errors import reading
 from float_research.landmarks.points import BLENDSHAPE_POINTS, BLENDSHAPES, NUM_POINTS, NUM_RIGID
-from float_research.tensors import read_tensors
+from float_research.tensors import read_module
 
 FILE = Path(__file__).parents[1] / "assets" / "face_landmarker.safetensors"
 NORM_EPS = 1.0132789611816406e-06
@@ -182,8 +181,4 @@ class Networks(nn.Module):
 
 def load_networks(file: Path = FILE) -> Networks:
     """Returns the networks with the weights of `file`, in single precision."""
-    networks, what, remedy = Networks(), "face landmarker", "reinstall the package"
-    tensors = read_tensors(file, what=what, remedy=remedy)
-    with reading(f"{what} {file}", remedy):
-        networks.load_state_dict(tensors)
-    return networks.eval().requires_grad_(False).float()
+    return read_module(Networks(), file, what="face landmarker")

@@ -6,6 +6,9 @@ from jaxtyping import Float
 FIELD_OF_VIEW_DEG = 63.0
 """Vertical field of view of the virtual camera."""
 
+ANGLES = ("yaw", "pitch", "roll")
+"""What `angles_deg` returns."""
+
 
 def fit_pose(
     points: Float[np.ndarray, "n m 3"],

@@ -6,11 +6,21 @@ import numpy as np
 from jaxtyping import Float
 
 from float_research.errors import UserError
-from float_research.landmarks.pose import angles_deg
+from float_research.landmarks.pose import ANGLES, angles_deg
 from float_research.metrics.landmarks import actions, eye_aspects, few_faces, gaze, mouth_aspect, read_faces
-from float_research.metrics.metric import Better, Findings, FrameMetric, Need, Number, Subject, Trace, Watching
+from float_research.metrics.metric import (
+    Better,
+    Findings,
+    FrameMetric,
+    Frames,
+    Need,
+    Number,
+    Subject,
+    Trace,
+    Watching,
+    tabulate,
+)
 
-ANGLES = ("yaw", "pitch", "roll")
 RANGE = (5, 95)
 """Percentiles, robust to a few wrong landmarks."""
 SMILE = ("mouthSmileLeft", "mouthSmileRight")
@@ -54,15 +64,13 @@ class Face(FrameMetric):
             raise UserError(f"metrics.face.closed={self.closed} must be between 0 and 1, such as 0.6")
 
     def watch(self, clip: Subject) -> Watching:
-        rows: list[list[float]] = []
-        while (frames := (yield)) is not None:
+        def measured(frames: Frames) -> np.ndarray:
             seen = read_faces(frames)
             columns = [mouth_aspect(seen.points), eye_aspects(seen.points).mean(1), actions(seen, *SMILE)]
             brows = actions(seen, *BROWS_UP) - actions(seen, *BROWS_DOWN)
-            rows += np.column_stack(
-                [*columns, brows, gaze(seen.points), angles_deg(seen.pose), seen.num_faces]
-            ).tolist()
-        table = np.array(rows).reshape(-1, 10)
+            return np.column_stack([*columns, brows, gaze(seen.points), angles_deg(seen.pose), seen.num_faces])
+
+        table = yield from tabulate(10, measured)
         mouth, eyes, smile, brows = table[:, :4].T
         if reason := few_faces(mouth):
             raise UserError(reason)

@@ -9,7 +9,17 @@ from float_research.errors import UserError
 from float_research.landmarks.landmarker import face_landmarker
 from float_research.landmarks.pose import procrustes
 from float_research.metrics.landmarks import Points, Values, eye_distance, few_faces, read_face, read_faces
-from float_research.metrics.metric import Better, Findings, FrameMetric, Need, Number, Subject, Watching
+from float_research.metrics.metric import (
+    Better,
+    Findings,
+    FrameMetric,
+    Frames,
+    Need,
+    Number,
+    Subject,
+    Watching,
+    tabulate,
+)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -32,15 +42,16 @@ class FaceShape(FrameMetric):
     def watch(self, clip: Subject) -> Watching:
         own, reason = portrait_points(clip)
         first: Points | None = None
-        rows: list[list[float]] = []
-        while (frames := (yield)) is not None:
+
+        def measured(frames: Frames) -> np.ndarray:
+            nonlocal first
             seen = read_faces(frames)
             points, found = seen.points, seen.found
             if first is None and found.any():
                 first = points[found][:1]
-            distances = [shape_distance(face, points, found) for face in (own, first)]
-            rows += np.stack(distances, axis=1).tolist()
-        to_own, to_first = np.array(rows).reshape(-1, 2).T
+            return np.column_stack([shape_distance(face, points, found) for face in (own, first)])
+
+        to_own, to_first = (yield from tabulate(2, measured)).T
         if few := few_faces(to_first):
             raise UserError(few)
         after = to_first[np.isfinite(to_first)][1:]

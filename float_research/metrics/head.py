@@ -7,13 +7,12 @@ import numpy as np
 from jaxtyping import Float
 
 from float_research.errors import UserError
-from float_research.landmarks.pose import angles_deg
+from float_research.landmarks.pose import ANGLES, angles_deg
 from float_research.metrics.landmarks import eye_centres, eye_distance, few_faces, read_faces
 from float_research.metrics.lip_sync import audio_level
-from float_research.metrics.metric import Findings, FrameMetric, Need, Number, Subject, Watching
+from float_research.metrics.metric import Findings, FrameMetric, Frames, Need, Number, Subject, Watching, tabulate
 from float_research.metrics.series import correlation, velocity
 
-ANGLES = ("yaw", "pitch", "roll")
 STILL = 1e-3
 """Degrees in a second: slower is no motion."""
 
@@ -37,12 +36,12 @@ class Head(FrameMetric):
     needs = frozenset({Need.FRAMES})
 
     def watch(self, clip: Subject) -> Watching:
-        rows: list[list[float]] = []
-        while (frames := (yield)) is not None:
+        def measured(frames: Frames) -> np.ndarray:
             seen = read_faces(frames)
             middle = eye_centres(seen.points)[..., :2].mean(1)
-            rows += np.column_stack([angles_deg(seen.pose), middle, eye_distance(seen.points)]).tolist()
-        table = np.array(rows).reshape(-1, 6)
+            return np.column_stack([angles_deg(seen.pose), middle, eye_distance(seen.points)])
+
+        table = yield from tabulate(6, measured)
         if reason := few_faces(table[:, 0]):
             raise UserError(reason)
         turning = velocity(table[:, :3], clip.fps)

@@ -10,7 +10,18 @@ from float_research.errors import UserError
 from float_research.metrics.alignment import PhoneTimes, SpokenPhone, read_alignment
 from float_research.metrics.landmarks import actions, few_faces, lip_aperture, lip_width, read_faces
 from float_research.metrics.lip_sync import audio_level
-from float_research.metrics.metric import Better, Findings, FrameMetric, Need, Number, Subject, Trace, Watching
+from float_research.metrics.metric import (
+    Better,
+    Findings,
+    FrameMetric,
+    Frames,
+    Need,
+    Number,
+    Subject,
+    Trace,
+    Watching,
+    tabulate,
+)
 from float_research.metrics.series import spectrum
 
 SYLLABLES_HZ = (2.0, 7.0)
@@ -63,12 +74,11 @@ class Lips(FrameMetric):
             raise UserError(f"metrics.lips.closed={self.closed} must be between 0 and 1, such as 0.05")
 
     def watch(self, clip: Subject) -> Watching:
-        rows: list[list[float]] = []
-        while (frames := (yield)) is not None:
+        def measured(frames: Frames) -> np.ndarray:
             seen = read_faces(frames)
-            columns = [lip_aperture(seen.points), lip_width(seen.points), actions(seen, "mouthPucker")]
-            rows += np.column_stack(columns).tolist()
-        aperture, width, pucker = np.array(rows).reshape(-1, 3).T
+            return np.column_stack([lip_aperture(seen.points), lip_width(seen.points), actions(seen, "mouthPucker")])
+
+        aperture, width, pucker = (yield from tabulate(3, measured)).T
         if reason := few_faces(aperture):
             raise UserError(reason)
         traces = {"lip_aperture": aperture, "lip_width": width, "pucker": pucker}

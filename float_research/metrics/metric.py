@@ -137,6 +137,16 @@ class Frames:
         return self._shared[key]
 
 
+def tabulate(
+    width: int, measure: Callable[[Frames], Float[np.ndarray, "n k"]]
+) -> Generator[None, Frames | None, Float[np.ndarray, "t k"]]:
+    """Watches all frames of a clip; returns `width` values of each, which `measure` returns of some frames."""
+    rows: list[list[float]] = []  # not small arrays, which would fragment freed memory
+    while (frames := (yield)) is not None:
+        rows += measure(frames).tolist()
+    return np.array(rows).reshape(-1, width)
+
+
 class Metric(ABC):
     """The base of all metrics. `requires`: what it needs on this machine besides the inputs it `needs`.
 

@@ -6,7 +6,17 @@ import numpy as np
 
 from float_research.metrics.landmarks import few_faces, lip_aperture, read_faces
 from float_research.metrics.lip_sync import MouthReader
-from float_research.metrics.metric import Better, Findings, FrameMetric, Need, Number, Subject, Watching
+from float_research.metrics.metric import (
+    Better,
+    Findings,
+    FrameMetric,
+    Frames,
+    Need,
+    Number,
+    Subject,
+    Watching,
+    tabulate,
+)
 from float_research.metrics.series import correlation
 
 
@@ -32,10 +42,11 @@ class ReaderAgreement(FrameMetric):
     def watch(self, clip: Subject) -> Watching:
         assert clip.portrait is not None
         read = self.toy_mouth(clip.portrait)
-        rows: list[list[float]] = []
-        while (frames := (yield)) is not None:
-            rows += np.stack([lip_aperture(read_faces(frames).points), read(frames.images)], axis=1).tolist()
-        aperture, opening = np.array(rows).reshape(-1, 2).T
+
+        def measured(frames: Frames) -> np.ndarray:
+            return np.column_stack([lip_aperture(read_faces(frames).points), read(frames.images)])
+
+        aperture, opening = (yield from tabulate(2, measured)).T
         found = Findings(metrics={"reader_face_share": float(np.isfinite(aperture).mean())})
         together = correlation(aperture, opening)
         if reason := few_faces(aperture):

@@ -39,9 +39,7 @@ class SilentLips(FrameMetric):
     def obstacle(self, clip: Subject) -> str | None:
         if reason := super().obstacle(clip):
             return reason
-        if clip.toy and Need.PORTRAIT in clip.missing:
-            return f"needs {Need.PORTRAIT}, and {clip.missing[Need.PORTRAIT]}"
-        return None
+        return clip.without(Need.PORTRAIT) if clip.toy else None
 
     def watch(self, clip: Subject) -> Watching:
         opening_of = opening_reader(clip, self.toy_mouth)

@@ -27,7 +27,17 @@ from float_research.landmarks.points import (
 )
 from float_research.landmarks.pose import angles_deg
 from float_research.metrics.landmarks import LIPS, few_faces, read_faces
-from float_research.metrics.metric import Findings, FrameMetric, Need, Number, Subject, Trace, Watching
+from float_research.metrics.metric import (
+    Findings,
+    FrameMetric,
+    Frames,
+    Need,
+    Number,
+    Subject,
+    Trace,
+    Watching,
+    tabulate,
+)
 from float_research.metrics.voice import (
     NO_SILENCE,
     RATE_HZ,
@@ -88,14 +98,14 @@ class Theval(FrameMetric):
     needs = frozenset({Need.FRAMES})
 
     def watch(self, clip: Subject) -> Watching:
-        rows: list[Float[np.ndarray, "n k"]] = []
-        while (frames := (yield)) is not None:
+        def measured(frames: Frames) -> np.ndarray:
             faces, size = read_faces(frames), np.array(frames.images.shape[2:0:-1], dtype=float)
             points = faces.points[..., :2]
             lips = (points[:, LIPS] / size).reshape(len(points), -1)
             columns = [lips, angles_deg(faces.pose), centres(points), brow_heights(points)]
-            rows.append(np.column_stack([*columns, openings(points / size), wide_openings(points / size)]))
-        table = np.concatenate(rows) if rows else np.empty((0, 2 * len(LIPS) + 9))
+            return np.column_stack([*columns, openings(points / size), wide_openings(points / size)])
+
+        table = yield from tabulate(2 * len(LIPS) + 9, measured)
         lips, angles, middle, brows, both = np.split(table, np.cumsum([2 * len(LIPS), 3, 2, 2]), axis=1)
         opening, wide = both.T
         found = Findings(traces={"theval_mouth_opening": opening})
@@ -114,8 +124,9 @@ class Theval(FrameMetric):
     def _spoken(self, clip: Subject, opening: Trace, wide: Trace) -> Findings:
         """Returns the numbers that need the recording."""
         names = ("theval_silent_lip_stability", "theval_lip_sync")
-        if clip.waveform is None:
-            return Findings(absent=dict.fromkeys(names, f"needs {Need.AUDIO}, and {clip.missing[Need.AUDIO]}"))
+        if reason := clip.without(Need.AUDIO):
+            return Findings(absent=dict.fromkeys(names, reason))
+        assert clip.waveform is not None
         sound = at_rate(clip.waveform, clip.sampling_rate_hz)
         segments = speech_segments(sound)
         found = Findings(traces={"speech": speech_frames(segments, len(opening), clip.fps).astype(float)})

@@ -14,9 +14,8 @@ import torch
 from jaxtyping import Bool, Float
 from torch import Tensor, nn
 
-from float_research.errors import reading
 from float_research.sound import mono_blocks, resample_blocks
-from float_research.tensors import read_tensors
+from float_research.tensors import read_module
 from float_research.types import Waveform
 
 FILE = Path(__file__).parents[1] / "assets" / "voice_activity.safetensors"
@@ -76,11 +75,7 @@ def fourier_basis() -> Float[Tensor, "258 1 256"]:
 @lru_cache(maxsize=1)
 def voice_network(file: Path = FILE) -> VoiceNetwork:
     """Returns the network with the weights of `file`, loaded once per process."""
-    network, what, remedy = VoiceNetwork(), "voice activity detector", "reinstall the package"
-    tensors = read_tensors(file, what=what, remedy=remedy)
-    with reading(f"{what} {file}", remedy):
-        network.load_state_dict(tensors)
-    return network.eval().requires_grad_(False).float()
+    return read_module(VoiceNetwork(), file, what="voice activity detector")
 
 
 def at_rate(waveform: Waveform, rate_hz: int) -> Waveform:

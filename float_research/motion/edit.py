@@ -3,6 +3,7 @@
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 from typing import ClassVar
 
 import torch
@@ -10,7 +11,7 @@ from jaxtyping import Float, Int
 from torch import Tensor
 
 from float_research.errors import UserError, printable
-from float_research.motion.atlas import Atlas
+from float_research.motion.atlas import Atlas, check_weights, load_atlas
 from float_research.motion.curve import Curve, Strength
 
 PORTRAIT, MEAN = "portrait", "mean"
@@ -64,9 +65,14 @@ class Edit(ABC):
         return False
 
     @property
+    def atlas_place(self) -> str | None:
+        """The file of its atlas, if it needs one."""
+        return None
+
+    @property
     def atlas(self) -> Atlas | None:
         """What it knows of the directions, if anything."""
-        return None
+        return None if self.atlas_place is None else load_atlas(Path(self.atlas_place))
 
     @property
     def driver(self) -> str | None:
@@ -78,8 +84,10 @@ class Edit(ABC):
         """Whether the result is shown in the video that the portrait is of."""
         return False
 
-    def check_weights(self, weights: str) -> None:  # noqa: B027
-        """Raises a UserError if the edit was made for other weights than those with this hash."""
+    def check_weights(self, weights: str) -> None:
+        """Raises a UserError if its atlas was made from other weights than those with this hash."""
+        if self.atlas is not None:
+            check_weights(self.atlas, str(self.atlas_place), weights)
 
     @abstractmethod
     def __call__(self, motion: Coordinates, /) -> Float[Tensor, "t m"]:

@@ -9,7 +9,7 @@ from jaxtyping import Float
 from torch import Tensor
 
 from float_research.errors import UserError
-from float_research.motion.atlas import Atlas, check_weights, load_atlas
+from float_research.motion.atlas import Atlas, load_atlas
 from float_research.motion.curve import Curve, Strength
 from float_research.motion.edit import MAX_SCALE, MEAN, Coordinates, Edit, check_around, rest
 
@@ -24,12 +24,12 @@ class ByAtlas(Edit):
     file: str
 
     @property
+    def atlas_place(self) -> str:
+        return self.file
+
+    @property
     def atlas(self) -> Atlas:
         return load_atlas(Path(self.file))
-
-    def check_weights(self, weights: str) -> None:
-        """Raises a UserError if the atlas was made from other weights than those with this hash."""
-        check_weights(self.atlas, self.file, weights)
 
     def changed(self, motion: Coordinates, places: Sequence[int], change: Float[Tensor, "t c"]) -> Float[Tensor, "t m"]:
         """Returns coordinates whose meanings at `places` are changed, and the others as little as possible."""

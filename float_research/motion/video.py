@@ -9,7 +9,6 @@ from torch import Tensor
 
 from float_research.errors import UserError, printable
 from float_research.files import present, require_file
-from float_research.motion.atlas import Atlas, check_weights, load_atlas
 from float_research.motion.curve import Strength
 from float_research.motion.edit import Coordinates, Edit
 from float_research.motion.meanings import ByAtlas
@@ -45,16 +44,12 @@ class FromVideo(Edit):
             self.atlas.places("motion.video.take", self.take or ())
 
     @property
-    def atlas(self) -> Atlas | None:
-        return None if self.take is None else load_atlas(Path(self.atlas_file))
+    def atlas_place(self) -> str | None:
+        return None if self.take is None else self.atlas_file
 
     @property
     def driver(self) -> str:
         return self.file
-
-    def check_weights(self, weights: str) -> None:
-        if self.atlas is not None:
-            check_weights(self.atlas, self.atlas_file, weights)
 
     def __call__(self, motion: Coordinates, /) -> Float[Tensor, "t m"]:
         strength, driving = self.strength_at(motion.times_s), motion.video(self.file)

@@ -12,6 +12,7 @@ from float_research.toyface.features import (
     Sitter,
     brow_line,
     eye_lines,
+    eye_place,
     fullness,
     gaze,
     inward,
@@ -80,10 +81,8 @@ def fold_skin(canvas: Canvas, x: Plane, y: Plane, sitter: Sitter) -> None:
 def detail_eyes(canvas: Canvas, x: Plane, y: Plane, sitter: Sitter) -> None:
     """Draws the shadow of the lid, the ring and rays of the iris, the crease of the lid, and lashes."""
     look, pose = sitter.look, sitter.pose
-    u = (x.abs() - look.eye_distance) / look.eye_width
-    bow = (1 - u.square()).clamp_min(0)
+    u, bow, edge = eye_place(x, look)
     raised, upper, lower = eye_lines(u, look, pose)
-    edge = (u.abs() - 1) * look.eye_width
     opened = canvas.cover(torch.maximum(torch.maximum(upper - y, y - lower), edge))
     gaze_x, gaze_y = gaze(torch.where(x < 0, -1.0, 1.0), look, pose)
     radius = 0.82 * look.eye_opening

@@ -24,13 +24,17 @@ class Sitter:
         return self.skin.new_tensor(rgb)[None, :, None, None]
 
 
+def eye_place(x: Plane, look: Look) -> tuple[Plane, Plane, Plane]:
+    """Returns the place along the eye, -1 to 1, the bow of a lid over it, and the distance beyond the corners."""
+    u = (x.abs() - look.eye_distance) / look.eye_width
+    return u, (1 - u.square()).clamp_min(0), (u.abs() - 1) * look.eye_width
+
+
 def draw_eyes(canvas: Canvas, x: Plane, y: Plane, sitter: Sitter) -> Plane:
     """Draws both eyes with lids, lashes and gaze. Returns a mask of the eye region."""
     look, pose = sitter.look, sitter.pose
-    u = (x.abs() - look.eye_distance) / look.eye_width
-    bow = (1 - u.square()).clamp_min(0)
+    u, bow, edge = eye_place(x, look)
     raised, upper, lower = eye_lines(u, look, pose)
-    edge = (u.abs() - 1) * look.eye_width
 
     inside = torch.maximum(torch.maximum(upper - y, y - lower), edge)
     canvas.paint(sitter.tone((0.97, 0.97, 0.96)), canvas.cover(inside))

@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
+from motion.exact_atlas import exact_atlas
 from torch import Tensor
 
 from float_research import compose
@@ -46,18 +47,11 @@ def atlas() -> Atlas:
     generator = torch.Generator().manual_seed(0)
     k = len(NAMES)
     mixing = torch.randn(M, M, generator=generator, dtype=torch.float64)
-    return Atlas(
-        weights="w",
-        meanings=[Meaning(name, group, "°") for name, group in NAMES.items()],
-        map=torch.randn(k, M, generator=generator, dtype=torch.float64),
+    return exact_atlas(
+        [Meaning(name, group, "°") for name, group in NAMES.items()],
+        torch.randn(k, M, generator=generator, dtype=torch.float64),
         offset=torch.arange(k, dtype=torch.float64),
-        r2=torch.ones(k, dtype=torch.float64),
-        r2_within=torch.ones(k, dtype=torch.float64),
-        residual=torch.full((k,), 1e-6, dtype=torch.float64),
-        mean=torch.zeros(M, dtype=torch.float64),
         covariance=mixing @ mixing.T,
-        low=-torch.ones(M, dtype=torch.float64),
-        high=torch.ones(M, dtype=torch.float64),
     )
 
 

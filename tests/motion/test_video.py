@@ -5,6 +5,7 @@ from typing import Any
 
 import pytest
 import torch
+from motion.exact_atlas import exact_atlas
 from torch import Tensor
 
 from float_research.errors import UserError
@@ -19,20 +20,11 @@ M, T, N = 4, 12, 5
 @pytest.fixture(scope="module")
 def atlas() -> Atlas:
     """Reads the first direction as yaw, and the second as the jaw."""
-    k = torch.eye(M, dtype=torch.float64)[:2]
-    numbers = torch.ones(2, dtype=torch.float64)
-    return Atlas(
-        weights="w",
-        meanings=[Meaning("yaw", "head", "°"), Meaning("jaw", "mouth", "")],
-        map=k,
-        offset=numbers,
-        r2=numbers,
-        r2_within=numbers,
-        residual=numbers / 1e6,
-        mean=torch.zeros(M, dtype=torch.float64),
+    return exact_atlas(
+        [Meaning("yaw", "head", "°"), Meaning("jaw", "mouth", "")],
+        torch.eye(M, dtype=torch.float64)[:2],
+        offset=torch.ones(2, dtype=torch.float64),
         covariance=torch.eye(M, dtype=torch.float64),
-        low=-torch.ones(M, dtype=torch.float64),
-        high=torch.ones(M, dtype=torch.float64),
     )
 
 
