@@ -16,6 +16,7 @@ from torch import Tensor
 
 from float_research.data.clips import ClipLoader
 from float_research.data.image import to_tensor
+from float_research.data.originals import Still
 from float_research.errors import UserError, printable
 from float_research.files import present
 from float_research.inference.failures import Failures
@@ -35,7 +36,7 @@ from float_research.inference.inputs import (
     read_portrait,
 )
 from float_research.inference.items import CALL, Item, arguments, failed
-from float_research.inference.pipeline import FloatPipeline, PreparedClip
+from float_research.inference.pipeline import EncodedPortrait, FloatPipeline, PreparedClip
 from float_research.inference.result import Changeable, DecodedClip, Renderer, Result, Settings
 from float_research.inference.retiming import Retiming
 from float_research.inference.session import CONTEXT_S, LOOK_AHEAD_S, LiveSession
@@ -241,8 +242,8 @@ class Pipeline(Renderer):
         still = read_portrait(self.loader, image)
         self.composite.check(still.face)
         recording, kept = (None, None) if audio is None else read_audio(self.loader, audio, rate_hz)[1:]
+        portrait = self._encoded(still)
         with self.computing():
-            portrait = self.core.portrait(to_tensor(still.crop, self.loader.image_size))
             originals = self.core.originals(still, still.video)
         starts = motion.window_starts.tolist() if isinstance(motion, MotionTrack) else [0]
         return DecodedClip(
@@ -265,17 +266,18 @@ class Pipeline(Renderer):
             image: the portrait that edits return to; None: the first frame of the motion
         """
         latents = read_motion(motion, self.core.directions.T)
-        rest = self.core.rest(latents[:1], self.core.fps) if image is None else self.rest(image)
+        rest = self.core.rest(latents[:1], self.core.fps) if image is None else rest_of(self, image)
         chosen = Edits(edits=dict(enumerate(edits))) if edits else self.core.edits
         with self.computing():
             return chosen(latents, rest)[0]
 
-    def rest(self, image: ImageInput) -> Rest:
-        """Returns what edits need to know of a portrait."""
-        still = read_portrait(self.loader, image)
+    def portrait(self, image: ImageInput) -> EncodedPortrait:
+        """Encodes a portrait alone."""
+        return self._encoded(read_portrait(self.loader, image))
+
+    def _encoded(self, still: Still) -> EncodedPortrait:
         with self.computing():
-            portrait = self.core.portrait(to_tensor(still.crop, self.loader.image_size))
-        return self.core.rest(portrait.reference, self.core.fps, still.video)
+            return self.core.portrait(to_tensor(still.crop, self.loader.image_size))
 
     def encode_motion(self, frames: FramesInput, *, crop: bool = True) -> Float[Tensor, "t d"]:
         """Returns the motion latents of frames, by the encoder of the motion autoencoder.
@@ -408,3 +410,9 @@ def written(name: str, value: Any) -> str:
     if isinstance(value, list | tuple):
         return f"[{','.join(written(name, part) for part in value)}]"
     raise UserError(f"{printable(name)} cannot be a {type(value).__name__}; give a number, a text, a list or None")
+
+
+def rest_of(pipeline: Pipeline, image: ImageInput) -> Rest:
+    """Returns what edits need to know of a portrait, which is read once."""
+    still = read_portrait(pipeline.loader, image)
+    return pipeline.core.rest(pipeline._encoded(still).reference, pipeline.core.fps, still.video)

@@ -7,7 +7,7 @@ from typing import Any
 
 from float_research.errors import UserError, printable
 from float_research.files import present, require_file, sha256
-from float_research.inference.api import Pipeline
+from float_research.inference.api import Pipeline, rest_of
 from float_research.inference.inputs import read_motion
 from float_research.metrics.track import SUFFIX, load_track
 from float_research.tracking.record import write_json
@@ -52,7 +52,7 @@ class MotionRendering:
     def _render(self, pipeline: Pipeline, motion: Path, image: Path, say: Callable[[str], None]) -> dict[str, Any]:
         core, track = pipeline.core, load_track(motion)
         latents = read_motion(track, core.directions.T)
-        rest = pipeline.rest(present(str(image)))
+        rest = rest_of(pipeline, present(str(image)))
         with pipeline.computing():
             edited, pair = core.edits(latents, rest)
         track = replace(track, motion=edited.cpu(), directions=core.directions.detach().cpu())
