@@ -71,13 +71,27 @@ const isEntry = (entry) =>
   Array.isArray(entry) && entry.length === COLUMNS.length && entry[0] === data.page && RATER.test(entry[1]) && entry[2] >= 1 &&
   entry.slice(3, 7).every((name) => typeof name === "string") && [...CHOICES, UNPLAYABLE].includes(entry[7]) && entry[8] >= 0;
 
+// Votes are kept for the tab, too: Chromium can fail to connect a page from disk to its lasting storage.
+const STORES = ["sessionStorage", "localStorage"];
+
+/** Reads what a storage holds; `at`: when it was written. Throws SyntaxError where it is damaged. */
+function heldIn(store) {
+  const held = JSON.parse(window[store].getItem(KEY) ?? "null");
+  if (held !== null && !(RATER.test(held.rater) && Array.isArray(held.entries) && held.entries.every(isEntry))) throw new SyntaxError();
+  return held;
+}
+
+/** Takes the newest votes that are kept, and says what cannot be read. */
 function restore() {
-  try {
-    const held = JSON.parse(localStorage.getItem(KEY) ?? "null");
-    if (held !== null && !(RATER.test(held.rater) && Array.isArray(held.entries) && held.entries.every(isEntry))) throw new SyntaxError();
-    if (held !== null) [session.rater, session.entries] = [held.rater, held.entries];
-  } catch (error) {
-    say(error instanceof SyntaxError ? "The votes in this browser are damaged and cannot be continued." : UNKEPT);
+  let newest = -1;
+  for (const store of STORES) {
+    try {
+      const held = heldIn(store);
+      if (held === null || (held.at ?? 0) <= newest) continue;
+      [newest, session.rater, session.entries] = [held.at ?? 0, held.rater, held.entries];
+    } catch (error) {
+      say(error instanceof SyntaxError ? "The votes in this browser are damaged and cannot be continued." : UNKEPT);
+    }
   }
   session.plan = planOf(session.rater);
 }
@@ -85,10 +99,13 @@ function restore() {
 const UNKEPT = "This browser keeps no votes of pages from disk: save them before you close or reload the page.";
 
 function keep() {
-  try {
-    localStorage.setItem(KEY, JSON.stringify({ rater: session.rater, entries: session.entries }));
-  } catch {
-    say(UNKEPT);
+  const text = JSON.stringify({ rater: session.rater, entries: session.entries, at: Date.now() });
+  for (const store of STORES) {
+    try {
+      window[store].setItem(KEY, text);
+    } catch {
+      say(UNKEPT);
+    }
   }
 }
 
