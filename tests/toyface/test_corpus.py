@@ -15,6 +15,7 @@ from float_research.errors import UserError
 from float_research.toyface.corpus import Corpus, read_corpus
 from float_research.toyface.prosody import PROSODIES
 from float_research.toyface.sentences import all_sentences, written_sentences
+from float_research.toyface.voices import EspeakVoice, HibariVoice, PiperVoice
 
 QUIET = Console(quiet=True)
 
@@ -153,7 +154,7 @@ def test_sentences_are_many_and_speakable() -> None:
     assert len(all_sentences(20, np.random.default_rng(0))) == 20
 
 
-def test_the_config_names_voices_of_both_tools(tmp_path: Path) -> None:
+def test_the_config_names_voices_of_all_tools(tmp_path: Path) -> None:
     built = compose.build(compose.compose_config([f"output={tmp_path}"], "make_speech").corpus)
     assert len({voice.name for voice in built.voices}) == len(built.voices) >= 4
-    assert len({type(voice) for voice in built.voices}) == 2
+    assert {type(voice) for voice in built.voices} == {EspeakVoice, HibariVoice, PiperVoice}

@@ -16,11 +16,12 @@ from float_research.toyface.phones import IPA, PHONES, SILENCE, VOWELS, sounds
 from float_research.toyface.prosody import PROSODIES, add_hesitations, sample_prosody
 from float_research.toyface.recordings import recordings
 from float_research.toyface.speech import RATE_HZ, Phone, Utterance, fill_gaps
-from float_research.toyface.voices import EspeakVoice, PiperVoice, Voice, piper_phones, tool
+from float_research.toyface.voices import EspeakVoice, HibariVoice, PiperVoice, Voice, piper_phones, tool
 from float_research.types import Waveform
 
 TOOLS = {
     "piper": PiperVoice(name="joe", pitch=1.1, rate=1.0),
+    "hibari": HibariVoice(name="heart", pitch=0.9, rate=1.0),
     "espeakng_loader": EspeakVoice(name="fay", variant="en-us+f2", pitch=1.0, words_per_minute=160),
 }
 PLAIN = PROSODIES["neutral"]
@@ -36,6 +37,10 @@ def spelled(ipa: str) -> str:
     [
         ("ðə kwˈɪk bɹˈaʊn fˈɑːks dʒˈʌmps ˌoʊvɚ", "DH AH K W IH1 K B R AW1 N F AA1 K S JH AH1 M P S OW2 V ER"),
         ("tʃˈaɪldz vˈɔɪs, dˈɪdnt ʃiː?", "CH AY1 L D Z V OY1 S SIL D IH1 D N T SH IY SIL"),
+        (
+            "ʤˈʌʤ ʧˈAnʤd mˈInd, əbˈWt ɹˈYᵊl—bˈɛTəɹ",
+            "JH AH1 JH CH EY1 N JH D M AY1 N D SIL AH B AW1 T R OY1 AH L SIL B EH1 D AH R",
+        ),
         ("mˈɛʒɚ θˈɜːzdeɪ ɡɚɹˈɑːʒ", "M EH1 ZH ER TH ER1 Z D EY G ER AA1 ZH"),
         ("bˈʌʔn̩ lˈɪɾəl fˈaɪɚɹ ɐɹˈaʊnd", "B AH1 T N L IH1 D AH L F AY1 ER AH R AW1 N D"),
         ("sˈiːʲ ɹᵻspˈɛktəbəl ænd nˌɪɹ pˈʊɹ", "S IY1 R IH S P EH1 K T AH B AH L AE N D N IH2 R P UH1 R"),
