@@ -1,6 +1,6 @@
 """Plots of clips over time: traces, seams, frames."""
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
 from textwrap import fill
 
@@ -16,6 +16,12 @@ from float_research.video.preview import evenly
 
 VELOCITY, WINDOW = "motion_velocity", "window"
 DIRECTION, EMOTION = "direction_", "emotion_"
+LEVEL = "audio_level"
+BANDS: Mapping[str, tuple[str, Callable[[np.ndarray], np.ndarray], str]] = {
+    "speech": ("silence", lambda values: values < 0.5, "#e6e4dc"),
+    "bilabial": ("m, b, p", lambda values: values >= 0.5, "#f0b3c1"),
+}
+"""Bands behind traces, as on the page: the trace that tells them → their label, where they are, their colour."""
 MAX_LINES = 8
 NAME_WIDTH = 28
 """Characters of a line of a name beside frames."""
@@ -99,6 +105,55 @@ def over_time(traces: pd.DataFrame, columns: Sequence[str]) -> Figure:
     return figure
 
 
+def in_speech(traces: pd.DataFrame, columns: Sequence[str]) -> Figure:
+    """Plots traces of one clip, one row each, over bands of silence and of m, b and p, and the loudness.
+
+    `traces` needs `time_s`, besides what is plotted: those of `load_traces` have it. The metric `silent_lips` tells
+    where silence is, `lips` where m, b and p are, and `lip_sync` the loudness; a line is broken where no face was seen.
+    """
+    need(traces, "time_s")
+    if {"run", "clip"} <= set(traces) and len(found := traces[["run", "clip"]].drop_duplicates()) != 1:
+        raise UserError(
+            f"in_speech plots a single clip, not {len(found)}; choose it, for example with traces.run == '0'"
+        )
+    known = {str(name) for name in traces if traces[name].notna().any()}
+    shown = [name for name in columns if name in known]
+    if not shown:
+        raise UserError(f"the clip has no trace of {', '.join(columns)}; measure them first")
+    figure = Figure(figsize=(9, 0.8 + 1.1 * len(shown)), layout="constrained")
+    rows = np.ravel(figure.subplots(len(shown), 1, sharex=True))
+    for axes, column in zip(rows, shown, strict=True):
+        axes.plot(traces["time_s"], traces[column], color=COLOURS[0])
+        axes.set_title(column, fontsize="small", loc="left")
+        axes.spines[["top", "right"]].set_visible(False)
+        _background(axes, traces, [name for name in (LEVEL, *BANDS) if name in known and name != column])
+    rows[-1].set(xlabel="seconds", xlim=_edges(traces)[[0, -1]])
+    areas = {area.get_label(): area for axes in rows for area in axes.collections}
+    if areas:
+        figure.legend(
+            areas.values(), areas, frameon=False, fontsize="x-small", loc="outside upper right", ncols=len(areas)
+        )
+    return figure
+
+
+def _background(axes: Axes, clip: pd.DataFrame, names: Sequence[str]) -> None:
+    """Draws loudness and bands over the whole height, behind what is plotted."""
+    whole = axes.get_xaxis_transform()
+    for name in names:
+        values = clip[name].to_numpy(dtype=float)
+        if name == LEVEL:
+            height = (values - np.nanmin(values)) / ((np.nanmax(values) - np.nanmin(values)) or 1)
+            axes.fill_between(
+                clip["time_s"], height, color=FAINT, alpha=0.4, linewidth=0, transform=whole, zorder=0.5, label=name
+            )
+        else:
+            label, holds, colour = BANDS[name]
+            changes = np.flatnonzero(np.diff(np.concatenate([[False], holds(values), [False]])))
+            begin, end = _edges(clip)[changes].reshape(-1, 2).T
+            stretches = list(zip(begin, end - begin, strict=True))
+            axes.broken_barh(stretches, (0, 1), color=colour, linewidth=0, transform=whole, zorder=0, label=label)
+
+
 def strips(clips: pd.DataFrame, *, num_frames: int = 8) -> Figure:
     """Shows frames at equal times side by side, one row per clip. A clip without its video has an empty row."""
     if clips.empty:
@@ -150,6 +205,12 @@ def _clips(traces: pd.DataFrame, *columns: str) -> list[tuple[str, pd.DataFrame]
         (", ".join(filter(None, [f"run {run}", str(clip) if several else "", group[SETTINGS].iloc[0]])), group)
         for (run, clip), group in groups
     ]
+
+
+def _edges(clip: pd.DataFrame) -> np.ndarray:
+    """Returns when each frame of a clip begins, and when the last one ends."""
+    times = clip["time_s"].to_numpy(dtype=float)
+    return np.append(times, 2 * times[-1] - times[-2] if len(times) > 1 else times[-1] + 1)
 
 
 def _starts(clip: pd.DataFrame) -> list[int]:

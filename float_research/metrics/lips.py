@@ -116,12 +116,15 @@ class Lips(FrameMetric):
     def _bilabials(self, clip: Subject, aperture: Trace) -> Findings:
         names = ("bilabial_closure", "bilabial_dip")
         try:
-            least = least_apertures(aperture, [spoken for spoken in self._spoken(clip) if spoken.is_bilabial], clip.fps)
+            phones = [spoken for spoken in self._spoken(clip) if spoken.is_bilabial]
         except UserError as error:
             return Findings(absent=dict.fromkeys(names, str(error)))
+        found = Findings(traces={"bilabial": spoken_frames(phones, len(aperture), clip.fps)})
+        least = least_apertures(aperture, phones, clip.fps)
         if not len(least):
-            return Findings(absent=dict.fromkeys(names, "no m, b or p is spoken while a face is seen"))
-        found = Findings(metrics={names[0]: float((least < self.closed).mean())})
+            found.absent.update(dict.fromkeys(names, "no m, b or p is spoken while a face is seen"))
+            return found
+        found.metrics[names[0]] = float((least < self.closed).mean())
         if (deviation := np.nanstd(aperture)) < CONSTANT:
             found.absent[names[1]] = "the mouth is constant"
         else:
@@ -139,6 +142,14 @@ class Lips(FrameMetric):
         if known is None:
             raise UserError(UNKNOWN)
         return [SpokenPhone(*phone[:3]) for phone in known]
+
+
+def spoken_frames(phones: Sequence[SpokenPhone], num_frames: int, fps: float) -> Trace:
+    """Returns 1 in the frames that show a part of one of the phones, and 0 in the others."""
+    spoken = np.zeros(num_frames)
+    for phone in phones:
+        spoken[int(phone.start_s * fps) : int(np.ceil(phone.end_s * fps))] = 1
+    return spoken
 
 
 def least_apertures(aperture: Trace, phones: Sequence[SpokenPhone], fps: float) -> np.ndarray:

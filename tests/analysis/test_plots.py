@@ -1,6 +1,7 @@
 """Plots show the given numbers, or a reason why there is nothing to show."""
 
 import io
+import re
 from collections.abc import Callable
 from pathlib import Path
 
@@ -126,6 +127,41 @@ def test_traces_are_overlaid(traces: pd.DataFrame) -> None:
     ]
     assert [line.get_label() for line in axes.lines] == labels
     assert [text.get_text() for text in figure.legends[0].get_texts()] == labels
+
+
+def test_a_clips_traces_lie_over_silence_and_closed_lips(traces: pd.DataFrame) -> None:
+    one = traces[traces["run"] == 0]
+    one = one.assign(mouth_opening=one["mouth_opening"].where(one["frame"] != 7))
+    figure = over_clips.in_speech(one, ["mouth_opening", "not_there", "motion_velocity"])
+    assert [axes.get_title("left") for axes in figure.axes] == ["mouth_opening", "motion_velocity"]
+    upper = figure.axes[0]
+    assert np.flatnonzero(np.isnan(upper.lines[0].get_ydata())).tolist() == [7], "no face, no line"
+    places = {
+        str(area.get_label()): (path.vertices[:, 0].min(), path.vertices[:, 0].max())
+        for area in upper.collections
+        for path in area.get_paths()
+    }
+    half, num_frames = len(one) // 2, len(one)
+    assert places == {
+        "silence": pytest.approx((0, half / 25)),
+        "m, b, p": pytest.approx((half / 25, (half + 1) / 25)),
+        "audio_level": pytest.approx((0, (num_frames - 1) / 25)),
+    }
+    assert [text.get_text() for text in figure.legends[0].get_texts()] == ["audio_level", "silence", "m, b, p"]
+    assert drawn(figure)
+    plain = over_clips.in_speech(pd.DataFrame({"time_s": [0.0], "lip_aperture": [0.1]}), ["lip_aperture"])
+    assert (len(plain.axes[0].collections), plain.legends) == (0, [])
+    with pytest.raises(UserError, match="a single clip, not"):
+        over_clips.in_speech(traces, ["mouth_opening"])
+    with pytest.raises(UserError, match=r"no trace of blinks, smile; measure them first"):
+        over_clips.in_speech(one, ["blinks", "smile"])
+
+
+def test_bands_are_those_of_the_page() -> None:
+    script = (Path(over_clips.__file__).parents[1] / "assets" / "page" / "traces.js").read_text(encoding="utf-8")
+    on_page = re.findall(r'name: "(\w+)", label: "(.*?)"', script)
+    assert on_page == [(name, label) for name, (label, *_) in over_clips.BANDS.items()]
+    assert f'BACKGROUND = "{over_clips.LEVEL}"' in script
 
 
 def test_names_say_settings_by_the_shortest_unique_ends() -> None:

@@ -21,11 +21,18 @@ VIDEO = re.compile(r'<video controls src="data:video/mp4;base64,([\w+/=]+)"></vi
 MAX_BYTES = 300_000
 
 
+class WindowlessShell(InteractiveShell):
+    """Runs cells as a notebook does, where plots need no loop of windows."""
+
+    def enable_gui(self, gui: str | None = None) -> None:
+        assert gui is None, "plots are inline"
+
+
 @pytest.fixture
 def shell() -> Iterator[InteractiveShell]:
     """Returns a shell that runs cells with the magic commands of notebooks."""
-    yield InteractiveShell.instance()
-    InteractiveShell.clear_instance()
+    yield WindowlessShell.instance()
+    WindowlessShell.clear_instance()
 
 
 def code() -> list[Any]:
@@ -49,6 +56,7 @@ def test_it_makes_and_shows_a_video(shell: InteractiveShell, monkeypatch: pytest
     (tmp_path / "a.mp4").write_bytes(b64decode(video[1]))
     assert probe(tmp_path / "a.mp4").num_frames == 100
     assert any("image/png" in data for data in shown)
+    assert shell.user_ns["traces"]["speech"].notna().all()
 
 
 def test_its_first_cell_installs_what_is_missing(shell: InteractiveShell, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -175,6 +175,8 @@ def test_an_alignment_file_names_the_bilabials(
 
     rows = "id,phone,start_s,end_s\nclip,m,0.4,0.5\nclip,AA,0.6,0.9\nclip,P,1.2,1.3\nother,B,0.4,0.5\n"
     assert closure(rows) == 0.5
+    shown = speaking(monkeypatch, still, apertures, spoken(apertures), metric).traces["bilabial"]
+    assert np.flatnonzero(shown).tolist() == [10, 11, 12, 30, 31, 32], "25 frames a second, and those that it begins in"
     assert "has no phone of clip clip" in str(closure("id,phone,start_s,end_s\nother,m,0,1\n"))
     assert "has no column phone" in str(closure("id,label,start_s,end_s\nclip,m,0,1\n"))
     assert "a phone lasts from 1.0 to 0.5 s" in str(closure("id,phone,start_s,end_s\nclip,m,1,0.5\n"))
