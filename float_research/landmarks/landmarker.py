@@ -24,8 +24,8 @@ MIN_PRESENCE = 0.5
 """The least probability, by the mesh network, that a face is where it looks."""
 KEY_EVERY = 8
 """Every how many frames a face is searched for; between them its region is interpolated."""
-AT_ONCE = {"cpu": 4}
-"""Pictures that a network sees at once: a few on the CPU, whose caches they fill."""
+AT_ONCE = {"cpu": 16}
+"""Pictures that a network sees at once: fewer on the CPU, whose caches they fill."""
 
 Frames = UInt8[np.ndarray, "t h w 3"]
 

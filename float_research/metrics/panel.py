@@ -22,15 +22,19 @@ from float_research.metrics.metric import (
 from float_research.metrics.precision import computing_in
 from float_research.metrics.track import MotionTrack
 
+SEEN_TOGETHER, MOST_BYTES = 16, 64 * 2**20
+"""How many frames metrics get at a time, fewer if they are large: their networks read them faster than one by one."""
+
 
 class Panel:
-    """Passes a clip's frames and motion to its metrics."""
+    """Passes a clip's frames and motion to its metrics. Frames are gathered until there are `SEEN_TOGETHER`."""
 
     def __init__(self, metrics: Sequence[ClipMetric], clip: Subject) -> None:
         self.clip, self.found = clip, Findings()
         self._watching: dict[int, tuple[FrameMetric, Watching]] = {}
         self._later: list[MotionMetric] = []
         self._carried: dict[Any, Any] = {}
+        self._waiting: list[UInt8[np.ndarray, "n h w 3"]] = []
         for number, metric in enumerate(metrics):
             if reason := metric.obstacle(clip):
                 self.found.absent.update(dict.fromkeys(metric.names, reason))
@@ -47,8 +51,19 @@ class Panel:
         return bool(self._watching)
 
     def see(self, images: UInt8[np.ndarray, "n h w 3"]) -> None:
-        """Passes the next frames to the frame metrics."""
-        frames = Frames(images, self._carried)
+        """Takes the next frames, which may be overwritten later."""
+        if not self._watching or not len(images):
+            return
+        self._waiting.append(images.copy())
+        together = max(1, min(SEEN_TOGETHER, MOST_BYTES // images[0].nbytes))
+        if sum(map(len, self._waiting)) >= together:
+            self._show()
+
+    def _show(self) -> None:
+        """Passes the frames that wait to the frame metrics."""
+        if not self._waiting:
+            return
+        frames, self._waiting = Frames(np.concatenate(self._waiting), self._carried), []
         for number, (metric, watching) in list(self._watching.items()):
             del self._watching[number]
             with reported(self.found, metric):
@@ -57,6 +72,7 @@ class Panel:
 
     def finish(self, track: MotionTrack | None) -> Findings:
         """Returns the findings of all metrics. `track` may only be None if the clip lists it as missing."""
+        self._show()
         for metric, watching in self._watching.values():
             with reported(self.found, metric):
                 try:

@@ -75,6 +75,25 @@ def test_frames_and_motion_reach_their_metrics() -> None:
     assert {"ones", "motion_velocity"} <= set(made.traces)
 
 
+def test_single_frames_reach_metrics_together(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Sixteen at a time, and the rest at the end; fewer if they are large. The caller may overwrite them."""
+
+    def parts(num_frames: int) -> list[list[int]]:
+        seen: list[list[int]] = []
+        panel = Panel([Counter(at=lambda frames: seen.append(frames.images[:, 0, 0, 0].tolist()))], subject(num_frames))
+        reused = np.empty((1, 8, 8, 3), dtype=np.uint8)
+        for number in range(num_frames):
+            reused[:] = number
+            panel.see(reused)
+        assert panel.finish(None).metrics["count"] == num_frames
+        return seen
+
+    assert parts(35) == [[*range(16)], [*range(16, 32)], [32, 33, 34]]
+    assert parts(16) == [[*range(16)]]
+    monkeypatch.setattr("float_research.metrics.panel.MOST_BYTES", 2 * 8 * 8 * 3)
+    assert parts(5) == [[0, 1], [2, 3], [4]]
+
+
 def test_a_failing_metric_is_reported_and_does_not_affect_others() -> None:
     made = found(Counter(at=fail), Odd(), Motion())
     assert made.absent["count"] == made.absent["half"] == "failed with RuntimeError: no luck"
@@ -132,7 +151,7 @@ def test_shared_results_are_computed_once() -> None:
         frames.shared("faces", lambda images: calls.append(len(images)))
 
     found(Counter(at=share), Counter(at=share))
-    assert calls == [5, 5], "once per batch"
+    assert calls == [10], "once for frames that are seen together"
 
 
 def test_names_are_unique() -> None:
