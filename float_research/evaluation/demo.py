@@ -11,6 +11,7 @@ from rich.console import Console
 from float_research.data.image import read_image
 from float_research.evaluation.converging import solvers
 from float_research.evaluation.figure import Figure, table
+from float_research.evaluation.landmarks import agreement
 from float_research.evaluation.moving import moving
 from float_research.evaluation.portraits import reading, reconstruction
 from float_research.evaluation.speaking import Speaking
@@ -22,7 +23,7 @@ from float_research.toyface.recordings import recordings
 from float_research.toyface.speech import RATE_HZ
 from float_research.tracking import record
 
-SUBJECTS = ("portraits", "speaking", "motion", "solvers")
+SUBJECTS = ("portraits", "landmarks", "speaking", "motion", "solvers")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -63,6 +64,9 @@ class DemoEvaluation:
                 model = self.load([]).core.model.motion_autoencoder
                 yield from reconstruction(model, self.num_pairs)
                 yield from reading(reader, self.num_pairs)
+        elif subject == "landmarks":
+            with torch.inference_mode():
+                yield from agreement(reader)
         elif subject == "solvers":
             yield from solvers(self.load, portrait, real[0].waveform, RATE_HZ)
         else:

@@ -8,11 +8,14 @@ from rich.console import Console
 from safetensors.torch import save_file
 
 from float_research import compose, studies
+from float_research.data.examples import asset
 from float_research.errors import UserError
+from float_research.evaluation import landmarks
 from float_research.evaluation.figure import Figure, table
+from float_research.evaluation.landmarks import agreement
 from float_research.evaluation.portraits import ssim
 from float_research.evaluation.speaking import best_lag, correlation, expected_jaw, least_gain, seam_ratio
-from float_research.toyface.reader import MotionReader
+from float_research.toyface.reader import MotionReader, load_reader
 from float_research.toyface.recordings import recordings
 
 
@@ -71,5 +74,23 @@ def test_an_evaluation_runs_and_writes_what_it_found(tmp_path: Path) -> None:
     assert "R² of jaw" in console.export_text()
     assert '"reached": false' in (tmp_path / "out.json").read_text()
     cfg.subjects = ["portrait"]
-    with pytest.raises(UserError, match="choose from portraits, speaking, motion, solvers"):
+    with pytest.raises(UserError, match="choose from portraits, landmarks, speaking, motion, solvers"):
         studies.build_evaluation(cfg)
+
+
+def test_landmarks_and_the_toy_reader_agree_on_a_drawn_head(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(landmarks, "NUM_HEADS", 1)
+    torch.manual_seed(0)
+    with torch.inference_mode():
+        good, untrained = (
+            list(agreement(reader)) for reader in (load_reader(Path(asset("demo/reader.safetensors"))), MotionReader())
+        )
+        monkeypatch.setattr(landmarks, "drawn", lambda person, motion, size_px: torch.zeros(len(motion), 3, 64, 64))
+        unseen = list(agreement(MotionReader()))
+    values = {figure.name: figure.value for figure in good}
+    assert len(values) == 6
+    assert all(value is not None and value > 0.85 for value in values.values())
+    assert untrained[1].value is not None
+    assert untrained[1].value < 0.85
+    assert unseen[0].value == 0
+    assert [unseen[1].value, unseen[1].absent] == [None, "landmarks read no head"]

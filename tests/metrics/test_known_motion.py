@@ -210,7 +210,7 @@ def test_another_face_has_another_shape() -> None:
     assert same == pytest.approx(0, abs=1e-4)
     assert tilted < 0.025
     assert min(thin, other) > 2 * tilted
-    assert found.metrics["shape_drift"] == pytest.approx(found.metrics["shape_distance"] * 64 / 63)
+    assert found.metrics["shape_drift"] == pytest.approx(found.metrics["shape_distance"] * 64 / 63, rel=1e-3)
 
 
 def test_a_face_that_leaves_is_missing_in_all_traces(monkeypatch: pytest.MonkeyPatch, still: Landmarks) -> None:
