@@ -157,6 +157,7 @@ def finished(inputs: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     (folder / "official").mkdir()
     for video in folder.glob("outputs/infer/RUN/videos/*.mp4"):
         shutil.copy(video, folder / "official")
+        shutil.copy(video, folder / "example.mp4")
     for name in ("FOLDER", "first", "solvers", "front"):
         shutil.copytree(folder / "outputs" / "infer" / "RUN", folder / "outputs" / "sweep" / name / "0")
     return folder
