@@ -1,5 +1,6 @@
 """Builds studies of a pipeline that `float-research infer` would load: evaluations, fits of a solver, atlases."""
 
+import math
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -20,8 +21,10 @@ if TYPE_CHECKING:
 def build_evaluation(cfg: DictConfig) -> "DemoEvaluation":
     """Builds an evaluation of what `float-research infer` would load with `cfg.overrides`."""
     texts_and_lists = {"reader": str, "portrait": str, "output": str, "overrides": list, "subjects": list}
-    for name, kind in {"num_pairs": int, **texts_and_lists}.items():
+    for name, kind in {"num_pairs": int, "coordinate_scale": float, **texts_and_lists}.items():
         check_type(name, cfg[name], kind)
+    if not 0 < cfg.coordinate_scale < math.inf:
+        raise UserError(f"coordinate_scale={cfg.coordinate_scale} must be a positive number, as the training had it")
     with importing():
         from float_research.evaluation.demo import SUBJECTS, DemoEvaluation
 
@@ -36,6 +39,7 @@ def build_evaluation(cfg: DictConfig) -> "DemoEvaluation":
         portrait=Path(cfg.portrait),
         corpus=Path(cfg.corpus) if cfg.corpus else None,
         num_pairs=cfg.num_pairs,
+        coordinate_scale=cfg.coordinate_scale,
         output=Path(cfg.output),
     )
 

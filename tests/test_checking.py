@@ -31,6 +31,7 @@ REFUSED = {
     "train seed=x": "seed=x must be an integer",
     "convert half=3 output=x": "half=3 must be true or false",
     "evaluate_demo num_pairs=x": "num_pairs=x must be an integer",
+    "evaluate_demo coordinate_scale=0": "coordinate_scale=0 must be a positive number",
     "fit_solver tolerance=x": "tolerance=x must be a number",
     "make_portraits num=many": "num=many must be an integer",
     "report none": "none is not a folder",

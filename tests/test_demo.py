@@ -10,8 +10,9 @@ import float_research
 from float_research.data.examples import ASSETS, example
 from float_research.data.image import read_image
 from float_research.evaluation.driving import performance
+from float_research.evaluation.moving import mouth_of
 from float_research.evaluation.portraits import reading, reconstruction
-from float_research.evaluation.speaking import JAW, Speaking, correlation, expected_jaw
+from float_research.evaluation.speaking import JAW, YAW, Speaking, correlation, expected_jaw
 from float_research.inference.api import Pipeline
 from float_research.motion.atlas import load_atlas
 from float_research.toyface.motion import MOTION
@@ -73,6 +74,7 @@ def test_lips_follow_real_speech(demo: Pipeline, reader: MotionReader) -> None:
         portrait=read_image(Path(example("portrait")), "black"),
         recordings=recordings(),
         synthetic=[],
+        coordinate_scale=3.0,
     )
     arctic, other = recordings()[:2]
     jaw = speaking.read(arctic)[:, JAW]
@@ -89,12 +91,22 @@ def test_only_the_lips_move_with_the_atlas_of_these_weights(demo: Pipeline, read
         portrait=read_image(Path(example("portrait")), "black"),
         recordings=recordings()[:1],
         synthetic=[],
+        coordinate_scale=3.0,
     )
     plain, edited = (speaking.read(recordings()[0], f"motion={option}") for option in ("none", "lips_only"))
     assert correlation(edited[:, JAW], plain[:, JAW]) > 0.95
     for name in ("yaw", "roll", "lids"):
         place = MOTION.index(name)
         assert float(edited[:, place].std()) < 0.1 * float(plain[:, place].std()), name
+    sampled, left = (speaking.meant(recordings()[0], f"motion={option}") for option in ("none", "lips_only"))
+    for name in ("yaw", "pitch", "roll", "jaw"):
+        place = MOTION.index(name)
+        assert correlation(sampled[:, place], plain[:, place]) > 0.9, name
+        assert 0.7 < float(plain[:, place].std() / sampled[:, place].std()) < 1.2, name
+        assert (float(left[:, place].std()) < 0.2 * float(sampled[:, place].std())) == (name != "jaw"), name
+    still = speaking.shown(mouth_of(sampled))
+    assert correlation(still[:, JAW], plain[:, JAW]) > 0.95
+    assert float(still[:, YAW].std()) < 0.1 * float(plain[:, YAW].std())
 
 
 def test_motion_of_a_video_is_read_by_the_atlas(demo: Pipeline, tmp_path: Path) -> None:

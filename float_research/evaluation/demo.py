@@ -36,6 +36,7 @@ class DemoEvaluation:
     portrait: Path
     corpus: Path | None
     num_pairs: int
+    coordinate_scale: float
     output: Path
 
     def run(self, console: Console) -> bool:
@@ -71,5 +72,12 @@ class DemoEvaluation:
             yield from solvers(self.load, portrait, real[0].waveform, RATE_HZ)
         else:
             spoken = [entry.load() for entry in read_corpus(self.corpus, HELD_OUT)] if self.corpus else []
-            speaking = Speaking(load=self.load, reader=reader, portrait=portrait, recordings=real, synthetic=spoken)
+            speaking = Speaking(
+                load=self.load,
+                reader=reader,
+                portrait=portrait,
+                recordings=real,
+                synthetic=spoken,
+                coordinate_scale=self.coordinate_scale,
+            )
             yield from moving(speaking) if subject == "motion" else speaking.figures()

@@ -5,7 +5,7 @@ All are read from generated frames by the motion reader.
 
 import itertools
 import statistics
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 
 import numpy as np
@@ -78,7 +78,7 @@ def seam_ratio(motion: Float[Tensor, "t d"], window_frames: int) -> float:
 class Speaking:
     """Animates a neutral portrait with the pipeline from `load`, and reads motion from its frames.
 
-    `load` takes further overrides.
+    `load` takes further overrides. `coordinate_scale`: the motion coordinates that stand for a motion parameter of 1.
     """
 
     load: Callable[[Sequence[str]], Pipeline]
@@ -88,6 +88,7 @@ class Speaking:
     """Real speech."""
     synthetic: Sequence[Utterance]
     """Held-out speech of the corpus; may be empty."""
+    coordinate_scale: float
     _loaded: dict[tuple[str, ...], Pipeline] = field(default_factory=dict, init=False, repr=False)
 
     def figures(self) -> Iterator[Figure]:
@@ -104,7 +105,25 @@ class Speaking:
 
     def read(self, speech: Utterance, *overrides: str, emotion: str | None = None) -> Float[Tensor, "t m"]:
         """Returns the motion parameters of each generated frame."""
-        frames = np.stack(list(self.speak(speech, *overrides, emotion=emotion).frames()))
+        return self._read(self.speak(speech, *overrides, emotion=emotion).frames())
+
+    def meant(self, speech: Utterance, *overrides: str) -> Float[Tensor, "t m"]:
+        """Returns the motion parameters that a clip's coordinates stand for, which nobody has to read from frames.
+
+        The decoder was trained to show true motion parameters, times `coordinate_scale`, in the first coordinates.
+        """
+        coordinates = self.speak(speech, *overrides).motion @ self._pipeline().core.directions
+        return (coordinates[:, : len(MOTION)] / self.coordinate_scale).cpu()
+
+    def shown(self, meant: Float[Tensor, "t m"]) -> Float[Tensor, "t m"]:
+        """Returns the motion parameters that are read from decoded frames whose coordinates stand for `meant`."""
+        pipeline = self._pipeline()
+        directions = pipeline.core.directions
+        motion = self.coordinate_scale * meant.to(directions) @ directions[:, : len(MOTION)].T
+        return self._read(pipeline.decode(self.portrait, motion).frames())
+
+    def _read(self, images: Iterable[Image]) -> Float[Tensor, "t m"]:
+        frames = np.stack(list(images))
         with torch.inference_mode():
             batches = torch.from_numpy(frames).permute(0, 3, 1, 2).split(FRAMES_A_BATCH)
             neutral = to_tensor(self.portrait, len(self.portrait))[None]
