@@ -48,10 +48,9 @@ def lips_only(speaking: Speaking, plain: Sequence[Read]) -> Iterator[Figure]:
     for name in STILL:
         place = MOTION.index(name)
         yield Figure(name=f"lips_only: {name} that is left", value=left(edited, plain, place), goal=("≤", 0.05))
-        yield Figure(name="the same in the motion's coordinates", value=left(meant, sampled, place))
-        still = f"with a still {name}"
-        yield Figure(name=f"the same, read from decoded frames {still}", value=left(decoded, plain, place))
-        yield Figure(name=f"the same, read from true renders {still}", value=left(rendered, plain, place))
+        yield Figure(name=f"lips_only: {name} in the motion's coordinates", value=left(meant, sampled, place))
+        yield Figure(name=f"a still {name}, read from decoded frames", value=left(decoded, plain, place))
+        yield Figure(name=f"a still {name}, read from true renders", value=left(rendered, plain, place))
     yield jaw("lips_only", edited, plain, 0.95)
 
 
@@ -89,7 +88,7 @@ def pose(speaking: Speaking, plain: Sequence[Read]) -> Iterator[Figure]:
             edited.append(read)
         limit = f"pose: {name} ±{TURN_DEGREES:g}°"
         yield Figure(name=f"{limit}, largest error at keyframes", value=max(at_keys), unit="°", goal=("≤", 2))
-        truth = f"{limit}, the same in the motion's coordinates"
+        truth = f"{limit}, largest error at keyframes in the motion's coordinates"
         yield Figure(name=truth, value=max(meant_at_keys), unit="°", goal=("≤", 2))
         yield Figure(name=f"{limit}, mean error of all frames", value=statistics.mean(between), unit="°", goal=("≤", 2))
         yield jaw(limit, edited, plain, 0.9)
